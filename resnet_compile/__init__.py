@@ -1,0 +1,79 @@
+"""A compiler from a JSON description of a residual network to an ONNX model.
+
+The stages, each from a value to a value::
+
+    load_spec / NetworkSpec  ->  plan_network  ->  compile  ->  CompiledModel.to_proto() or .save(path)
+
+`load_spec` reads a spec from a file or the catalogue; `plan_network` resolves every stride, pad, shape and parameter;
+`compile` lowers the plan to a graph and binds weights to it; a `CompiledModel` makes the weights' values while it is
+written.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from resnet_compile._version import __version__
+
+if TYPE_CHECKING:
+    from resnet_compile.compiler import CompiledModel, compile  # noqa: A004  # the verb of this package
+    from resnet_compile.errors import ResnetCompileError
+    from resnet_compile.options import CompileOptions
+    from resnet_compile.plan import Plan, plan_network
+    from resnet_compile.spec import (
+        BatchNorm,
+        Block,
+        BottleneckV2,
+        Head,
+        ImagenetRoot,
+        Input,
+        NetworkSpec,
+        UnitArgs,
+        catalogue,
+        load_spec,
+        parse_spec,
+        resnet_v2_block,
+    )
+
+__all__ = [
+    "BatchNorm",
+    "Block",
+    "BottleneckV2",
+    "CompileOptions",
+    "CompiledModel",
+    "Head",
+    "ImagenetRoot",
+    "Input",
+    "NetworkSpec",
+    "Plan",
+    "ResnetCompileError",
+    "UnitArgs",
+    "__version__",
+    "catalogue",
+    "compile",
+    "load_spec",
+    "parse_spec",
+    "plan_network",
+    "resnet_v2_block",
+]
+
+_HOMES = {
+    "CompileOptions": "options",
+    "CompiledModel": "compiler",
+    "Plan": "plan",
+    "ResnetCompileError": "errors",
+    "compile": "compiler",
+    "plan_network": "plan",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used: `resnet-compile --help` needs neither pydantic nor onnx."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__} has no attribute {name}")
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'spec')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

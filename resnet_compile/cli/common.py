@@ -1,0 +1,104 @@
+"""What every command shares: its flags, how it reports, how it fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+import click
+
+from resnet_compile._version import __version__
+from resnet_compile.errors import ResnetCompileError
+
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Where a command's words go: results to stdout, everything else to stderr.
+
+    Attributes:
+        as_json: Whether the result is one JSON document.
+        verbose: Whether notes are shown.
+    """
+
+    as_json: bool
+    verbose: bool
+
+    def note(self, text: str) -> None:
+        """Says how the work goes, to those who asked with -v."""
+        if self.verbose:
+            click.echo(text, err=True)
+
+    def result(self, document: Any, text: Callable[[], str]) -> None:
+        """Prints the result: the document with --json, else the text."""
+        click.echo(json.dumps(document, indent=2) if self.as_json else text())
+
+
+def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
+    """Makes a function a command with the flags that all commands share.
+
+    The function's first argument is the `Report`; the others come from its own click decorators.
+    """
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        def callback(as_json: bool, verbose: bool, debug: bool, **own: Any) -> None:
+            click.get_current_context().find_root().obj = debug
+            function(Report(as_json, verbose), **own)
+
+        callback.__doc__ = function.__doc__
+        callback.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
+        shared = (
+            click.option(
+                "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."
+            ),
+            click.option("-v", "--verbose", is_flag=True, help="Say on stderr how the work goes."),
+            click.option("--debug", is_flag=True, help="Show the traceback of an error."),
+            click.version_option(__version__, prog_name=name),
+        )
+        for option in reversed(shared):
+            callback = option(callback)
+        return click.command(name, context_settings=CONTEXT_SETTINGS)(callback)
+
+    return decorate
+
+
+def run(cli: click.Command) -> NoReturn:
+    """Runs a command as a process: one line on stderr for an error, and the exit code that its kind has."""
+    name = cli.name or "resnet-compile"
+    debug = "--debug" in sys.argv[1:]
+    # A terminated process cleans up as an interrupted one does: what it was writing vanishes.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        cli.main(prog_name=name, standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Exit as error:
+        sys.exit(error.exit_code)
+    except ResnetCompileError as error:
+        _fail(name, str(error), error.exit_code, debug)
+    except click.ClickException as error:
+        _fail(name, f"{error.format_message()} (see {name} --help)", 2, debug)
+    except (KeyboardInterrupt, click.Abort):
+        _fail(name, "interrupted", 1, debug)
+    except BrokenPipeError:
+        # Whoever read stdout has gone; without this, Python would complain of it once more while exiting.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except MemoryError:
+        _fail(name, "out of memory", 1, debug)
+    except Exception as error: # the last resort: a bug of ours must not show a user a traceback
+        _fail(name, f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1, debug)
+    sys.exit(0)
+
+
+def _fail(name: str, message: str, exit_code: int, debug: bool) -> NoReturn:
+    if debug:
+        traceback.print_exc()
+    click.echo(f"{name}: error: {' '.join(message.splitlines())}", err=True)
+    sys.exit(exit_code)

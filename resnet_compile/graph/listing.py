@@ -1,0 +1,23 @@
+"""A graph as text, one node a line: what tests and people read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from resnet_compile.graph.ir import Graph
+
+
+def listing(graph: Graph) -> str:
+    """The canonical listing: two graphs with the same one compute the same function of the same parameters."""
+    return "\n".join(_lines(graph)) + "\n"
+
+
+def _lines(graph: Graph) -> Iterator[str]:
+    inputs = ", ".join(f"{value.name}: {value.type}" for value in graph.inputs)
+    yield f"{graph.name}({inputs})"
+    for node, made in graph.nodes():
+        outputs = ", ".join(f"{value.name}: {value.type}" for value in made)
+        sources = ", ".join(source.name if source else "-" for source in node.inputs)
+        attributes = "".join(f" {key}={node.attributes[key]!r}" for key in sorted(node.attributes))
+        yield f"  {outputs} = {node.operator}({sources}){attributes}"
+    yield f"  return {', '.join(output.name for output in graph.outputs)}"

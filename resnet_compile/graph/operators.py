@@ -1,0 +1,187 @@
+"""The operators: one row each, with the rule that gives its outputs' types.
+
+Every operator here means the same from opset 17 on, so a graph does not know the opset it will be written for. Layout
+is NCHW throughout; weights are OIHW.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import ceil
+
+from resnet_compile.errors import GraphError
+from resnet_compile.graph.ir import Attribute, Dim, DType, Node, Shape, Type, Value
+
+Inputs = tuple[Value | None, ...]
+Attributes = Mapping[str, Attribute]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator of ONNX's default domain.
+
+    Attributes:
+        inputs: The least and the greatest number of inputs.
+        infer: The types of the outputs, from the inputs and the attributes.
+    """
+
+    inputs: tuple[int, int]
+    infer: Callable[[Inputs, Attributes], tuple[Type, ...]]
+
+
+def apply(operator: str, *inputs: Value | None, name: str, **attributes: Attribute) -> Value:
+    """The first output of an operator applied to values, under the given name."""
+    return apply_many(operator, *inputs, names=(name,), **attributes)[0]
+
+
+def apply_many(
+    operator: str, *inputs: Value | None, names: tuple[str, ...], **attributes: Attribute
+) -> tuple[Value, ...]:
+    """The outputs of an operator applied to values, as many as there are names.
+
+    Raises:
+        GraphError: The operator is unknown or cannot take these inputs.
+    """
+    if operator not in OPERATORS:
+        raise GraphError(f"unknown operator {operator}", where=names[0])
+    row = OPERATORS[operator]
+    if not row.inputs[0] <= len(inputs) <= row.inputs[1]:
+        raise GraphError(
+            f"{operator} takes {row.inputs[0]} to {row.inputs[1]} inputs, not {len(inputs)}", where=names[0]
+        )
+    try:
+        types = row.infer(inputs, attributes)
+    except GraphError as error:
+        raise GraphError(f"{operator}: {error.message}", where=names[0]) from None
+    node = Node(operator, inputs, attributes)
+    return tuple(Value(name, type_, node, index) for index, (name, type_) in enumerate(zip(names, types, strict=False)))
+
+
+def infer(node: Node) -> tuple[Type, ...]:
+    """The types of a node's outputs, worked out anew."""
+    return OPERATORS[node.operator].infer(node.inputs, node.attributes)
+
+
+def _first(inputs: Inputs) -> Value:
+    if inputs[0] is None:
+        raise GraphError("the first input is required")
+    return inputs[0]
+
+
+def _like_first(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    return (_first(inputs).type,)
+
+
+def _conv(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    x, weights = _first(inputs), inputs[1]
+    if weights is None or len(weights.shape) != 4 or len(x.shape) != 4:
+        raise GraphError("a 4-D input and 4-D weights are required")
+    group = attributes.get("group", 1)
+    if not isinstance(group, int) or not isinstance(weights.shape[1], int) or x.shape[1] != weights.shape[1] * group:
+        raise GraphError(f"{x.type} does not fit weights {weights.type} in {group} groups")
+    spatial = _window(x.shape, (weights.shape[2], weights.shape[3]), attributes)
+    return (Type(x.type.dtype, (x.shape[0], weights.shape[0], *spatial)),)
+
+
+def _max_pool(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    x = _first(inputs)
+    spatial = _window(x.shape, _ints(attributes, "kernel_shape", (1, 1)), attributes)
+    return (Type(x.type.dtype, (*x.shape[:2], *spatial)),)
+
+
+def _window(shape: Shape, kernel: tuple[Dim, ...], attributes: Attributes) -> tuple[Dim, Dim]:
+    """Rows and columns of what a sliding window gives."""
+    strides, dilations = _ints(attributes, "strides", (1, 1)), _ints(attributes, "dilations", (1, 1))
+    pads = _ints(attributes, "pads", (0, 0, 0, 0))
+    same = attributes.get("auto_pad", "NOTSET") == "SAME_UPPER"
+
+    def one_axis(axis: int) -> Dim:
+        size, taps, stride = shape[2 + axis], kernel[axis], strides[axis]
+        if not isinstance(size, int) or not isinstance(taps, int):
+            return None
+        if same:
+            return ceil(size / stride)
+        out = (size + pads[axis] + pads[axis + 2] - (taps - 1) * dilations[axis] - 1) // stride + 1
+        if out < 1:
+            raise GraphError(f"a window of {taps} does not fit {size} rows or columns")
+        return out
+
+    return one_axis(0), one_axis(1)
+
+
+def _ints(attributes: Attributes, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
+    value = attributes.get(name, default)
+    if not isinstance(value, tuple) or not all(isinstance(item, int) for item in value):
+        raise GraphError(f"{name} must be integers, not {value!r}")
+    return tuple(int(item) for item in value)
+
+
+def _batch_normalization(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    x = _first(inputs)
+    for statistic in inputs[1:]:
+        if statistic is None or statistic.shape != (x.shape[1],):
+            raise GraphError(f"{statistic!r} has not one value for each channel of {x.type}")
+    return (x.type,)
+
+
+def _global_average_pool(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    x = _first(inputs)
+    return (Type(x.type.dtype, (*x.shape[:2], *(1 for _ in x.shape[2:]))),)
+
+
+def _flatten(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    x = _first(inputs)
+    rest = 1
+    for dim in x.shape[1:]:
+        if not isinstance(dim, int):
+            return (Type(x.type.dtype, (x.shape[0], None)),)
+        rest *= dim
+    return (Type(x.type.dtype, (x.shape[0], rest)),)
+
+
+def _transpose(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    x = _first(inputs)
+    order = _ints(attributes, "perm", tuple(reversed(range(len(x.shape)))))
+    if sorted(order) != list(range(len(x.shape))):
+        raise GraphError(f"{order} is no order of the axes of {x.type}")
+    return (Type(x.type.dtype, tuple(x.shape[axis] for axis in order)),)
+
+
+def _broadcast(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    a, b = _first(inputs), inputs[1]
+    if b is None or a.type.dtype != b.type.dtype:
+        raise GraphError(f"{a!r} and {b!r} are not of one type")
+    rank = max(len(a.shape), len(b.shape))
+    left: Shape = (1,) * (rank - len(a.shape)) + a.shape
+    right: Shape = (1,) * (rank - len(b.shape)) + b.shape
+    return (Type(a.type.dtype, tuple(_broadcast_dim(x, y) for x, y in zip(left, right, strict=True))),)
+
+
+def _broadcast_dim(a: Dim, b: Dim) -> Dim:
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    if isinstance(a, int) and isinstance(b, int):
+        raise GraphError(f"axes of {a} and {b} do not broadcast")
+    return a if isinstance(a, int) else b  # an unnamed or named length against another: the known one holds
+
+
+OPERATORS: Mapping[str, Operator] = {
+    "Add": Operator((2, 2), _broadcast),
+    "BatchNormalization": Operator((5, 5), _batch_normalization),
+    "Conv": Operator((2, 3), _conv),
+    "Flatten": Operator((1, 1), _flatten),
+    "GlobalAveragePool": Operator((1, 1), _global_average_pool),
+    "Identity": Operator((1, 1), _like_first),
+    "MaxPool": Operator((1, 1), _max_pool),
+    "Relu": Operator((1, 1), _like_first),
+    "Softmax": Operator((1, 1), _like_first),
+    "Transpose": Operator((1, 1), _transpose),
+}
+
+
+def constant(name: str, dtype: DType, shape: tuple[int, ...]) -> Value:
+    """An initializer; its contents are found in the graph's data under its name."""
+    return Value(name, Type(dtype, shape), initializer=True)

@@ -1,0 +1,131 @@
+"""A plan to a graph: root block, units, head, and the outputs that were asked for."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Literal
+
+from resnet_compile.errors import OptionError
+from resnet_compile.graph import Dim, Graph, Type, Value, apply, rename
+from resnet_compile.lower.layers import Lowering, lower_layer
+from resnet_compile.plan import BlockPlan, Head, Plan, UnitPlan
+
+Layout = Literal["nchw", "nhwc"]
+INPUT = "input"
+
+
+def lower(
+    plan: Plan,
+    *,
+    outputs: Sequence[str],
+    batch: int | None = None,
+    dynamic_size: bool = False,
+    layout: Layout = "nchw",
+) -> Graph:
+    """The graph of a planned network.
+
+    Args:
+        plan: What to lower.
+        outputs: Full names of values, as `resolve_outputs` gives them.
+        batch: Images at a time; None leaves it to run time, as an axis called `batch`.
+        dynamic_size: Whether rows and columns are left to run time, as axes called `height` and `width`.
+        layout: Of the input and of every output that has rows and columns. The graph inside is NCHW.
+    """
+    lowering = Lowering(dynamic_size)
+    source = _input(plan, batch, dynamic_size, layout)
+    x = apply("Transpose", source, name=f"{INPUT}/nchw", perm=(0, 3, 1, 2)) if layout == "nhwc" else source
+    for layer in plan.root:
+        x = lower_layer(layer, x, lowering)
+    for block in plan.blocks:
+        x = _block(block, x, lowering)
+    _head(plan.head, x, lowering)
+    graph = Graph(plan.name, (source,), tuple(lowering.values[name] for name in outputs), lowering.data)
+    return _nhwc_outputs(graph) if layout == "nhwc" else graph
+
+
+def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
+    """The full names of the values that were asked for.
+
+    Args:
+        plan: The network.
+        requested: End points or layers, with or without the network's name; `all` for every end point; None for logits
+            and predictions, or the features of a network that has no logits.
+
+    Raises:
+        OptionError: There is no such value, or one is asked for twice.
+    """
+    end_points = tuple(end_point.name for end_point in plan.end_points)
+    features = () if plan.head.logits else (plan.features,)
+    if requested is None:
+        return features or end_points[-2:]
+    if requested == "all":
+        return tuple(dict.fromkeys((*end_points, *features)))
+    known = {*end_points, *(layer.scope for layer in plan.layers)}
+    resolved = tuple(_resolve(name, plan.name, known) for name in requested)
+    if not resolved:
+        raise OptionError("no output is asked for", where="outputs")
+    if len(set(resolved)) < len(resolved):
+        twice = next(name for name in resolved if resolved.count(name) > 1)
+        raise OptionError(f"{twice} is asked for twice", where="outputs")
+    return resolved
+
+
+def _resolve(name: str, network: str, known: set[str]) -> str:
+    for candidate in (name, f"{network}/{name}", name.removeprefix(f"{network}/")):
+        if candidate in known:
+            return candidate
+    near = difflib.get_close_matches(f"{network}/{name}", known, n=3)
+    shown = " or ".join(match.removeprefix(f"{network}/") for match in near)
+    raise OptionError(f"no end point {name}", where="outputs", hint=f"did you mean {shown}?" if shown else None)
+
+
+def _input(plan: Plan, batch: int | None, dynamic_size: bool, layout: Layout) -> Value:
+    n: Dim = "batch" if batch is None else batch
+    height, width = ("height", "width") if dynamic_size else plan.input.size
+    channels = plan.input.channels
+    shape = (n, channels, height, width) if layout == "nchw" else (n, height, width, channels)
+    return Value(INPUT, Type("float32", shape))
+
+
+def _block(block: BlockPlan, x: Value, lowering: Lowering) -> Value:
+    for unit in block.units:
+        x = _unit(unit, x, lowering)
+    # The end point is the last unit's output under a second name; the network itself goes on from the first.
+    lowering.record(apply("Identity", x, name=block.scope))
+    return x
+
+
+def _unit(unit: UnitPlan, x: Value, lowering: Lowering) -> Value:
+    residual = lower_layer(unit.preactivation, x, lowering) if unit.preactivation else x
+    shortcut = residual if unit.shortcut.from_preactivation else x
+    for layer in unit.shortcut.layers:
+        shortcut = lower_layer(layer, shortcut, lowering)
+    for layer in unit.residual:
+        residual = lower_layer(layer, residual, lowering)
+    total = apply("Add", shortcut, residual, name=f"{unit.scope}/Add" if unit.activation else unit.scope)
+    return lowering.record(apply("Relu", total, name=unit.scope) if unit.activation else total)
+
+
+def _head(head: Head, x: Value, lowering: Lowering) -> None:
+    for layer in (head.postnorm, head.pool):
+        if layer:
+            x = lower_layer(layer, x, lowering)
+    if head.logits:
+        if head.squeeze:
+            logits = lower_layer(head.logits, x, lowering, name=f"{head.logits.scope}/Conv")
+            logits = lowering.record(apply("Flatten", logits, name=head.logits.scope, axis=1))
+        else:
+            logits = lower_layer(head.logits, x, lowering)
+        lowering.record(apply("Softmax", logits, name="predictions", axis=1))
+
+
+def _nhwc_outputs(graph: Graph) -> Graph:
+    """The graph with its 4-D outputs transposed; the values inside give up their names to what leaves the graph."""
+    maps = {output.name: f"{output.name}/nchw" for output in graph.outputs if len(output.shape) == 4}
+    inside = rename(graph, maps)
+    outputs = (
+        apply("Transpose", value, name=output.name, perm=(0, 2, 3, 1)) if output.name in maps else value
+        for value, output in zip(inside.outputs, graph.outputs, strict=True)
+    )
+    return Graph(graph.name, graph.inputs, tuple(outputs), graph.data)

@@ -1,0 +1,38 @@
+"""What a compilation can be asked for, apart from the network: one frozen value for the API and the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from resnet_compile.spec.base import MAX_BATCH, Side, SpecModel
+
+MAX_SEED = 2**64 - 1
+
+
+class CompileOptions(SpecModel):
+    """The options of `resnet_compile.compile`; the defaults are those of ``resnet-compile``."""
+
+    seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
+    """Seed of the initial weights."""
+
+    outputs: Annotated[tuple[str, ...], Field(strict=False)] | Literal["all"] | None = None
+    """End points that the model outputs, with or without the network's name; `all` for every one; None for logits and
+    predictions.
+    """
+
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] | Literal["dynamic"] = "dynamic"
+    """Images at a time; `dynamic` leaves it to run time."""
+
+    size: tuple[Side, Side] | Literal["dynamic"] | None = None
+    """Rows and columns of the input; `dynamic` leaves them to run time; None takes the spec's."""
+
+    layout: Literal["nchw", "nhwc"] = "nchw"
+    """Order of the axes of the input and of every output that has rows and columns."""
+
+    opset: int = 18
+    """Version of ONNX's default operator set."""
+
+    external_data: bool | None = None
+    """Whether the weights go to a file beside the model; None puts them there past 2 GB."""

@@ -1,0 +1,17 @@
+"""The plan: the spec with every stride, rate, pad, shape and parameter resolved, before any weight exists."""
+
+from resnet_compile.plan.network import BlockPlan, EndPoint, Head, Plan, layer_macs, layer_parameters, plan_network
+from resnet_compile.plan.parameters import Parameter
+from resnet_compile.plan.units import UnitPlan
+
+__all__ = [
+    "BlockPlan",
+    "EndPoint",
+    "Head",
+    "Parameter",
+    "Plan",
+    "UnitPlan",
+    "layer_macs",
+    "layer_parameters",
+    "plan_network",
+]

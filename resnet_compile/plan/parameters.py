@@ -1,0 +1,61 @@
+"""Parameters: what a network's weights are called, their shapes, and how the original draws their first values."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Role = Literal["weights", "biases", "gamma", "beta", "moving_mean", "moving_variance"]
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """Every element is `value`."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class TruncatedNormal:
+    """A normal distribution of mean 0 and the given standard deviation, redrawn outside two standard deviations."""
+
+    stddev: float
+
+
+Initial = Constant | TruncatedNormal
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One named tensor of a network.
+
+    Attributes:
+        name: The name in the model and, for TF-slim networks, in the original's checkpoints.
+        shape: OIHW for convolution weights, else one axis of channels.
+        role: What the tensor is to its layer.
+        initial: How the original draws its first values.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    role: Role
+    initial: Initial
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients change it; moving statistics follow the batches instead."""
+        return self.role not in ("moving_mean", "moving_variance")
+
+
+def variance_scaling(fan_in: int) -> TruncatedNormal:
+    """TF-slim's `variance_scaling_initializer`: a truncated normal whose variance would be 2 / fan_in.
+
+    The factor 1.3 makes up for what truncation at two standard deviations takes away.
+    """
+    return TruncatedNormal(math.sqrt(1.3 * 2.0 / fan_in))

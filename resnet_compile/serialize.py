@@ -1,0 +1,286 @@
+"""From graph to ONNX: a `ModelProto` in memory, or a file written one tensor at a time.
+
+The file is the model's protobuf wire format. All fields but the initializers, a few hundred kilobytes, are serialized
+by protobuf; the initializers follow as the last part of the graph, each as a short header and its raw values, so that
+memory holds the few tensors being made and not the model. Lengths are known before values are, since shapes are.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from resnet_compile._version import __version__
+from resnet_compile.errors import GraphError, OptionError
+from resnet_compile.files import replacing
+from resnet_compile.graph import Graph, Node, Shape, Tensor, Value
+
+PRODUCER = "resnet_compile"
+OLDEST_OPSET = 17
+NEWEST_OPSET = 26
+DEFAULT_OPSET = 18
+
+# The IR version that came with each opset: the lowest that may carry it (onnx, docs/Versioning.md).
+_IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
+_ELEMENT_TYPES = {
+    "float32": onnx.TensorProto.FLOAT,
+    "float16": onnx.TensorProto.FLOAT16,
+    "float64": onnx.TensorProto.DOUBLE,
+    "int64": onnx.TensorProto.INT64,
+    "int32": onnx.TensorProto.INT32,
+    "int8": onnx.TensorProto.INT8,
+    "uint8": onnx.TensorProto.UINT8,
+    "bool": onnx.TensorProto.BOOL,
+}
+
+# Protobuf refuses messages of 2 GiB; this much is kept for everything that is no initializer.
+_LARGEST_MODEL = 2**31 - 2**24
+# Tensors in the making ahead of the one being written, by count and by bytes: enough for every core to have work.
+_AHEAD_TENSORS = 64
+_AHEAD_BYTES = 32 * 2**20
+# External data starts at page boundaries, so that runtimes can map it.
+_ALIGNMENT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFormat:
+    """How a graph is written.
+
+    Attributes:
+        opset: The version of ONNX's default operator set.
+        metadata: Key and value pairs that travel in the model.
+        external_data: Whether initializers go to a file beside the model; None puts them there when the model would
+            otherwise be too large for protobuf.
+    """
+
+    opset: int = DEFAULT_OPSET
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    external_data: bool | None = None
+
+    def __post_init__(self) -> None:
+        if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
+            raise OptionError(f"must be {OLDEST_OPSET} to {NEWEST_OPSET}, not {self.opset}", where="opset")
+
+
+def to_proto(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
+    """The model as one protobuf message, values and all.
+
+    Raises:
+        OptionError: The model is too large for a message, or its format asks for external data.
+    """
+    initializers = tuple(graph.initializers())
+    if fmt.external_data or _total_bytes(initializers) > _LARGEST_MODEL:
+        raise OptionError("a model with external data exists only as a file", where="external_data")
+    model = _skeleton(graph, fmt)
+    for value, array in zip(initializers, _arrays(initializers, graph.data), strict=True):
+        tensor = model.graph.initializer.add()
+        tensor.CopyFrom(_tensor_header(value))
+        tensor.raw_data = array.tobytes()
+    return model
+
+
+def write_model(graph: Graph, fmt: ModelFormat, path: Path) -> None:
+    """Writes the model to a file, and its initializers to `path` + `.data` where they are external.
+
+    Raises:
+        OutputError: The file cannot be written; what was there before is still there.
+    """
+    initializers = tuple(graph.initializers())
+    external = fmt.external_data
+    if external is None:
+        external = _total_bytes(initializers) > _LARGEST_MODEL
+    if external:
+        data_path = path.with_name(f"{path.name}.data")
+        with replacing(path) as file, replacing(data_path) as data:
+            _write_external(graph, fmt, initializers, file, data, data_path.name)
+    else:
+        with replacing(path) as file:
+            _write_embedded(graph, fmt, initializers, file)
+
+
+def _write_embedded(graph: Graph, fmt: ModelFormat, initializers: tuple[Value, ...], file: BinaryIO) -> None:
+    headers = [_tensor_header(value).SerializeToString(deterministic=True) for value in initializers]
+    prefixes = []
+    for value, header in zip(initializers, headers, strict=True):
+        raw = _length_prefix(_RAW_DATA, _num_bytes(value))
+        length = len(header) + len(raw) + _num_bytes(value)
+        prefixes.append(_length_prefix(_INITIALIZER, length) + header + raw)
+    graph_bytes = sum(len(prefix) + _num_bytes(value) for prefix, value in zip(prefixes, initializers, strict=True))
+    _write_skeleton(graph, fmt, graph_bytes, file)
+    for prefix, array in zip(prefixes, _arrays(initializers, graph.data), strict=True):
+        file.write(prefix)
+        file.write(array.data)
+
+
+def _write_external(
+    graph: Graph, fmt: ModelFormat, initializers: tuple[Value, ...], file: BinaryIO, data: BinaryIO, location: str
+) -> None:
+    fields = []
+    offset = 0
+    for value, array in zip(initializers, _arrays(initializers, graph.data), strict=True):
+        padding = -offset % _ALIGNMENT
+        data.write(b"\0" * padding)
+        data.write(array.data)
+        offset += padding
+        tensor = _tensor_header(value)
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, entry in (("location", location), ("offset", offset), ("length", array.nbytes)):
+            tensor.external_data.add(key=key, value=str(entry))
+        offset += array.nbytes
+        wire = tensor.SerializeToString(deterministic=True)
+        fields.append(_length_prefix(_INITIALIZER, len(wire)) + wire)
+    _write_skeleton(graph, fmt, sum(map(len, fields)), file)
+    file.writelines(fields)
+
+
+# Field numbers of onnx.proto.
+_MODEL_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
+
+
+def _write_skeleton(graph: Graph, fmt: ModelFormat, initializer_bytes: int, file: BinaryIO) -> None:
+    """Everything up to the initializers, whose wire bytes must follow."""
+    model = _skeleton(graph, fmt)
+    graph_wire = model.graph.SerializeToString(deterministic=True)
+    model.ClearField("graph")
+    file.write(model.SerializeToString(deterministic=True))
+    file.write(_length_prefix(_MODEL_GRAPH, len(graph_wire) + initializer_bytes))
+    file.write(graph_wire)
+
+
+def _length_prefix(field_number: int, length: int) -> bytes:
+    """The tag and length that open a length-delimited protobuf field."""
+    wire_type = 2
+    return _varint(field_number << 3 | wire_type) + _varint(length)
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def _skeleton(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
+    """The model without its initializers."""
+    model = onnx.ModelProto(
+        ir_version=_IR_VERSIONS[fmt.opset],
+        producer_name=PRODUCER,
+        producer_version=__version__,
+        opset_import=[onnx.OperatorSetIdProto(domain="", version=fmt.opset)],
+        metadata_props=[onnx.StringStringEntryProto(key=key, value=fmt.metadata[key]) for key in sorted(fmt.metadata)],
+    )
+    model.graph.name = graph.name
+    model.graph.input.extend(_value_info(value) for value in graph.inputs)
+    model.graph.output.extend(_value_info(value) for value in graph.outputs)
+    for node, made in graph.nodes():
+        model.graph.node.append(_node(node, made))
+    return model
+
+
+def _node(node: Node, made: tuple[Value, ...]) -> onnx.NodeProto:
+    outputs = {value.index: value.name for value in made}
+    return onnx.NodeProto(
+        op_type=node.operator,
+        name=made[0].name,
+        input=[source.name if source else "" for source in node.inputs],
+        output=[outputs.get(index, "") for index in range(max(outputs) + 1)],
+        attribute=[_attribute(name, node.attributes[name]) for name in sorted(node.attributes)],
+    )
+
+
+def _attribute(name: str, value: object) -> onnx.AttributeProto:
+    kinds = onnx.AttributeProto
+    match value:
+        case int():
+            return kinds(name=name, type=kinds.INT, i=value)
+        case float():
+            return kinds(name=name, type=kinds.FLOAT, f=value)
+        case str():
+            return kinds(name=name, type=kinds.STRING, s=value.encode())
+        case tuple() if all(isinstance(item, int) for item in value):
+            return kinds(name=name, type=kinds.INTS, ints=value)
+        case tuple():
+            return kinds(name=name, type=kinds.FLOATS, floats=value)
+    raise GraphError(f"an attribute of type {type(value).__name__}", where=name)
+
+
+def _value_info(value: Value) -> onnx.ValueInfoProto:
+    info = onnx.ValueInfoProto(name=value.name)
+    tensor = info.type.tensor_type
+    tensor.elem_type = _ELEMENT_TYPES[value.type.dtype]
+    _set_shape(tensor.shape, value.shape)
+    return info
+
+
+def _set_shape(proto: onnx.TensorShapeProto, shape: Shape) -> None:
+    for dim in shape:
+        entry = proto.dim.add()
+        if isinstance(dim, int):
+            entry.dim_value = dim
+        elif dim is not None:
+            entry.dim_param = dim
+
+
+def _tensor_header(value: Value) -> onnx.TensorProto:
+    return onnx.TensorProto(name=value.name, dims=_static(value), data_type=_ELEMENT_TYPES[value.type.dtype])
+
+
+def _static(value: Value) -> tuple[int, ...]:
+    dims = tuple(dim for dim in value.shape if isinstance(dim, int))
+    if len(dims) < len(value.shape):
+        raise GraphError("an initializer of unknown shape", where=value.name)
+    return dims
+
+
+def _num_bytes(value: Value) -> int:
+    return math.prod(_static(value)) * np.dtype(value.type.dtype).itemsize
+
+
+def _total_bytes(initializers: Iterable[Value]) -> int:
+    return sum(_num_bytes(value) for value in initializers)
+
+
+def _arrays(initializers: tuple[Value, ...], data: Mapping[str, Tensor]) -> Iterator[NDArray[Any]]:
+    """The initializers' values in order, made on every core a little ahead of the one that is asked for."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        ahead: deque[tuple[Value, Future[NDArray[Any]]]] = deque()
+        waiting = iter(initializers)
+        ahead_bytes = 0
+        try:
+            while True:
+                while len(ahead) < _AHEAD_TENSORS and (ahead_bytes < _AHEAD_BYTES or not ahead):
+                    if (value := next(waiting, None)) is None:
+                        break
+                    ahead.append((value, pool.submit(_checked_array, value, data)))
+                    ahead_bytes += _num_bytes(value)
+                if not ahead:
+                    return
+                value, future = ahead.popleft()
+                array = future.result()
+                ahead_bytes -= _num_bytes(value)
+                del future
+                yield array
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _checked_array(value: Value, data: Mapping[str, Tensor]) -> NDArray[Any]:
+    if value.name not in data:
+        raise GraphError("an initializer without contents", where=value.name)
+    array = data[value.name].array()
+    if array.shape != value.shape or array.dtype.name != value.type.dtype:
+        raise GraphError(f"contents of {array.dtype}{list(array.shape)} for {value.type}", where=value.name)
+    little_endian = array.dtype.newbyteorder("<")
+    return np.ascontiguousarray(array, dtype=little_endian)

@@ -1,0 +1,144 @@
+"""The network spec: the JSON language, in the words of TF-slim."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from resnet_compile.spec.base import MAX_CLASSES, MAX_UNITS, NetworkName, Scope, Side, SpecModel
+from resnet_compile.spec.roots import ImagenetRoot, Root
+from resnet_compile.spec.units import Unit, UnitArgs
+
+# Scopes that the network itself uses beside its blocks: a block of the same name would own the same values.
+RESERVED_SCOPES = frozenset({"conv1", "pool1", "postnorm", "pool5", "logits", "predictions"})
+
+Preprocess = Literal["inception", "vgg", "torchvision", "timm", "keras", "caffe", "cifar"]
+
+
+class Input(SpecModel):
+    """The image that the network is planned for."""
+
+    height: Side
+    """Rows of pixels."""
+
+    width: Side
+    """Columns of pixels."""
+
+    channels: Annotated[int, Field(ge=1, le=4096)] = 3
+    """Channels of a pixel; 3 is red, green, blue."""
+
+    preprocess: Preprocess | None = None
+    """The preprocessing scheme that the network's weights were trained with; travels in the model's metadata."""
+
+
+class BatchNorm(SpecModel):
+    """Batch normalisation: y = (x - moving_mean) / sqrt(moving_variance + epsilon) * gamma + beta."""
+
+    kind: Literal["batch"] = "batch"
+
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 1e-5
+    """Added to the variance."""
+
+    decay: Annotated[float, Field(ge=0, lt=1)] = 0.997
+    """Decay of the moving averages; training reads it."""
+
+    scale: bool = True
+    """Whether there is a gamma."""
+
+
+class Head(SpecModel):
+    """What turns the last feature map into class scores."""
+
+    num_classes: Annotated[int, Field(ge=1, le=MAX_CLASSES)] | None
+    """Number of classes; null leaves the logits and predictions out."""
+
+    global_pool: bool = True
+    """Whether the last map is averaged over height and width before the logits."""
+
+    spatial_squeeze: bool | None = None
+    """Whether logits and predictions drop their 1x1 height and width; by default they do where `global_pool` is on."""
+
+    @property
+    def squeezes(self) -> bool:
+        """`spatial_squeeze` with its default resolved."""
+        return self.global_pool if self.spatial_squeeze is None else self.spatial_squeeze
+
+
+class Block(SpecModel):
+    """A run of residual units under one scope, as TF-slim's `Block(scope, unit_fn, args)`."""
+
+    scope: Scope
+    """The block's name in parameter names and end points, such as `block1`."""
+
+    unit: Unit
+    args: Annotated[tuple[UnitArgs, ...], Field(min_length=1, strict=False)]
+    """One entry a unit, or a run of equal units."""
+
+    @model_validator(mode="after")
+    def _bottleneck_depth_fits_the_kind(self) -> Self:
+        for index, args in enumerate(self.args):
+            if (args.depth_bottleneck is not None) != self.unit.bottleneck:
+                state = "is required" if self.unit.bottleneck else "has no meaning"
+                raise PydanticCustomError(
+                    "depth_bottleneck",
+                    "depth_bottleneck {state} in units of kind {kind}",
+                    {"state": state, "kind": self.unit.kind, "path": ("args", index, "depth_bottleneck")},
+                )
+        return self
+
+    @property
+    def num_units(self) -> int:
+        """How many units the block has, repeats counted."""
+        return sum(args.repeat for args in self.args)
+
+
+class NetworkSpec(SpecModel):
+    """A residual network, from its input to its class probabilities."""
+
+    schema_uri: Annotated[str | None, Field(alias="$schema", exclude=True, repr=False)] = None
+    """Where an editor finds the JSON Schema; means nothing to the compiler."""
+
+    name: NetworkName
+    """The scope of every parameter and end point, such as `resnet_v2_152`."""
+
+    input: Input
+    root: Root | None = ImagenetRoot()
+    blocks: Annotated[tuple[Block, ...], Field(min_length=1, strict=False)]
+    """The blocks, in order."""
+
+    output_stride: Annotated[int, Field(ge=1)] | None = None
+    """Ratio of the input's side to the last feature map's; units past it trade their stride for an atrous rate. Null
+    keeps every unit's own stride.
+    """
+
+    norm: Annotated[BatchNorm, Field(description="The normalisation of every layer that has one.")] = BatchNorm()
+    head: Head
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """Factor of the L2 penalty on convolution weights; training reads it."""
+
+    @model_validator(mode="after")
+    def _scopes_are_unique(self) -> Self:
+        seen = set(RESERVED_SCOPES)
+        for index, block in enumerate(self.blocks):
+            if block.scope in seen:
+                reason = "is taken by the network itself" if block.scope in RESERVED_SCOPES else "is used twice"
+                raise PydanticCustomError(
+                    "scope",
+                    "scope {scope} {reason}",
+                    {"scope": block.scope, "reason": reason, "path": ("blocks", index, "scope")},
+                )
+            seen.add(block.scope)
+        return self
+
+    @model_validator(mode="after")
+    def _units_are_few_enough(self) -> Self:
+        units = sum(block.num_units for block in self.blocks)
+        if units > MAX_UNITS:
+            raise PydanticCustomError(
+                "units",
+                "{units} units are more than the limit of {limit}",
+                {"units": units, "limit": MAX_UNITS, "path": ("blocks",)},
+            )
+        return self

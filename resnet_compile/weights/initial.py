@@ -1,0 +1,66 @@
+"""Initial values: drawn as the original draws them, from the seed and the parameter's own name alone."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.plan.parameters import Constant, Parameter, TruncatedNormal
+
+# Values drawn at a time: small enough that drawing, comparing and redrawing stay in the cache.
+_CHUNK = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class InitialTensor:
+    """A parameter at the start of training, float32; drawn when asked for.
+
+    Every parameter has a generator of its own (SFC64, seeded by a SHA-256 of seed and name), so its values do not
+    change with the order of drawing, the number of threads or the rest of the network. numpy keeps a generator's stream
+    within a version, not across versions.
+    """
+
+    parameter: Parameter
+    seed: int
+
+    @property
+    def dtype(self) -> Literal["float32"]:
+        """float32."""
+        return "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's."""
+        return self.parameter.shape
+
+    def array(self) -> NDArray[Any]:
+        """The values."""
+        match self.parameter.initial:
+            case Constant(value):
+                return np.full(self.shape, value, np.float32)
+            case TruncatedNormal(stddev):
+                values = _truncated_normal(self._generator(), self.parameter.size, stddev)
+                return values.reshape(self.shape)
+
+    def _generator(self) -> np.random.Generator:
+        digest = hashlib.sha256(f"{self.seed}\0{self.parameter.name}".encode()).digest()
+        return np.random.Generator(np.random.SFC64(np.frombuffer(digest, np.uint32)))
+
+
+def _truncated_normal(generator: np.random.Generator, size: int, stddev: float) -> NDArray[np.float32]:
+    """Normal values of the given deviation, those beyond two deviations drawn again until none is left."""
+    values = np.empty(size, np.float32)
+    for start in range(0, size, _CHUNK):
+        chunk = values[start : start + _CHUNK]
+        generator.standard_normal(out=chunk, dtype=np.float32)
+        beyond = np.flatnonzero(np.abs(chunk) > 2)
+        while beyond.size:
+            again = generator.standard_normal(beyond.size, dtype=np.float32)
+            chunk[beyond] = again
+            beyond = beyond[np.abs(again) > 2]
+        chunk *= np.float32(stddev)
+    return values
