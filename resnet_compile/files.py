@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from resnet_compile.errors import OutputError
+from resnet_compile.errors import OptionError, OutputError
 
 
 @contextlib.contextmanager
@@ -21,7 +21,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     file gets the permissions that any program's would.
 
     Raises:
-        OutputError: The path cannot be written, or names something that is no regular file.
+        OptionError: The path names something that is no regular file.
+        OutputError: The path cannot be written.
     """
     target = Path(os.path.realpath(path))
     _require_replaceable(target, path)
@@ -48,9 +49,9 @@ def _require_replaceable(target: Path, path: Path) -> None:
     except OSError as error:
         raise OutputError(f"cannot write here: {error.strerror}", where=str(path)) from None
     if stat.S_ISDIR(mode):
-        raise OutputError("is a directory", where=str(path), hint="name a file in it")
+        raise OptionError("is a directory", where=str(path), hint="name a file in it")
     if not stat.S_ISREG(mode):
-        raise OutputError("is not a regular file", where=str(path))
+        raise OptionError("is not a regular file", where=str(path))
 
 
 def _permissions(target: Path) -> int:

@@ -76,7 +76,9 @@ def run(cli: click.Command) -> NoReturn:
     # A terminated process cleans up as an interrupted one does: what it was writing vanishes.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        cli.main(prog_name=name, standalone_mode=False)
+        # What click's own `main` does, less its handling of errors and its newline on an interrupt.
+        with cli.make_context(name, sys.argv[1:]) as context:
+            cli.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as error:
         sys.exit(error.exit_code)
@@ -92,7 +94,7 @@ def run(cli: click.Command) -> NoReturn:
         sys.exit(1)
     except MemoryError:
         _fail(name, "out of memory", 1, debug)
-    except Exception as error: # the last resort: a bug of ours must not show a user a traceback
+    except Exception as error:  # the last resort: a bug of ours must not show a user a traceback
         _fail(name, f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1, debug)
     sys.exit(0)
 

@@ -31,7 +31,12 @@ def lower(
         batch: Images at a time; None leaves it to run time, as an axis called `batch`.
         dynamic_size: Whether rows and columns are left to run time, as axes called `height` and `width`.
         layout: Of the input and of every output that has rows and columns. The graph inside is NCHW.
+
+    Raises:
+        OptionError: The size is dynamic and the network squeezes a map that is 1x1 at the planned size alone.
     """
+    if dynamic_size and plan.head.squeeze and not plan.head.pool:
+        raise OptionError("a network that squeezes without pooling has one size", where="size")
     lowering = Lowering(dynamic_size)
     source = _input(plan, batch, dynamic_size, layout)
     x = apply("Transpose", source, name=f"{INPUT}/nchw", perm=(0, 3, 1, 2)) if layout == "nhwc" else source

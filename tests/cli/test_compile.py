@@ -1,0 +1,195 @@
+"""resnet-compile as a process: what it prints, its exit codes, what it leaves behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+from support.commands import command
+from support.specs import tiny_document
+
+# As root, permissions stop nobody.
+AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "tiny.json"
+    path.write_text(json.dumps(tiny_document()))
+    return path
+
+
+def test_a_spec_becomes_a_model(spec: Path, tmp_path: Path) -> None:
+    done = command("resnet-compile", spec, "-o", tmp_path / "model.onnx")
+    assert (done.code, done.err) == (0, "")
+    assert "tiny, " in done.out
+    assert "parameters" in done.out
+    onnx.checker.check_model(tmp_path / "model.onnx", full_check=True)
+
+
+def test_json_is_one_document_of_plain_numbers(spec: Path, tmp_path: Path) -> None:
+    done = command("resnet-compile", spec, "-o", tmp_path / "model.onnx", "--json", "-v")
+    document = json.loads(done.out)
+    assert document["bytes"] == (tmp_path / "model.onnx").stat().st_size
+    assert document["outputs"] == ["tiny/logits", "predictions"]
+    assert type(document["parameters"]) is int
+    assert "outputs tiny/logits, predictions" in done.err
+
+
+def test_every_flag_reaches_the_model(spec: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    flags = ["--outputs", "block1,logits", "--batch", "2", "--size", "40x48", "--layout", "nhwc", "--opset", "17"]
+    done = command("resnet-compile", spec, "-o", path, "--seed", "5", "--external-data", *flags)
+    assert done.code == 0, done.err
+    model = onnx.load(path)
+    assert [output.name for output in model.graph.output] == ["tiny/block1", "tiny/logits"]
+    assert [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim] == [2, 40, 48, 3]
+    assert model.opset_import[0].version == 17
+    assert {prop.key: prop.value for prop in model.metadata_props}["resnet_compile.seed"] == "5"
+    assert (tmp_path / "model.onnx.data").exists()
+
+
+def test_a_catalogue_name_is_a_spec(tmp_path: Path) -> None:
+    assert command("resnet-compile", "tiny", "-o", "model.onnx", "--size", "dynamic", cwd=tmp_path).code == 0
+    assert (tmp_path / "model.onnx").exists()
+
+
+def broken_specs() -> dict[str, tuple[bytes, str]]:
+    def changed(**changes: object) -> bytes:
+        return json.dumps(tiny_document() | changes).encode()
+
+    billion = tiny_document()
+    billion["blocks"][0]["args"][0]["repeat"] = 10**9
+    million = tiny_document()
+    million["input"]["height"] = 1_000_000
+    return {
+        "unknown key": (changed(colour="red"), "unknown key @ {path}: $.colour"),
+        "wrong type": (changed(output_stride="8"), 'must be an integer, not "8" @ {path}: $.output_stride'),
+        "empty blocks": (changed(blocks=[]), "must not be empty @ {path}: $.blocks"),
+        "zero": (changed(output_stride=0), "must be at least 1, not 0 @ {path}: $.output_stride"),
+        "negative": (changed(weight_decay=-1), "must be at least 0.0, not -1 @ {path}: $.weight_decay"),
+        "unreachable": (changed(output_stride=16), "cannot be reached @ $.output_stride"),
+        "a billion units": (json.dumps(billion).encode(), "must be at most 4096, not 1000000000 @ {path}: $.blocks[0]"),
+        "a side of a million": (
+            json.dumps(million).encode(),
+            "must be at most 16384, not 1000000 @ {path}: $.input.height",
+        ),
+        "not UTF-8": (b'{"name": "\xff"}', "not UTF-8: byte 10 is 0xff @ {path}"),
+        "deep": (b"[" * 100_000, "nested too deeply @ {path}"),
+        "not JSON": (b"name: tiny", "not JSON: Expecting value at line 1 column 1 @ {path}"),
+        "empty": (b"", "not JSON: Expecting value at line 1 column 1 @ {path}"),
+    }
+
+
+@pytest.mark.parametrize("fault", broken_specs())
+def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
+    text, words = broken_specs()[fault]
+    spec = tmp_path / "spec.json"
+    spec.write_bytes(text)
+    output = tmp_path / "model.onnx"
+    output.write_bytes(b"before")
+    done = command("resnet-compile", spec, "-o", output)
+    assert done.code == 2
+    assert done.out == ""
+    assert done.err.startswith("resnet-compile: error: ")
+    assert words.format(path=spec) in done.err
+    assert done.err.count("\n") == 1
+    assert output.read_bytes() == b"before"
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["model.onnx", "spec.json"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "Missing argument 'SPEC'."),
+        (["tiny"], "Missing option '-o' / '--output'."),
+        (["tini", "-o", "m"], "neither a file nor a spec of the catalogue @ tini (did you mean tiny?)"),
+        (["none.json", "-o", "m"], "cannot read the spec: No such file or directory @ none.json"),
+        ([".", "-o", "m"], "cannot read the spec: Is a directory @ ."),
+        (["tiny", "-o", "."], "is a directory @ . (name a file in it)"),
+        (["tiny", "-o", "m", "--outputs", "block9"], "no end point block9 @ outputs"),
+        (["tiny", "-o", "m", "--outputs", "a,,b"], "a name is empty"),
+        (["tiny", "-o", "m", "--opset", "16"], "must be 17 to 26, not 16 @ opset"),
+        (["tiny", "-o", "m", "--batch", "0"], "'0' is not a number from 1 to 65536"),
+        (["tiny", "-o", "m", "--batch", "many"], "'many' is not a number"),
+        (["tiny", "-o", "m", "--size", "3x"], "'' is not a number from 1 to 16384"),
+        (["tiny", "-o", "m", "--size", "99999"], "'99999' is not a number from 1 to 16384"),
+        (["tiny", "-o", "m", "--seed", "-1"], "-1 is not in the range"),
+        (["tiny", "-o", "m", "--layout", "chwn"], "'chwn' is not one of 'nchw', 'nhwc'"),
+        (["tiny", "-o", "m", "--colour"], "No such option"),
+    ],
+)
+def test_bad_usage_is_one_line_and_exit_code_2(arguments: list[str], words: str, tmp_path: Path) -> None:
+    done = command("resnet-compile", *arguments, cwd=tmp_path)
+    assert done.code == 2
+    assert words in done.err
+    assert done.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_exit_code_1(tmp_path: Path) -> None:
+    done = command("resnet-compile", "tiny", "-o", tmp_path / "none" / "model.onnx")
+    assert done.code == 1
+    assert done.err == (
+        f"resnet-compile: error: cannot write here: No such file or directory @ {tmp_path}/none/model.onnx\n"
+    )
+
+
+@pytest.mark.skipif(AS_ROOT, reason="root may read and write everything")
+def test_permissions_are_respected(spec: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "closed"
+    folder.mkdir(mode=0o500)
+    done = command("resnet-compile", spec, "-o", folder / "model.onnx")
+    assert (done.code, "Permission denied" in done.err) == (1, True)
+    spec.chmod(0)
+    done = command("resnet-compile", spec, "-o", tmp_path / "model.onnx")
+    assert (done.code, "Permission denied" in done.err) == (2, True)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """A limit on file sizes stands in for a full disk."""
+    code = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000)); "
+        "sys.argv = ['resnet-compile', 'tiny', '-o', 'model.onnx']; "
+        "from resnet_compile.cli.compile import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "resnet-compile: error: cannot write: File too large @ model.onnx\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_leaves_nothing(number: signal.Signals, tmp_path: Path) -> None:
+    executable = Path(sys.executable).with_name("resnet-compile")
+    process = subprocess.Popen(
+        [executable, "resnet200", "-o", "model.onnx"], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    while not (parts := list(tmp_path.glob(".model.onnx.*.part"))) and process.poll() is None:
+        time.sleep(0.005)
+    assert parts, "the run ended before it could be interrupted"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "resnet-compile: error: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_where(tmp_path: Path) -> None:
+    done = command("resnet-compile", "tiny", "-o", tmp_path, "--debug")
+    assert "Traceback" in done.err
+    assert done.err.rstrip().endswith(f"is a directory @ {tmp_path} (name a file in it)")
+
+
+def test_version_and_help() -> None:
+    from resnet_compile import __version__
+
+    assert command("resnet-compile", "--version").out == f"resnet-compile, version {__version__}\n"
+    shown = command("resnet-compile", "--help").out
+    assert "--outputs NAME[,NAME...]|all" in shown
+    assert max(map(len, shown.splitlines())) <= 100

@@ -1,0 +1,132 @@
+"""The IR: walking, rewriting, and rules that are kept because a broken one is found."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from resnet_compile.errors import GraphError
+from resnet_compile.graph import (
+    ConstantTensor,
+    Graph,
+    Node,
+    Type,
+    Value,
+    apply,
+    constant,
+    listing,
+    rename,
+    rewrite,
+    verify,
+)
+
+X = Value("x", Type("float32", ("batch", 3, 8, 8)))
+
+
+def diamond() -> Graph:
+    """relu(x) used twice, so that walking and rewriting must not double it."""
+    a = apply("Relu", X, name="a")
+    b = apply("MaxPool", a, name="b", kernel_shape=(1, 1))
+    return Graph("diamond", (X,), (apply("Add", a, b, name="sum"),))
+
+
+def test_values_come_after_what_they_are_made_from() -> None:
+    assert [value.name for value in diamond().values()] == ["x", "a", "b", "sum"]
+
+
+def test_a_deep_graph_is_walked_without_recursion() -> None:
+    value = X
+    for index in range(20_000):
+        value = apply("Relu", value, name=f"v{index}")
+    graph = Graph("deep", (X,), (value,))
+    assert sum(1 for _ in graph.nodes()) == 20_000
+    assert rename(graph, {"v0": "first"}).outputs[0].name == "v19999"
+
+
+def test_rewriting_shares_what_it_keeps() -> None:
+    graph = diamond()
+    rewritten = rewrite(graph, lambda value, _: X if value.name == "b" else None)
+    assert listing(rewritten).count("Relu") == 1
+    assert "MaxPool" not in listing(rewritten)
+    assert "MaxPool" in listing(graph)
+
+
+def test_renaming_reaches_every_use() -> None:
+    text = listing(rename(diamond(), {"a": "activated"}))
+    assert "activated: float32[batch, 3, 8, 8] = Relu(x)" in text
+    assert "Add(activated, b)" in text
+
+
+def test_a_sound_graph_passes() -> None:
+    assert verify(diamond()).outputs[0].name == "sum"
+
+
+def broken_graphs() -> dict[str, tuple[Graph, str]]:
+    graph = diamond()
+    total = graph.outputs[0]
+    weights = constant("w", "float32", (4,))
+    return {
+        "two values of one name": (
+            Graph("g", (X,), (apply("Add", apply("Relu", X, name="a"), apply("Relu", X, name="a"), name="s"),)),
+            "a: two values bear this name",
+        ),
+        "an input of an output's name": (Graph("g", (X,), (apply("Relu", X, name="x"),)), "two values bear this name"),
+        "a wrong type": (replace(graph, outputs=(replace(total, type=Type("float32", (1,))),)), "where Add makes"),
+        "an unknown operator": (
+            Graph("g", (X,), (Value("y", X.type, Node("Gelu", (X,), {})),)),
+            "unknown operator Gelu",
+        ),
+        "an undeclared input": (replace(graph, inputs=()), "x: is made by no node"),
+        "an output that is an input": (Graph("g", (X,), (X,)), "an output that no node makes"),
+        "contents missing": (
+            Graph(
+                "g",
+                (X,),
+                (apply("BatchNormalization", X, *[constant("s", "float32", (3,))] * 4, name="y", epsilon=1.0),),
+            ),
+            "s: an initializer without contents",
+        ),
+        "contents of another shape": (
+            Graph(
+                "g",
+                (),
+                (apply("Identity", weights, name="y"),),
+                {"w": ConstantTensor(np.zeros(5, np.float32))},
+            ),
+            r"w: is float32\[4\] and its contents are float32\[5\]",
+        ),
+    }
+
+
+@pytest.mark.parametrize("fault", broken_graphs())
+def test_a_broken_rule_is_found(fault: str) -> None:
+    graph, words = broken_graphs()[fault]
+    with pytest.raises(GraphError, match=words):
+        verify(graph, bound=True)
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "attributes", "words"),
+    [
+        ("Gelu", (X,), {}, "unknown operator"),
+        ("Relu", (X, X), {}, "takes 1 to 1 inputs, not 2"),
+        ("Conv", (X, constant("w", "float32", (4, 5, 3, 3))), {}, "does not fit weights"),
+        ("Conv", (X, constant("w", "float32", (4, 3, 9, 9))), {}, "a window of 9 does not fit 8"),
+        ("Conv", (X, constant("w", "float32", (4, 3))), {}, "4-D"),
+        ("BatchNormalization", (X, *[constant("s", "float32", (2,))] * 4), {}, "one value for each channel"),
+        ("Transpose", (X,), {"perm": (0, 1, 2, 2)}, "is no order of the axes"),
+        ("Add", (X, constant("w", "float32", (5,))), {}, "axes of 8 and 5 do not broadcast"),
+        ("Add", (X, constant("w", "int64", (1,))), {}, "not of one type"),
+        ("MaxPool", (X,), {"kernel_shape": 3}, "kernel_shape must be integers"),
+    ],
+)
+def test_an_operator_refuses_what_it_cannot_take(operator: str, inputs: tuple, attributes: dict, words: str) -> None:
+    with pytest.raises(GraphError, match=words) as caught:
+        apply(operator, *inputs, name="y", **attributes)
+    assert caught.value.where == "y"
+
+
+def test_a_two_way_broadcast_keeps_what_is_known() -> None:
+    bias = constant("b", "float32", (1, 3, 1, 1))
+    assert apply("Add", X, bias, name="y").shape == ("batch", 3, 8, 8)
+    assert apply("Add", bias, X, name="y").shape == ("batch", 3, 8, 8)

@@ -1,0 +1,136 @@
+"""Bad specs: one line each, with the path of the fault."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.specs import tiny_document
+
+from resnet_compile import parse_spec
+from resnet_compile.errors import SpecError
+from resnet_compile.spec import load_spec, read_spec
+
+Break = Callable[[dict[str, Any]], Any]
+
+FAULTS: list[tuple[Break, str, str]] = [
+    (lambda d: d.update(nmae=1), "$.nmae", "unknown key"),
+    (lambda d: d.pop("head"), "$.head", "this key is required"),
+    (lambda d: d["head"].pop("num_classes"), "$.head.num_classes", "this key is required"),
+    (lambda d: d.update(name=""), "$.name", "must match"),
+    (lambda d: d.update(name="a b"), "$.name", "must match"),
+    (lambda d: d.update(name="/a"), "$.name", "must match"),
+    (lambda d: d.update(name="x" * 201), "$.name", "at most 200 characters"),
+    (lambda d: d["input"].update(height="1"), "$.input.height", 'must be an integer, not "1"'),
+    (lambda d: d["input"].update(height=True), "$.input.height", "must be an integer, not true"),
+    (lambda d: d["input"].update(height=1.0), "$.input.height", "must be an integer, not 1.0"),
+    (lambda d: d["input"].update(height=0), "$.input.height", "must be at least 1, not 0"),
+    (lambda d: d["input"].update(width=-3), "$.input.width", "must be at least 1, not -3"),
+    (lambda d: d["input"].update(width=1_000_000), "$.input.width", "must be at most 16384"),
+    (lambda d: d.update(blocks=[]), "$.blocks", "must not be empty"),
+    (lambda d: d.update(blocks={}), "$.blocks", "must be an array"),
+    (lambda d: d["blocks"][1].update(args=[]), "$.blocks[1].args", "must not be empty"),
+    (lambda d: d["blocks"][0].update(scope="a/b"), "$.blocks[0].scope", "must match"),
+    (lambda d: d["blocks"][1].update(scope="block1"), "$.blocks[1].scope", "used twice"),
+    (lambda d: d["blocks"][1].update(scope="logits"), "$.blocks[1].scope", "taken by the network itself"),
+    (lambda d: d["blocks"][0].update(unit={"kind": "vgg"}), "$.blocks[0].unit.kind", "bottleneck_v2"),
+    (lambda d: d["blocks"][0].update(unit=None), "$.blocks[0].unit", "must be an object"),
+    (lambda d: d["blocks"][1]["args"][0].update(stride=0), "$.blocks[1].args[0].stride", "at least 1"),
+    (lambda d: d["blocks"][1]["args"][0].update(stride=17), "$.blocks[1].args[0].stride", "at most 16"),
+    (lambda d: d["blocks"][1]["args"][0].update(stride="2"), "$.blocks[1].args[0].stride", "integer"),
+    (lambda d: d["blocks"][0]["args"][1].update(depth=65_537), "$.blocks[0].args[1].depth", "at most 65536"),
+    (lambda d: d["blocks"][0]["args"][1].update(rate=2), "$.blocks[0].args[1].rate", "unknown key"),
+    (lambda d: d["blocks"][0]["args"][1].update(repeat=10**9), "$.blocks[0].args[1].repeat", "at most 4096"),
+    (
+        lambda d: d["blocks"][0]["args"][1].pop("depth_bottleneck"),
+        "$.blocks[0].args[1].depth_bottleneck",
+        "is required in units of kind bottleneck_v2",
+    ),
+    (lambda d: d["norm"].update(epsilon=0), "$.norm.epsilon", "greater than 0"),
+    (lambda d: d["norm"].update(epsilon="1e-5"), "$.norm.epsilon", "must be a number"),
+    (lambda d: d["norm"].update(scale=1), "$.norm.scale", "must be true or false"),
+    (lambda d: d["norm"].update(decay=1.0), "$.norm.decay", "less than 1"),
+    (lambda d: d.update(output_stride=0), "$.output_stride", "at least 1"),
+    (lambda d: d.update(weight_decay=-1e-4), "$.weight_decay", "at least 0"),
+    (lambda d: d.update(root={"kind": "cifar100"}), "$.root.kind", "imagenet"),
+    (lambda d: d["head"].update(num_classes=0), "$.head.num_classes", "at least 1"),
+]
+
+
+@pytest.mark.parametrize(("fault", "path", "words"), FAULTS, ids=lambda value: value if isinstance(value, str) else "")
+def test_a_fault_is_named_with_its_path(fault: Break, path: str, words: str) -> None:
+    document = copy.deepcopy(tiny_document())
+    fault(document)
+    with pytest.raises(SpecError) as caught:
+        parse_spec(json.dumps(document))
+    assert caught.value.where == path
+    assert words in caught.value.message
+    assert "\n" not in str(caught.value)
+
+
+def test_the_document_that_the_faults_are_made_from_is_valid() -> None:
+    assert parse_spec(json.dumps(tiny_document())).name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"", "not JSON"),
+        (b"{", "line 1 column 2"),
+        (b"[]", "must be an object"),
+        (b"null", "must be an object"),
+        (b'{"name": "a", "name": "b"}', 'key "name" is given twice'),
+        (b'{"weight_decay": NaN}', "NaN is not a JSON number"),
+        (b'{"weight_decay": -Infinity}', "-Infinity is not a JSON number"),
+        (b'{"name": "\xff"}', "not UTF-8: byte 10 is 0xff"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a":' * 500 + b"1" + b"}" * 500, ""),
+        (b'{"output_stride": ' + b"9" * 10_000 + b"}", "not JSON"),
+    ],
+)
+def test_a_text_that_is_no_spec_is_refused_in_one_line(text: bytes, words: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_spec(text)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_too_many_units_are_refused() -> None:
+    document = tiny_document()
+    args = {"depth": 16, "depth_bottleneck": 4, "stride": 1, "repeat": 4096}
+    document["blocks"][0]["args"] = [args, args, args]
+    with pytest.raises(SpecError, match=r"12290 units are more than the limit of 10000 @ \$\.blocks"):
+        parse_spec(json.dumps(document))
+
+
+def test_files_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot read the spec: No such file"):
+        read_spec(tmp_path / "none.json")
+    with pytest.raises(SpecError, match="cannot read the spec: Is a directory"):
+        read_spec(tmp_path)
+    large = tmp_path / "large.json"
+    with large.open("wb") as file:
+        file.truncate(17 * 2**20)
+    with pytest.raises(SpecError, match="more than 16 MiB"):
+        read_spec(large)
+
+
+def test_a_faulty_file_is_named_before_the_path(tmp_path: Path) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(tiny_document() | {"output_stride": "8"}))
+    with pytest.raises(SpecError) as caught:
+        read_spec(path)
+    assert caught.value.where == f"{path}: $.output_stride"
+
+
+def test_a_name_that_the_catalogue_lacks_gets_a_hint() -> None:
+    with pytest.raises(SpecError, match=r"did you mean resnet50"):
+        load_spec("resnet5")
+
+
+def test_a_name_and_its_file_are_the_same_spec() -> None:
+    from resnet_compile.spec.catalogue import catalogue_folder
+
+    assert load_spec("resnet50") == load_spec(catalogue_folder() / "resnet50.json")

@@ -1,0 +1,1 @@
+"""What several tests need: tolerances, golden data, running a model."""

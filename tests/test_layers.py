@@ -1,0 +1,127 @@
+"""The order of the package's rooms: imports run downward, deferred ones included."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import resnet_compile
+
+PACKAGE = Path(resnet_compile.__file__).parent
+
+# A room may import the rooms before it.
+ORDER = [
+    "_version",
+    "errors",
+    "files",
+    "spec",
+    "plan",
+    "graph",
+    "lower",
+    "passes",
+    "weights",
+    "options",
+    "serialize",
+    "compiler",
+    "images",
+    "runtime",
+    "classify",
+    "features",
+    "report",
+    "cli",
+]
+# What a room must not know although it stands before it.
+FORBIDDEN = {
+    ("plan", "graph"),
+    ("graph", "plan"),
+    ("graph", "spec"),
+    ("weights", "graph"),
+    ("weights", "lower"),
+    ("serialize", "plan"),
+    ("serialize", "weights"),
+    ("serialize", "spec"),
+    ("images", "spec"),
+    ("images", "plan"),
+    ("images", "compiler"),
+    ("runtime", "spec"),
+    ("runtime", "graph"),
+    ("runtime", "plan"),
+}
+# Which rooms may import a third-party package that has one owner.
+OWNERS = {
+    "onnx": {"serialize", "compiler"},
+    "onnxruntime": {"runtime"},
+    "pydantic": {"spec", "options"},
+    "PIL": {"images"},
+    "click": {"cli"},
+    "rich": {"cli", "report"},
+    "safetensors": {"weights"},
+    "h5py": {"weights"},
+}
+
+
+def room_of(path: Path) -> str:
+    first = path.relative_to(PACKAGE).parts[0]
+    return first.removesuffix(".py")
+
+
+def imports() -> Iterator[tuple[Path, str]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                yield from ((path, alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: imports are absolute"
+                assert node.module is not None
+                yield path, node.module
+
+
+def own_imports() -> list[tuple[str, str, Path]]:
+    found = []
+    for path, module in imports():
+        parts = module.split(".")
+        if parts[0] == "resnet_compile" and len(parts) > 1 and room_of(path) not in {"__init__", parts[1]}:
+            found.append((room_of(path), parts[1], path))
+    return found
+
+
+def test_every_room_has_its_place() -> None:
+    rooms = {room_of(path) for path in PACKAGE.rglob("*.py")} - {"__init__", "catalogue"}
+    assert rooms <= set(ORDER), rooms - set(ORDER)
+
+
+def test_imports_run_downward() -> None:
+    upward = [(a, b, str(path)) for a, b, path in own_imports() if ORDER.index(b) > ORDER.index(a)]
+    assert upward == []
+    assert len(own_imports()) > 30
+
+
+def test_rooms_do_not_know_what_they_must_not() -> None:
+    assert [(a, b, str(path)) for a, b, path in own_imports() if (a, b) in FORBIDDEN] == []
+
+
+@pytest.mark.parametrize("package", OWNERS)
+def test_third_party_packages_stay_with_their_owners(package: str) -> None:
+    strangers = {
+        str(path)
+        for path, module in imports()
+        if module.split(".")[0] == package and room_of(path) not in OWNERS[package]
+    }
+    assert strangers == set()
+
+
+def test_compiling_imports_nothing_slow() -> None:
+    """In a process of its own: what a compilation has imported when it is done."""
+    import subprocess
+
+    code = (
+        "import sys, resnet_compile as rc; rc.compile(rc.load_spec('tiny')).to_proto(); "
+        "import resnet_compile.cli.compile, resnet_compile.cli.inspect; print(*sys.modules)"
+    )
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    )
+    assert "onnx" in loaded
+    assert not loaded & {"onnxruntime", "torch", "tensorflow", "PIL", "rich", "h5py", "safetensors", "scipy", "pandas"}
