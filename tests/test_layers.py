@@ -24,6 +24,7 @@ ORDER = [
     "weights",
     "options",
     "serialize",
+    "read_model",
     "compiler",
     "images",
     "runtime",
@@ -51,7 +52,7 @@ FORBIDDEN = {
 }
 # Which rooms may import a third-party package that has one owner.
 OWNERS = {
-    "onnx": {"serialize", "compiler"},
+    "onnx": {"serialize", "compiler", "read_model"},
     "onnxruntime": {"runtime"},
     "pydantic": {"spec", "options"},
     "PIL": {"images"},

@@ -2,6 +2,7 @@
 
 from resnet_compile.plan.network import BlockPlan, EndPoint, Head, Plan, layer_macs, layer_parameters, plan_network
 from resnet_compile.plan.parameters import Parameter
+from resnet_compile.plan.summary import Summary, summarize
 from resnet_compile.plan.units import UnitPlan
 
 __all__ = [
@@ -10,8 +11,10 @@ __all__ = [
     "Head",
     "Parameter",
     "Plan",
+    "Summary",
     "UnitPlan",
     "layer_macs",
     "layer_parameters",
     "plan_network",
+    "summarize",
 ]

@@ -1,0 +1,96 @@
+"""What a network costs, as a tree: network, blocks, units, layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from resnet_compile.plan.geometry import FeatureMap
+from resnet_compile.plan.layers import Conv, GlobalPool, Layer, MaxPool, NormActivation
+from resnet_compile.plan.network import Plan, layer_macs, layer_parameters
+from resnet_compile.plan.units import UnitPlan
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """One part of a network and the parts in it.
+
+    Attributes:
+        name: Its scope; parts of one network share the beginning.
+        kind: What it is, in a word or two.
+        output: Its output for one image: channels, rows, columns.
+        parameters: Trainable values.
+        moving_statistics: Values of moving means and variances.
+        macs: Multiply-accumulates for one image.
+        parts: What it consists of, in order; none for a layer.
+    """
+
+    name: str
+    kind: str
+    output: tuple[int, int, int]
+    parameters: int
+    moving_statistics: int
+    macs: int
+    parts: tuple[Summary, ...] = ()
+
+
+def summarize(plan: Plan) -> Summary:
+    """The whole network's summary: root block, blocks and head, with their units and layers."""
+    root = [_group(f"{plan.name}/root", "root block", map(_layer, plan.root))] if plan.root else []
+    blocks = [_group(block.scope, _units(block.units), map(_unit, block.units)) for block in plan.blocks]
+    head = [_group(f"{plan.name}/head", "head", map(_layer, plan.head.layers))] if plan.head.layers else []
+    return _group(plan.name, "network", [*root, *blocks, *head])
+
+
+def _units(units: tuple[UnitPlan, ...]) -> str:
+    return f"{len(units)} unit{'s' if len(units) > 1 else ''}"
+
+
+def _unit(unit: UnitPlan) -> Summary:
+    stride = f", stride {unit.stride}" if unit.stride > 1 else ""
+    rate = f", rate {unit.rate}" if unit.rate > 1 else ""
+    return _group(unit.scope, f"unit{stride}{rate}", map(_layer, unit.layers))
+
+
+def _group(name: str, kind: str, parts: Iterable[Summary]) -> Summary:
+    parts = tuple(parts)
+    return Summary(
+        name,
+        kind,
+        parts[-1].output,
+        sum(part.parameters for part in parts),
+        sum(part.moving_statistics for part in parts),
+        sum(part.macs for part in parts),
+        parts,
+    )
+
+
+def _layer(layer: Layer) -> Summary:
+    parameters = layer_parameters(layer)
+    output = _output(layer)
+    return Summary(
+        layer.scope,
+        _kind(layer),
+        (output.channels, output.height, output.width),
+        sum(parameter.size for parameter in parameters if parameter.trainable),
+        sum(parameter.size for parameter in parameters if not parameter.trainable),
+        layer_macs(layer),
+    )
+
+
+def _output(layer: Layer) -> FeatureMap:
+    return layer.map if isinstance(layer, NormActivation) else layer.output
+
+
+def _kind(layer: Layer) -> str:
+    match layer:
+        case Conv():
+            rate = f", rate {layer.rate}" if layer.rate > 1 else ""
+            stride = f", stride {layer.stride}" if layer.stride > 1 else ""
+            return f"conv {layer.kernel}x{layer.kernel}{stride}{rate}"
+        case NormActivation():
+            return "norm"
+        case MaxPool():
+            return f"max pool {layer.kernel}x{layer.kernel}, stride {layer.stride}"
+        case GlobalPool():
+            return "global pool"
