@@ -44,12 +44,12 @@ from resnet_compile.cli.parameters import batch, names, size
     help="Put the weights into a file of their own beside the model; by default only past 2 GB.",
 )
 def cli(report: Report, spec: str, output: Path, **options: Any) -> None:
-    r"""Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model.
+    """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model.
 
     \b
     resnet-compile specs/resnet152.json -o model.onnx
     resnet-compile resnet50 --outputs block3,logits --batch 32 -o features.onnx
-    """
+    """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need none of it.
     from resnet_compile.compiler import compile as compile_network
     from resnet_compile.options import CompileOptions

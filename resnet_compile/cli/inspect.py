@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 @click.argument("source")
 @click.option("--layers", is_flag=True, help="Show every unit and layer, not only the blocks.")
 def cli(report: Report, source: str, layers: bool) -> None:
-    r"""Show the parameters, shapes and multiply-accumulates of SOURCE.
+    """Show the parameters, shapes and multiply-accumulates of SOURCE.
 
     SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made.
 
     \b
     resnet-inspect specs/resnet152.json
     resnet-inspect model.onnx --layers --json
-    """
+    """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need none of it.
     from resnet_compile.plan import plan_network, summarize
 

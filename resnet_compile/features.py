@@ -1,0 +1,100 @@
+"""Saving a network's outputs for many images as ``.npy`` or ``.npz``, without holding them in memory."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import ImageError, OptionError
+
+IMAGES_KEY = "images"
+"""The array of a ``.npz`` that holds the images' paths, row by row."""
+
+
+class FeatureFile:
+    """Rows of named arrays, gathered on disk batch by batch, then written as one file.
+
+    A ``.npy`` holds the one array; a ``.npz`` holds an array by each name and the images' paths under ``images``.
+
+    Args:
+        path: Where the file will be; its suffix decides the format, its folder takes the temporary files.
+        names: The arrays' names.
+
+    Raises:
+        OptionError: The suffix is neither, or a ``.npy`` is to hold several arrays.
+    """
+
+    def __init__(self, path: Path, names: Sequence[str]) -> None:
+        self._npz = path.suffix.lower() == ".npz"
+        if not self._npz and path.suffix.lower() != ".npy":
+            raise OptionError(
+                f"outputs are saved as .npy or .npz, not {path.suffix or 'without a suffix'}", where=str(path)
+            )
+        if not self._npz and len(names) != 1:
+            raise OptionError(f"a .npy holds one output, not {len(names)}", where=str(path), hint="save as .npz")
+        self._folder = path.parent
+        self._names = tuple(names)
+        self._images: list[str] = []
+        self._rows: dict[str, BinaryIO] = {}
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for rows in self._rows.values():
+            rows.close()
+
+    def append(self, images: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Adds a row for each image to each array."""
+        self._images.extend(images)
+        for name in self._names:
+            array = arrays[name]
+            if name not in self._rows:
+                self._rows[name] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # closed on exit
+                self._kinds[name] = (array.dtype, array.shape[1:])
+            self._rows[name].write(array.tobytes())
+
+    def write(self, file: BinaryIO) -> dict[str, tuple[int, ...]]:
+        """Writes everything to an open file.
+
+        Returns:
+            The shapes by name.
+
+        Raises:
+            ImageError: There is nothing to write.
+        """
+        if not self._images:
+            raise ImageError("no image could be read, so there is nothing to save")
+        if not self._npz:
+            self._write_array(self._names[0], file)
+        else:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name in self._names:
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        self._write_array(name, member)
+                with archive.open(f"{IMAGES_KEY}.npy", "w") as member:
+                    np.lib.format.write_array(member, np.array(self._images), allow_pickle=False)
+        return {name: (len(self._images), *shape) for name, (_, shape) in self._kinds.items()}
+
+    def _write_array(self, name: str, file: Any) -> None:
+        dtype, shape = self._kinds[name]
+        header = {
+            "descr": np.lib.format.dtype_to_descr(dtype),
+            "fortran_order": False,
+            "shape": (len(self._images), *shape),
+        }
+        np.lib.format.write_array_header_1_0(file, header)
+        rows = self._rows[name]
+        rows.seek(0)
+        shutil.copyfileobj(rows, file, 1 << 20)

@@ -1,0 +1,82 @@
+"""The resampling that the original systems used: TensorFlow 1's bilinear kernel, and Pillow's filters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.float32]
+"""Pixels ``[H, W, 3]``, float32."""
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A rectangle of an image, in whole pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+
+def legacy_bilinear(
+    image: NDArray[np.uint8], height: int, width: int, *, window: Window | None = None, scale: float = 1.0
+) -> Pixels:
+    """Resizes as ``tf.compat.v1.image.resize_bilinear(align_corners=False)`` does, bit for bit.
+
+    A pixel `i` of the result sits at ``i * in / out`` in the source: no half-pixel centres and no antialiasing (ONNX
+    calls it ``Resize`` with ``mode=linear, coordinate_transformation_mode=asymmetric``). All arithmetic is float32,
+    first along a row, then between rows: ``a + (b - a) * t``.
+
+    Args:
+        image: ``[H, W, C]``.
+        height: Height of the whole result.
+        width: Width of the whole result.
+        window: The part of the result to compute; all of it by default.
+        scale: Factor for each source pixel before interpolation.
+
+    Returns:
+        float32 ``[window.height, window.width, C]``.
+    """
+    window = window or Window(0, 0, height, width)
+    top, bottom, down = _neighbours(image.shape[0], height, window.top, window.height)
+    left, right, across = _neighbours(image.shape[1], width, window.left, window.width)
+    across = across[None, :, None]
+
+    def interpolated_rows(rows: NDArray[np.int64]) -> Pixels:
+        from_left = image[rows[:, None], left].astype(np.float32) * np.float32(scale)
+        from_right = image[rows[:, None], right].astype(np.float32) * np.float32(scale)
+        step: Pixels = np.multiply(from_right - from_left, across)
+        return from_left + step
+
+    upper = interpolated_rows(top)
+    step: Pixels = np.multiply(interpolated_rows(bottom) - upper, down[:, None, None])
+    return upper + step
+
+
+def _neighbours(
+    size: int, new_size: int, start: int, count: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """Along one axis, for each new pixel: the two source pixels around it and the weight of the second."""
+    position = np.arange(start, start + count, dtype=np.float32) * (np.float32(size) / np.float32(new_size))
+    lower = np.floor(position)
+    upper = np.minimum(np.ceil(position), np.float32(size - 1))
+    return lower.astype(np.int64), upper.astype(np.int64), position - lower
+
+
+def pillow_resize(image: NDArray[np.uint8], height: int, width: int, resample: Image.Resampling) -> NDArray[np.uint8]:
+    """Resizes an RGB image with Pillow, whose filters are antialiased where they shrink.
+
+    Args:
+        image: uint8 ``[H, W, 3]``.
+        height: Height of the result.
+        width: Width of the result.
+        resample: Pillow's filter.
+
+    Returns:
+        uint8 ``[height, width, 3]``.
+    """
+    return np.asarray(Image.fromarray(image).resize((width, height), resample))

@@ -1,0 +1,27 @@
+"""Running models with onnxruntime: devices, sessions and what they ran on.
+
+This package is the only creator of onnxruntime sessions, and importing it is what turns onnxruntime's telemetry off:
+since 1.29 it reports usage unless the environment says otherwise before it is first imported. onnxruntime itself is
+imported when the first session is opened, because that is slow.
+"""
+
+import os
+
+# Before the imports below, so that nothing they come to import can load onnxruntime first.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+
+from resnet_compile.runtime.backend import Backend, installed_backend
+from resnet_compile.runtime.devices import Device, cuda_faults, parse_device
+from resnet_compile.runtime.options import SessionOptions
+from resnet_compile.runtime.session import Session, TensorInfo
+
+__all__ = [
+    "Backend",
+    "Device",
+    "Session",
+    "SessionOptions",
+    "TensorInfo",
+    "cuda_faults",
+    "installed_backend",
+    "parse_device",
+]

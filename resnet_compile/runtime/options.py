@@ -1,0 +1,84 @@
+"""The settings of a session, all of them explicit, so that a result can be recorded with what it was run under."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from resnet_compile.errors import OptionError
+from resnet_compile.runtime.backend import Backend
+
+GraphOptimization = Literal["disabled", "basic", "extended", "all"]
+LogSeverity = Literal["verbose", "info", "warning", "error", "fatal"]
+
+_GRAPH_OPTIMIZATION = {
+    "disabled": "ORT_DISABLE_ALL",
+    "basic": "ORT_ENABLE_BASIC",
+    "extended": "ORT_ENABLE_EXTENDED",
+    "all": "ORT_ENABLE_ALL",
+}
+_LOG_SEVERITY = {"verbose": 0, "info": 1, "warning": 2, "error": 3, "fatal": 4}
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """How onnxruntime runs a model.
+
+    Attributes:
+        threads: Threads within an operator; 0 is one for each physical core.
+        spinning: Idle threads wait busily for the next operator. Faster for one session, but two sessions that spin
+            take each other's cores.
+        memory_arena: Keep freed CPU memory for the next run.
+        memory_pattern: Plan all buffers of a run as one block, once the shapes are known.
+        graph_optimization: How far onnxruntime rewrites the graph when it loads it.
+        tf32: Let CUDA round the factors of float32 products to 10 bits of mantissa, which is faster.
+        cuda_graph: Let CUDA record a run and replay it; the caller has to bind inputs and outputs.
+        profile: Prefix of the path of a profile to write, or None.
+        log_severity: The least severe message that onnxruntime writes to stderr.
+    """
+
+    threads: int = 0
+    spinning: bool = True
+    memory_arena: bool = True
+    memory_pattern: bool = True
+    graph_optimization: GraphOptimization = "all"
+    tf32: bool = False
+    cuda_graph: bool = False
+    profile: str | None = None
+    log_severity: LogSeverity = "fatal"
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threads <= 4096:
+            raise OptionError(f"threads must be 0 to 4096, not {self.threads}")
+        if self.graph_optimization not in _GRAPH_OPTIMIZATION:
+            raise OptionError(f"graph_optimization must be one of {', '.join(_GRAPH_OPTIMIZATION)}")
+        if self.log_severity not in _LOG_SEVERITY:
+            raise OptionError(f"log_severity must be one of {', '.join(_LOG_SEVERITY)}")
+
+    def native(self, backend: Backend) -> Any:
+        """The same for onnxruntime; sets the severity of its process-wide logger too."""
+        onnxruntime = backend.onnxruntime
+        native = onnxruntime.SessionOptions()
+        native.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+        native.intra_op_num_threads = self.threads
+        native.enable_cpu_mem_arena = self.memory_arena
+        native.enable_mem_pattern = self.memory_pattern
+        level = _GRAPH_OPTIMIZATION[self.graph_optimization]
+        native.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+        native.log_severity_level = _LOG_SEVERITY[self.log_severity]
+        native.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.spinning)))
+        native.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if self.profile is not None:
+            native.enable_profiling = True
+            native.profile_file_prefix = self.profile
+        # Providers that fail to load complain to this one, before a session exists.
+        onnxruntime.set_default_logger_severity(_LOG_SEVERITY[self.log_severity])
+        return native
+
+    def cuda_provider_options(self, index: int) -> dict[str, str]:
+        """The CUDA provider's options on device `index`, as onnxruntime takes them."""
+        return {
+            "device_id": str(index),
+            "use_tf32": str(int(self.tf32)),
+            "enable_cuda_graph": str(int(self.cuda_graph)),
+        }

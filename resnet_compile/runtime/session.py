@@ -1,0 +1,237 @@
+"""A model, opened on a device."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from numpy.typing import NDArray
+
+from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
+from resnet_compile.runtime.backend import Backend, installed_backend
+from resnet_compile.runtime.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, Device, parse_device, require_cuda
+from resnet_compile.runtime.options import SessionOptions
+
+# What onnxruntime raises for a model that is none, or that it does not take.
+_MODEL_ERRORS = ("InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented")
+_FAILURES = ("EPFail", "EngineError", "Fail", "RuntimeException")
+_DTYPES = {"float": "float32", "double": "float64"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """An input or output of a model.
+
+    Attributes:
+        name: Its name in the graph.
+        dtype: As NumPy calls it, such as ``float32``; onnxruntime's own word for what NumPy has not.
+        shape: A number, or the symbol or None, for each axis.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+    def __str__(self) -> str:
+        axes = ", ".join("?" if axis is None else str(axis) for axis in self.shape)
+        return f"{self.name} {self.dtype}[{axes}]"
+
+
+class Session:
+    """A model that is ready to run. `Session.open` makes one.
+
+    Attributes:
+        device: Where it runs.
+        reason: Why it runs there: ``asked for``, or what ``auto`` found.
+        options: The settings that it was opened with.
+        inputs: The model's inputs by name, in order.
+        outputs: The model's outputs by name, in order.
+        metadata: The key-value pairs stored in the model.
+        assignment: For each provider, how many nodes of each operator onnxruntime gave to it. Counted after its basic
+            rewrites. None where the installed onnxruntime cannot tell (before 1.24).
+        native: onnxruntime's own session, for binding inputs and outputs and for profiles.
+    """
+
+    def __init__(self, native: Any, device: Device, reason: str, options: SessionOptions, backend: Backend) -> None:
+        self.native = native
+        self.device = device
+        self.reason = reason
+        self.options = options
+        self.inputs: Mapping[str, TensorInfo] = _tensors(native.get_inputs())
+        self.outputs: Mapping[str, TensorInfo] = _tensors(native.get_outputs())
+        self.metadata: Mapping[str, str] = MappingProxyType(dict(native.get_modelmeta().custom_metadata_map))
+        self.assignment = _assignment(native)
+        self._backend = backend
+
+    @classmethod
+    def open(
+        cls,
+        model: str | os.PathLike[str] | bytes,
+        device: str = "auto",
+        options: SessionOptions | None = None,
+        *,
+        backend: Backend | None = None,
+    ) -> Session:
+        """Opens a model.
+
+        Args:
+            model: A file's path, or a serialized ``ModelProto``.
+            device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` for CUDA where it works and the CPU elsewhere.
+            options: Settings; the defaults suit a single session.
+            backend: What stands in for the installed onnxruntime.
+
+        Raises:
+            ModelFileError: The file is missing, unreadable, no model, or a model that onnxruntime does not take.
+            DeviceError: The device that was asked for cannot be used; there is never a CPU session in its place.
+            OptionError: No device has that name.
+        """
+        wanted = parse_device(device)
+        _require_file(model)
+        backend = backend or installed_backend()
+        options = options or SessionOptions()
+        if wanted is not None:
+            return cls(_create(model, wanted, options, backend), wanted, "asked for", options, backend)
+        cuda = Device("cuda")
+        try:
+            native = _create(model, cuda, options, backend)
+        except DeviceError as error:
+            native = _create(model, CPU, options, backend)
+            return cls(native, CPU, f"auto: {error.message}", options, backend)
+        return cls(native, cuda, "auto: CUDA works", options, backend)
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
+        """Runs the model once.
+
+        Args:
+            inputs: An array for each input, of exactly its type and shape.
+            outputs: Names of the outputs to compute; all by default.
+
+        Returns:
+            Arrays by output name, in the order asked for.
+
+        Raises:
+            OptionError: An input or output does not exist, is missing, or has another type or shape.
+            ResnetCompileError: The run failed, for lack of memory for example.
+        """
+        self._check_inputs(inputs)
+        names = list(self.outputs) if outputs is None else list(outputs)
+        for name in names:
+            if name not in self.outputs:
+                raise OptionError(f"the model has no output {name!r}", hint=f"it has {', '.join(self.outputs)}")
+        try:
+            arrays = self.native.run(names, dict(inputs))
+        except self._backend.error_types(*_MODEL_ERRORS, *_FAILURES) as error:
+            hint = "a smaller batch needs less memory" if "alloc" in str(error).lower() else None
+            raise ResnetCompileError(
+                f"the model failed: {_sentence(error)}", where=str(self.device), hint=hint
+            ) from error
+        return dict(zip(names, arrays, strict=True))
+
+    def record(self) -> dict[str, Any]:
+        """What this session runs on and under, as plain JSON values."""
+        return {
+            "device": str(self.device),
+            "reason": self.reason,
+            "onnxruntime": self._backend.onnxruntime.__version__,
+            "providers": {name: dict(values) for name, values in self.native.get_provider_options().items()},
+            "options": asdict(self.options),
+            "nodes": None if self.assignment is None else {name: dict(ops) for name, ops in self.assignment.items()},
+        }
+
+    def _check_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
+        for name in (*self.inputs, *inputs):
+            if name not in inputs:
+                raise OptionError(f"input {name!r} is missing")
+            if name not in self.inputs:
+                raise OptionError(f"the model has no input {name!r}", hint=f"it has {', '.join(self.inputs)}")
+        for name, info in self.inputs.items():
+            array = inputs[name]
+            fits = len(array.shape) == len(info.shape) and all(
+                size == axis or not isinstance(axis, int) for size, axis in zip(array.shape, info.shape, strict=True)
+            )
+            if array.dtype.name != info.dtype or not fits:
+                given = TensorInfo(name, array.dtype.name, array.shape)
+                raise OptionError(f"the model takes {info}, not {given}")
+
+
+def _require_file(model: str | os.PathLike[str] | bytes) -> None:
+    """Settles before onnxruntime is loaded what the file system can tell."""
+    if isinstance(model, bytes):
+        return
+    place = os.fspath(model)
+    try:
+        with Path(model).open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise ModelFileError(f"cannot read the model: {error.strerror or error}", where=place) from error
+    if empty:
+        raise ModelFileError("the file is empty", where=place)
+
+
+def _create(model: str | os.PathLike[str] | bytes, device: Device, options: SessionOptions, backend: Backend) -> Any:
+    """A session of onnxruntime on exactly this device."""
+    providers: list[Any] = [CPU_PROVIDER]
+    if device.kind == "cuda":
+        require_cuda(device, backend)
+        providers.insert(0, (CUDA_PROVIDER, options.cuda_provider_options(device.index)))
+    place = "<bytes>" if isinstance(model, bytes) else os.fspath(model)
+    source = model if isinstance(model, bytes) else place
+    try:
+        # Left to itself onnxruntime prints a banner to stdout and retries on the CPU.
+        native = backend.onnxruntime.InferenceSession(
+            source, options.native(backend), providers=providers, enable_fallback=0
+        )
+    except backend.error_types(*_MODEL_ERRORS) as error:
+        raise ModelFileError(f"not a model that onnxruntime takes: {_sentence(error)}", where=place) from error
+    except backend.error_types(*_FAILURES) as error:
+        if device.kind == "cuda" and re.search("cuda|cudnn|cublas", str(error), re.IGNORECASE):
+            raise DeviceError(f"CUDA failed: {_sentence(error)}", where=str(device)) from error
+        raise ModelFileError(f"onnxruntime cannot load the model: {_sentence(error)}", where=place) from error
+    if device.kind == "cuda":
+        _require_cuda_nodes(native, device)
+    return native
+
+
+def _require_cuda_nodes(native: Any, device: Device) -> None:
+    """Asks a session that was to run on CUDA whether it does."""
+    if CUDA_PROVIDER not in native.get_providers():
+        raise DeviceError(
+            "onnxruntime left the CUDA provider out, for a reason that only its log tells",
+            where=str(device),
+            hint="open it with log_severity='warning', or -v on the command line, to see it",
+        )
+    assignment = _assignment(native)
+    if assignment and CUDA_PROVIDER not in assignment:
+        raise DeviceError("onnxruntime gave no node of the model to CUDA", where=str(device))
+
+
+def _assignment(native: Any) -> Mapping[str, Mapping[str, int]] | None:
+    """Counts nodes by provider and operator."""
+    query = getattr(native, "get_provider_graph_assignment_info", None)
+    if query is None:
+        return None
+    counts: dict[str, Counter[str]] = {}
+    for subgraph in query():
+        counts.setdefault(subgraph.ep_name, Counter()).update(node.op_type for node in subgraph.get_nodes())
+    return MappingProxyType({name: MappingProxyType(dict(operators)) for name, operators in counts.items()})
+
+
+def _tensors(values: Sequence[Any]) -> Mapping[str, TensorInfo]:
+    def info(value: Any) -> TensorInfo:
+        element = re.fullmatch(r"tensor\((\w+)\)", value.type)
+        word = element[1] if element else value.type
+        return TensorInfo(value.name, _DTYPES.get(word, word), tuple(value.shape))
+
+    return MappingProxyType({value.name: info(value) for value in values})
+
+
+def _sentence(error: Exception) -> str:
+    """What onnxruntime says, on one line, without the code that it starts with."""
+    text = " ".join(str(error).split())
+    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text).rstrip(".")

@@ -1,0 +1,140 @@
+"""Preprocessing: the numbers of the original systems, and of the definitions."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from resnet_compile.errors import OptionError
+from resnet_compile.images import SCHEMES, find_scheme
+from resnet_compile.images.resize import Window, legacy_bilinear
+
+GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "images.npz")
+CASES = sorted(key for key in GOLDEN.files if key.partition("/")[0] in SCHEMES)
+IMAGES = sorted(key.removeprefix("source/") for key in GOLDEN.files if key.startswith("source/"))
+
+
+def test_golden_data_covers_every_scheme_image_and_size() -> None:
+    assert len(IMAGES) == 9
+    for scheme in SCHEMES:
+        sizes = 1 if scheme == "cifar" else 4
+        assert sum(case.startswith(f"{scheme}/") for case in CASES) == len(IMAGES) * sizes
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_scheme_equals_the_original(case: str) -> None:
+    scheme, image, size = case.split("/")
+    height, width = map(int, size.split("x"))
+    source = GOLDEN[f"source/{image}"]
+    untouched = source.copy()
+    result = find_scheme(scheme)(source, height, width)
+    assert result.shape == (height, width, 3)
+    assert result.dtype == np.float32
+    stride = int(GOLDEN[f"stride/{size}"])
+    expected = GOLDEN[case]
+    # Half a unit in the last place of the largest values, for processors that fuse multiply and add; standardisation
+    # also differs in the order of a sum over all pixels.
+    tolerance = 2e-6 if scheme == "cifar" else 1.2e-7 * max(1.0, float(np.abs(expected).max()))
+    np.testing.assert_allclose(result[::stride, ::stride], expected, rtol=0, atol=tolerance)
+    np.testing.assert_array_equal(source, untouched)
+
+
+@pytest.mark.parametrize(
+    ("source", "new"),
+    [((1, 1), (3, 4)), ((5, 7), (5, 7)), ((5, 7), (3, 3)), ((4, 9), (11, 5)), ((7, 3), (8, 13)), ((2, 31), (6, 1))],
+)
+def test_legacy_bilinear_is_its_definition(source: tuple[int, int], new: tuple[int, int]) -> None:
+    image = np.random.default_rng(5).integers(0, 256, (*source, 3), dtype=np.uint8)
+    expected = np.empty((*new, 3))
+    for y in range(new[0]):
+        for x in range(new[1]):
+            row, column = y * source[0] / new[0], x * source[1] / new[1]
+            top, left = int(row), int(column)
+            bottom, right = min(top + 1, source[0] - 1), min(left + 1, source[1] - 1)
+            down, across = row - top, column - left
+            for channel in range(3):
+                corner = {(r, c): float(image[r, c, channel]) for r in (top, bottom) for c in (left, right)}
+                expected[y, x, channel] = (
+                    corner[top, left] * (1 - down) * (1 - across)
+                    + corner[top, right] * (1 - down) * across
+                    + corner[bottom, left] * down * (1 - across)
+                    + corner[bottom, right] * down * across
+                )
+    result = legacy_bilinear(image, *new)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, rtol=0, atol=2e-4)
+    np.testing.assert_allclose(legacy_bilinear(image, *new, scale=1 / 255), expected / 255, rtol=0, atol=1e-6)
+
+
+def test_legacy_bilinear_window_is_a_crop_of_the_whole() -> None:
+    image = np.random.default_rng(6).integers(0, 256, (19, 23, 3), dtype=np.uint8)
+    whole = legacy_bilinear(image, 31, 50)
+    np.testing.assert_array_equal(legacy_bilinear(image, 31, 50, window=Window(4, 9, 20, 30)), whole[4:24, 9:39])
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("shape", [(1, 30_000), (30_000, 1), (2, 9_001)])
+def test_strips_are_preprocessed_without_their_millions_of_scaled_pixels(
+    scheme: str, shape: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    resize = Image.Image.resize
+
+    def counted(image: Image.Image, size: tuple[int, int], resample: Image.Resampling) -> Image.Image:
+        made.append(size[0] * size[1])
+        return resize(image, size, resample)
+
+    monkeypatch.setattr(Image.Image, "resize", counted)
+    ramp = np.linspace(0, 255, shape[0] * shape[1]).astype(np.uint8).reshape(*shape, 1)
+    result = find_scheme(scheme)(np.repeat(ramp, 3, axis=2), 32, 32)
+    assert result.shape == (32, 32, 3)
+    assert np.isfinite(result).all()
+    assert max(made, default=0) <= 64 * 40 * 40
+
+
+def test_cifar_resizes_images_of_another_size() -> None:
+    source = GOLDEN["source/portrait"]
+    resized = np.asarray(Image.fromarray(source).resize((24, 32), Image.Resampling.BILINEAR))
+    cifar = find_scheme("cifar")
+    np.testing.assert_array_equal(cifar(source, 32, 24), cifar(resized, 32, 24))
+
+
+@pytest.mark.parametrize("scheme", ["torchvision", "timm"])
+def test_ends_that_no_crop_shows_do_not_matter(scheme: str) -> None:
+    strip = np.random.default_rng(8).integers(0, 256, (2, 1_001, 3), dtype=np.uint8)
+    middle = strip[:, 436:565]  # 129 columns about the same centre, just past 64 times the height
+    np.testing.assert_array_equal(find_scheme(scheme)(strip, 16, 16), find_scheme(scheme)(middle, 16, 16))
+
+
+def test_channel_order_and_range_of_pure_colours() -> None:
+    red = np.full((40, 40, 3), (255, 0, 0), np.uint8)
+    expected = {
+        "inception": (1, -1, -1),
+        "vgg": (255 - 123.68, -116.78, -103.94),
+        "torchvision": ((1 - 0.485) / 0.229, -0.456 / 0.224, -0.406 / 0.225),
+        "timm": (1, -1, -1),
+        "keras": (1, -1, -1),
+        "caffe": (-103.939, -116.779, 255 - 123.68),
+        "cifar": (math.sqrt(2), -math.sqrt(0.5), -math.sqrt(0.5)),
+    }
+    assert set(expected) == set(SCHEMES)
+    for name, colour in expected.items():
+        np.testing.assert_allclose(SCHEMES[name](red, 24, 24)[12, 12], colour, rtol=1e-5, err_msg=name)
+
+
+def test_table_is_consistent_and_cannot_be_changed() -> None:
+    for name, scheme in SCHEMES.items():
+        assert scheme.name == name
+        assert scheme.default_size in (32, 224, 299)
+        with pytest.raises(dataclasses.FrozenInstanceError):
+            scheme.name = "other"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        SCHEMES["other"] = SCHEMES["vgg"]  # type: ignore[index]
+
+
+def test_unknown_scheme_lists_the_known() -> None:
+    with pytest.raises(OptionError, match=r"no preprocessing scheme is called 'vgg16'.*inception, vgg"):
+        find_scheme("vgg16")
