@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,13 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from resnet_compile._version import __version__
-from resnet_compile.graph import Graph, Tensor
+from resnet_compile.errors import CheckpointError
+from resnet_compile.graph import Graph
 from resnet_compile.lower import lower, resolve_outputs
 from resnet_compile.options import CompileOptions
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec
-from resnet_compile.weights.binding import bind, initial_weights
+from resnet_compile.weights.binding import Bound, bind, bind_initial
+from resnet_compile.weights.readers.base import Checkpoint
 
 if TYPE_CHECKING:
     import onnx
@@ -70,15 +73,16 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     spec: NetworkSpec,
     options: CompileOptions | None = None,
     *,
-    weights: Mapping[str, ArrayLike] | None = None,
+    weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None = None,
 ) -> CompiledModel:
     """Compiles a network.
 
     Args:
         spec: What to compile.
         options: How; None for the defaults.
-        weights: Arrays by parameter name (`Plan.parameters` lists names and shapes; convolution weights are OIHW).
-            Without them the network gets the original's initial values, drawn from the options' seed.
+        weights: A checkpoint's path, or arrays by name: by our own names with convolution weights OIHW
+            (`Plan.parameters` lists them), or by the names and layouts of any naming table. Without weights the network
+            gets the original's initial values, drawn from the options' seed.
 
     Raises:
         SpecError: The spec describes no network.
@@ -94,17 +98,46 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
         dynamic_size=options.size == "dynamic",
         layout=options.layout,
     )
-    tensors = _tensors(planned, options, weights)
-    bound = replace(graph, data={**graph.data, **tensors})
-    metadata = _metadata(planned.spec, options, drawn=weights is None)
-    return CompiledModel(planned, bound, ModelFormat(options.opset, metadata, options.external_data))
+    bound, facts = _bind(planned, options, weights)
+    filled = replace(graph, data={**graph.data, **bound.tensors})
+    return CompiledModel(
+        planned, filled, ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
+    )
 
 
-def _tensors(planned: Plan, options: CompileOptions, weights: Mapping[str, ArrayLike] | None) -> Mapping[str, Tensor]:
-    """What fills the parameters: the given weights, or the initial ones."""
+def _bind(
+    planned: Plan, options: CompileOptions, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None
+) -> tuple[Bound, dict[str, str]]:
+    """The parameters' values, and what the model shall say of where they came from."""
     if weights is None:
-        return initial_weights(planned.parameters, options.seed)
-    return bind(planned.parameters, weights)
+        return bind_initial(planned.parameters, options.seed), {
+            "seed": str(options.seed),
+            "numpy_version": np.__version__,
+        }
+    facts = {}
+    if isinstance(weights, str | os.PathLike):
+        # Deferred: a reader is needed only where there is a file to read.
+        from resnet_compile.weights.readers import open_checkpoint
+
+        weights = open_checkpoint(weights)
+        facts = {"weights_format": weights.format, "weights_sha256": _digests(weights)}
+    bound = bind(planned.name, planned.parameters, weights, options.naming)
+    return bound, {**facts, "weights_naming": bound.naming or ""}
+
+
+def _digests(checkpoint: Checkpoint) -> str:
+    """The SHA-256 of a checkpoint's file; of several, a JSON object of theirs by file name."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        digests = dict(zip((file.name for file in checkpoint.files), pool.map(_sha256, checkpoint.files), strict=True))
+    return next(iter(digests.values())) if len(digests) == 1 else json.dumps(digests)
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"cannot read the weights: {error.strerror}", where=str(path)) from None
 
 
 def _sized(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
@@ -115,8 +148,8 @@ def _sized(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
     return spec.model_copy(update={"input": spec.input.model_copy(update={"height": height, "width": width})})
 
 
-def _metadata(spec: NetworkSpec, options: CompileOptions, *, drawn: bool) -> dict[str, str]:
-    """What the model says of its making."""
+def _metadata(spec: NetworkSpec, options: CompileOptions, facts: Mapping[str, str]) -> dict[str, str]:
+    """What the model says of its making; the facts are about its weights."""
     text = json.dumps(spec.model_dump(mode="json"), separators=(",", ":"))
     entries = {
         "spec": text,
@@ -126,7 +159,4 @@ def _metadata(spec: NetworkSpec, options: CompileOptions, *, drawn: bool) -> dic
     }
     if spec.input.preprocess:
         entries["preprocess"] = spec.input.preprocess
-    if drawn:
-        entries["seed"] = str(options.seed)
-        entries["numpy_version"] = np.__version__
-    return {f"{METADATA_PREFIX}{key}": value for key, value in entries.items()}
+    return {f"{METADATA_PREFIX}{key}": value for key, value in {**entries, **facts}.items()}

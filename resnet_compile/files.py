@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,48 +17,43 @@ from resnet_compile.errors import OptionError, OutputError
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the path's place when the block ends well, and vanishes when it does not.
 
-    It is written beside the path, so that putting it in place is one rename. A symbolic link is followed, and a new
-    file gets the permissions that any program's would.
+    It is written beside the path, so that putting it in place is one rename. A symbolic link is followed, and a file that
+    is replaced keeps its permissions.
 
     Raises:
         OptionError: The path names something that is no regular file.
         OutputError: The path cannot be written.
     """
     target = Path(os.path.realpath(path))
-    _require_replaceable(target, path)
+    permissions = _permissions(target, path)
+    part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
+    writing = False
+    # The name is chosen before the file is made: an interrupt at any moment finds it here, to be removed.
     try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.parent)
-    except OSError as error:
-        raise OutputError(f"cannot write here: {error.strerror}", where=str(path)) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
+        with part.open("xb") as file:
+            writing = True
             yield file
-        Path(name).chmod(_permissions(target))
-        Path(name).replace(target)
+        if permissions is not None:
+            part.chmod(permissions)
+        part.replace(target)
     except OSError as error:
-        raise OutputError(f"cannot write: {error.strerror or error}", where=str(path)) from None
+        problem = "cannot write" if writing else "cannot write here"
+        raise OutputError(f"{problem}: {error.strerror or error}", where=str(path)) from None
     finally:
-        Path(name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            part.unlink()
 
 
-def _require_replaceable(target: Path, path: Path) -> None:
+def _permissions(target: Path, path: Path) -> int | None:
+    """Those of the file that will be replaced; None where there is none yet."""
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:
-        return
+        return None
     except OSError as error:
         raise OutputError(f"cannot write here: {error.strerror}", where=str(path)) from None
     if stat.S_ISDIR(mode):
         raise OptionError("is a directory", where=str(path), hint="name a file in it")
     if not stat.S_ISREG(mode):
         raise OptionError("is not a regular file", where=str(path))
-
-
-def _permissions(target: Path) -> int:
-    """The target's own permissions, or those of a file that is created plainly."""
-    try:
-        return stat.S_IMODE(target.stat().st_mode)
-    except FileNotFoundError:
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+    return stat.S_IMODE(mode)

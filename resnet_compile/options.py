@@ -17,6 +17,9 @@ class CompileOptions(SpecModel):
     seed: Annotated[int, Field(ge=0, le=MAX_SEED)] = 0
     """Seed of the initial weights."""
 
+    naming: str | None = None
+    """The naming table by which given weights are read, such as `tf-slim`; None finds it."""
+
     outputs: Annotated[tuple[str, ...], Field(strict=False)] | Literal["all"] | None = None
     """End points that the model outputs, with or without the network's name; `all` for every one; None for logits and
     predictions.

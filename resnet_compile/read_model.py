@@ -55,7 +55,8 @@ def _skeleton(file: BinaryIO, size: int) -> onnx.ModelProto:
         for inner in _fields(file, field.content, field.end):
             if inner.number != _GRAPH_INITIALIZER:
                 graph_wire += _read(file, inner)
-    model = onnx.ModelProto.FromString(bytes(model_wire))
+    model = onnx.ModelProto()
+    model.ParseFromString(bytes(model_wire))
     model.graph.MergeFromString(bytes(graph_wire))
     if not model.ir_version or not model.opset_import:
         raise ValueError("no IR version or no opset")

@@ -18,6 +18,12 @@ from resnet_compile.cli.parameters import batch, names, size
     "--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Seed of the initial weights."
 )
 @click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    help="A checkpoint: TensorFlow V1 or V2, .npz, safetensors, PyTorch or Keras; without it, initial weights.",
+)
+@click.option("--naming", metavar="TABLE", help="How the checkpoint names its tensors; found by itself.")
+@click.option(
     "--outputs",
     callback=names,
     metavar="NAME[,NAME...]|all",
@@ -43,11 +49,12 @@ from resnet_compile.cli.parameters import batch, names, size
     default=None,
     help="Put the weights into a file of their own beside the model; by default only past 2 GB.",
 )
-def cli(report: Report, spec: str, output: Path, **options: Any) -> None:
+def cli(report: Report, spec: str, output: Path, weights: Path | None, **options: Any) -> None:
     """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model.
 
     \b
     resnet-compile specs/resnet152.json -o model.onnx
+    resnet-compile specs/resnet152.json --weights resnet_v2_152.ckpt -o model.onnx
     resnet-compile resnet50 --outputs block3,logits --batch 32 -o features.onnx
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need none of it.
@@ -55,7 +62,7 @@ def cli(report: Report, spec: str, output: Path, **options: Any) -> None:
     from resnet_compile.options import CompileOptions
     from resnet_compile.spec import load_spec
 
-    model = compile_network(load_spec(spec), CompileOptions(**options))
+    model = compile_network(load_spec(spec), CompileOptions(**options), weights=weights)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     model.save(output)
     document = {

@@ -1,4 +1,4 @@
-"""``resnet-inspect SPEC|MODEL``."""
+"""``resnet-inspect SPEC|MODEL|CHECKPOINT``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 def cli(report: Report, source: str, layers: bool) -> None:
     """Show the parameters, shapes and multiply-accumulates of SOURCE.
 
-    SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made.
+    SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made. Of a checkpoint, show the tensors
+    and the networks of the catalogue that they fit.
 
     \b
     resnet-inspect specs/resnet152.json
@@ -30,6 +31,9 @@ def cli(report: Report, source: str, layers: bool) -> None:
     # Deferred, so that --help and usage errors need none of it.
     from resnet_compile.plan import plan_network, summarize
 
+    if _is_checkpoint(source):
+        _inspect_checkpoint(report, source)
+        return
     spec, facts = _load(source)
     planned = plan_network(spec)
     summary = summarize(planned)
@@ -37,6 +41,66 @@ def cli(report: Report, source: str, layers: bool) -> None:
     report.result(
         {**_totals(planned, summary), **({"model": facts} if facts else {}), "parts": _documents(summary, depth)},
         lambda: _text(planned, summary, facts, depth),
+    )
+
+
+def _is_checkpoint(source: str) -> bool:
+    """Whether the source is neither a spec nor a model, but what the readers know."""
+    path = Path(source)
+    if path.is_file() and _looks_like_json(path) and not path.name.endswith(".index.json"):
+        return False
+    if not path.exists() and not list(path.parent.glob(f"{path.name}*")):
+        return False
+    # Deferred: the readers are needed for checkpoints alone.
+    from resnet_compile.weights.readers import is_checkpoint
+
+    return is_checkpoint(source)
+
+
+def _inspect_checkpoint(report: Report, source: str) -> None:
+    from resnet_compile.report.table import table
+    from resnet_compile.weights.fitting import fitting_specs
+    from resnet_compile.weights.readers import open_checkpoint
+
+    with open_checkpoint(source) as checkpoint:
+        tensors = {name: checkpoint.info(name) for name in checkpoint}
+        files = [str(path) for path in checkpoint.files]
+        kind = checkpoint.format
+    fits = list(fitting_specs({name: info.shape for name, info in tensors.items()}))
+    document = {
+        "format": kind,
+        "files": files,
+        "tensors": [
+            {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
+            for name, info in tensors.items()
+        ],
+        "fits": [
+            {"spec": fit.name, "naming": fit.naming, "prefix": fit.prefix, "num_classes": fit.num_classes}
+            for fit in fits
+        ],
+    }
+    total = sum(info.nbytes or 0 for info in tensors.values())
+    rows: list[list[str | int]] = [
+        [name, info.dtype, "x".join(map(str, info.shape)) or "scalar", info.nbytes if info.nbytes is not None else 0]
+        for name, info in tensors.items()
+    ]
+    fitting = [
+        f"fits {fit.name}"
+        + (f" with num_classes {fit.num_classes}" if fit.num_classes else "")
+        + f" ({fit.naming} naming)"
+        for fit in fits
+    ] or ["fits no network of the catalogue"]
+    report.result(
+        document,
+        lambda: "\n".join(
+            [
+                f"{source}: {kind}, {len(tensors)} tensors",
+                "",
+                table(["tensor", "type", "shape", "bytes"], [*rows, ["total", "", "", total]]),
+                "",
+                *fitting,
+            ]
+        ),
     )
 
 
@@ -112,7 +176,7 @@ def _text(planned: Plan, summary: Summary, facts: dict[str, Any], depth: int) ->
 
     size = planned.input
     header = ["", "kind", "output", "parameters", "moving", "multiply-accumulates"]
-    rows = [
+    rows: list[list[str | int]] = [
         [
             "  " * level + part.name.removeprefix(f"{above}/"),
             part.kind,

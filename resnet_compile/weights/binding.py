@@ -1,9 +1,8 @@
-"""Binding: every parameter of a network gets its values, from a mapping or from the seed."""
+"""Binding: every parameter of a network gets its values, from a mapping, a checkpoint or the seed."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,14 +12,25 @@ from numpy.typing import ArrayLike, NDArray
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.initial import InitialTensor
+from resnet_compile.weights.matching import Match, match
+from resnet_compile.weights.readers.base import Checkpoint
 
 
 @dataclass(frozen=True, slots=True)
-class GivenTensor:
-    """A parameter whose values somebody gave, float32; checked for what no network computes with."""
+class StoredTensor:
+    """A parameter filled from a source: read, checked, laid out as ours and converted to float32 when asked for.
+
+    Attributes:
+        parameter: What is filled.
+        source: Where from.
+        name: The source's name for it.
+        axes: The order in which to take the source's axes.
+    """
 
     parameter: Parameter
-    values: ArrayLike
+    source: Mapping[str, ArrayLike]
+    name: str
+    axes: tuple[int, ...]
 
     @property
     def dtype(self) -> Literal["float32"]:
@@ -36,52 +46,77 @@ class GivenTensor:
         """The values.
 
         Raises:
-            WeightsError: One of them is not a finite number.
+            WeightsError: One of them is not a finite number, or the source is damaged.
         """
-        values = np.ascontiguousarray(self.values, np.float32)
+        stored = np.asarray(self.source[self.name])
+        # Overflow to infinity is told below, by name.
+        with np.errstate(over="ignore"):
+            values = np.ascontiguousarray(stored.transpose(self.axes), np.float32).reshape(self.shape)
         if not np.isfinite(values).all():
-            raise WeightsError("has values that are not finite numbers", where=self.parameter.name)
+            raise WeightsError("has values that are not finite float32 numbers", where=self.name)
         return values
 
 
-def initial_weights(parameters: Iterable[Parameter], seed: int) -> dict[str, InitialTensor]:
-    """Every parameter as the original starts its training, by name."""
-    return {parameter.name: InitialTensor(parameter, seed) for parameter in parameters}
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A network's parameters with their values.
+
+    Attributes:
+        tensors: By parameter name.
+        naming: The table by which a source's names were read; None for initial values.
+    """
+
+    tensors: Mapping[str, InitialTensor | StoredTensor]
+    naming: str | None = None
 
 
-def bind(parameters: Iterable[Parameter], weights: Mapping[str, ArrayLike]) -> dict[str, GivenTensor]:
-    """Every parameter with its values from a mapping, by name.
+def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
+    """Every parameter as the original starts its training."""
+    return Bound({parameter.name: InitialTensor(parameter, seed) for parameter in parameters})
+
+
+def bind(
+    network: str, parameters: Sequence[Parameter], source: Mapping[str, ArrayLike], naming: str | None = None
+) -> Bound:
+    """Every parameter with its values from a checkpoint or a mapping.
 
     Args:
+        network: The network's name.
         parameters: What has to be filled.
-        weights: Arrays under the parameters' names, in the model's own layouts (convolution weights OIHW).
+        source: A checkpoint, or arrays by name.
+        naming: The naming table; None finds it. `native` is our own names and layouts, convolution weights OIHW.
 
     Raises:
-        WeightsError: A parameter is missing, an array has another shape or is not of numbers, or a name is no
-            parameter's; all faults stand in one message, `where` names the first.
+        WeightsError: The source does not fill the network, all faults in one message; or it holds no numbers.
+        OptionError: There is no table of that name.
     """
-    expected = {parameter.name: parameter for parameter in parameters}
-    faults = [(name, _missing(name, weights)) for name in expected if name not in weights]
-    faults += [(name, "is no parameter of this network") for name in weights if name not in expected]
-    bound = {}
-    for name, parameter in expected.items():
-        if name in weights:
-            values = np.asarray(weights[name])
-            if values.dtype.kind not in "fiu" and values.dtype.name != "bfloat16":
-                faults.append((name, f"holds {values.dtype}, not numbers"))
-            elif values.shape != parameter.shape:
-                faults.append((name, f"has shape {list(values.shape)}, not {list(parameter.shape)}"))
-            bound[name] = GivenTensor(parameter, values)
-    if faults:
-        raise WeightsError(_summary(faults), where=faults[0][0])
-    return bound
+    found = match(network, parameters, _shapes(source), naming)
+    _require_numbers(found, source)
+    tensors = {
+        parameter.name: StoredTensor(parameter, source, theirs, _axes(found, parameter, source, theirs))
+        for parameter in parameters
+        if (theirs := found.names[parameter.name])
+    }
+    return Bound(tensors, found.naming.name)
 
 
-def _missing(name: str, weights: Mapping[str, ArrayLike]) -> str:
-    near = difflib.get_close_matches(name, weights, n=1)
-    return f"is missing (there is {near[0]})" if near else "is missing"
+def _shapes(source: Mapping[str, ArrayLike]) -> dict[str, tuple[int, ...]]:
+    if isinstance(source, Checkpoint):
+        return {name: source.info(name).shape for name in source}
+    return {name: np.shape(values) for name, values in source.items()}
 
 
-def _summary(faults: list[tuple[str, str]]) -> str:
-    shown = "; ".join(f"{name} {fault}" for name, fault in faults[:5])
-    return shown if len(faults) <= 5 else f"{shown}; and {len(faults) - 5} more"
+def _dtype(source: Mapping[str, ArrayLike], name: str) -> str:
+    return source.info(name).dtype if isinstance(source, Checkpoint) else np.asarray(source[name]).dtype.name
+
+
+def _require_numbers(found: Match, source: Mapping[str, ArrayLike]) -> None:
+    for name in found.names.values():
+        dtype = _dtype(source, name)
+        if not dtype.startswith(("float", "bfloat", "int", "uint")):
+            raise WeightsError(f"holds {dtype}, not numbers", where=name)
+
+
+def _axes(found: Match, parameter: Parameter, source: Mapping[str, ArrayLike], name: str) -> tuple[int, ...]:
+    rank = len(source.info(name).shape if isinstance(source, Checkpoint) else np.shape(source[name]))
+    return found.naming.axes(rank) if parameter.role == "weights" else tuple(range(rank))

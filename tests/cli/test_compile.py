@@ -8,10 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 from support.commands import command
 from support.specs import tiny_document
+
+from resnet_compile import load_spec, plan_network
 
 # As root, permissions stop nobody.
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -193,3 +196,33 @@ def test_version_and_help() -> None:
     shown = command("resnet-compile", "--help").out
     assert "--outputs NAME[,NAME...]|all" in shown
     assert max(map(len, shown.splitlines())) <= 100
+
+
+def test_weights_come_from_a_checkpoint(tmp_path: Path) -> None:
+    shapes = {p.name: p.shape for p in plan_network(load_spec("tiny")).parameters}
+    arrays = {name: np.full(shape, 0.5, np.float32) for name, shape in shapes.items()}
+    np.savez(tmp_path / "weights.npz", **arrays)
+    done = command("resnet-compile", "tiny", "--weights", "weights.npz", "-o", "model.onnx", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    model = onnx.load(tmp_path / "model.onnx")
+    assert all(set(np.frombuffer(t.raw_data, np.float32)) == {0.5} for t in model.graph.initializer)
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "words"),
+    [
+        (None, [], "no such checkpoint @ weights.ckpt"),
+        (b"hello", [], "not a checkpoint of a known format @ weights.ckpt"),
+        (b"", [], "not a checkpoint of a known format @ weights.ckpt"),
+        (b"hello", ["--naming", "keras3"], "not a checkpoint of a known format @ weights.ckpt"),
+    ],
+)
+def test_bad_weights_are_one_line_and_exit_code_2(
+    content: bytes | None, flags: list[str], words: str, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "weights.ckpt").write_bytes(content)
+    done = command("resnet-compile", "tiny", "--weights", "weights.ckpt", *flags, "-o", "model.onnx", cwd=tmp_path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert words in done.err
+    assert not (tmp_path / "model.onnx").exists()

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from support.commands import command
 
-from resnet_compile import CompileOptions, compile, load_spec
+from resnet_compile import CompileOptions, compile, load_spec, plan_network
 
 
 def test_totals_and_blocks_of_a_spec() -> None:
@@ -96,3 +97,43 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     assert command("resnet-inspect", tmp_path / "none.json").code == 2
     assert command("resnet-inspect", tmp_path).code == 2
     assert command("resnet-inspect").code == 2
+
+
+def checkpoint(folder: Path, spec_name: str, *, num_classes: int | None = None) -> Path:
+    """An .npz of a catalogue network under TF-slim's names and in its layouts, with a step counter."""
+    spec = load_spec(spec_name)
+    if num_classes:
+        spec = spec.model_copy(update={"head": spec.head.model_copy(update={"num_classes": num_classes})})
+    shapes = {p.name: p.shape for p in plan_network(spec).parameters}
+    laid_out = {k: tuple(v[i] for i in (2, 3, 1, 0)) if len(v) == 4 else v for k, v in shapes.items()}
+    arrays = {name: np.zeros(shape, np.float32) for name, shape in laid_out.items()}
+    np.savez(folder / "weights.npz", **arrays, global_step=np.int64(3))
+    return folder / "weights.npz"
+
+
+def test_a_checkpoint_tells_its_tensors_and_what_they_fit(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, "tiny")
+    document = json.loads(command("resnet-inspect", path, "--json").out)
+    tensors = {tensor["name"]: tensor for tensor in document["tensors"]}
+    assert tensors["tiny/conv1/weights"] == {
+        "name": "tiny/conv1/weights",
+        "dtype": "float32",
+        "shape": [7, 7, 3, 16],
+        "bytes": 4 * 7 * 7 * 3 * 16,
+    }
+    assert tensors["global_step"]["dtype"] == "int64"
+    assert document["fits"] == [{"spec": "tiny", "naming": "tf-slim", "prefix": "tiny/", "num_classes": None}]
+    text = command("resnet-inspect", path).out
+    assert text.startswith(f"{path}: ")
+    assert text.endswith("fits tiny (tf-slim naming)\n")
+
+
+def test_another_number_of_classes_is_told(tmp_path: Path) -> None:
+    path = checkpoint(tmp_path, "tiny", num_classes=11)
+    assert "fits tiny with num_classes 11 (tf-slim naming)\n" in command("resnet-inspect", path).out
+
+
+def test_a_checkpoint_of_nothing_known_fits_nothing(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", a=np.zeros(3))
+    done = command("resnet-inspect", tmp_path / "other.npz")
+    assert (done.code, done.out.splitlines()[-1]) == (0, "fits no network of the catalogue")

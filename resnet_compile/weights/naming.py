@@ -1,0 +1,135 @@
+"""Naming tables: what other systems call the parameters of these networks, and how they lay them out.
+
+A table is data. Its rules translate our names, which are TF-slim's, into the source's; the first rule that matches
+counts. In a rule, a one-letter field such as ``{u}`` is a number, with an offset where the two count differently (``{u-1}``);
+``{role}`` is a role, by the table's own words for roles; ``{kind}`` is one part of a path; ``{rest}`` is anything.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Literal
+
+from resnet_compile.errors import OptionError
+from resnet_compile.plan.parameters import Parameter
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How one system names and lays out its weights.
+
+    Attributes:
+        name: What `--naming` calls it.
+        rules: Pairs of templates: our name without the network's, and the source's without its prefix.
+        kernel: Order of a convolution kernel's axes.
+        dense: Order of a dense kernel's axes.
+        roles: The source's words for our roles, where they differ.
+        ignored: Patterns of tensors that are no parameters of the network.
+    """
+
+    name: str
+    rules: tuple[tuple[str, str], ...]
+    kernel: Literal["HWIO", "OIHW"]
+    dense: Literal["IO", "OI"]
+    roles: Mapping[str, str] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+    def translate(self, name: str) -> str | None:
+        """The source's name for a parameter, both without what comes before; None where no rule matches."""
+        for pattern, template in self._compiled:
+            if match := pattern.fullmatch(name):
+                return _FIELD.sub(lambda found: self._fill(found, match), template)
+        return None
+
+    def axes(self, rank: int) -> tuple[int, ...]:
+        """The order in which a weight tensor's axes have to be taken to be ours, OIHW or OI."""
+        if rank == 4:
+            return (3, 2, 0, 1) if self.kernel == "HWIO" else (0, 1, 2, 3)
+        if rank == 2:
+            return (1, 0) if self.dense == "IO" else (0, 1)
+        return tuple(range(rank))
+
+    def fits(self, parameter: Parameter, shape: tuple[int, ...]) -> bool:
+        """Whether a tensor of this shape, in the source's layout, can fill the parameter.
+
+        A 1x1 convolution and a dense layer of the same depths are one thing.
+        """
+        return _without_ones(self._ours(parameter, shape)) == _without_ones(parameter.shape)
+
+    def source_shape(self, parameter: Parameter) -> tuple[int, ...]:
+        """The parameter's shape as the source would have it."""
+        axes = self.axes(len(parameter.shape)) if parameter.role == "weights" else (0,)
+        return tuple(parameter.shape[axes.index(axis)] for axis in range(len(parameter.shape)))
+
+    def ignores(self, name: str) -> bool:
+        """Whether a tensor of the source is known to be no parameter: a step counter, an optimizer's slot."""
+        return any(re.search(pattern, name) for pattern in self.ignored)
+
+    def _ours(self, parameter: Parameter, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(shape[axis] for axis in self.axes(len(shape))) if parameter.role == "weights" else shape
+
+    def _fill(self, found: re.Match[str], match: re.Match[str]) -> str:
+        name, offset = found["name"], found["offset"]
+        value = match[name]
+        if name == "role":
+            return self.roles.get(value, value)
+        return str(int(value) + int(offset)) if offset else value
+
+    @cached_property
+    def _compiled(self) -> tuple[tuple[re.Pattern[str], str], ...]:
+        return tuple((_pattern(ours), theirs) for ours, theirs in self.rules)
+
+
+_FIELD = re.compile(r"\{(?P<name>[a-z]+)(?P<offset>[+-]\d+)?\}")
+
+
+@lru_cache
+def _pattern(template: str) -> re.Pattern[str]:
+    """The regular expression that reads a template of ours."""
+    parts = {"role": r"gamma|beta|moving_mean|moving_variance|weights|biases", "kind": r"[^/]+", "rest": r".+"}
+    pattern, end = "", 0
+    for found in _FIELD.finditer(template):
+        name = found["name"]
+        pattern += re.escape(template[end : found.start()]) + f"(?P<{name}>{parts.get(name, '[0-9]+')})"
+        end = found.end()
+    return re.compile(pattern + re.escape(template[end:]))
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A kernel's shape without its 1x1; other shapes as they are."""
+    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
+
+
+# Step counters, slots of optimizers and the like: what TensorFlow's training leaves beside the variables.
+_TENSORFLOW_IGNORED = (
+    r"(^|/)global_step$",
+    r"(^|/)mean_rgb$",
+    r"/(Momentum|ExponentialMovingAverage|RMSProp(_\d)?|Adam(_\d)?|Adagrad|Adadelta(_\d)?|Ftrl(_\d)?)$",
+    r"(^|/)beta[12]_power$",
+    r"/(biased|local_step)$",
+)
+
+NATIVE = Naming("native", (("{rest}", "{rest}"),), kernel="OIHW", dense="OI")
+TF_SLIM = Naming("tf-slim", (("{rest}", "{rest}"),), kernel="HWIO", dense="IO", ignored=_TENSORFLOW_IGNORED)
+
+NAMINGS: tuple[Naming, ...] = (TF_SLIM, NATIVE)
+
+
+def naming_of(name: str) -> Naming:
+    """The table of a name.
+
+    Raises:
+        OptionError: There is none.
+    """
+    for naming in NAMINGS:
+        if naming.name == name:
+            return naming
+    raise OptionError(f"no naming table {name}", where="naming", hint=f"there are {', '.join(names())}")
+
+
+def names() -> Iterable[str]:
+    """The names of all tables."""
+    return [naming.name for naming in NAMINGS]
