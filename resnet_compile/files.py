@@ -17,8 +17,8 @@ from resnet_compile.errors import OptionError, OutputError
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file to write that takes the path's place when the block ends well, and vanishes when it does not.
 
-    It is written beside the path, so that putting it in place is one rename. A symbolic link is followed, and a file that
-    is replaced keeps its permissions.
+    It is written beside the path, so that putting it in place is one rename. A symbolic link is followed, and a file
+    that is replaced keeps its permissions.
 
     Raises:
         OptionError: The path names something that is no regular file.

@@ -2,9 +2,10 @@
 
     python tools/measure_compile.py [SPEC] [--runs N]
 
-The least is a process that only imports numpy, draws as many truncated normal values on every core and writes them to a
-file: what any program has to do that makes these weights. The two run in turn, so that the ratio, which is what to quote,
-holds on a machine whose speed drifts. Prints medians of wall time, processor time and peak memory, and paired ratios.
+The least is a process that only imports numpy, draws as many truncated normal values on every core and writes them to
+a file: what any program has to do that makes these weights. The two run in turn, so that the ratio, which is what to
+quote, holds on a machine whose speed drifts. Prints medians of wall time, processor time and peak memory, and paired
+ratios.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,10 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile.errors import WeightsError
+from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.initial import InitialTensor
-from resnet_compile.weights.matching import Match, match
+from resnet_compile.weights.matching import Match, fits, match
 from resnet_compile.weights.readers.base import Checkpoint
+from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint
+from resnet_compile.weights.structure import ComputedTensor, match_structure
+
+STRUCTURE = "structure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +71,7 @@ class Bound:
         naming: The table by which a source's names were read; None for initial values.
     """
 
-    tensors: Mapping[str, InitialTensor | StoredTensor]
+    tensors: Mapping[str, InitialTensor | StoredTensor | ComputedTensor]
     naming: str | None = None
 
 
@@ -75,29 +80,35 @@ def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
     return Bound({parameter.name: InitialTensor(parameter, seed) for parameter in parameters})
 
 
-def bind(
-    network: str, parameters: Sequence[Parameter], source: Mapping[str, ArrayLike], naming: str | None = None
-) -> Bound:
+def bind(plan: Plan, source: Mapping[str, ArrayLike], naming: str | None = None) -> Bound:
     """Every parameter with its values from a checkpoint or a mapping.
 
     Args:
-        network: The network's name.
-        parameters: What has to be filled.
+        plan: The network.
         source: A checkpoint, or arrays by name.
-        naming: The naming table; None finds it. `native` is our own names and layouts, convolution weights OIHW.
+        naming: The naming table; None finds it, and matches an ONNX model by its structure where no table fits its
+            names. `native` is our own names and layouts, convolution weights OIHW; `structure` is no table, but asks
+            for that match.
 
     Raises:
         WeightsError: The source does not fill the network, all faults in one message; or it holds no numbers.
         OptionError: There is no table of that name.
     """
-    found = match(network, parameters, _shapes(source), naming)
+    if isinstance(source, OnnxCheckpoint) and _by_structure(plan, source, naming):
+        return Bound(match_structure(plan, source), STRUCTURE)
+    found = match(plan.name, plan.parameters, _shapes(source), naming)
     _require_numbers(found, source)
     tensors = {
         parameter.name: StoredTensor(parameter, source, theirs, _axes(found, parameter, source, theirs))
-        for parameter in parameters
+        for parameter in plan.parameters
         if (theirs := found.names[parameter.name])
     }
     return Bound(tensors, found.naming.name)
+
+
+def _by_structure(plan: Plan, source: OnnxCheckpoint, naming: str | None) -> bool:
+    """Whether to go by structure: where that is asked for, or no table knows the names."""
+    return naming == STRUCTURE or (naming is None and fits(plan.name, plan.parameters, _shapes(source)) is None)
 
 
 def _shapes(source: Mapping[str, ArrayLike]) -> dict[str, tuple[int, ...]]:

@@ -6,9 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from resnet_compile.errors import WeightsError
-from resnet_compile.plan import plan_network
-from resnet_compile.spec import NetworkSpec, catalogue, load_spec
-from resnet_compile.weights.matching import Match, Shapes, classes_of, match
+from resnet_compile.plan import Plan, plan_network
+from resnet_compile.spec import catalogue, load_spec
+from resnet_compile.weights.binding import STRUCTURE
+from resnet_compile.weights.matching import classes_of, fits
+from resnet_compile.weights.readers.base import Checkpoint
+from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint
+from resnet_compile.weights.structure import match_structure
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +21,7 @@ class Fit:
 
     Attributes:
         name: The catalogue's name for it.
-        naming: The naming table.
+        naming: The naming table, or `structure`.
         prefix: What stands before every name in the checkpoint.
         num_classes: What the spec's `head.num_classes` has to be set to; None where it is right already.
     """
@@ -28,23 +32,26 @@ class Fit:
     num_classes: int | None = None
 
 
-def fitting_specs(shapes: Shapes) -> Iterator[Fit]:
-    """The networks of the catalogue that tensors of these names and shapes fill."""
+def fitting_specs(checkpoint: Checkpoint) -> Iterator[Fit]:
+    """The networks of the catalogue that a checkpoint fills, by names or, for an ONNX model, by structure."""
+    shapes = {name: checkpoint.info(name).shape for name in checkpoint}
     for name in catalogue():
         spec = load_spec(name)
-        parameters = plan_network(spec).parameters
-        if len(parameters) > len(shapes):
-            continue
-        if found := _matched(spec, shapes):
+        plan = plan_network(spec)
+        if found := fits(plan.name, plan.parameters, shapes) if len(plan.parameters) <= len(shapes) else None:
             yield Fit(name, found.naming.name, found.prefix)
-        elif classes := classes_of(spec.name, parameters, shapes):
-            resized = spec.model_copy(update={"head": spec.head.model_copy(update={"num_classes": classes})})
-            if found := _matched(resized, shapes):
+        elif isinstance(checkpoint, OnnxCheckpoint) and _has_structure(plan, checkpoint):
+            yield Fit(name, STRUCTURE, "")
+        elif classes := classes_of(plan.name, plan.parameters, shapes):
+            head = spec.head.model_copy(update={"num_classes": classes})
+            resized = plan_network(spec.model_copy(update={"head": head}))
+            if found := fits(resized.name, resized.parameters, shapes):
                 yield Fit(name, found.naming.name, found.prefix, classes)
 
 
-def _matched(spec: NetworkSpec, shapes: Shapes) -> Match | None:
+def _has_structure(plan: Plan, model: OnnxCheckpoint) -> bool:
     try:
-        return match(spec.name, plan_network(spec).parameters, shapes)
+        match_structure(plan, model)
     except WeightsError:
-        return None
+        return False
+    return True

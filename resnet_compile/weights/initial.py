@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.plan.parameters import Constant, Parameter, TruncatedNormal
+from resnet_compile.plan.parameters import Constant, Normal, Parameter, TruncatedNormal, Uniform
 
 # Values drawn at a time: small enough that drawing, comparing and redrawing stay in the cache.
 _CHUNK = 1 << 16
@@ -45,6 +45,13 @@ class InitialTensor:
             case TruncatedNormal(stddev):
                 values = _truncated_normal(self._generator(), self.parameter.size, stddev)
                 return values.reshape(self.shape)
+            case Normal(stddev):
+                values = self._generator().standard_normal(self.shape, np.float32)
+                return np.multiply(values, np.float32(stddev), out=values)
+            case Uniform(limit):
+                values = self._generator().random(self.shape, np.float32)
+                values -= np.float32(0.5)
+                return np.multiply(values, np.float32(2 * limit), out=values)
 
     def _generator(self) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.seed}\0{self.parameter.name}".encode()).digest()

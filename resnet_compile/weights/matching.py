@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan.parameters import Parameter
-from resnet_compile.weights.naming import NAMINGS, Naming, naming_of
+from resnet_compile.weights.naming import Naming
+from resnet_compile.weights.tables import NAMINGS, naming_of
 
 # Faults that one message lists before it only counts them.
 _FAULTS_SHOWN = 6
@@ -42,8 +43,8 @@ def match(network: str, parameters: Sequence[Parameter], shapes: Shapes, naming:
         naming: The table to use; None finds it.
 
     Raises:
-        WeightsError: The source does not fill the network. Everything that is missing, of another shape or unused stands
-            in one message.
+        WeightsError: The source does not fill the network. Everything that is missing, of another shape or unused
+            stands in one message.
         OptionError: There is no table of that name.
     """
     tables = NAMINGS if naming is None else (naming_of(naming),)
@@ -55,6 +56,14 @@ def match(network: str, parameters: Sequence[Parameter], shapes: Shapes, naming:
         raise WeightsError(f"no name fits {network} by {by}", where=network, hint=f"the names are like {shown}")
     _require_all(found, network, parameters, shapes)
     return found
+
+
+def fits(network: str, parameters: Sequence[Parameter], shapes: Shapes) -> Match | None:
+    """The way in which a source fills a network and has nothing left over; None where it does not."""
+    try:
+        return match(network, parameters, shapes)
+    except WeightsError:
+        return None
 
 
 def classes_of(network: str, parameters: Sequence[Parameter], shapes: Shapes) -> int | None:
@@ -69,7 +78,7 @@ def classes_of(network: str, parameters: Sequence[Parameter], shapes: Shapes) ->
 
 
 def _filled(found: Match, parameter: Parameter, shapes: Shapes) -> bool:
-    theirs = found.names.get(parameter.name)
+    theirs = found.names.get(parameter.name, "")
     return theirs in shapes and found.naming.fits(parameter, shapes[theirs])
 
 
@@ -121,6 +130,7 @@ def _require_all(found: Match, network: str, parameters: Sequence[Parameter], sh
         theirs = found.names.get(parameter.name)
         if theirs is None:
             faults.append((parameter.name, f"{parameter.name} has no name in the {found.naming.name} naming"))
+            hint = hint or f"it names units of kind {' and '.join(found.naming.kinds)}"
         elif theirs not in shapes:
             near = difflib.get_close_matches(theirs, unused, n=1)
             faults.append((theirs, f"{theirs} is missing{f' (there is {near[0]})' if near else ''}"))

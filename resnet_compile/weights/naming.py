@@ -1,19 +1,19 @@
 """Naming tables: what other systems call the parameters of these networks, and how they lay them out.
 
-A table is data. Its rules translate our names, which are TF-slim's, into the source's; the first rule that matches
-counts. In a rule, a one-letter field such as ``{u}`` is a number, with an offset where the two count differently (``{u-1}``);
-``{role}`` is a role, by the table's own words for roles; ``{kind}`` is one part of a path; ``{rest}`` is anything.
+A table is data (`tables`). Its rules translate our names, which are TF-slim's, into the source's; the first rule that
+matches counts. In a rule, a one-letter field such as ``{u}`` is a number, with an offset where the two count from
+different starts (``{u-1}``); ``{role}`` is a role, by the table's own words for roles; ``{kind}`` is one of the table's
+unit kinds; ``{rest}`` is anything.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Literal
 
-from resnet_compile.errors import OptionError
 from resnet_compile.plan.parameters import Parameter
 
 
@@ -28,6 +28,8 @@ class Naming:
         dense: Order of a dense kernel's axes.
         roles: The source's words for our roles, where they differ.
         ignored: Patterns of tensors that are no parameters of the network.
+        kinds: The unit kinds that ``{kind}`` stands for: those that compute what the source's units compute. Weights of
+            another function would fit others too.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Naming:
     dense: Literal["IO", "OI"]
     roles: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
 
     def translate(self, name: str) -> str | None:
         """The source's name for a parameter, both without what comes before; None where no rule matches."""
@@ -80,56 +83,22 @@ class Naming:
 
     @cached_property
     def _compiled(self) -> tuple[tuple[re.Pattern[str], str], ...]:
-        return tuple((_pattern(ours), theirs) for ours, theirs in self.rules)
+        return tuple((self._pattern(ours), theirs) for ours, theirs in self.rules)
+
+    def _pattern(self, template: str) -> re.Pattern[str]:
+        """The regular expression that reads a template of ours."""
+        words = {"role": "gamma|beta|moving_mean|moving_variance", "kind": "|".join(self.kinds), "rest": ".+"}
+        pattern, end = "", 0
+        for found in _FIELD.finditer(template):
+            pattern += re.escape(template[end : found.start()])
+            pattern += f"(?P<{found['name']}>{words.get(found['name'], '[0-9]+')})"
+            end = found.end()
+        return re.compile(pattern + re.escape(template[end:]))
 
 
 _FIELD = re.compile(r"\{(?P<name>[a-z]+)(?P<offset>[+-]\d+)?\}")
 
 
-@lru_cache
-def _pattern(template: str) -> re.Pattern[str]:
-    """The regular expression that reads a template of ours."""
-    parts = {"role": r"gamma|beta|moving_mean|moving_variance|weights|biases", "kind": r"[^/]+", "rest": r".+"}
-    pattern, end = "", 0
-    for found in _FIELD.finditer(template):
-        name = found["name"]
-        pattern += re.escape(template[end : found.start()]) + f"(?P<{name}>{parts.get(name, '[0-9]+')})"
-        end = found.end()
-    return re.compile(pattern + re.escape(template[end:]))
-
-
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
     """A kernel's shape without its 1x1; other shapes as they are."""
     return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
-
-
-# Step counters, slots of optimizers and the like: what TensorFlow's training leaves beside the variables.
-_TENSORFLOW_IGNORED = (
-    r"(^|/)global_step$",
-    r"(^|/)mean_rgb$",
-    r"/(Momentum|ExponentialMovingAverage|RMSProp(_\d)?|Adam(_\d)?|Adagrad|Adadelta(_\d)?|Ftrl(_\d)?)$",
-    r"(^|/)beta[12]_power$",
-    r"/(biased|local_step)$",
-)
-
-NATIVE = Naming("native", (("{rest}", "{rest}"),), kernel="OIHW", dense="OI")
-TF_SLIM = Naming("tf-slim", (("{rest}", "{rest}"),), kernel="HWIO", dense="IO", ignored=_TENSORFLOW_IGNORED)
-
-NAMINGS: tuple[Naming, ...] = (TF_SLIM, NATIVE)
-
-
-def naming_of(name: str) -> Naming:
-    """The table of a name.
-
-    Raises:
-        OptionError: There is none.
-    """
-    for naming in NAMINGS:
-        if naming.name == name:
-            return naming
-    raise OptionError(f"no naming table {name}", where="naming", hint=f"there are {', '.join(names())}")
-
-
-def names() -> Iterable[str]:
-    """The names of all tables."""
-    return [naming.name for naming in NAMINGS]

@@ -41,45 +41,98 @@ def parsed(document: dict[str, Any]) -> NetworkSpec:
     return parse_spec(json.dumps(document))
 
 
+PLAIN = ("cifar_plain", "torchvision_basic")
+BOTTLENECKS = (
+    "bottleneck_v1",
+    "bottleneck_v2",
+    "caffe_bottleneck",
+    "cifar_bottleneck",
+    "keras_v2_bottleneck",
+    "timm_preact_bottleneck",
+    "torchvision_bottleneck",
+)
+# Strides of the root blocks.
+ROOTS = {None: 1, "imagenet": 4, "imagenet_v1": 4, "torchvision": 4, "timm_preact": 4, "keras_v2": 4, "cifar": 1}
+# Pooled shortcuts want sides that their strides divide; networks with one stay within this stride.
+MAX_POOLED_STRIDE = 48
+
+
 @st.composite
-def networks(draw: st.DrawFn) -> NetworkSpec:
-    """Valid specs of every shape: with and without root, pool, head and scale, strides to 3, atrous or not."""
-    units = st.fixed_dictionaries(
-        {
-            "depth": st.sampled_from([4, 6, 8]),
-            "depth_bottleneck": st.integers(1, 4),
-            "stride": st.integers(1, 3),
-            "repeat": st.integers(1, 2),
-        }
-    )
-    blocks = draw(st.lists(st.lists(units, min_size=1, max_size=2), min_size=1, max_size=3))
-    root = draw(st.sampled_from([None, {"kind": "imagenet", "depth": 4}, {"kind": "imagenet", "depth": 6}]))
-    global_pool = draw(st.booleans())
-    strides = [args["stride"] for block in blocks for args in block for _ in range(args["repeat"])]
-    reachable = [1]
-    for stride in strides:
-        reachable.append(reachable[-1] * stride)
+def networks(draw: st.DrawFn, *, dynamic: bool = False) -> NetworkSpec:
+    """Valid specs of every shape: all roots, units and heads, with and without scale, strides to 3, atrous or not.
+
+    Args:
+        draw: Hypothesis's.
+        dynamic: Whether to leave out networks that have one size.
+    """
+    root = draw(st.sampled_from([*ROOTS]))
+    channels = draw(st.integers(1, 4))
+    root_depth = draw(st.sampled_from([4, 6]))
+    depth, stride, divisor = root_depth if root else channels, ROOTS[root], 1
+    blocks, reachable = [], [stride]
+    for number in range(1, draw(st.integers(1, 3)) + 1):
+        kind = draw(st.sampled_from([*PLAIN, *BOTTLENECKS]))
+        runs = []
+        for _ in range(draw(st.integers(1, 2))):
+            args = draw(_unit_args(kind, depth, may_pool=not dynamic and 2 * stride <= MAX_POOLED_STRIDE))
+            for _ in range(args["repeat"]):
+                stride *= args["stride"]
+                reachable.append(stride)
+            if kind == "cifar_plain" and args["stride"] > 1:
+                divisor = stride
+            depth = args["depth"]
+            runs.append(args)
+        blocks.append({"scope": f"block{number}", "unit": draw(_unit(kind)), "args": runs})
     # Rates grow by the strides past the target, and have a limit of 64.
-    target = draw(st.sampled_from([None, *(stride for stride in reachable if reachable[-1] // stride <= 64)]))
+    targets = [target for target in reachable if stride // target <= 64]
+    sides = st.integers(1, max(1, 40 // divisor)).map(lambda windows: windows * divisor)
     return parsed(
         {
             "name": draw(st.sampled_from(["net", "outer/net"])),
-            "input": {
-                "height": draw(st.integers(1, 40)),
-                "width": draw(st.integers(1, 40)),
-                "channels": draw(st.integers(1, 4)),
-            },
-            "root": root,
-            "blocks": [
-                {"scope": f"block{number}", "unit": {"kind": "bottleneck_v2"}, "args": args}
-                for number, args in enumerate(blocks, start=1)
-            ],
-            "output_stride": target and target * (4 if root else 1),
+            "input": {"height": draw(sides), "width": draw(sides), "channels": channels},
+            "root": {"kind": root, "depth": root_depth} if root else None,
+            "blocks": blocks,
+            "output_stride": draw(st.sampled_from([None, *targets])),
             "norm": {"scale": draw(st.booleans())},
-            "head": {
-                "num_classes": draw(st.sampled_from([None, 1, 5])),
-                "global_pool": global_pool,
-                "spatial_squeeze": draw(st.booleans()) if global_pool else False,
-            },
+            "head": draw(_heads()),
+            "initializer": draw(st.sampled_from(["slim", "cifar", "torchvision", "timm", "keras"])),
         }
     )
+
+
+@st.composite
+def _unit_args(draw: st.DrawFn, kind: str, source: int, *, may_pool: bool) -> dict[str, Any]:
+    """Arguments that the kind takes on a map of `source` channels."""
+    plain = kind == "cifar_plain"
+    depth = source + draw(st.sampled_from([0, 2, 4])) if plain else draw(st.sampled_from([4, 6, 8]))
+    stride = draw(st.integers(1, 2 if plain else 3))
+    # The CIFAR system's units stride only where they change the depth, which a run of equal units does once.
+    if (kind.startswith("cifar") and depth == source) or (plain and not may_pool):
+        stride = 1
+    repeat = 1 if kind.startswith("cifar") and stride > 1 else draw(st.integers(1, 2))
+    inner = {} if kind in PLAIN else {"depth_bottleneck": draw(st.integers(2, 4))}
+    return {"depth": depth, **inner, "stride": stride, "repeat": repeat}
+
+
+@st.composite
+def _unit(draw: st.DrawFn, kind: str) -> dict[str, Any]:
+    fields: dict[str, Any] = {"kind": kind}
+    if kind == "torchvision_bottleneck":
+        fields |= {"groups": draw(st.integers(1, 3)), "base_width": draw(st.sampled_from([32, 64, 100]))}
+    if kind.startswith("cifar"):
+        fields["relu_leakiness"] = draw(st.sampled_from([0.0, 0.1]))
+        fields["first_shortcut"] = draw(st.sampled_from(["activated", "raw"]))
+    return fields
+
+
+@st.composite
+def _heads(draw: st.DrawFn) -> dict[str, Any]:
+    global_pool = draw(st.booleans())
+    squeeze = draw(st.booleans()) if global_pool else False
+    return {
+        "num_classes": draw(st.sampled_from([None, 1, 5])),
+        "global_pool": global_pool,
+        "spatial_squeeze": squeeze,
+        "logits": draw(st.sampled_from(["conv", "dense"])) if squeeze else "conv",
+        "predictions": draw(st.sampled_from(["softmax", None])),
+    }

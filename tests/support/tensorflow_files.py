@@ -1,13 +1,19 @@
 """TensorFlow checkpoints written by hand, right or wrong in one place, always with the checksums that belong."""
 
 import json
+import math
+import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 
+from resnet_compile.errors import CheckpointError
+from resnet_compile.weights.readers.protobuf import Message
+from resnet_compile.weights.readers.snappy import decompress
 from resnet_compile.weights.readers.tensorflow_types import Extent, slice_key
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
@@ -32,6 +38,39 @@ def masked(data: bytes) -> int:
     """The checksum of `data` as tables and bundles store it."""
     crc = google_crc32c.value(data)
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def missed_flips(file: Path, bits: Iterable[int], read: Callable[[], object]) -> list[int]:
+    """Those of a file's bits that `read` takes without `CheckpointError` when they are flipped, one at a time.
+
+    The file is changed in place and is as before afterwards.
+    """
+    data = file.read_bytes()
+    missed = []
+    with file.open("r+b", buffering=0) as handle:
+        for bit in bits:
+            place = bit // 8
+            os.pwrite(handle.fileno(), bytes([data[place] ^ 1 << bit % 8]), place)
+            try:
+                read()
+                missed.append(bit)
+            except CheckpointError:
+                pass
+            os.pwrite(handle.fileno(), data[place : place + 1], place)
+    return missed
+
+
+def missed_truncations(file: Path, read: Callable[[], object]) -> list[int]:
+    """The lengths below the whole at which `read` takes a file without `CheckpointError`; it is empty afterwards."""
+    missed = []
+    for size in reversed(range(file.stat().st_size)):
+        os.truncate(file, size)
+        try:
+            read()
+            missed.append(size)
+        except CheckpointError:
+            pass
+    return missed
 
 
 # Protobuf.
@@ -165,15 +204,28 @@ def block_spans(data: bytes) -> list[tuple[int, int]]:
         numbers.append(value)
     meta, meta_size, index, index_size = numbers
     spans = []
-    for _, handle in entries_of(data[index : index + index_size]):
+    for _, handle in entries_of(block_contents(data, index, index + index_size)):
         offset, at = read_varint(handle, 0)
         spans.append((offset, offset + read_varint(handle, at)[0]))
     return [*spans, (meta, meta + meta_size), (index, index + index_size)]
 
 
 def table_records(data: bytes) -> list[Entry]:
-    """Every record of a right table without compression."""
-    return [entry for start, end in block_spans(data)[:-2] for entry in entries_of(data[start:end])]
+    """Every record of a right table."""
+    return [entry for span in block_spans(data)[:-2] for entry in entries_of(block_contents(data, *span))]
+
+
+def block_contents(data: bytes, start: int, end: int) -> bytes:
+    """What is in a right block, decompressed if it has to be."""
+    return decompress(data[start:end], "a right block") if data[end] else data[start:end]
+
+
+def resealed(data: bytes, spans: Iterable[tuple[int, int]]) -> bytes:
+    """A table of which blocks were changed, with their checksums made right again."""
+    out = bytearray(data)
+    for start, end in spans:
+        out[end + 1 : end + TRAILER_SIZE] = struct.pack("<I", masked(bytes(out[start : end + 1])))
+    return bytes(out)
 
 
 # V1 checkpoints.
@@ -234,6 +286,25 @@ def v2_entry(
     parts = b"".join(field(7, slice_proto(part)) for part in slices)
     numbers = number(3, shard) + number(4, offset) + number(5, length)
     return number(1, dtype) + field(2, shape_proto(shape)) + numbers + fixed32(6, crc) + parts
+
+
+@dataclass(frozen=True)
+class V2Entry:
+    """What a right entry says."""
+
+    dtype: int
+    count: int
+    shard: int
+    offset: int
+    size: int
+    checksum: int
+
+
+def read_entry(value: bytes) -> V2Entry:
+    message = Message(value, "a right entry")
+    dtype, shard, offset, size = (message.int64(number) for number in (1, 3, 4, 5))
+    count = math.prod(dim.int64(1) for dim in message.message(2).messages(2))
+    return V2Entry(dtype, count, shard, offset, size, message.fixed32(6))
 
 
 def v2_strings(lengths: Sequence[int], payload: bytes) -> tuple[bytes, int]:

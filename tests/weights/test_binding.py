@@ -113,12 +113,13 @@ def test_a_class_count_that_differs_is_explained() -> None:
     given["tiny/logits/weights"] = np.zeros((1, 1, 24, 1001), np.float32)
     given["tiny/logits/biases"] = np.zeros(1001, np.float32)
     words = re.escape(
-        "(the weights have 1001 classes: set head.num_classes to 1001; the first class of TF-slim's 1001 is the background)"
+        "(the weights have 1001 classes: set head.num_classes to 1001; "
+        "the first class of TF-slim's 1001 is the background)"
     )
     with pytest.raises(WeightsError, match=words):
         compile(SPEC, weights=given)
     del given["tiny/logits/weights"]
-    with pytest.raises(WeightsError, match="set head.num_classes to 1001"):
+    with pytest.raises(WeightsError, match=r"set head\.num_classes to 1001"):
         compile(SPEC, weights=given)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from resnet_compile import load_spec, plan_network
-from resnet_compile.plan.parameters import Constant, Parameter, TruncatedNormal
+from resnet_compile.plan.parameters import Constant, Initial, Normal, Parameter, TruncatedNormal, Uniform
 from resnet_compile.weights.initial import InitialTensor
 
 
@@ -72,3 +72,50 @@ def test_tensors_longer_than_a_chunk_are_filled_to_the_end() -> None:
     values = drawn(shape=(70_001,))
     assert values.std() == pytest.approx(0.44, rel=0.02)
     assert np.count_nonzero(values[-100:]) == 100
+
+
+def test_normal_and_uniform_values_have_their_moments() -> None:
+    """A normal reaches past two deviations; a uniform of limit a has deviation a / sqrt(3) and never passes a."""
+    normal = InitialTensor(Parameter("w", (1_000_000,), "weights", Normal(0.5)), 0).array()
+    assert normal.dtype == np.float32
+    assert normal.std() == pytest.approx(0.5, rel=3e-3)
+    assert normal.mean() == pytest.approx(0, abs=2e-3)
+    assert (np.abs(normal) > 1.0).mean() == pytest.approx(1 - math.erf(2 / math.sqrt(2)), rel=2e-2)
+    uniform = InitialTensor(Parameter("w", (1_000_000,), "weights", Uniform(0.5)), 0).array()
+    assert uniform.dtype == np.float32
+    assert np.abs(uniform).max() <= 0.5
+    assert uniform.std() == pytest.approx(0.5 / math.sqrt(3), rel=3e-3)
+    assert uniform.mean() == pytest.approx(0, abs=2e-3)
+
+
+def initial(spec: str, name: str) -> Initial:
+    planned = plan_network(load_spec(spec))
+    return next(p.initial for p in planned.parameters if p.name == f"{planned.name}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "expected"),
+    [
+        ("cifar_resnet20", "conv1/weights", Normal(math.sqrt(2 / (9 * 16)))),
+        ("cifar_resnet20", "block2/unit_1/cifar_plain/conv1/weights", Normal(math.sqrt(2 / (9 * 32)))),
+        ("cifar_resnet20", "logits/weights", Uniform(math.sqrt(3 / 64))),
+        ("cifar_resnet20", "logits/biases", Constant(0.0)),
+        ("torchvision_resnet50", "conv1/weights", Normal(math.sqrt(2 / (49 * 64)))),
+        ("torchvision_resnet50", "logits/weights", Uniform(1 / math.sqrt(2048))),
+        ("torchvision_resnet50", "logits/biases", Uniform(1 / math.sqrt(2048))),
+        # PyTorch's fan_out counts the outputs of all groups.
+        (
+            "torchvision_resnext50_32x4d",
+            "block1/unit_1/torchvision_bottleneck/conv2/weights",
+            Normal(math.sqrt(2 / (9 * 128))),
+        ),
+        ("timm_resnetv2_50", "conv1/weights", Normal(math.sqrt(2 / (49 * 64)))),
+        ("timm_resnetv2_50", "logits/weights", Normal(0.01)),
+        ("timm_resnetv2_50", "logits/biases", Constant(0.0)),
+        ("keras_resnet50v2", "conv1/weights", Uniform(math.sqrt(6 / (49 * (3 + 64))))),
+        ("keras_resnet50v2", "conv1/biases", Constant(0.0)),
+        ("keras_resnet50v2", "logits/weights", Uniform(math.sqrt(6 / (2048 + 1000)))),
+    ],
+)
+def test_first_weights_are_each_originals(spec: str, name: str, expected: Initial) -> None:
+    assert initial(spec, name) == expected

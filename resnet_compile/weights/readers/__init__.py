@@ -1,4 +1,4 @@
-"""Checkpoint readers: one module a format, each a mapping from tensor names to arrays that knows nothing of networks."""
+"""Checkpoint readers: one module a format, each a mapping from tensor names to arrays that knows no network."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from resnet_compile.errors import CheckpointError
 from resnet_compile.weights.readers.base import Checkpoint, TensorInfo
 from resnet_compile.weights.readers.keras_h5 import is_keras_h5, open_keras_h5
 from resnet_compile.weights.readers.numpy_npz import is_npz, open_npz
+from resnet_compile.weights.readers.onnx_file import is_onnx, open_onnx
 from resnet_compile.weights.readers.pytorch import is_pytorch, open_pytorch
 from resnet_compile.weights.readers.safetensors_file import (
     is_safetensors,
@@ -32,6 +33,7 @@ _FORMATS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Checkpoint]], ...
     (is_safetensors, open_safetensors),
     (is_safetensors_index, open_safetensors_index),
     (is_keras_h5, open_keras_h5),
+    (is_onnx, open_onnx),
 )
 
 

@@ -1,8 +1,8 @@
-"""Datasets of an HDF5 file: h5py tells where their bytes lie, a map of the file gives the bytes.
+"""Datasets of an HDF5 file: where their bytes lie, and their values read from a map of the file.
 
-HDF5 can lead to other files (external storage, virtual datasets) and can load plug-ins for filters that it does not
-know; both are refused before HDF5 would follow them. It never reads or decompresses a dataset here, so that sizes are
-checked against the file and the memory for a chunk is bounded.
+A dataset can be spread over other files (external storage, virtual datasets) and can pass through filters that HDF5
+would load as plug-ins; all of these are refused. What remains, plain bytes and chunks through gzip and shuffle, is
+decoded here, with every size checked against the file and the memory for a chunk bounded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.weights.readers.checked_file import CheckedFile, contiguous
+from resnet_compile.weights.readers.hdf5_file import (
+    DATASPACE,
+    DATATYPE,
+    EXTERNAL_FILES,
+    FILTERS,
+    LAYOUT,
+    Cursor,
+    Hdf5File,
+)
+from resnet_compile.weights.readers.hdf5_types import CONTIGUOUS, Layout, filters_of, layout_of, number_type, shape_of
 
 _DEFLATE, _SHUFFLE = 1, 2
 
@@ -41,43 +51,36 @@ class Dataset:
     filters: tuple[int, ...]
 
 
-def locate(file: CheckedFile, h5py: Any, node: Any, name: str) -> Dataset:
-    """Where the bytes of an open dataset lie, its claims checked against the file's size.
+def locate(hdf5: Hdf5File, address: int, name: str) -> Dataset:
+    """Where the bytes of the dataset at `address` lie, its claims checked against the file's size.
 
     Raises:
-        CheckpointError: What it holds is not a plain array of numbers within this file. What h5py raises itself about
-            a damaged file passes through.
+        CheckpointError: It is not a plain array of numbers within this file, or is damaged.
     """
-    if not isinstance(node, h5py.Dataset):
-        raise file.error("no dataset at the tensor's path", name)
-    properties = node.id.get_create_plist()
-    layout = properties.get_layout()
-    # Before the shape is asked for, which can depend on the files of a virtual dataset.
-    if layout == h5py.h5d.VIRTUAL or properties.get_external_count():
+    file = hdf5.file
+    messages = dict(hdf5.messages(address))
+    if EXTERNAL_FILES in messages:
         raise file.error("a dataset that lies in other files: refused", name)
-    if layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.CHUNKED):
-        raise file.error("a dataset that is neither contiguous nor chunked", name)
-    filters = tuple(int(properties.get_filter(index)[0]) for index in range(properties.get_nfilters()))
+    if not {DATASPACE, DATATYPE, LAYOUT} <= messages.keys():
+        raise file.error("no dataset at the tensor's path", name)
+    shape, dtype = shape_of(file, messages[DATASPACE]), number_type(messages[DATATYPE])
+    if shape is None or dtype is None:
+        raise file.error("a dataset that holds no plain numbers", name)
+    size = file.tensor_bytes(shape, dtype, name)
+    filters = filters_of(file, messages[FILTERS]) if FILTERS in messages else ()
     if filters not in ((), (_DEFLATE,), (_SHUFFLE,), (_SHUFFLE, _DEFLATE)):
         raise file.error("a dataset through other filters than shuffle and gzip", name, "h5repack -f NONE undoes them")
-    dtype = node.dtype
-    if dtype.kind not in "biuf" or h5py.h5t.py_create(dtype, logical=True) != node.id.get_type():
-        raise file.error("a dtype that is no plain number", name)
-    if node.shape is None:
-        raise file.error("a dataset without values", name)
-    shape = tuple(int(size) for size in node.shape)
-    size, stored = file.tensor_bytes(shape, dtype, name), int(node.id.get_storage_size())
-    if stored > file.size:
-        raise file.error(f"the dataset claims {stored} bytes of a file of {file.size}", name)
-    if layout == h5py.h5d.CONTIGUOUS:
-        start = node.id.get_offset()
-        if size != stored or (size and start is None):
-            raise file.error(f"the shape takes {size} bytes, the dataset has {stored}", name)
-        whole = (Chunk((0,) * len(shape), int(start), size),) if size else ()
+    layout = layout_of(file, messages[LAYOUT], name)
+    if layout.kind == CONTIGUOUS:
+        if size != layout.size:
+            raise file.error(f"the shape takes {size} bytes, the dataset has {layout.size}", name)
+        whole = (Chunk((0,) * len(shape), layout.address, size),) if size else ()
         return Dataset(dtype, shape, whole, None, ())
-    file.check_expansion(stored, size, name)
-    steps = tuple(int(step) for step in node.chunks)
-    return Dataset(dtype, shape, _chunks(file, node, shape, steps, name), steps, filters)
+    if len(layout.chunk_shape) != len(shape) or layout.itemsize != dtype.itemsize:
+        raise file.error("the dataset's chunks have another rank or dtype", name)
+    chunks = _chunks(hdf5, layout, shape, name) if size else ()
+    file.check_expansion(sum(chunk.size for chunk in chunks), size, name)
+    return Dataset(dtype, shape, chunks, layout.chunk_shape, filters)
 
 
 def check_overlap(file: CheckedFile, datasets: Mapping[str, Dataset]) -> None:
@@ -106,23 +109,26 @@ def read_dataset(file: CheckedFile, dataset: Dataset, name: str) -> NDArray[Any]
     return whole if dataset.dtype.isnative else whole.astype(dataset.dtype.newbyteorder("="))
 
 
-def _chunks(
-    file: CheckedFile, node: Any, shape: tuple[int, ...], steps: tuple[int, ...], name: str
-) -> tuple[Chunk, ...]:
+def _chunks(hdf5: Hdf5File, layout: Layout, shape: tuple[int, ...], name: str) -> tuple[Chunk, ...]:
     """All chunks, one at every corner of the grid; HDF5 fills in for missing ones, a checkpoint has none."""
-    infos: list[Any] = []
-    node.id.chunk_iter(infos.append)
-    if any(info.filter_mask for info in infos):
-        raise file.error("a chunk that skips its filters", name)
-    chunks = tuple(Chunk(tuple(map(int, info.chunk_offset)), int(info.byte_offset), int(info.size)) for info in infos)
-    expected = math.prod(-(-size // step) for size, step in zip(shape, steps, strict=True))
+    chunks: list[Chunk] = []
+    for raw_key, start in hdf5.tree(layout.address, kind=1, key_size=16 + 8 * len(shape)):
+        key = Cursor(hdf5.file, raw_key, "a chunk's key")
+        size, filter_mask = key.uint(4), key.uint(4)
+        corner = tuple(key.uint(8) for _ in shape)
+        if filter_mask or key.uint(8):
+            raise hdf5.file.error("a chunk that skips its filters or begins within an element", name)
+        chunks.append(Chunk(corner, start, size))
+    expected = math.prod(-(-size // step) for size, step in zip(shape, layout.chunk_shape, strict=True))
     corners = {chunk.corner for chunk in chunks}
     on_grid = all(
-        at % step == 0 and at < size for corner in corners for at, step, size in zip(corner, steps, shape, strict=True)
+        at % step == 0 and at < size
+        for corner in corners
+        for at, step, size in zip(corner, layout.chunk_shape, shape, strict=True)
     )
     if not on_grid or len(chunks) != expected or len(corners) != expected:
-        raise file.error("the dataset's chunks do not tile its shape", name)
-    return chunks
+        raise hdf5.file.error("the dataset's chunks do not tile its shape", name)
+    return tuple(chunks)
 
 
 def _decode(file: CheckedFile, chunk: Chunk, dataset: Dataset, shape: tuple[int, ...], name: str) -> NDArray[Any]:

@@ -30,7 +30,7 @@ def read_varint(data: Buffer, at: int, end: int, where: str) -> tuple[int, int]:
     Only the shortest form of a number is taken. No writer of checkpoints makes another, and in a place that no checksum
     covers a longer form would let a flipped bit pass: ``0x15`` and ``0x95 0x00`` are the same number.
     """
-    if at < end and data[at] < 0x80:  # nine in ten are one byte long
+    if at < end and data[at] < 0x80:  # as most are
         return data[at], at + 1
     value = shift = 0
     for position in range(at, min(at + _LONGEST_VARINT, end)):
@@ -106,6 +106,16 @@ class Message:
         """The signed value of a varint field, `default` where it is absent."""
         value = self._once(number << 3 | _VARINT, default)
         return value - (1 << 64) if value >> 63 == 1 else value
+
+    def int64s(self, number: int) -> tuple[int, ...]:
+        """The signed values of a repeated varint field, packed or not."""
+        values = list(self._numbers.get(number << 3 | _VARINT, ()))
+        for packed in self.all_bytes(number):
+            at = 0
+            while at < len(packed):
+                value, at = read_varint(packed, at, len(packed), self._where)
+                values.append(value)
+        return tuple(value - (1 << 64) if value >> 63 == 1 else value for value in values)
 
     def fixed32(self, number: int) -> int:
         """The unsigned value of a fixed32 field, 0 where it is absent."""

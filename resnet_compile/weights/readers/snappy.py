@@ -14,19 +14,17 @@ from resnet_compile.weights.readers.protobuf import read_varint
 
 # Blocks are cut at 256 KiB or at the first record that passes it; no record of an index comes near this.
 MAX_SIZE = 64 << 20
-# The densest element is a copy of 64 bytes in 3.
-_MAX_RATIO = 22
 
 
 def decompress(data: Buffer, where: str) -> bytes:
     """The contents of a raw Snappy block.
 
     Raises:
-        CheckpointError: The block is malformed, or claims more than `MAX_SIZE` or than its elements can hold.
+        CheckpointError: The block is malformed, claims more than `MAX_SIZE`, or holds more or less than it claims.
     """
     end = len(data)
     size, at = read_varint(data, 0, end, where)
-    if size > min(MAX_SIZE, end * _MAX_RATIO):
+    if size > MAX_SIZE:
         raise CheckpointError(f"{end} bytes of Snappy data claim to hold {size}", where=where)
     out = bytearray()
     while at < end:

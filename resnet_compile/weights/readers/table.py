@@ -27,7 +27,7 @@ from resnet_compile.weights.readers.snappy import decompress
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 FOOTER_SIZE = 48
 
-# Entries become Python objects of some hundred bytes. The largest index seen has some ten thousand.
+# Entries become Python objects of some hundred bytes. The largest network here has some thousand.
 MAX_ENTRIES = 1 << 20
 # Prefix compression lets a key cost three bytes and expand to any length: 16 entries share a prefix in what is written.
 _MAX_KEY_EXPANSION = 64

@@ -3,18 +3,18 @@
 An unpickler imports what a pickle names and calls it; that is how a hostile file runs code. This machine can do
 neither: it knows the thirty opcodes that `torch.save` writes for tensors in plain containers, and takes names from the
 closed list of `torch_names`. Any other opcode or name is an error. All it builds are dicts, lists, tuples, strings,
-numbers and descriptions of tensors, so nothing outlives it that could act later. The opcodes' arguments are decoded by
-`pickletools.genops`, which executes nothing either. Work and memory are linear in the pickle's size, which is bounded:
-mapping keys are scalars, because hashing nested tuples that share their parts takes exponential time.
+numbers and descriptions of tensors, so nothing outlives it that could act later. Work and memory are linear in the
+pickle's size, which is bounded: mapping keys are scalars, because hashing nested tuples that share their parts takes
+exponential time.
 """
 
 from __future__ import annotations
 
-import pickletools
 from typing import Any
 
 from resnet_compile.weights.readers.checked_file import printable
 from resnet_compile.weights.readers.torch_names import GLOBALS, Constructor, PickleError, Storage, StorageType
+from resnet_compile.weights.readers.torch_opcodes import opcodes
 
 MAX_PICKLE = 16 << 20  # a tensor takes about 120 bytes
 MAX_OPCODES = 2_000_000  # a tensor takes about 40
@@ -29,16 +29,10 @@ def interpret(pickle: bytes) -> object:
     if len(pickle) > MAX_PICKLE:
         raise PickleError(f"the pickle takes {len(pickle)} bytes; {MAX_PICKLE} are allowed")
     machine = _Machine()
-    try:
-        for count, (opcode, argument, position) in enumerate(pickletools.genops(pickle)):
-            if count == MAX_OPCODES:
-                raise PickleError(f"the pickle has more than {MAX_OPCODES} opcodes")
-            if opcode.name != "STOP":
-                machine.step(opcode.name, argument)
-            elif position is None or position + 1 != len(pickle):
-                raise PickleError("bytes after the pickle's end")
-    except ValueError as error:  # from genops: an unknown opcode, an argument cut short, a string not in UTF-8
-        raise PickleError("the pickle is damaged") from error
+    for count, (name, argument) in enumerate(opcodes(pickle)):
+        if count == MAX_OPCODES:
+            raise PickleError(f"the pickle has more than {MAX_OPCODES} opcodes")
+        machine.step(name, argument)
     value = machine.pop()
     if machine.stack or machine.marks:
         raise PickleError("the pickle leaves more than one value")
@@ -54,7 +48,7 @@ class _Machine:
         self.memo: dict[int, Any] = {}
 
     def step(self, name: str, argument: Any) -> None:
-        """Execute one opcode; `argument` is what genops decoded for it."""
+        """Execute one opcode."""
         match name:
             case "BINPUT" | "LONG_BINPUT":
                 self.memo[argument] = self.top()
@@ -74,7 +68,7 @@ class _Machine:
                 items = [self.pop() for _ in range(int(name[-1]))]
                 self.stack.append(tuple(reversed(items)))
             case "GLOBAL":
-                self.stack.append(_global(*argument.split(" ", 1)))
+                self.stack.append(_global(*argument))
             case "STACK_GLOBAL":
                 attribute, module = self.pop(), self.pop()
                 self.stack.append(_global(module, attribute))
@@ -104,10 +98,8 @@ class _Machine:
                 self.stack.append([])
             case "EMPTY_TUPLE":
                 self.stack.append(())
-            case "PROTO" | "FRAME":
+            case _:  # PROTO and FRAME, which a reader of the whole pickle need not know
                 pass
-            case _:
-                raise PickleError(f"the pickle uses the opcode {name}, which no state dict needs")
 
     def pop(self) -> Any:
         """The value on top, which has to lie above the last mark."""
@@ -161,7 +153,7 @@ class _Machine:
             raise PickleError("the pickle sets the attributes of something else than a mapping")
 
 
-def _global(module: object, name: object = None) -> object:
+def _global(module: object, name: object) -> object:
     """What a name of the closed list stands for. The lookup is by the whole name: no attribute is ever followed."""
     if not isinstance(module, str) or not isinstance(name, str):
         raise PickleError("the pickle names something by other than two strings")

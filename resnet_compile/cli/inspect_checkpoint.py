@@ -1,0 +1,52 @@
+"""``resnet-inspect CHECKPOINT``: the tensors, and the networks of the catalogue that they fit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resnet_compile.report.table import Cell, table
+from resnet_compile.weights.fitting import Fit, fitting_specs
+from resnet_compile.weights.readers import open_checkpoint
+
+
+def checkpoint_document(source: str) -> dict[str, Any]:
+    """What a checkpoint holds and fits, as plain values."""
+    with open_checkpoint(source) as checkpoint:
+        tensors = {name: checkpoint.info(name) for name in checkpoint}
+        return {
+            "format": checkpoint.format,
+            "files": [str(path) for path in checkpoint.files],
+            "tensors": [
+                {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
+                for name, info in tensors.items()
+            ],
+            "fits": [_fit(fit) for fit in fitting_specs(checkpoint)],
+        }
+
+
+def checkpoint_text(source: str, document: dict[str, Any]) -> str:
+    """The document as a table and a line for each network that fits."""
+    tensors = document["tensors"]
+    rows: list[list[Cell]] = [
+        [
+            tensor["name"],
+            tensor["dtype"],
+            "x".join(map(str, tensor["shape"])) or "scalar",
+            "" if tensor["bytes"] is None else f"{tensor['bytes']:,}",
+        ]
+        for tensor in tensors
+    ]
+    rows.append(["total", "", "", f"{sum(tensor['bytes'] or 0 for tensor in tensors):,}"])
+    fits = [_words(fit) for fit in document["fits"]] or ["fits no network of the catalogue"]
+    head = f"{source}: {document['format']}, {len(tensors)} tensors"
+    return "\n".join([head, "", table(["tensor", "type", "shape", "bytes"], rows), "", *fits])
+
+
+def _fit(fit: Fit) -> dict[str, Any]:
+    return {"spec": fit.name, "naming": fit.naming, "prefix": fit.prefix, "num_classes": fit.num_classes}
+
+
+def _words(fit: dict[str, Any]) -> str:
+    classes = f" with num_classes {fit['num_classes']}" if fit["num_classes"] else ""
+    how = "by structure" if fit["naming"] == "structure" else f"{fit['naming']} naming"
+    return f"fits {fit['spec']}{classes} ({how})"

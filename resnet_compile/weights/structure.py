@@ -1,0 +1,319 @@
+"""Matching by structure: an ONNX model whose names are not the author's, walked beside the plan of a network.
+
+Exporters rename initializers and fold batch normalisation into the convolution before it. What they keep is the
+function, so the plan is walked from the image on, and for each of its layers the node that does the same is looked up
+among those that read the same value: by operator, by the shape of its weights, by stride, rate and groups. Nodes that
+only move values about are looked through. How the borders are padded is not compared: exporters write that in too many
+ways.
+
+Batch normalisation y = (x - m) / sqrt(v + e) g + b is taken over with v + e - e' for our own epsilon e'. Folded into
+its convolution it comes back as g = 1, b = the convolution's biases, m = 0, v = 1 - e', which computes x + b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import WeightsError
+from resnet_compile.plan import Plan, UnitPlan
+from resnet_compile.plan.layers import (
+    Activation,
+    AveragePool,
+    ChannelPad,
+    Conv,
+    Dense,
+    GlobalPool,
+    MaxPool,
+    Norm,
+    NormActivation,
+)
+from resnet_compile.plan.parameters import Parameter
+from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint, OnnxNode
+
+_TRANSPARENT = frozenset(
+    {"Identity", "Dropout", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Pad", "Cast"}
+)
+_ACTIVATIONS = frozenset({"Relu", "LeakyRelu", "Clip", "PRelu"})
+_WITH_WEIGHTS = frozenset({"Conv", "Gemm", "MatMul", "BatchNormalization"})
+
+Values = Callable[[], NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedTensor:
+    """A parameter computed from a source's tensors when asked for, float32."""
+
+    parameter: Parameter
+    compute: Values
+
+    @property
+    def dtype(self) -> Literal["float32"]:
+        """float32."""
+        return "float32"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The parameter's."""
+        return self.parameter.shape
+
+    def array(self) -> NDArray[Any]:
+        """The values.
+
+        Raises:
+            WeightsError: One of them is not a finite number.
+        """
+        values = np.ascontiguousarray(self.compute(), np.float32).reshape(self.shape)
+        if not np.isfinite(values).all():
+            raise WeightsError("has values that are not finite float32 numbers", where=self.parameter.name)
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One way to go on from a value: where it leads, and what it fills on the way."""
+
+    value: str
+    nodes: tuple[OnnxNode, ...] = ()
+    filled: tuple[ComputedTensor, ...] = ()
+
+    def then(self, other: _Step) -> _Step:
+        """Both steps, one after the other."""
+        return _Step(other.value, self.nodes + other.nodes, self.filled + other.filled)
+
+
+@dataclass(frozen=True)
+class _Walk:
+    """A model under way."""
+
+    source: OnnxCheckpoint
+    readers: dict[str, list[OnnxNode]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for node in self.source.nodes:
+            for name in dict.fromkeys(node.inputs):
+                self.readers.setdefault(name, []).append(node)
+
+    def next(self, value: str, *operators: str) -> Iterator[OnnxNode]:
+        """The nodes of these operators that read a value, directly or through nodes that only move it about."""
+        ahead, seen = [value], {value}
+        while ahead:
+            for node in self.readers.get(ahead.pop(), ()):
+                if node.operator in operators:
+                    yield node
+                elif node.operator in _TRANSPARENT:
+                    fresh = [name for name in node.outputs if name not in seen]
+                    seen.update(fresh)
+                    ahead.extend(fresh)
+
+    def shape(self, node: OnnxNode, index: int) -> tuple[int, ...] | None:
+        """The shape of an input that is an initializer; None for anything else."""
+        name = node.inputs[index] if index < len(node.inputs) else ""
+        return self.source.info(name).shape if name in self.source else None
+
+    def values(self, node: OnnxNode, index: int) -> Values:
+        """The values of an input that is an initializer, in float64."""
+        name = node.inputs[index]
+        return lambda: np.asarray(self.source[name], np.float64)
+
+
+def match_structure(plan: Plan, source: OnnxCheckpoint) -> dict[str, ComputedTensor]:
+    """Every parameter of a network from a model that computes the same.
+
+    Raises:
+        WeightsError: The model's structure is another one; `where` names the first layer that has no counterpart.
+    """
+    walk = _Walk(source)
+    if len(source.inputs) != 1:
+        raise WeightsError(f"a model of {len(source.inputs)} inputs, not one", where=plan.name)
+    step = _Step(source.inputs[0])
+    for layer in plan.root:
+        step = step.then(_first(_layer(walk, layer, step.value), layer.scope))
+    for unit in plan.units:
+        step = step.then(_first(_unit(walk, unit, step.value), unit.scope))
+    for head in plan.head.layers:
+        step = step.then(_first(_layer(walk, head, step.value), head.scope))
+    _require_all_used(plan, walk, step)
+    return {tensor.parameter.name: tensor for tensor in step.filled}
+
+
+def _first(steps: Iterator[_Step], scope: str) -> _Step:
+    if (step := next(steps, None)) is None:
+        raise WeightsError("the model has no counterpart of this layer where the network has it", where=scope)
+    return step
+
+
+def _require_all_used(plan: Plan, walk: _Walk, step: _Step) -> None:
+    used = {id(node) for node in step.nodes}
+    left = [node for node in walk.source.nodes if node.operator in _WITH_WEIGHTS and id(node) not in used]
+    left = [node for node in left if any(name in walk.source for name in node.inputs)]
+    if left and plan.head.logits:
+        raise WeightsError(
+            f"the model has {len(left)} more nodes with weights than the network, the first a {left[0].operator}",
+            where=left[0].outputs[0] if left[0].outputs else plan.name,
+        )
+
+
+def _unit(walk: _Walk, unit: UnitPlan, value: str) -> Iterator[_Step]:
+    """Residual and shortcut that meet in one sum."""
+    starts = _layer(walk, unit.preactivation, value) if unit.preactivation else iter((_Step(value),))
+    for start in starts:
+        for residual in _chain(walk, unit.residual, start.value):
+            origin = start.value if unit.shortcut.from_preactivation else value
+            for shortcut in _chain(walk, unit.shortcut.layers, origin):
+                if {id(node) for node in residual.nodes} & {id(node) for node in shortcut.nodes}:
+                    continue
+                for total in _sums(walk, residual.value, shortcut.value):
+                    joined = start.then(shortcut).then(residual).then(_Step(total.outputs[0], (total,)))
+                    yield from (joined.then(step) for step in _activation(walk, unit.activation, joined.value))
+
+
+def _sums(walk: _Walk, a: str, b: str) -> Iterator[OnnxNode]:
+    others = {id(node) for node in walk.next(b, "Add", "Sum")}
+    return (node for node in walk.next(a, "Add", "Sum") if id(node) in others and len(node.inputs) == 2)
+
+
+def _chain(walk: _Walk, layers: Sequence[Conv | MaxPool | AveragePool | ChannelPad], value: str) -> Iterator[_Step]:
+    """Every way through some layers in order."""
+    if not layers:
+        yield _Step(value)
+        return
+    for step in _layer(walk, layers[0], value):
+        yield from (step.then(rest) for rest in _chain(walk, layers[1:], step.value))
+
+
+def _layer(walk: _Walk, layer: object, value: str) -> Iterator[_Step]:
+    """Every way through one layer."""
+    match layer:
+        case Conv():
+            return _conv(walk, layer, value)
+        case Dense():
+            return _dense(walk, layer, value)
+        case NormActivation():
+            return _norm_activation(walk, layer, value)
+        case MaxPool(kernel=1):
+            return _moved(walk, value, "MaxPool", "Slice", "AveragePool")
+        case MaxPool():
+            return _moved(walk, value, "MaxPool")
+        case AveragePool():
+            return _moved(walk, value, "AveragePool")
+        case GlobalPool():
+            return _moved(walk, value, "GlobalAveragePool", "ReduceMean", "AveragePool")
+        case _:  # channels of zeros: a Pad, which is looked through
+            return iter((_Step(value),))
+
+
+def _moved(walk: _Walk, value: str, *operators: str) -> Iterator[_Step]:
+    return (_Step(node.outputs[0], (node,)) for node in walk.next(value, *operators))
+
+
+def _activation(walk: _Walk, activation: Activation | None, value: str) -> Iterator[_Step]:
+    return iter((_Step(value),)) if activation is None else _moved(walk, value, *_ACTIVATIONS)
+
+
+def _norm_activation(walk: _Walk, layer: NormActivation, value: str) -> Iterator[_Step]:
+    for step in _norm(walk, layer.norm, value, None):
+        yield from (step.then(after) for after in _activation(walk, layer.activation, step.value))
+
+
+def _conv(walk: _Walk, layer: Conv, value: str) -> Iterator[_Step]:
+    for node in walk.next(value, "Conv"):
+        if walk.shape(node, 1) != layer.weights.shape or not _same_window(layer, node):
+            continue
+        biases = walk.values(node, 2) if walk.shape(node, 2) else None
+        made = _Step(node.outputs[0], (node,), (ComputedTensor(layer.weights, walk.values(node, 1)),))
+        if layer.norm:
+            steps = [*_norm(walk, layer.norm, made.value, biases)]
+            # Without a norm behind it, the convolution has swallowed it.
+            steps = steps or [_Step(made.value, (), _folded(layer.norm, biases))]
+        elif layer.biases:
+            steps = [_Step(made.value, (), (_or_zeros(layer.biases, biases),))]
+        else:
+            steps = [] if biases else [_Step(made.value)]
+        for step in steps:
+            yield from (made.then(step).then(after) for after in _activation(walk, layer.activation, step.value))
+
+
+def _same_window(layer: Conv, node: OnnxNode) -> bool:
+    return (
+        node.ints.get("strides", (1, 1)) == (layer.stride, layer.stride)
+        and node.ints.get("dilations", (1, 1)) == (layer.rate, layer.rate)
+        and node.ints.get("group", (1,)) == (layer.groups,)
+    )
+
+
+def _dense(walk: _Walk, layer: Dense, value: str) -> Iterator[_Step]:
+    """A Gemm, a MatMul with an Add, or a 1x1 convolution."""
+    outputs, inputs = layer.weights.shape
+    for node in walk.next(value, "Gemm", "MatMul", "Conv"):
+        transposed = node.operator == "Gemm" and node.ints.get("transB", (0,)) == (1,)
+        wanted = (
+            (outputs, inputs, 1, 1)
+            if node.operator == "Conv"
+            else (outputs, inputs)
+            if transposed
+            else (inputs, outputs)
+        )
+        if walk.shape(node, 1) != wanted:
+            continue
+        stored = walk.values(node, 1)
+        weights = partial(_transposed, stored) if wanted == (inputs, outputs) and not transposed else stored
+        biases = walk.values(node, 2) if walk.shape(node, 2) else None
+        made = _Step(node.outputs[0], (node,), (ComputedTensor(layer.weights, weights),))
+        for after in walk.next(made.value, "Add") if node.operator == "MatMul" else ():
+            side = next((index for index in (0, 1) if walk.shape(after, index) == (outputs,)), None)
+            if side is not None:
+                made, biases = made.then(_Step(after.outputs[0], (after,))), walk.values(after, side)
+                break
+        yield made.then(_Step(made.value, (), (_or_zeros(layer.biases, biases),)))
+
+
+def _norm(walk: _Walk, norm: Norm, value: str, biases: Values | None) -> Iterator[_Step]:
+    """A BatchNormalization; biases of the convolution before it move its mean."""
+    for node in walk.next(value, "BatchNormalization"):
+        if any(walk.shape(node, index) != norm.beta.shape for index in (1, 2, 3, 4)):
+            continue
+        gamma, beta, mean, variance = (walk.values(node, index) for index in (1, 2, 3, 4))
+        if norm.gamma is None and not (gamma() == 1).all():
+            continue
+        more = node.floats.get("epsilon", 1e-5) - norm.epsilon
+        filled = (
+            ComputedTensor(norm.beta, beta),
+            ComputedTensor(norm.moving_mean, partial(_minus, mean, biases)),
+            ComputedTensor(norm.moving_variance, partial(_plus, variance, more)),
+        )
+        scale = (ComputedTensor(norm.gamma, gamma),) if norm.gamma else ()
+        yield _Step(node.outputs[0], (node,), (*scale, *filled))
+
+
+def _folded(norm: Norm, biases: Values | None) -> tuple[ComputedTensor, ...]:
+    """The batch normalisation that computes x + biases."""
+    size = norm.beta.size
+    scale = (ComputedTensor(norm.gamma, lambda: np.ones(size)),) if norm.gamma else ()
+    return (
+        *scale,
+        _or_zeros(norm.beta, biases),
+        ComputedTensor(norm.moving_mean, lambda: np.zeros(size)),
+        ComputedTensor(norm.moving_variance, lambda: np.full(size, 1 - norm.epsilon)),
+    )
+
+
+def _minus(values: Values, others: Values | None) -> NDArray[Any]:
+    return values() - others() if others else values()
+
+
+def _plus(values: Values, more: float) -> NDArray[Any]:
+    return values() + more
+
+
+def _transposed(values: Values) -> NDArray[Any]:
+    return values().T
+
+
+def _or_zeros(parameter: Parameter, biases: Values | None) -> ComputedTensor:
+    return ComputedTensor(parameter, biases or (lambda: np.zeros(parameter.shape)))

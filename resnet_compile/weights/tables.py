@@ -1,0 +1,120 @@
+"""The naming tables of every system whose weights are read."""
+
+from __future__ import annotations
+
+from resnet_compile.errors import OptionError
+from resnet_compile.weights.naming import Naming
+
+# Step counters, slots of optimizers and the like: what TensorFlow's training leaves beside the variables.
+_TENSORFLOW_IGNORED = (
+    r"(^|/)global_step$",
+    r"(^|/)mean_rgb$",
+    r"/(Momentum|ExponentialMovingAverage|RMSProp(_\d)?|Adam(_\d)?|Adagrad|Adadelta(_\d)?|Ftrl(_\d)?)$",
+    r"(^|/)beta[12]_power$",
+    r"/(biased|local_step)$",
+)
+
+_UNIT = "block{b}/unit_{u}/{kind}"
+_TORCH_ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
+_TORCH_IGNORED = (r"(^|\.)num_batches_tracked$",)
+
+NATIVE = Naming("native", (("{rest}", "{rest}"),), kernel="OIHW", dense="OI")
+
+TF_SLIM = Naming("tf-slim", (("{rest}", "{rest}"),), kernel="HWIO", dense="IO", ignored=_TENSORFLOW_IGNORED)
+
+# The `resnet` of the old TensorFlow models. Where a group's first unit shares its activation with the shortcut, which
+# is so in the first group alone, the scope of its first norm says so.
+TF_CIFAR = Naming(
+    "tf-cifar",
+    (
+        ("conv1/weights", "init/init_conv/DW"),
+        ("block1/unit_1/cifar_plain/preact/{role}", "unit_1_0/shared_activation/init_bn/{role}"),
+        ("block1/unit_1/cifar_bottleneck/preact/{role}", "unit_1_0/common_bn_relu/init_bn/{role}"),
+        ("block{b}/unit_{u}/cifar_plain/preact/{role}", "unit_{b}_{u-1}/residual_only_activation/init_bn/{role}"),
+        ("block{b}/unit_{u}/cifar_bottleneck/preact/{role}", "unit_{b}_{u-1}/residual_bn_relu/init_bn/{role}"),
+        (f"{_UNIT}/conv{{k}}/weights", "unit_{b}_{u-1}/sub{k}/conv{k}/DW"),
+        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "unit_{b}_{u-1}/sub{k+1}/bn{k+1}/{role}"),
+        (f"{_UNIT}/shortcut/weights", "unit_{b}_{u-1}/sub_add/project/DW"),
+        ("postnorm/{role}", "unit_last/final_bn/{role}"),
+        ("logits/weights", "logit/DW"),
+        ("logits/biases", "logit/biases"),
+    ),
+    kernel="HWIO",
+    dense="IO",
+    ignored=_TENSORFLOW_IGNORED,
+    kinds=("cifar_plain", "cifar_bottleneck"),
+)
+
+# torchvision's `resnet`, and timm's of the same name.
+TORCHVISION = Naming(
+    "torchvision",
+    (
+        ("conv1/weights", "conv1.weight"),
+        ("conv1/BatchNorm/{role}", "bn1.{role}"),
+        (f"{_UNIT}/conv{{k}}/weights", "layer{b}.{u-1}.conv{k}.weight"),
+        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "layer{b}.{u-1}.bn{k}.{role}"),
+        (f"{_UNIT}/shortcut/weights", "layer{b}.{u-1}.downsample.0.weight"),
+        (f"{_UNIT}/shortcut/BatchNorm/{{role}}", "layer{b}.{u-1}.downsample.1.{role}"),
+        ("logits/weights", "fc.weight"),
+        ("logits/biases", "fc.bias"),
+    ),
+    kernel="OIHW",
+    dense="OI",
+    roles=_TORCH_ROLES,
+    ignored=_TORCH_IGNORED,
+    kinds=("torchvision_basic", "torchvision_bottleneck", "caffe_bottleneck"),
+)
+
+TIMM_RESNETV2 = Naming(
+    "timm-resnetv2",
+    (
+        ("conv1/weights", "stem.conv.weight"),
+        (f"{_UNIT}/preact/{{role}}", "stages.{b-1}.blocks.{u-1}.norm1.{role}"),
+        (f"{_UNIT}/conv{{k}}/weights", "stages.{b-1}.blocks.{u-1}.conv{k}.weight"),
+        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "stages.{b-1}.blocks.{u-1}.norm{k+1}.{role}"),
+        (f"{_UNIT}/shortcut/weights", "stages.{b-1}.blocks.{u-1}.downsample.conv.weight"),
+        ("postnorm/{role}", "norm.{role}"),
+        ("logits/weights", "head.fc.weight"),
+        ("logits/biases", "head.fc.bias"),
+    ),
+    kernel="OIHW",
+    dense="OI",
+    roles=_TORCH_ROLES,
+    ignored=_TORCH_IGNORED,
+    kinds=("timm_preact_bottleneck",),
+)
+
+# `keras.applications.resnet_v2`.
+KERAS_RESNETV2 = Naming(
+    "keras-resnetv2",
+    (
+        ("conv1/weights", "conv1_conv/kernel"),
+        ("conv1/biases", "conv1_conv/bias"),
+        (f"{_UNIT}/preact/{{role}}", "conv{b+1}_block{u}_preact_bn/{role}"),
+        (f"{_UNIT}/shortcut/weights", "conv{b+1}_block{u}_0_conv/kernel"),
+        (f"{_UNIT}/shortcut/biases", "conv{b+1}_block{u}_0_conv/bias"),
+        (f"{_UNIT}/conv{{k}}/weights", "conv{b+1}_block{u}_{k}_conv/kernel"),
+        (f"{_UNIT}/conv{{k}}/biases", "conv{b+1}_block{u}_{k}_conv/bias"),
+        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "conv{b+1}_block{u}_{k}_bn/{role}"),
+        ("postnorm/{role}", "post_bn/{role}"),
+        ("logits/weights", "predictions/kernel"),
+        ("logits/biases", "predictions/bias"),
+    ),
+    kernel="HWIO",
+    dense="IO",
+    kinds=("keras_v2_bottleneck",),
+)
+
+NAMINGS: tuple[Naming, ...] = (TF_SLIM, TF_CIFAR, TORCHVISION, TIMM_RESNETV2, KERAS_RESNETV2, NATIVE)
+
+
+def naming_of(name: str) -> Naming:
+    """The table of a name.
+
+    Raises:
+        OptionError: There is none.
+    """
+    for naming in NAMINGS:
+        if naming.name == name:
+            return naming
+    raise OptionError(f"no naming table {name}", where="naming", hint=f"there are {', '.join(n.name for n in NAMINGS)}")

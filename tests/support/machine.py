@@ -1,0 +1,207 @@
+"""A machine with a GPU, made up at the seam that `resnet_compile.runtime.Backend` is."""
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import TensorProto, helper
+
+from resnet_compile.runtime import Backend
+
+CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+
+
+def tiny_model(*nodes: onnx.NodeProto, **metadata: str) -> bytes:
+    """x float32 [batch, 3] to double = x + x and positive = relu(x), or the nodes given instead."""
+    nodes = nodes or (helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("Relu", ["x"], ["positive"]))
+    read = {name for node in nodes for name in node.input}
+    outputs = [name for node in nodes for name in node.output if name not in read]
+    graph = helper.make_graph(
+        list(nodes),
+        "tiny",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    helper.set_model_props(model, metadata)
+    return model.SerializeToString()
+
+
+class FakeValue:
+    """A value on a device, with a diary of what is copied there and back."""
+
+    def __init__(self, real: Any, place: str, events: list[str]) -> None:
+        self.real = real
+        self.place = place
+        self._events = events
+
+    def update_inplace(self, array: np.ndarray) -> None:
+        self._events.append(f"to {self.place}")
+        self.real.update_inplace(array)
+
+    def numpy(self) -> np.ndarray:
+        self._events.append(f"from {self.place}")
+        return np.array(self.real.numpy())
+
+
+class FakeBinding:
+    """What onnxruntime's IOBinding does, for values of our own."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._inputs: dict[str, FakeValue] = {}
+        self._outputs: dict[str, FakeValue] = {}
+        self._graph: list[int] | None = None
+        self._events: list[str] = []
+
+    def bind_ortvalue_input(self, name: str, value: FakeValue) -> None:
+        self._inputs[name] = value
+
+    def bind_ortvalue_output(self, name: str, value: FakeValue) -> None:
+        self._outputs[name] = value
+
+    def run(self, graph: bool, events: list[str]) -> None:
+        self._events = events
+        addresses = [value.real.data_ptr() for value in (*self._inputs.values(), *self._outputs.values())]
+        if graph:
+            assert self._graph in (None, addresses), (
+                "a replayed graph knows only the addresses that it was recorded with"
+            )
+            events.append("replay" if self._graph else "record")
+            self._graph = addresses
+        else:
+            events.append("run")
+        feeds = {name: value.real.numpy() for name, value in self._inputs.items()}
+        for name, array in zip(self._outputs, self._session.run(list(self._outputs), feeds), strict=True):
+            self._outputs[name].real.update_inplace(array)
+
+    def synchronize_outputs(self) -> None:
+        self._events.append("synchronize")
+
+
+class FakeCpuSession:
+    """A CPU session of onnxruntime whose bindings take our values."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.io_binding = lambda: FakeBinding(real)
+        self.run_with_iobinding = lambda binding: binding.run(False, [])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+
+class FakeMachine:
+    """A machine with an NVIDIA driver and CUDA's libraries, some of which can be taken away.
+
+    Its sessions compute on the CPU and say what a machine with a GPU would.
+    """
+
+    def __init__(self) -> None:
+        self.available = [CUDA, CPU]
+        self.missing_libraries: set[str] = set()
+        self.init_status = 0
+        self.driver_version = 13000
+        self.devices = 2
+        self.printed = ""
+        self.session_providers = [CUDA, CPU]
+        self.nodes = {CUDA: ["Add", "Relu"], CPU: ["Shape"]}
+        self.session_error: Exception | None = None
+        self.opened: list[tuple[Any, dict[str, Any]]] = []
+        self.log_severity: int | None = None
+        # What happened to device memory, and which runs CUDA recorded.
+        self.events: list[str] = []
+        self.gpu = "NVIDIA H100, 580.65.06, 81559, 1024, 345, 1980"
+
+    def backend(self, platform: str = "linux") -> Backend:
+        module = SimpleNamespace(
+            **{name: getattr(onnxruntime, name) for name in ("ExecutionMode", "GraphOptimizationLevel")},
+            SessionOptions=onnxruntime.SessionOptions,
+            capi=onnxruntime.capi,
+            __version__="1.31.1",
+            cuda_version="13.0",
+            get_available_providers=lambda: self.available,
+            preload_dlls=lambda: print(self.printed, end=""),
+            set_default_logger_severity=lambda level: setattr(self, "log_severity", level),
+            InferenceSession=self._open,
+            RunOptions=onnxruntime.RunOptions,
+            OrtValue=self._values(),
+        )
+        return Backend(module, self._load_library, platform, self._output_of)
+
+    def _output_of(self, command: Sequence[str]) -> str:
+        if command[0] in self.missing_libraries:
+            raise FileNotFoundError(command[0])
+        assert command[1] == "--id=0000:0A:00.0"
+        assert command[2].count(",") == self.gpu.count(",")
+        return f"{self.gpu}\n"
+
+    def _values(self) -> Any:
+        def made(what: str, *arguments: Any) -> FakeValue:
+            *values, kind, index = arguments
+            return FakeValue(getattr(onnxruntime.OrtValue, what)(*values), f"{kind}:{index}", self.events)
+
+        return SimpleNamespace(
+            ortvalue_from_numpy=partial(made, "ortvalue_from_numpy"),
+            ortvalue_from_shape_and_type=partial(made, "ortvalue_from_shape_and_type"),
+        )
+
+    def _load_library(self, name: str) -> Any:
+        if name in self.missing_libraries:
+            raise OSError(f"{name}: cannot open shared object file")
+
+        def store(number: Callable[[], int]) -> Callable[[Any], int]:
+            def function(reference: Any) -> int:
+                assert isinstance(reference._obj, ctypes.c_int)
+                reference._obj.value = number()
+                return 0
+
+            return function
+
+        return SimpleNamespace(
+            cuInit=lambda flags: self.init_status,
+            cuDriverGetVersion=store(lambda: self.driver_version),
+            cuDeviceGetCount=store(lambda: self.devices),
+            cuDeviceGetPCIBusId=self._bus_id,
+        )
+
+    def _bus_id(self, place: Any, length: int, index: int) -> int:
+        assert length == len(place)
+        place.value = b"0000:0A:00.%d" % index
+        return 0 if index < self.devices else 101
+
+    def _open(self, source: Any, options: Any, *, providers: list[Any], enable_fallback: int) -> Any:
+        assert enable_fallback == 0
+        self.opened.append((providers, {"threads": options.intra_op_num_threads}))
+        if self.session_error and providers != [CPU]:
+            raise self.session_error
+        real = onnxruntime.InferenceSession(source, options, providers=[CPU])
+        if providers == [CPU]:
+            return FakeCpuSession(real)
+        graph = providers[0][1]["enable_cuda_graph"] == "1"
+
+        def run(names: Sequence[str], inputs: dict[str, Any], run_options: Any = None) -> Any:
+            skipped = run_options is not None and run_options.get_run_config_entry("gpu_graph_id") == "-1"
+            assert skipped == graph, "a run whose arrays come and go must not be recorded"
+            return real.run(names, inputs)
+
+        return SimpleNamespace(
+            get_inputs=real.get_inputs,
+            get_outputs=real.get_outputs,
+            get_modelmeta=real.get_modelmeta,
+            run=run,
+            io_binding=lambda: FakeBinding(real),
+            run_with_iobinding=lambda binding: binding.run(graph, self.events),
+            end_profiling=real.end_profiling,
+            get_providers=lambda: self.session_providers,
+            get_provider_options=lambda: {providers[0][0]: providers[0][1], CPU: {}},
+            get_provider_graph_assignment_info=lambda: [
+                SimpleNamespace(ep_name=name, get_nodes=lambda ops=ops: [SimpleNamespace(op_type=op) for op in ops])
+                for name, ops in self.nodes.items()
+            ],
+        )

@@ -1,0 +1,113 @@
+"""ONNX models of other exporters, matched by structure, against what the original systems computed.
+
+Two of them fold batch normalisation and rename what they fold; none keeps the author's names throughout.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import test_golden_torch
+from support.models import run
+from support.slim import SlimCase, slim_cases
+from support.specs import parsed, tiny_document
+from support.tolerances import NETWORK, relative_error
+
+from resnet_compile import CompileOptions, compile, plan_network
+from resnet_compile.errors import CheckpointError, WeightsError
+from resnet_compile.weights.binding import bind
+from resnet_compile.weights.readers import open_checkpoint
+
+EXPORTS = Path(__file__).resolve().parents[1] / "data" / "onnx"
+TIMM = ("resnet_basic", "resnet_bottleneck", "resnext", "resnetv2")
+
+
+def first_case(version: str) -> SlimCase:
+    return next(case for case in slim_cases(version) if case.label == f"slim_{version}_root-0")
+
+
+@pytest.mark.parametrize("exporter", ["tracing", "dynamo"])
+@pytest.mark.parametrize("name", TIMM)
+def test_exports_of_pytorch(name: str, exporter: str) -> None:
+    golden = next(run for run in test_golden_torch.RUNS if run.label == f"{name}-0")
+    path = EXPORTS / f"timm_{name}_{exporter}.onnx"
+    options = CompileOptions(outputs=tuple(golden.expected), naming="structure")
+    actual = run(compile(golden.spec, options, weights=path).to_proto(), golden.x)
+    for value, expected in golden.expected.items():
+        assert relative_error(actual[value], expected) <= NETWORK, value
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_exports_of_tf2onnx(version: str) -> None:
+    case = first_case(version)
+    options = CompileOptions(outputs="all", layout="nhwc")
+    model = compile(case.spec, options, weights=EXPORTS / f"slim_{version}_tf2onnx.onnx")
+    facts = {prop.key: prop.value for prop in model.to_proto().metadata_props}
+    assert facts["resnet_compile.weights_naming"] == "structure"
+    assert facts["resnet_compile.weights_format"] == "ONNX"
+    actual = run(model.to_proto(), case.x)
+    for value, expected in case.end_points.items():
+        assert relative_error(actual[value], expected) <= NETWORK, value
+
+
+def test_at_least_one_export_has_its_norms_folded() -> None:
+    counts = {
+        path.stem: sum(node.op_type == "BatchNormalization" for node in onnx.load(path).graph.node)
+        for path in EXPORTS.glob("*.onnx")
+    }
+    assert counts["timm_resnet_basic_tracing"] == 0
+    assert counts["timm_resnetv2_tracing"] > 0
+
+
+def test_our_own_models_are_read_by_name(tmp_path: Path) -> None:
+    spec = parsed(tiny_document())
+    model = compile(spec, CompileOptions(seed=3))
+    model.save(tmp_path / "model.onnx")
+    with open_checkpoint(tmp_path / "model.onnx") as checkpoint:
+        assert bind(plan_network(spec), checkpoint).naming == "native"
+    again = compile(spec, weights=tmp_path / "model.onnx").to_proto()
+    assert list(again.graph.initializer) == list(model.to_proto().graph.initializer)
+
+
+def test_another_network_has_no_counterpart() -> None:
+    golden = next(run for run in test_golden_torch.RUNS if run.label == "resnet_basic-0")
+    with pytest.raises(WeightsError, match="no counterpart of this layer where the network has it @ net/"):
+        compile(golden.spec, weights=EXPORTS / "timm_resnet_bottleneck_tracing.onnx")
+
+
+def test_a_longer_network_is_not_taken_for_its_beginning(tmp_path: Path) -> None:
+    golden = next(run for run in test_golden_torch.RUNS if run.label == "resnet_basic-0")
+    model = onnx.load(EXPORTS / "timm_resnet_basic_tracing.onnx")
+    logits = model.graph.output[0].name
+    size = golden.spec.head.num_classes
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.eye(size, dtype=np.float32), "more"))
+    model.graph.node.append(onnx.helper.make_node("MatMul", [logits, "more"], ["last"]))
+    onnx.save(model, tmp_path / "more.onnx")
+    with pytest.raises(
+        WeightsError, match="the model has 1 more nodes with weights than the network, the first a MatMul"
+    ):
+        compile(golden.spec, weights=tmp_path / "more.onnx")
+
+
+def test_external_data_stays_in_the_models_folder(tmp_path: Path) -> None:
+    spec = parsed(tiny_document())
+    folder = tmp_path / "model"
+    folder.mkdir()
+    compile(spec, CompileOptions(external_data=True)).save(folder / "model.onnx")
+    expected = compile(spec).to_proto()
+    assert compile(spec, weights=folder / "model.onnx").to_proto().graph == expected.graph
+    model = onnx.load(folder / "model.onnx", load_external_data=False)
+    (tmp_path / "outside.data").write_bytes((folder / "model.onnx.data").read_bytes())
+    for location in ("../outside.data", str(tmp_path / "outside.data"), "", "a/../../outside.data"):
+        for tensor in model.graph.initializer:
+            next(entry for entry in tensor.external_data if entry.key == "location").value = location
+        (folder / "moved.onnx").write_bytes(model.SerializeToString())
+        with pytest.raises(CheckpointError, match="outside the model's folder"):
+            compile(spec, weights=folder / "moved.onnx")
+    (folder / "link.data").symlink_to(tmp_path / "outside.data")
+    for tensor in model.graph.initializer:
+        next(entry for entry in tensor.external_data if entry.key == "location").value = "link.data"
+    (folder / "moved.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match="outside the model's folder"):
+        compile(spec, weights=folder / "moved.onnx")

@@ -1,0 +1,109 @@
+"""Compares compiled full-size networks with the original systems' own runs, value by value.
+
+    python tools/compare_full.py FOLDER [NAME...]
+
+FOLDER is what `golden_full.py`, `golden_timm.py full` and `golden_keras.py` wrote: checkpoints by the original systems,
+and for each network an .npz with an image and what the original computed from it: TF-slim every end point, timm and
+Keras every unit and the logits. Each checkpoint is compiled by the installed package and run by onnxruntime on the CPU;
+the table gives the relative error (norm of the difference over norm) of the logits and of the worst of all values.
+"""
+
+import argparse
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile import CompileOptions, compile, load_spec, plan_network
+from resnet_compile.runtime import Session
+
+
+@dataclass(frozen=True)
+class Network:
+    """A golden network: its spec, the checkpoints that hold it, the order of its maps' axes."""
+
+    spec: str
+    checkpoints: tuple[str, ...]
+    layout: str = "nchw"
+
+
+NETWORKS = {
+    "resnet_v2_50": Network("resnet50", ("resnet_v2_50.ckpt", "resnet_v2_50_v2"), "nhwc"),
+    "resnet_v2_152": Network("resnet152", ("resnet_v2_152.ckpt", "resnet_v2_152_v2"), "nhwc"),
+    "resnet_v1_50": Network("resnet_v1_50", ("resnet_v1_50.ckpt", "resnet_v1_50_v2"), "nhwc"),
+    "timm_resnet18": Network("torchvision_resnet18", ("timm_resnet18.safetensors", "timm_resnet18.pth")),
+    "timm_resnet50": Network("torchvision_resnet50", ("timm_resnet50.safetensors", "timm_resnet50.pth")),
+    "timm_resnext50_32x4d": Network(
+        "torchvision_resnext50_32x4d", ("timm_resnext50_32x4d.safetensors", "timm_resnext50_32x4d.pth")
+    ),
+    "timm_wide_resnet50_2": Network(
+        "torchvision_wide_resnet50_2", ("timm_wide_resnet50_2.safetensors", "timm_wide_resnet50_2.pth")
+    ),
+    "timm_resnetv2_50": Network("timm_resnetv2_50", ("timm_resnetv2_50.safetensors", "timm_resnetv2_50.pth")),
+    "keras_resnet50v2": Network("keras_resnet50v2", ("keras_resnet50v2.h5", "keras_resnet50v2_model.h5"), "nhwc"),
+}
+# How timm and Keras number the units, and from what.
+UNITS = (
+    (re.compile(r"layer(\d)\.(\d+)"), 0, 1),
+    (re.compile(r"stages\.(\d)\.blocks\.(\d+)"), 1, 1),
+    (re.compile(r"conv(\d)_block(\d+)_out"), -1, 0),
+)
+
+
+def ours(name: str, network: str, kind: str) -> str:
+    """The end point that the original calls by another name."""
+    for pattern, block, unit in UNITS:
+        if found := pattern.fullmatch(name):
+            return f"{network}/block{int(found[1]) + block}/unit_{int(found[2]) + unit}/{kind}"
+    return {"conv1": f"{network}/conv1", "stem.conv": f"{network}/conv1"}.get(name, name)
+
+
+def errors(network: Network, golden: Path, checkpoint: Path, scratch: Path) -> Iterator[tuple[str, float]]:
+    """Every value's name and relative error."""
+    spec = load_spec(network.spec)
+    arrays = np.load(golden)
+    kind = spec.blocks[0].unit.kind
+    names = {key: ours(key.removeprefix("end/"), spec.name, kind) for key in arrays.files if key.startswith("end/")}
+    if "logits" in arrays.files:
+        names["logits"] = f"{spec.name}/logits"
+    known = {point.name for point in plan_network(spec).end_points}
+    path = scratch / "model.onnx"
+    options = CompileOptions(outputs=tuple(name for name in names.values() if name in known), layout=network.layout)
+    compile(spec, options, weights=checkpoint).save(path)
+    actual = Session.open(path, "cpu").run({"input": arrays["x"]})
+    for key, name in names.items():
+        if name in known:
+            yield name, relative_error(actual[name], arrays[key])
+
+
+def relative_error(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """Norm of the difference over norm, in float64; axes of length 1 may be missing."""
+    difference = actual.reshape(expected.shape).astype(np.float64) - expected
+    return float(np.linalg.norm(difference) / np.linalg.norm(expected.astype(np.float64)))
+
+
+def main() -> None:
+    """Parses the command line, compares."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NETWORKS)}; by default all")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        for name in arguments.names or NETWORKS:
+            for checkpoint in NETWORKS[name].checkpoints:
+                found = dict(
+                    errors(
+                        NETWORKS[name], arguments.folder / f"{name}.npz", arguments.folder / checkpoint, Path(scratch)
+                    )
+                )
+                worst = max(found, key=lambda key: found[key])
+                logits = next(error for key, error in found.items() if key.endswith("/logits"))
+                print(f"{checkpoint:32} {len(found):4} values, logits {logits:.1e}, worst {found[worst]:.1e} ({worst})")
+
+
+if __name__ == "__main__":
+    main()

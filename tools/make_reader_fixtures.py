@@ -1,0 +1,200 @@
+"""Write the small checkpoint files under `tests/data/readers`, and what their own libraries read back from them.
+
+Usage: python tools/make_reader_fixtures.py torch|keras
+
+`torch` needs torch, safetensors and huggingface_hub (made with 2.13, 0.8 and 2.4); `keras` needs TensorFlow with
+Keras 2 and h5py (made with 2.15 and 3.16). Neither is a dependency of this project, so the files are committed.
+`torch.json` and `keras.json` hold, for each file and tensor, the dtype, the shape and the SHA-256 of the C-order bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent.parent / "tests" / "data" / "readers"
+
+
+def truth(dtype: str, shape: tuple[int, ...], data: bytes) -> dict[str, Any]:
+    """One tensor's line in a truth file."""
+    return {"dtype": dtype, "shape": list(shape), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def write_truths(name: str, truths: dict[str, Any]) -> None:
+    """One JSON document, a line for each tensor, so that differences can be read."""
+    files = [
+        f'  "{file}": {{\n' + ",\n".join(f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in tensors.items()) + "\n  }"
+        for file, tensors in truths.items()
+    ]
+    (FOLDER / name).write_text("{\n" + ",\n".join(files) + "\n}\n")
+
+
+def make_torch() -> None:
+    """PyTorch and safetensors files."""
+    import torch
+    from huggingface_hub import save_torch_state_dict
+    from safetensors.torch import load_file, save_file
+
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 4, 3, bias=False), torch.nn.BatchNorm2d(4), torch.nn.Flatten(), torch.nn.Linear(4, 5)
+    )
+    names = ["float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "uint16"]
+    names += ["uint32", "uint64", "bool", "complex64", "complex128", "float8_e4m3fn", "float8_e5m2"]
+    names += ["float8_e4m3fnuz", "float8_e5m2fnuz", "float8_e8m0fnu"]
+    dtypes = {name: torch.tensor([0, 1, 2, 4, 1, 0.5]).to(getattr(torch, name)).reshape(2, 3) for name in names}
+    dtypes["scalar"] = torch.tensor(2.5)
+    dtypes["empty"] = torch.zeros(0, 3)
+    base = torch.arange(60, dtype=torch.float32)
+    views = {
+        "whole": base,
+        "slice": base[7:13],
+        "transposed": base[:12].reshape(3, 4).t(),
+        "strided": base[3::5],
+        "overlapping": base.as_strided((4, 5), (2, 1), 20),
+        "channels_last": torch.randn(2, 3, 4, 5).to(memory_format=torch.channels_last),
+        "parameter": torch.nn.Parameter(torch.randn(2, 2)),
+    }
+    views["parameter with attributes"] = torch.nn.Parameter(torch.randn(3))
+    views["parameter with attributes"].note = "kept by PyTorch"
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    model(torch.randn(2, 3, 3, 3)).sum().backward()
+    optimizer.step()
+    training = {
+        "epoch": 3,
+        "arch": "small",
+        "state_dict": model.state_dict(),
+        "state_dict_ema": {name: value * 2 for name, value in model.state_dict().items()},
+        "optimizer": optimizer.state_dict(),
+        "device": torch.device("cpu"),
+        "size": torch.Size([1, 2]),
+        "dtype": torch.float16,
+        "best": [0.5, None, True],
+    }
+    saved: dict[str, Any] = {
+        "state_dict.pth": model.state_dict(),
+        "dtypes.pth": dtypes,
+        "views.pth": views,
+        "training.pth": training,
+    }
+    for name, value in saved.items():
+        torch.save(value, FOLDER / name)
+    torch.save(model.state_dict(), FOLDER / "protocol4.pth", pickle_protocol=4)
+    torch.serialization.set_crc32_options(False)
+    torch.save(model.state_dict(), FOLDER / "no_crc.pth")
+    torch.serialization.set_crc32_options(True)
+    # What has to be refused.
+    torch.save(model.state_dict(), FOLDER / "legacy.pth", _use_new_zipfile_serialization=False)
+    torch.save(model, FOLDER / "module.pth")
+    torch.jit.save(torch.jit.script(torch.nn.ReLU()), FOLDER / "script.pt")
+    torch.save({"conjugated": torch.ones(2, dtype=torch.complex64).conj()}, FOLDER / "conjugated.pth")
+
+    storable = {name: value for name, value in dtypes.items() if name != "complex128"}
+    save_file(storable, FOLDER / "dtypes.safetensors", metadata={"format": "pt"})
+    packed = torch.tensor([[0x10, 0x32, 0x54, 0x76], [0x98, 0xBA, 0xDC, 0xFE]], dtype=torch.uint8)
+    save_file({"f4": packed.view(torch.float4_e2m1fn_x2)}, FOLDER / "float4.safetensors")
+    for old in FOLDER.glob("sharded*"):
+        old.unlink()
+    save_torch_state_dict(
+        model.state_dict(), FOLDER, filename_pattern="sharded{suffix}.safetensors", max_shard_size=300
+    )
+
+    def line(tensor: torch.Tensor) -> dict[str, Any]:
+        data = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+        return truth(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), data)
+
+    truths: dict[str, Any] = {}
+    for name in [*saved, "protocol4.pth", "no_crc.pth"]:
+        # weights_only=False: these files were written a moment ago, above.
+        value = torch.load(FOLDER / name, weights_only=False)
+        truths[name] = {key: line(tensor) for key, tensor in value.get("state_dict", value).items()}
+    for name in ["dtypes.safetensors", *sorted(path.name for path in FOLDER.glob("sharded-*.safetensors"))]:
+        truths[name] = {key: line(tensor) for key, tensor in load_file(FOLDER / name).items()}
+    write_truths("torch.json", truths)
+
+
+def compress(source: Path, target: Path) -> None:
+    """A Keras weights file with its datasets in chunks through shuffle and gzip, as h5repack would make it."""
+    import h5py
+
+    with h5py.File(source) as old, h5py.File(target, "w") as new:
+        new.attrs.update(old.attrs)
+        for layer in old:
+            group = new.create_group(layer)
+            group.attrs.update(old[layer].attrs)
+            for weight in old[layer].attrs["weight_names"]:
+                data = old[layer][weight][()]
+                chunks = tuple(max(1, size // 2) for size in data.shape)
+                group.create_dataset(weight, data=data, chunks=chunks, compression="gzip", shuffle=True)
+
+
+def make_keras() -> None:
+    """Keras `.h5` files; the truths are what a fresh model holds after Keras has loaded each file into it."""
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import numpy as np
+    import tensorflow as tf
+
+    keras = tf.keras
+
+    def network(name: str) -> Any:
+        inputs = keras.Input((8, 8, 3))
+        x = keras.layers.Conv2D(4, 3, use_bias=False, name="conv1_conv")(inputs)
+        x = keras.layers.BatchNormalization(name="conv1_bn")(x)
+        x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        return keras.Model(inputs, keras.layers.Dense(2, name="predictions")(x), name=name)
+
+    def nested() -> Any:
+        return keras.Sequential([keras.Input((8, 8, 3)), network("backbone"), keras.layers.Dense(3, name="head")])
+
+    rng = np.random.default_rng(0)
+
+    def fill(model: Any) -> Any:
+        model.set_weights([rng.normal(size=weight.shape).astype(np.float32) for weight in model.get_weights()])
+        return model
+
+    fill(network("small")).save_weights(FOLDER / "keras_weights.h5")
+    fill(nested()).save_weights(FOLDER / "keras_nested.h5")
+    model = fill(network("small"))
+    model.compile("sgd", "mse")
+    model.fit(np.zeros((2, 8, 8, 3)), np.zeros((2, 2)), verbose=0)
+    model.save(FOLDER / "keras_model.h5")
+    fill(network("small")).save_weights(FOLDER / "keras3.weights.h5")  # has to be refused
+    compress(FOLDER / "keras_weights.h5", FOLDER / "compressed.h5")
+
+    def lines(model: Any, outer: str = "") -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for layer in model.layers:
+            if isinstance(layer, keras.Model):
+                found |= lines(layer, f"{outer}{layer.name}/")
+                continue
+            for weight in layer.weights:
+                value = weight.numpy()
+                found[outer + weight.name.removesuffix(":0")] = truth(value.dtype.name, value.shape, value.tobytes())
+        return found
+
+    truths = {}
+    loaded = [
+        ("keras_weights.h5", network("small")),
+        ("compressed.h5", network("small")),
+        ("keras_nested.h5", nested()),
+    ]
+    for name, fresh in loaded:
+        fresh.load_weights(FOLDER / name)
+        truths[name] = lines(fresh)
+    truths["keras_model.h5"] = lines(keras.models.load_model(FOLDER / "keras_model.h5"))
+    write_truths("keras.json", truths)
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    match sys.argv[1:]:
+        case ["torch"]:
+            make_torch()
+        case ["keras"]:
+            make_keras()
+        case _:
+            sys.exit(__doc__)
