@@ -121,7 +121,7 @@ def _bind(
 
         weights = open_checkpoint(weights)
         facts = {"weights_format": weights.format, "weights_sha256": _digests(weights)}
-    bound = bind(planned.name, planned.parameters, weights, options.naming)
+    bound = bind(planned, weights, options.naming)
     return bound, {**facts, "weights_naming": bound.naming or ""}
 
 

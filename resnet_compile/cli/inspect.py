@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 
 @command("resnet-inspect")
-@click.argument("source")
+@click.argument("source", required=False)
+@click.argument("other", required=False)
 @click.option("--layers", is_flag=True, help="Show every unit and layer, not only the blocks.")
-def cli(report: Report, source: str, layers: bool) -> None:
-    """Show the parameters, shapes and multiply-accumulates of SOURCE.
+@click.option("--catalogue", is_flag=True, help="Show the networks that come with this package, instead of a source.")
+def cli(report: Report, source: str | None, other: str | None, layers: bool, catalogue: bool) -> None:
+    """Show the parameters, shapes and multiply-accumulates of SOURCE, beside those of OTHER if it is given.
 
     SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made. Of a checkpoint, show the tensors
     and the networks of the catalogue that they fit.
@@ -27,10 +29,19 @@ def cli(report: Report, source: str, layers: bool) -> None:
     \b
     resnet-inspect specs/resnet152.json
     resnet-inspect model.onnx --layers --json
+    resnet-inspect torchvision_resnet34 torchvision_resnet50 --layers
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need none of it.
     from resnet_compile.plan import plan_network, summarize
 
+    if catalogue:
+        _inspect_catalogue(report, source)
+        return
+    if source is None:
+        raise click.UsageError("Missing argument 'SOURCE', or --catalogue.")
+    if other is not None:
+        _inspect_two(report, source, other, 3 if layers else 1)
+        return
     if _is_checkpoint(source):
         _inspect_checkpoint(report, source)
         return
@@ -44,8 +55,26 @@ def cli(report: Report, source: str, layers: bool) -> None:
     )
 
 
+def _inspect_catalogue(report: Report, source: str | None) -> None:
+    from resnet_compile.cli.inspect_many import catalogue_document, catalogue_text
+
+    if source is not None:
+        raise click.UsageError("--catalogue takes no SOURCE.")
+    rows = catalogue_document()
+    report.result({"catalogue": rows}, lambda: catalogue_text(rows))
+
+
+def _inspect_two(report: Report, source: str, other: str, depth: int) -> None:
+    from resnet_compile.cli.inspect_many import comparison_text
+    from resnet_compile.plan import plan_network, summarize
+
+    left, right = ((planned, summarize(planned)) for planned in (plan_network(_load(s)[0]) for s in (source, other)))
+    documents = [{**_totals(*each), "parts": _documents(each[1], depth)} for each in (left, right)]
+    report.result({"networks": documents}, lambda: comparison_text(left, right, depth))
+
+
 def _is_checkpoint(source: str) -> bool:
-    """Whether the source is neither a spec nor a model, but what the readers know."""
+    """Whether the source is neither a spec nor a model of ours, but what the readers know."""
     path = Path(source)
     if path.is_file() and _looks_like_json(path) and not path.name.endswith(".index.json"):
         return False
@@ -53,55 +82,24 @@ def _is_checkpoint(source: str) -> bool:
         return False
     # Deferred: the readers are needed for checkpoints alone.
     from resnet_compile.weights.readers import is_checkpoint
+    from resnet_compile.weights.readers.onnx_file import is_onnx
 
-    return is_checkpoint(source)
+    return not _is_ours(path) if is_onnx(path) else is_checkpoint(source)
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a model says of itself that resnet-compile made it."""
+    from resnet_compile.compiler import METADATA_PREFIX
+    from resnet_compile.read_model import read_skeleton
+
+    return any(prop.key == f"{METADATA_PREFIX}spec" for prop in read_skeleton(path).metadata_props)
 
 
 def _inspect_checkpoint(report: Report, source: str) -> None:
-    from resnet_compile.report.table import table
-    from resnet_compile.weights.fitting import fitting_specs
-    from resnet_compile.weights.readers import open_checkpoint
+    from resnet_compile.cli.inspect_checkpoint import checkpoint_document, checkpoint_text
 
-    with open_checkpoint(source) as checkpoint:
-        tensors = {name: checkpoint.info(name) for name in checkpoint}
-        files = [str(path) for path in checkpoint.files]
-        kind = checkpoint.format
-    fits = list(fitting_specs({name: info.shape for name, info in tensors.items()}))
-    document = {
-        "format": kind,
-        "files": files,
-        "tensors": [
-            {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
-            for name, info in tensors.items()
-        ],
-        "fits": [
-            {"spec": fit.name, "naming": fit.naming, "prefix": fit.prefix, "num_classes": fit.num_classes}
-            for fit in fits
-        ],
-    }
-    total = sum(info.nbytes or 0 for info in tensors.values())
-    rows: list[list[str | int]] = [
-        [name, info.dtype, "x".join(map(str, info.shape)) or "scalar", info.nbytes if info.nbytes is not None else 0]
-        for name, info in tensors.items()
-    ]
-    fitting = [
-        f"fits {fit.name}"
-        + (f" with num_classes {fit.num_classes}" if fit.num_classes else "")
-        + f" ({fit.naming} naming)"
-        for fit in fits
-    ] or ["fits no network of the catalogue"]
-    report.result(
-        document,
-        lambda: "\n".join(
-            [
-                f"{source}: {kind}, {len(tensors)} tensors",
-                "",
-                table(["tensor", "type", "shape", "bytes"], [*rows, ["total", "", "", total]]),
-                "",
-                *fitting,
-            ]
-        ),
-    )
+    document = checkpoint_document(source)
+    report.result(document, lambda: checkpoint_text(source, document))
 
 
 def _load(source: str) -> tuple[NetworkSpec, dict[str, Any]]:
@@ -162,6 +160,7 @@ def _documents(summary: Summary, depth: int) -> list[dict[str, Any]]:
             "name": part.name,
             "kind": part.kind,
             "output": list(part.output),
+            "weights": part.weights,
             "parameters": part.parameters,
             "moving_statistics": part.moving_statistics,
             "macs": part.macs,
@@ -175,19 +174,20 @@ def _text(planned: Plan, summary: Summary, facts: dict[str, Any], depth: int) ->
     from resnet_compile.report.table import table
 
     size = planned.input
-    header = ["", "kind", "output", "parameters", "moving", "multiply-accumulates"]
+    header = ["", "kind", "output", "weights", "parameters", "moving", "multiply-accumulates"]
     rows: list[list[str | int]] = [
         [
             "  " * level + part.name.removeprefix(f"{above}/"),
             part.kind,
             "x".join(map(str, part.output)),
+            part.weights,
             part.parameters,
             part.moving_statistics,
             part.macs,
         ]
         for level, above, part in _walk(summary, depth)
     ]
-    rows.append(["total", "", "", summary.parameters, summary.moving_statistics, summary.macs])
+    rows.append(["total", "", "", summary.weights, summary.parameters, summary.moving_statistics, summary.macs])
     lines = [f"{planned.name}, input {size.channels}x{size.height}x{size.width}"]
     lines += [f"  {key}: {_words(value)}" for key, value in facts.items()]
     return "\n".join([*lines, "", table(header, rows)])

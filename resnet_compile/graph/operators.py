@@ -84,7 +84,7 @@ def _conv(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
     return (Type(x.type.dtype, (x.shape[0], weights.shape[0], *spatial)),)
 
 
-def _max_pool(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def _pool(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
     x = _first(inputs)
     spatial = _window(x.shape, _ints(attributes, "kernel_shape", (1, 1)), attributes)
     return (Type(x.type.dtype, (*x.shape[:2], *spatial)),)
@@ -168,14 +168,52 @@ def _broadcast_dim(a: Dim, b: Dim) -> Dim:
     return a if isinstance(a, int) else b  # an unnamed or named length against another: the known one holds
 
 
+def _constant(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    return (Type("int64", (len(_ints(attributes, "value_ints", ())),)),)
+
+
+def _gemm(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    x, weights, biases = _first(inputs), inputs[1], inputs[2] if len(inputs) > 2 else None
+    if weights is None or len(weights.shape) != 2 or len(x.shape) != 2:
+        raise GraphError("two matrices are required")
+    rows, inner = x.shape[::-1] if attributes.get("transA") else x.shape
+    weights_inner, columns = weights.shape[::-1] if attributes.get("transB") else weights.shape
+    if inner != weights_inner:
+        raise GraphError(f"{x.type} does not fit weights {weights.type}")
+    if biases is not None and biases.shape != (columns,):
+        raise GraphError(f"{biases!r} has not one value for each of {columns} columns")
+    return (Type(x.type.dtype, (rows, columns)),)
+
+
+def _pad(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    # The pads are an input in ONNX; only those of a Constant node are known to a shape rule.
+    x, made = _first(inputs), inputs[1].node if inputs[1] else None
+    pads = _ints(made.attributes, "value_ints", ()) if made and made.operator == "Constant" else ()
+    if len(pads) != 2 * len(x.shape):
+        raise GraphError(f"a Constant of two pads for each axis of {x.type} is required")
+    both = zip(x.shape, pads[: len(x.shape)], pads[len(x.shape) :], strict=True)
+    return (Type(x.type.dtype, tuple(_padded(dim, before + after) for dim, before, after in both)),)
+
+
+def _padded(dim: Dim, pads: int) -> Dim:
+    if pads == 0:
+        return dim
+    return dim + pads if isinstance(dim, int) else None
+
+
 OPERATORS: Mapping[str, Operator] = {
     "Add": Operator((2, 2), _broadcast),
+    "AveragePool": Operator((1, 1), _pool),
     "BatchNormalization": Operator((5, 5), _batch_normalization),
+    "Constant": Operator((0, 0), _constant),
     "Conv": Operator((2, 3), _conv),
     "Flatten": Operator((1, 1), _flatten),
+    "Gemm": Operator((2, 3), _gemm),
     "GlobalAveragePool": Operator((1, 1), _global_average_pool),
     "Identity": Operator((1, 1), _like_first),
-    "MaxPool": Operator((1, 1), _max_pool),
+    "LeakyRelu": Operator((1, 1), _like_first),
+    "MaxPool": Operator((1, 1), _pool),
+    "Pad": Operator((2, 3), _pad),
     "Relu": Operator((1, 1), _like_first),
     "Softmax": Operator((1, 1), _like_first),
     "Transpose": Operator((1, 1), _transpose),

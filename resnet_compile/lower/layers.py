@@ -8,8 +8,21 @@ import numpy as np
 
 from resnet_compile.graph import ConstantTensor, Tensor, Value, apply, constant
 from resnet_compile.graph.ir import Attribute
-from resnet_compile.plan.geometry import Padding
-from resnet_compile.plan.layers import Activation, Conv, GlobalPool, Layer, MaxPool, Norm, NormActivation
+from resnet_compile.plan.geometry import NO_PADDING, Padding
+from resnet_compile.plan.layers import (
+    Activation,
+    AveragePool,
+    ChannelPad,
+    Conv,
+    Dense,
+    GlobalPool,
+    Layer,
+    LeakyRelu,
+    MaxPool,
+    Norm,
+    NormActivation,
+    Relu,
+)
 from resnet_compile.plan.parameters import Parameter
 
 
@@ -38,7 +51,7 @@ def lower_layer(layer: Layer, x: Value, lowering: Lowering, *, name: str | None 
 
     Args:
         layer: What to apply.
-        x: NCHW.
+        x: NCHW, or NC for a dense layer.
         lowering: Takes the layer's last value.
         name: The last value's name where it is not to be the layer's scope.
     """
@@ -48,8 +61,14 @@ def lower_layer(layer: Layer, x: Value, lowering: Lowering, *, name: str | None 
             value = _conv(layer, x, name, lowering)
         case NormActivation():
             value = _norm_activation(layer.scope, layer.norm, layer.activation, x, name, lowering)
+        case Dense():
+            value = apply("Gemm", x, *map(_parameter, layer.parameters), name=name, transB=1)
         case MaxPool():
             value = _max_pool(layer, x, name, lowering)
+        case AveragePool(stride=stride):
+            value = apply("AveragePool", x, name=name, kernel_shape=(stride, stride), strides=(stride, stride))
+        case ChannelPad():
+            value = _channel_pad(layer, x, name)
         case GlobalPool():
             value = apply("GlobalAveragePool", x, name=name)
     return lowering.record(value)
@@ -66,7 +85,7 @@ def _conv(layer: Conv, x: Value, name: str, lowering: Lowering) -> Value:
         kernel_shape=(layer.kernel, layer.kernel),
         strides=(layer.stride, layer.stride),
         dilations=(layer.rate, layer.rate),
-        group=1,
+        group=layer.groups,
         **_padding(layer.padding, lowering),
     )
     return value if last else _norm_activation(layer.scope, layer.norm, layer.activation, value, name, lowering)
@@ -76,7 +95,7 @@ def _norm_activation(
     scope: str, norm: Norm | None, activation: Activation | None, x: Value, name: str, lowering: Lowering
 ) -> Value:
     if norm:
-        gamma = _parameter(norm.gamma) if norm.gamma else _ones(f"{norm.scope}/ones", norm.beta.size, lowering)
+        gamma = _parameter(norm.gamma) if norm.gamma else _ones(f"{norm.scope}/ones", norm.beta.shape, lowering)
         x = apply(
             "BatchNormalization",
             x,
@@ -85,18 +104,53 @@ def _norm_activation(
             name=f"{scope}/BatchNormalization" if activation else name,
             epsilon=norm.epsilon,
         )
-    return apply("Relu", x, name=name) if activation else x
+    return lower_activation(activation, x, name) if activation else x
+
+
+def lower_activation(activation: Activation, x: Value, name: str) -> Value:
+    """One activation applied to a value."""
+    match activation:
+        case Relu():
+            return apply("Relu", x, name=name)
+        case LeakyRelu(slope):
+            return apply("LeakyRelu", x, name=name, alpha=slope)
 
 
 def _max_pool(layer: MaxPool, x: Value, name: str, lowering: Lowering) -> Value:
+    padding = layer.padding
+    if layer.pad_value == 0:
+        x, padding = _with_border_of_zeros(layer, x, lowering), NO_PADDING
     return apply(
         "MaxPool",
         x,
         name=name,
         kernel_shape=(layer.kernel, layer.kernel),
         strides=(layer.stride, layer.stride),
+        **_padding(padding, lowering),
+    )
+
+
+def _with_border_of_zeros(layer: MaxPool, x: Value, lowering: Lowering) -> Value:
+    """The map with its padding around it, by a depthwise 1x1 convolution of ones.
+
+    A Pad before a MaxPool would say it more plainly, but onnxruntime 1.31 folds the one into the other, as the
+    onnx/optimizer project does, although a MaxPool's own padding never wins.
+    """
+    channels = layer.source.channels
+    return apply(
+        "Conv",
+        x,
+        _ones(f"{layer.scope}/ones", (channels, 1, 1, 1), lowering),
+        name=f"{layer.scope}/Conv",
+        kernel_shape=(1, 1),
+        group=channels,
         **_padding(layer.padding, lowering),
     )
+
+
+def _channel_pad(layer: ChannelPad, x: Value, name: str) -> Value:
+    pads = apply("Constant", name=f"{name}/pads", value_ints=(0, layer.before, 0, 0, 0, layer.after, 0, 0))
+    return apply("Pad", x, pads, name=name, mode="constant")
 
 
 def _padding(padding: Padding, lowering: Lowering) -> dict[str, Attribute]:
@@ -109,6 +163,6 @@ def _parameter(parameter: Parameter) -> Value:
     return constant(parameter.name, "float32", parameter.shape)
 
 
-def _ones(name: str, size: int, lowering: Lowering) -> Value:
-    lowering.data[name] = ConstantTensor(np.ones(size, np.float32))
-    return constant(name, "float32", (size,))
+def _ones(name: str, shape: tuple[int, ...], lowering: Lowering) -> Value:
+    lowering.data[name] = ConstantTensor(np.ones(shape, np.float32))
+    return constant(name, "float32", shape)

@@ -8,8 +8,9 @@ from typing import Literal
 
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Dim, Graph, Type, Value, apply, rename
-from resnet_compile.lower.layers import Lowering, lower_layer
+from resnet_compile.lower.layers import Lowering, lower_activation, lower_layer
 from resnet_compile.plan import BlockPlan, Head, Plan, UnitPlan
+from resnet_compile.plan.layers import AveragePool, Dense
 
 Layout = Literal["nchw", "nhwc"]
 INPUT = "input"
@@ -33,10 +34,11 @@ def lower(
         layout: Of the input and of every output that has rows and columns. The graph inside is NCHW.
 
     Raises:
-        OptionError: The size is dynamic and the network squeezes a map that is 1x1 at the planned size alone.
+        OptionError: The size is dynamic and the network is of one size: it squeezes a map that is 1x1 at the planned
+            size alone, or has shortcuts that fit its residuals at some sizes only.
     """
-    if dynamic_size and plan.head.squeeze and not plan.head.pool:
-        raise OptionError("a network that squeezes without pooling has one size", where="size")
+    if dynamic_size:
+        _refuse_one_size(plan)
     lowering = Lowering(dynamic_size)
     source = _input(plan, batch, dynamic_size, layout)
     x = apply("Transpose", source, name=f"{INPUT}/nchw", perm=(0, 3, 1, 2)) if layout == "nhwc" else source
@@ -49,13 +51,21 @@ def lower(
     return _nhwc_outputs(graph) if layout == "nhwc" else graph
 
 
+def _refuse_one_size(plan: Plan) -> None:
+    if plan.head.squeeze and not plan.head.pool:
+        raise OptionError("a network that squeezes without pooling has one size", where="size")
+    # Such a pool rounds down where the convolution beside it rounds up: at some sizes the sum would fail, or broadcast.
+    if any(isinstance(layer, AveragePool) for layer in plan.layers):
+        raise OptionError("a network with average-pooled shortcuts has one size", where="size")
+
+
 def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
     """The full names of the values that were asked for.
 
     Args:
         plan: The network.
         requested: End points or layers, with or without the network's name; `all` for every end point; None for logits
-            and predictions, or the features of a network that has no logits.
+            and predictions where there are any, or the features of a network that has no logits.
 
     Raises:
         OptionError: There is no such value, or one is asked for twice.
@@ -63,7 +73,7 @@ def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None
     end_points = tuple(end_point.name for end_point in plan.end_points)
     features = () if plan.head.logits else (plan.features,)
     if requested is None:
-        return features or end_points[-2:]
+        return features or end_points[-1 - plan.head.predictions :]
     if requested == "all":
         return tuple(dict.fromkeys((*end_points, *features)))
     known = {*end_points, *(layer.scope for layer in plan.layers)}
@@ -109,19 +119,23 @@ def _unit(unit: UnitPlan, x: Value, lowering: Lowering) -> Value:
     for layer in unit.residual:
         residual = lower_layer(layer, residual, lowering)
     total = apply("Add", shortcut, residual, name=f"{unit.scope}/Add" if unit.activation else unit.scope)
-    return lowering.record(apply("Relu", total, name=unit.scope) if unit.activation else total)
+    return lowering.record(lower_activation(unit.activation, total, unit.scope) if unit.activation else total)
 
 
 def _head(head: Head, x: Value, lowering: Lowering) -> None:
     for layer in (head.postnorm, head.pool):
         if layer:
             x = lower_layer(layer, x, lowering)
-    if head.logits:
-        if head.squeeze:
-            logits = lower_layer(head.logits, x, lowering, name=f"{head.logits.scope}/Conv")
-            logits = lowering.record(apply("Flatten", logits, name=head.logits.scope, axis=1))
-        else:
-            logits = lower_layer(head.logits, x, lowering)
+    if not head.logits:
+        return
+    if isinstance(head.logits, Dense):
+        logits = lower_layer(head.logits, apply("Flatten", x, name=f"{head.logits.scope}/Flatten", axis=1), lowering)
+    elif head.squeeze:
+        logits = lower_layer(head.logits, x, lowering, name=f"{head.logits.scope}/Conv")
+        logits = lowering.record(apply("Flatten", logits, name=head.logits.scope, axis=1))
+    else:
+        logits = lower_layer(head.logits, x, lowering)
+    if head.predictions:
         lowering.record(apply("Softmax", logits, name="predictions", axis=1))
 
 

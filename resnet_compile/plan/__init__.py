@@ -3,7 +3,7 @@
 from resnet_compile.plan.network import BlockPlan, EndPoint, Head, Plan, layer_macs, layer_parameters, plan_network
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.plan.summary import Summary, summarize
-from resnet_compile.plan.units import UnitPlan
+from resnet_compile.plan.unit import UnitPlan
 
 __all__ = [
     "BlockPlan",

@@ -6,7 +6,8 @@ Two rules of padding exist among the networks that are compiled here:
   (with a stride: explicit padding, then VALID; without: SAME, which then is the same thing), and for odd kernels also
   PyTorch's symmetric padding.
 * **SAME**: TensorFlow's own rule, by which the output has ceil(n / s) rows and the padding is just what the last window
-  needs, its odd row at the end. With a stride above 1 it depends on the input's size.
+  needs, its odd row at the end. With a stride above 1 it depends on the input's size, but for a 1x1 kernel, which needs
+  none at all.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def same_padding(source: FeatureMap, kernel: int, stride: int, rate: int = 1) ->
         return total // 2, total - total // 2
 
     (top, bottom), (left, right) = one_axis(source.height), one_axis(source.width)
-    return Padding(top, left, bottom, right, follows_size=stride > 1)
+    return Padding(top, left, bottom, right, follows_size=stride > 1 and kernel > 1)
 
 
 def window_output(

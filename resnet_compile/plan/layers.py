@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from resnet_compile.plan.geometry import FeatureMap, Padding, fixed_padding, same_padding, window_output
-from resnet_compile.plan.parameters import Constant, Parameter, Role, variance_scaling
-from resnet_compile.spec.network import BatchNorm
+from resnet_compile.plan.geometry import FeatureMap, Padding
+from resnet_compile.plan.parameters import Parameter
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +14,14 @@ class Relu:
     """max(x, 0)."""
 
 
-Activation = Relu
+@dataclass(frozen=True, slots=True)
+class LeakyRelu:
+    """x, and slope * x below zero."""
+
+    slope: float
+
+
+Activation = Relu | LeakyRelu
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +68,9 @@ class Conv:
         kernel: Rows and columns of the square kernel.
         stride: The stride after `output_stride` had its say.
         rate: Distance of the kernel's taps, 1 where it is not atrous.
+        groups: Runs of source channels that are convolved apart, each into its own run of output channels.
         padding: Zeros around the source.
-        weights: OIHW.
+        weights: OIHW, I being the channels of one group.
     """
 
     scope: str
@@ -71,6 +79,7 @@ class Conv:
     kernel: int
     stride: int
     rate: int
+    groups: int
     padding: Padding
     weights: Parameter
     biases: Parameter | None
@@ -90,8 +99,47 @@ class Conv:
 
 
 @dataclass(frozen=True, slots=True)
+class Dense:
+    """A matrix and biases on the channels of a map of one pixel, which loses its rows and columns.
+
+    Attributes:
+        scope: The layer's name and its value's.
+        source: The map it reads, 1x1.
+        output: The map it would make if it kept rows and columns, 1x1.
+        weights: OI.
+        biases: One for each output.
+    """
+
+    scope: str
+    source: FeatureMap
+    output: FeatureMap
+    weights: Parameter
+    biases: Parameter
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """In checkpoint order."""
+        return self.weights, self.biases
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return self.weights.size
+
+
+@dataclass(frozen=True, slots=True)
 class MaxPool:
-    """A max pool whose padding never wins."""
+    """A max pool.
+
+    Attributes:
+        scope: The layer's name and its value's.
+        source: The map it reads.
+        output: The map it makes.
+        kernel: Rows and columns of the square window.
+        stride: Of the window.
+        padding: Around the source.
+        pad_value: What the padding holds: minus infinity, which never wins, or zero, which beats negative values.
+    """
 
     scope: str
     source: FeatureMap
@@ -99,6 +147,32 @@ class MaxPool:
     kernel: int
     stride: int
     padding: Padding
+    pad_value: float = -math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class AveragePool:
+    """The mean of windows that do not overlap: kernel and stride are one, and what fills no window is left out."""
+
+    scope: str
+    source: FeatureMap
+    output: FeatureMap
+    stride: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelPad:
+    """Channels of zeros, `before` in front of the source's and `after` behind them."""
+
+    scope: str
+    source: FeatureMap
+    before: int
+    after: int
+
+    @property
+    def output(self) -> FeatureMap:
+        """The source's rows and columns."""
+        return self.source.with_channels(self.before + self.source.channels + self.after)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,70 +188,4 @@ class GlobalPool:
         return FeatureMap(self.source.channels, 1, 1)
 
 
-Layer = Conv | NormActivation | MaxPool | GlobalPool
-
-
-def norm(scope: str, channels: int, spec: BatchNorm) -> Norm:
-    """Batch normalisation at its starting values: gamma and variance 1, beta and mean 0."""
-
-    def parameter(role: Role, value: float) -> Parameter:
-        return Parameter(f"{scope}/{role}", (channels,), role, Constant(value))
-
-    return Norm(
-        scope=scope,
-        epsilon=spec.epsilon,
-        gamma=parameter("gamma", 1.0) if spec.scale else None,
-        beta=parameter("beta", 0.0),
-        moving_mean=parameter("moving_mean", 0.0),
-        moving_variance=parameter("moving_variance", 1.0),
-    )
-
-
-def norm_activation(scope: str, source: FeatureMap, spec: BatchNorm, activation: Activation | None) -> NormActivation:
-    """A normalisation standing alone, with its parameters directly under its scope."""
-    return NormActivation(scope, source, norm(scope, source.channels, spec), activation)
-
-
-def conv(
-    scope: str,
-    source: FeatureMap,
-    depth: int,
-    kernel: int,
-    *,
-    stride: int = 1,
-    rate: int = 1,
-    biases: bool = False,
-    norm_spec: BatchNorm | None = None,
-    activation: Activation | None = None,
-) -> Conv:
-    """A convolution padded as TF-slim's `conv2d_same`, with its parameters named and initialised as slim's."""
-    padding = fixed_padding(kernel, rate)
-    output = window_output(source, depth, kernel, stride, padding, rate)
-    assert output is not None, "fixed padding leaves room for one window at least"
-    weights = Parameter(
-        f"{scope}/weights",
-        (depth, source.channels, kernel, kernel),
-        "weights",
-        variance_scaling(fan_in=source.channels * kernel * kernel),
-    )
-    return Conv(
-        scope=scope,
-        source=source,
-        output=output,
-        kernel=kernel,
-        stride=stride,
-        rate=rate,
-        padding=padding,
-        weights=weights,
-        biases=Parameter(f"{scope}/biases", (depth,), "biases", Constant(0.0)) if biases else None,
-        norm=norm(f"{scope}/BatchNorm", depth, norm_spec) if norm_spec else None,
-        activation=activation,
-    )
-
-
-def max_pool_same(scope: str, source: FeatureMap, kernel: int, stride: int) -> MaxPool:
-    """A max pool with TensorFlow's SAME padding."""
-    padding = same_padding(source, kernel, stride)
-    output = window_output(source, source.channels, kernel, stride, padding)
-    assert output is not None, "SAME padding leaves room for one window at least"
-    return MaxPool(scope, source, output, kernel, stride, padding)
+Layer = Conv | Dense | NormActivation | MaxPool | AveragePool | ChannelPad | GlobalPool

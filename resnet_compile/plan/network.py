@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from resnet_compile.errors import SpecError
 from resnet_compile.plan.geometry import FeatureMap
-from resnet_compile.plan.layers import (
-    Conv,
-    GlobalPool,
-    Layer,
-    MaxPool,
-    NormActivation,
-    Relu,
-    conv,
-    max_pool_same,
-    norm_activation,
-)
+from resnet_compile.plan.initializers import INITIALIZERS
+from resnet_compile.plan.layers import Conv, Dense, GlobalPool, Layer, NormActivation
 from resnet_compile.plan.parameters import Parameter
+from resnet_compile.plan.roots import RootLayers, plan_root
+from resnet_compile.plan.scope import LayerScope
 from resnet_compile.plan.stacking import strides_and_rates
-from resnet_compile.plan.units import UnitPlan, plan_unit
+from resnet_compile.plan.unit import UnitPlan, UnitSite
+from resnet_compile.plan.units import plan_unit
 from resnet_compile.spec.base import MAX_PARAMETERS
 from resnet_compile.spec.network import NetworkSpec
-from resnet_compile.spec.roots import ImagenetRoot
-
-# The stride of the root block: its convolution's times its pool's.
-ROOT_STRIDE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +36,21 @@ class BlockPlan:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """What follows the blocks, each part where the spec has it."""
+    """What follows the blocks, each part where the spec has it.
+
+    Attributes:
+        postnorm: What closes a network of pre-activation units, whose sums nothing has normalised.
+        pool: The mean over rows and columns.
+        logits: Class scores.
+        squeeze: Whether logits and predictions drop their 1x1 rows and columns.
+        predictions: Whether a softmax follows the logits.
+    """
 
     postnorm: NormActivation | None
     pool: GlobalPool | None
-    logits: Conv | None
+    logits: Conv | Dense | None
     squeeze: bool
+    predictions: bool
 
     @property
     def layers(self) -> tuple[Layer, ...]:
@@ -83,7 +83,7 @@ class Plan:
     """
 
     spec: NetworkSpec
-    root: tuple[Conv | MaxPool, ...]
+    root: RootLayers
     blocks: tuple[BlockPlan, ...]
     head: Head
 
@@ -125,7 +125,7 @@ class Plan:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all convolutions, the logits among them, for one image."""
+        """Multiply-accumulates of all convolutions and matrices, the logits among them, for one image."""
         return sum(layer_macs(layer) for layer in self.layers)
 
     @cached_property
@@ -142,12 +142,12 @@ class Plan:
 
 def layer_parameters(layer: Layer) -> tuple[Parameter, ...]:
     """The layer's own parameters; pools have none."""
-    return layer.parameters if isinstance(layer, Conv | NormActivation) else ()
+    return layer.parameters if isinstance(layer, Conv | Dense | NormActivation) else ()
 
 
 def layer_macs(layer: Layer) -> int:
-    """The layer's multiply-accumulates for one image; only convolutions count."""
-    return layer.macs if isinstance(layer, Conv) else 0
+    """The layer's multiply-accumulates for one image; only convolutions and matrices count."""
+    return layer.macs if isinstance(layer, Conv | Dense) else 0
 
 
 def plan_network(spec: NetworkSpec) -> Plan:
@@ -158,67 +158,75 @@ def plan_network(spec: NetworkSpec) -> Plan:
             not 1x1, more parameters than the limit.
     """
     source = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
-    root = _plan_root(spec, source)
-    blocks = _plan_blocks(spec, root[-1].output if root else source)
-    head = _plan_head(spec, blocks[-1])
+    initializer = INITIALIZERS[spec.initializer]
+    scope = LayerScope(spec.name, spec.norm, initializer.body)
+    root = plan_root(spec.root, scope, source)
+    blocks = _plan_blocks(spec, scope, root[-1].output if root else source, root_stride=_stride(root))
+    head = _plan_head(spec, scope, replace(scope, initializer=initializer.logits), blocks[-1])
     planned = Plan(spec, root, blocks, head)
     if (total := planned.num_parameters + planned.num_moving_statistics) > MAX_PARAMETERS:
         raise SpecError(f"{total} parameters are more than the limit of {MAX_PARAMETERS}", where="$.blocks")
     return planned
 
 
-def _plan_root(spec: NetworkSpec, source: FeatureMap) -> tuple[Conv | MaxPool, ...]:
-    match spec.root:
-        case None:
-            return ()
-        case ImagenetRoot(depth=depth):
-            conv1 = conv(f"{spec.name}/conv1", source, depth, 7, stride=2, biases=True)
-            return conv1, max_pool_same(f"{spec.name}/pool1", conv1.output, 3, stride=2)
+def _stride(root: RootLayers) -> int:
+    return math.prod(layer.stride for layer in root)
 
 
-def _plan_blocks(spec: NetworkSpec, source: FeatureMap) -> tuple[BlockPlan, ...]:
-    units = [[args for args in block.args for _ in range(args.repeat)] for block in spec.blocks]
-    resolved = strides_and_rates((args.stride for block in units for args in block), _stride_of_blocks(spec))
+def _plan_blocks(
+    spec: NetworkSpec, network: LayerScope, source: FeatureMap, *, root_stride: int
+) -> tuple[BlockPlan, ...]:
+    """The blocks in order; the strides of all their units meet in one target."""
+    nominal = (args.stride for block in spec.blocks for args in block.args for _ in range(args.repeat))
+    resolved = strides_and_rates(nominal, _stride_of_blocks(spec.output_stride, root_stride))
     blocks = []
-    for block, block_units in zip(spec.blocks, units, strict=True):
-        scope = f"{spec.name}/{block.scope}"
-        planned = []
-        for number, args in enumerate(block_units, start=1):
-            stride, rate = next(resolved)
-            unit = plan_unit(block.unit, f"{scope}/unit_{number}", args, source, stride, rate, spec.norm)
-            planned.append(unit)
-            source = unit.output
-        blocks.append(BlockPlan(scope, tuple(planned)))
+    for index, block in enumerate(spec.blocks):
+        scope = network.inner(block.scope)
+        planned: list[UnitPlan] = []
+        for args_index, args in enumerate(block.args):
+            where = f"$.blocks[{index}].args[{args_index}]"
+            for _ in range(args.repeat):
+                stride, rate = next(resolved)
+                unit_scope = scope.inner(f"unit_{len(planned) + 1}/{block.unit.kind}")
+                site = UnitSite(unit_scope, args, source, stride, rate, first=not planned, where=where)
+                planned.append(plan_unit(block.unit, site))
+                source = planned[-1].output
+        blocks.append(BlockPlan(scope.name, tuple(planned)))
     next(resolved, None)  # lets the resolver judge whether the target was reached
     return tuple(blocks)
 
 
-def _stride_of_blocks(spec: NetworkSpec) -> int | None:
+def _stride_of_blocks(output_stride: int | None, root_stride: int) -> int | None:
     """The output stride with the root block's divided out."""
-    if spec.output_stride is None or spec.root is None:
-        return spec.output_stride
-    if spec.output_stride % ROOT_STRIDE:
+    if output_stride is None:
+        return None
+    if output_stride % root_stride:
         raise SpecError(
-            f"the output stride must be a multiple of {ROOT_STRIDE}, the root block's, not {spec.output_stride}",
+            f"the output stride must be a multiple of {root_stride}, the root block's, not {output_stride}",
             where="$.output_stride",
         )
-    return spec.output_stride // ROOT_STRIDE
+    return output_stride // root_stride
 
 
-def _plan_head(spec: NetworkSpec, last: BlockPlan) -> Head:
-    postnorm = norm_activation(f"{spec.name}/postnorm", last.output, spec.norm, Relu())
+def _plan_head(spec: NetworkSpec, body: LayerScope, scores: LayerScope, last: BlockPlan) -> Head:
+    preactivation = last.units[-1].preactivation
+    postnorm = body.norm_activation("postnorm", last.output, preactivation.activation) if preactivation else None
     pool = GlobalPool(f"{spec.name}/pool5", last.output) if spec.head.global_pool else None
     source = pool.output if pool else last.output
     if spec.head.num_classes is None:
-        return Head(postnorm, pool, logits=None, squeeze=False)
+        return Head(postnorm, pool, logits=None, squeeze=False, predictions=False)
     if spec.head.squeezes and source.size != (1, 1):
         raise SpecError(
             f"a map of {source.height}x{source.width} cannot be squeezed",
             where="$.head.spatial_squeeze",
             hint="only a 1x1 map can; turn global_pool on or spatial_squeeze off",
         )
-    logits = conv(f"{spec.name}/logits", source, spec.head.num_classes, 1, biases=True)
-    return Head(postnorm, pool, logits, squeeze=spec.head.squeezes)
+    logits: Conv | Dense
+    if spec.head.logits == "dense":
+        logits = scores.dense("logits", source, spec.head.num_classes)
+    else:
+        logits = scores.conv("logits", source, spec.head.num_classes, 1, biases=True)
+    return Head(postnorm, pool, logits, squeeze=spec.head.squeezes, predictions=spec.head.predictions is not None)
 
 
 def _end_points(plan: Plan) -> Iterator[EndPoint]:
@@ -236,5 +244,5 @@ def _end_points(plan: Plan) -> Iterator[EndPoint]:
         yield end_point(block.scope, block.output)
     if logits := plan.head.logits:
         shape = (logits.output.channels,) if plan.head.squeeze else None
-        for name in (logits.scope, "predictions"):
+        for name in (logits.scope, *(["predictions"] if plan.head.predictions else [])):
             yield EndPoint(name, shape) if shape else end_point(name, logits.output)

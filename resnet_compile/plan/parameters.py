@@ -23,7 +23,21 @@ class TruncatedNormal:
     stddev: float
 
 
-Initial = Constant | TruncatedNormal
+@dataclass(frozen=True, slots=True)
+class Normal:
+    """A normal distribution of mean 0 and the given standard deviation."""
+
+    stddev: float
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform:
+    """A uniform distribution from -limit to limit."""
+
+    limit: float
+
+
+Initial = Constant | TruncatedNormal | Normal | Uniform
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +46,7 @@ class Parameter:
 
     Attributes:
         name: The name in the model and, for TF-slim networks, in the original's checkpoints.
-        shape: OIHW for convolution weights, else one axis of channels.
+        shape: OIHW for convolution weights, OI for dense ones, else one axis of channels.
         role: What the tensor is to its layer.
         initial: How the original draws its first values.
     """
@@ -51,11 +65,3 @@ class Parameter:
     def trainable(self) -> bool:
         """Whether gradients change it; moving statistics follow the batches instead."""
         return self.role not in ("moving_mean", "moving_variance")
-
-
-def variance_scaling(fan_in: int) -> TruncatedNormal:
-    """TF-slim's `variance_scaling_initializer`: a truncated normal whose variance would be 2 / fan_in.
-
-    The factor 1.3 makes up for what truncation at two standard deviations takes away.
-    """
-    return TruncatedNormal(math.sqrt(1.3 * 2.0 / fan_in))

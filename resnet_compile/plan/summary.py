@@ -6,9 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resnet_compile.plan.geometry import FeatureMap
-from resnet_compile.plan.layers import Conv, GlobalPool, Layer, MaxPool, NormActivation
+from resnet_compile.plan.layers import (
+    AveragePool,
+    ChannelPad,
+    Conv,
+    Dense,
+    GlobalPool,
+    Layer,
+    MaxPool,
+    NormActivation,
+)
 from resnet_compile.plan.network import Plan, layer_macs, layer_parameters
-from resnet_compile.plan.units import UnitPlan
+from resnet_compile.plan.unit import UnitPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +28,7 @@ class Summary:
         name: Its scope; parts of one network share the beginning.
         kind: What it is, in a word or two.
         output: Its output for one image: channels, rows, columns.
+        weights: Values of kernels and matrices, the trainable values that multiply-accumulates use.
         parameters: Trainable values.
         moving_statistics: Values of moving means and variances.
         macs: Multiply-accumulates for one image.
@@ -28,6 +38,7 @@ class Summary:
     name: str
     kind: str
     output: tuple[int, int, int]
+    weights: int
     parameters: int
     moving_statistics: int
     macs: int
@@ -58,6 +69,7 @@ def _group(name: str, kind: str, parts: Iterable[Summary]) -> Summary:
         name,
         kind,
         parts[-1].output,
+        sum(part.weights for part in parts),
         sum(part.parameters for part in parts),
         sum(part.moving_statistics for part in parts),
         sum(part.macs for part in parts),
@@ -72,6 +84,7 @@ def _layer(layer: Layer) -> Summary:
         layer.scope,
         _kind(layer),
         (output.channels, output.height, output.width),
+        sum(parameter.size for parameter in parameters if parameter.role == "weights"),
         sum(parameter.size for parameter in parameters if parameter.trainable),
         sum(parameter.size for parameter in parameters if not parameter.trainable),
         layer_macs(layer),
@@ -87,10 +100,17 @@ def _kind(layer: Layer) -> str:
         case Conv():
             rate = f", rate {layer.rate}" if layer.rate > 1 else ""
             stride = f", stride {layer.stride}" if layer.stride > 1 else ""
-            return f"conv {layer.kernel}x{layer.kernel}{stride}{rate}"
+            groups = f", {layer.groups} groups" if layer.groups > 1 else ""
+            return f"conv {layer.kernel}x{layer.kernel}{stride}{rate}{groups}"
+        case Dense():
+            return "dense"
         case NormActivation():
             return "norm"
         case MaxPool():
             return f"max pool {layer.kernel}x{layer.kernel}, stride {layer.stride}"
+        case AveragePool():
+            return f"average pool {layer.stride}x{layer.stride}, stride {layer.stride}"
+        case ChannelPad():
+            return f"pad {layer.before}+{layer.after} channels"
         case GlobalPool():
             return "global pool"

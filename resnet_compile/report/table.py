@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-Cell = str | int
+Cell = str | int | float | None
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """The rows under their header; numbers stand right, with thousands separated."""
-    texts = [list(header), *([f"{cell:,}" if isinstance(cell, int) else cell for cell in row] for row in rows)]
-    right = [all(isinstance(row[column], int) for row in rows) for column in range(len(header))]
+    """The rows under their header; numbers stand right, with thousands separated; None is a dash."""
+    texts = [list(header), *([_text(cell) for cell in row] for row in rows)]
+    right = [all(not isinstance(row[column], str) for row in rows) for column in range(len(header))]
     widths = [max(len(row[column]) for row in texts) for column in range(len(header))]
     lines = (
         "  ".join(
@@ -20,3 +20,15 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
         for row in texts
     )
     return "\n".join(lines)
+
+
+def _text(cell: Cell) -> str:
+    match cell:
+        case None:
+            return "-"
+        case float():
+            return f"{cell:,.{3 if abs(cell) < 1 else 2 if abs(cell) < 100 else 1}f}"
+        case int():
+            return f"{cell:,}"
+        case _:
+            return cell

@@ -1,13 +1,32 @@
-"""Specs in a line a block, under TF-slim's own names."""
+"""Specs in a line a block, under the originals' own names.
+
+A block is a run of units of one depth. The blocks of TF-slim and Keras bear their stride in the last unit, all others
+in the first.
+"""
 
 from __future__ import annotations
 
-from resnet_compile.spec.network import Block
-from resnet_compile.spec.units import BottleneckV2, UnitArgs
+from typing import NamedTuple
+
+from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec
+from resnet_compile.spec.roots import CifarRoot
+from resnet_compile.spec.units import (
+    BottleneckV1,
+    BottleneckV2,
+    CaffeBottleneck,
+    CifarBottleneck,
+    CifarPlain,
+    FirstShortcut,
+    KerasV2Bottleneck,
+    TimmPreactBottleneck,
+    TorchvisionBasic,
+    TorchvisionBottleneck,
+    UnitArgs,
+)
 
 
-def resnet_v2_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
-    """A block of pre-activation bottlenecks, as TF-slim's `resnet_v2_block`.
+def resnet_v1_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+    """A block of TF-slim's original bottlenecks, as its `resnet_v1_block`.
 
     Args:
         scope: The block's name.
@@ -15,6 +34,183 @@ def resnet_v2_block(scope: str, base_depth: int, num_units: int, stride: int) ->
         num_units: How many units.
         stride: Stride of the last unit; the others have stride 1.
     """
-    unit = {"depth": 4 * base_depth, "depth_bottleneck": base_depth}
-    args = [UnitArgs(**unit, repeat=num_units - 1)] if num_units > 1 else []
-    return Block(scope=scope, unit=BottleneckV2(), args=(*args, UnitArgs(**unit, stride=stride)))
+    return Block(scope=scope, unit=BottleneckV1(), args=_stride_last(4 * base_depth, base_depth, num_units, stride))
+
+
+def resnet_v2_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+    """A block of pre-activation bottlenecks, as TF-slim's `resnet_v2_block`; arguments as `resnet_v1_block`."""
+    return Block(scope=scope, unit=BottleneckV2(), args=_stride_last(4 * base_depth, base_depth, num_units, stride))
+
+
+def keras_v2_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+    """A stack of Keras's `ResNetV2`, as its `stack2`; arguments as `resnet_v1_block`."""
+    args = _stride_last(4 * base_depth, base_depth, num_units, stride)
+    return Block(scope=scope, unit=KerasV2Bottleneck(), args=args)
+
+
+def caffe_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+    """A stage of He et al.'s Caffe networks.
+
+    Args:
+        scope: The block's name.
+        base_depth: Channels inside the bottlenecks; the units' outputs have four times as many.
+        num_units: How many units.
+        stride: Stride of the first unit; the others have stride 1.
+    """
+    return Block(scope=scope, unit=CaffeBottleneck(), args=_stride_first(4 * base_depth, base_depth, num_units, stride))
+
+
+def torchvision_basic_block(scope: str, depth: int, num_units: int, stride: int) -> Block:
+    """A layer of torchvision's networks of basic units, whose `depth` is what torchvision calls planes."""
+    return Block(scope=scope, unit=TorchvisionBasic(), args=_stride_first(depth, None, num_units, stride))
+
+
+def torchvision_bottleneck_block(
+    scope: str, base_depth: int, num_units: int, stride: int, *, groups: int = 1, base_width: int = 64
+) -> Block:
+    """A layer of torchvision's networks of bottlenecks.
+
+    Args:
+        scope: The block's name.
+        base_depth: What torchvision calls planes; the units' outputs have four times as many channels.
+        num_units: How many units.
+        stride: Stride of the first unit; the others have stride 1.
+        groups: Groups of the 3x3 convolutions.
+        base_width: Channels of a group for each 64 of `base_depth`.
+    """
+    unit = TorchvisionBottleneck(groups=groups, base_width=base_width)
+    return Block(scope=scope, unit=unit, args=_stride_first(4 * base_depth, base_depth, num_units, stride))
+
+
+def timm_preact_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+    """A stage of timm's `ResNetV2`; arguments as `caffe_block`."""
+    args = _stride_first(4 * base_depth, base_depth, num_units, stride)
+    return Block(scope=scope, unit=TimmPreactBottleneck(), args=args)
+
+
+def cifar_plain_block(
+    scope: str,
+    depth: int,
+    num_units: int,
+    stride: int,
+    *,
+    relu_leakiness: float = 0.1,
+    first_shortcut: FirstShortcut = "raw",
+) -> Block:
+    """A group of the CIFAR system's plain units.
+
+    Args:
+        scope: The block's name.
+        depth: Channels of the units' outputs.
+        num_units: How many units.
+        stride: Stride of the first unit; the others have stride 1.
+        relu_leakiness: Slope of the leaky ReLU below zero.
+        first_shortcut: What the first unit's shortcut starts from.
+    """
+    unit = CifarPlain(relu_leakiness=relu_leakiness, first_shortcut=first_shortcut)
+    return Block(scope=scope, unit=unit, args=_stride_first(depth, None, num_units, stride))
+
+
+def cifar_bottleneck_block(
+    scope: str,
+    depth: int,
+    num_units: int,
+    stride: int,
+    *,
+    relu_leakiness: float = 0.1,
+    first_shortcut: FirstShortcut = "raw",
+) -> Block:
+    """A group of the CIFAR system's bottlenecks, a quarter as wide inside; arguments as `cifar_plain_block`."""
+    unit = CifarBottleneck(relu_leakiness=relu_leakiness, first_shortcut=first_shortcut)
+    return Block(scope=scope, unit=unit, args=_stride_first(depth, depth // 4, num_units, stride))
+
+
+class HParams(NamedTuple):
+    """The CIFAR system's hyperparameters, with the values that its training program sets."""
+
+    batch_size: int = 128
+    """Images at a time, in training."""
+
+    num_classes: int = 10
+    """10, or 100."""
+
+    min_lrn_rate: float = 0.0001
+    """Nothing reads it, as nothing does in the original."""
+
+    lrn_rate: float = 0.1
+    """The first learning rate."""
+
+    num_residual_units: int = 5
+    """Units in each of the three groups."""
+
+    use_bottleneck: bool = False
+    """Whether the units are bottlenecks."""
+
+    weight_decay_rate: float = 0.0002
+    """Factor of the L2 penalty."""
+
+    relu_leakiness: float = 0.1
+    """Slope of the leaky ReLU below zero."""
+
+    optimizer: str = "mom"
+    """`mom` or `sgd`."""
+
+
+PLAIN_FILTERS = (16, 16, 32, 64)
+BOTTLENECK_FILTERS = (16, 64, 128, 256)
+
+
+def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | None = None) -> NetworkSpec:
+    """The network that the CIFAR system builds for its hyperparameters.
+
+    `batch_size`, `min_lrn_rate`, `lrn_rate` and `optimizer` say how it is trained and do not change it.
+
+    Args:
+        hps: The hyperparameters.
+        name: The network's name.
+        filters: Channels of the root and of the three groups; None for the system's own, by `use_bottleneck`.
+    """
+    root, *depths = filters or (BOTTLENECK_FILTERS if hps.use_bottleneck else PLAIN_FILTERS)
+    group = cifar_bottleneck_block if hps.use_bottleneck else cifar_plain_block
+    shortcuts: tuple[FirstShortcut, ...] = ("activated", "raw", "raw")
+    return NetworkSpec(
+        name=name,
+        input=Input(height=32, width=32, preprocess="cifar"),
+        root=CifarRoot(depth=root),
+        blocks=tuple(
+            group(
+                f"block{number}",
+                depth,
+                hps.num_residual_units,
+                stride,
+                relu_leakiness=hps.relu_leakiness,
+                first_shortcut=first_shortcut,
+            )
+            for number, depth, stride, first_shortcut in zip((1, 2, 3), depths, (1, 2, 2), shortcuts, strict=True)
+        ),
+        norm=BatchNorm(epsilon=1e-3, decay=0.9),
+        head=Head(num_classes=hps.num_classes, spatial_squeeze=True, logits="dense"),
+        initializer="cifar",
+        weight_decay=hps.weight_decay_rate,
+    )
+
+
+def _stride_last(depth: int, depth_bottleneck: int, num_units: int, stride: int) -> tuple[UnitArgs, ...]:
+    if stride == 1:
+        return _units(depth, depth_bottleneck, num_units)
+    last = UnitArgs(depth=depth, depth_bottleneck=depth_bottleneck, stride=stride)
+    return *_units(depth, depth_bottleneck, num_units - 1), last
+
+
+def _stride_first(depth: int, depth_bottleneck: int | None, num_units: int, stride: int) -> tuple[UnitArgs, ...]:
+    if stride == 1:
+        return _units(depth, depth_bottleneck, num_units)
+    first = UnitArgs(depth=depth, depth_bottleneck=depth_bottleneck, stride=stride)
+    return first, *_units(depth, depth_bottleneck, num_units - 1)
+
+
+def _units(depth: int, depth_bottleneck: int | None, repeat: int) -> tuple[UnitArgs, ...]:
+    """A run of units of stride 1, empty where there is none."""
+    if repeat == 0:
+        return ()
+    return (UnitArgs(depth=depth, depth_bottleneck=depth_bottleneck, stride=1, repeat=repeat),)

@@ -90,7 +90,8 @@ def _spec_error(error: ValidationError, document: Any) -> SpecError:
     template = _MESSAGES.get(first["type"])
     message = template.format(given=_shorten(first["input"]), **context) if template else first["msg"]
     others = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-    return SpecError(message + others, where=_json_path((*first["loc"], *context.get("path", ())), document))
+    inner = ("kind",) if first["type"] == "union_tag_invalid" else context.get("path", ())
+    return SpecError(message + others, where=_json_path((*first["loc"], *inner), document))
 
 
 # What pydantic's error types say here, in JSON's words and with the value that was given.
@@ -104,6 +105,7 @@ _MESSAGES = {
     "string_type": "must be a string, not {given}",
     "tuple_type": "must be an array, not {given}",
     "model_type": "must be an object, not {given}",
+    "dict_type": "must be an object, not {given}",
     "model_attributes_type": "must be an object, not {given}",
     "too_short": "must not be empty",
     "greater_than": "must be greater than {gt}, not {given}",

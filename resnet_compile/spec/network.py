@@ -15,6 +15,7 @@ from resnet_compile.spec.units import Unit, UnitArgs
 RESERVED_SCOPES = frozenset({"conv1", "pool1", "postnorm", "pool5", "logits", "predictions"})
 
 Preprocess = Literal["inception", "vgg", "torchvision", "timm", "keras", "caffe", "cifar"]
+Initializer = Literal["slim", "cifar", "torchvision", "timm", "keras"]
 
 
 class Input(SpecModel):
@@ -60,6 +61,20 @@ class Head(SpecModel):
     spatial_squeeze: bool | None = None
     """Whether logits and predictions drop their 1x1 height and width; by default they do where `global_pool` is on."""
 
+    logits: Literal["conv", "dense"] = "conv"
+    """What makes the logits: a biased 1x1 convolution, or a biased matrix on the squeezed features."""
+
+    predictions: Literal["softmax"] | None = "softmax"
+    """What follows the logits; null leaves the predictions out."""
+
+    @model_validator(mode="after")
+    def _dense_logits_are_squeezed(self) -> Self:
+        if self.logits == "dense" and not self.squeezes:
+            raise PydanticCustomError(
+                "dense_logits", "dense logits have no height and width to keep", {"path": ("spatial_squeeze",)}
+            )
+        return self
+
     @property
     def squeezes(self) -> bool:
         """`spatial_squeeze` with its default resolved."""
@@ -103,6 +118,9 @@ class NetworkSpec(SpecModel):
     name: NetworkName
     """The scope of every parameter and end point, such as `resnet_v2_152`."""
 
+    origin: Annotated[str | None, Field(max_length=200, pattern=r"^[^\n]+$")] = None
+    """Which system's network this is, in a line; means nothing to the compiler."""
+
     input: Input
     root: Root | None = ImagenetRoot()
     blocks: Annotated[tuple[Block, ...], Field(min_length=1, strict=False)]
@@ -115,6 +133,9 @@ class NetworkSpec(SpecModel):
 
     norm: Annotated[BatchNorm, Field(description="The normalisation of every layer that has one.")] = BatchNorm()
     head: Head
+    initializer: Initializer = "slim"
+    """Whose rules draw the first weights: each system has its own distributions."""
+
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Factor of the L2 penalty on convolution weights; training reads it."""
 

@@ -20,4 +20,58 @@ class ImagenetRoot(SpecModel):
     """Channels of the root convolution; 64 in every published network."""
 
 
-Root = Annotated[ImagenetRoot, Field(description="The root block; null leaves it out.")]
+class ImagenetV1Root(SpecModel):
+    """TF-slim's v1 root: a 7x7 convolution of stride 2 padded (3, 3), batch-normalised and rectified, then a 3x3 max
+    pool of stride 2 with TensorFlow's SAME padding.
+    """
+
+    kind: Literal["imagenet_v1"] = "imagenet_v1"
+
+    depth: Depth = 64
+    """Channels of the root convolution; 64 in every published network."""
+
+
+class TorchvisionRoot(SpecModel):
+    """torchvision's root: a 7x7 convolution of stride 2 padded (3, 3), batch-normalised and rectified, then a 3x3 max
+    pool of stride 2 padded (1, 1), which never wins.
+    """
+
+    kind: Literal["torchvision"] = "torchvision"
+
+    depth: Depth = 64
+    """Channels of the root convolution; 64 in every published network."""
+
+
+class TimmPreactRoot(SpecModel):
+    """The root of timm's pre-activation networks: a 7x7 convolution of stride 2 padded (3, 3), without bias,
+    normalisation or activation, then a 3x3 max pool of stride 2 padded (1, 1), which never wins.
+    """
+
+    kind: Literal["timm_preact"] = "timm_preact"
+
+    depth: Depth = 64
+    """Channels of the root convolution; 64 in every published network."""
+
+
+class KerasV2Root(SpecModel):
+    """The root of Keras's `ResNetV2`: a biased 7x7 convolution of stride 2 padded (3, 3), without normalisation or
+    activation, then a 3x3 max pool of stride 2 over the map padded (1, 1) with zeros, which beat negative values.
+    """
+
+    kind: Literal["keras_v2"] = "keras_v2"
+
+    depth: Depth = 64
+    """Channels of the root convolution; 64 in every published network."""
+
+
+class CifarRoot(SpecModel):
+    """The root of CIFAR networks: a 3x3 convolution of stride 1, without bias, normalisation or activation; no pool."""
+
+    kind: Literal["cifar"] = "cifar"
+
+    depth: Depth = 16
+    """Channels of the root convolution; 16 in every published network."""
+
+
+RootKind = ImagenetRoot | ImagenetV1Root | TorchvisionRoot | TimmPreactRoot | KerasV2Root | CifarRoot
+Root = Annotated[RootKind, Field(discriminator="kind", description="The root block; null leaves it out.")]

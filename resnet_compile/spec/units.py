@@ -6,7 +6,10 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from resnet_compile.spec.base import MAX_REPEAT, Depth, SpecModel, Stride
+from resnet_compile.spec.base import MAX_DEPTH, MAX_REPEAT, Depth, SpecModel, Stride
+
+Leakiness = Annotated[float, Field(ge=0, lt=1)]
+FirstShortcut = Literal["activated", "raw"]
 
 
 class BottleneckV2(SpecModel):
@@ -20,7 +23,124 @@ class BottleneckV2(SpecModel):
     bottleneck: ClassVar[bool] = True
 
 
-Unit = Annotated[BottleneckV2, Field(description="The kind of every unit in the block.")]
+class BottleneckV1(SpecModel):
+    """TF-slim's original bottleneck (`resnet_v1.bottleneck`): 1x1, strided 3x3, 1x1, each batch-normalised, rectified
+    after the sum; the shortcut is the input, subsampled, or where the depth changes a batch-normalised 1x1 projection.
+    He et al. 2015, Deep Residual Learning for Image Recognition.
+    """
+
+    kind: Literal["bottleneck_v1"] = "bottleneck_v1"
+
+    bottleneck: ClassVar[bool] = True
+
+
+class KerasV2Bottleneck(SpecModel):
+    """The bottleneck of Keras's `ResNetV2`: `bottleneck_v2`, but for a block's first unit, which projects whatever its
+    depth. In every published network the two are the same.
+    """
+
+    kind: Literal["keras_v2_bottleneck"] = "keras_v2_bottleneck"
+
+    bottleneck: ClassVar[bool] = True
+
+
+class CaffeBottleneck(SpecModel):
+    """The bottleneck as He et al. released it for Caffe: the stride is the first 1x1's and the projection's; the
+    shortcut is a batch-normalised 1x1 projection where the stride or the depth changes, else the input.
+    """
+
+    kind: Literal["caffe_bottleneck"] = "caffe_bottleneck"
+
+    bottleneck: ClassVar[bool] = True
+
+
+class TorchvisionBasic(SpecModel):
+    """torchvision's `BasicBlock`: strided 3x3, 3x3, each batch-normalised, rectified after the sum; the shortcut is a
+    batch-normalised 1x1 projection where the stride or the depth changes, else the input.
+    """
+
+    kind: Literal["torchvision_basic"] = "torchvision_basic"
+
+    bottleneck: ClassVar[bool] = False
+
+
+class TorchvisionBottleneck(SpecModel):
+    """torchvision's `Bottleneck`, which many call v1.5: 1x1, strided and grouped 3x3, 1x1, each batch-normalised,
+    rectified after the sum; the shortcut is a batch-normalised 1x1 projection where the stride or the depth changes,
+    else the input. Its inner channels are `depth_bottleneck` * `base_width` // 64 * `groups`.
+    """
+
+    kind: Literal["torchvision_bottleneck"] = "torchvision_bottleneck"
+
+    groups: Annotated[int, Field(ge=1, le=MAX_DEPTH)] = 1
+    """Groups of the 3x3 convolution: the cardinality of a ResNeXt."""
+
+    base_width: Annotated[int, Field(ge=1, le=MAX_DEPTH)] = 64
+    """Channels of a group where `depth_bottleneck` is 64; 64 leaves `depth_bottleneck` as it is."""
+
+    bottleneck: ClassVar[bool] = True
+
+
+class TimmPreactBottleneck(SpecModel):
+    """timm's pre-activation bottleneck (`resnetv2.PreActBottleneck` with batch norm): 1x1, strided 3x3, 1x1 on the
+    batch-normalised, rectified input, without any bias; the shortcut is a 1x1 projection of the pre-activation in a
+    block's first unit, whatever its depth, and where the stride or the depth changes, else the raw input.
+    """
+
+    kind: Literal["timm_preact_bottleneck"] = "timm_preact_bottleneck"
+
+    bottleneck: ClassVar[bool] = True
+
+
+class CifarPlain(SpecModel):
+    """The plain unit of TensorFlow's CIFAR system: two 3x3 convolutions with TensorFlow's SAME padding, the first
+    strided, on the batch-normalised input after a leaky ReLU. Where the depth changes, the shortcut is average-pooled
+    by the stride and its channels are padded with zeros, half of them before and half after.
+    """
+
+    kind: Literal["cifar_plain"] = "cifar_plain"
+
+    relu_leakiness: Leakiness = 0.1
+    """Slope of the leaky ReLU below zero."""
+
+    first_shortcut: FirstShortcut = "raw"
+    """What the shortcut of the block's first unit starts from: its activated or its raw input. That of the others is
+    always the raw one.
+    """
+
+    bottleneck: ClassVar[bool] = False
+
+
+class CifarBottleneck(SpecModel):
+    """The bottleneck of TensorFlow's CIFAR system: strided 1x1, 3x3, 1x1 on the batch-normalised input after a leaky
+    ReLU. Where the depth changes, the shortcut is a strided 1x1 projection without normalisation.
+    """
+
+    kind: Literal["cifar_bottleneck"] = "cifar_bottleneck"
+
+    relu_leakiness: Leakiness = 0.1
+    """Slope of the leaky ReLU below zero."""
+
+    first_shortcut: FirstShortcut = "raw"
+    """What the shortcut of the block's first unit starts from: its activated or its raw input. That of the others is
+    always the raw one.
+    """
+
+    bottleneck: ClassVar[bool] = True
+
+
+UnitKind = (
+    BottleneckV1
+    | BottleneckV2
+    | CaffeBottleneck
+    | CifarBottleneck
+    | CifarPlain
+    | KerasV2Bottleneck
+    | TimmPreactBottleneck
+    | TorchvisionBasic
+    | TorchvisionBottleneck
+)
+Unit = Annotated[UnitKind, Field(discriminator="kind", description="The kind of every unit in the block.")]
 
 
 class UnitArgs(SpecModel):

@@ -21,6 +21,7 @@ from resnet_compile.graph import (
 )
 
 X = Value("x", Type("float32", ("batch", 3, 8, 8)))
+ROWS = Value("rows", Type("float32", ("batch", 3)))
 
 
 def diamond() -> Graph:
@@ -118,6 +119,11 @@ def test_a_broken_rule_is_found(fault: str) -> None:
         ("Add", (X, constant("w", "float32", (5,))), {}, "axes of 8 and 5 do not broadcast"),
         ("Add", (X, constant("w", "int64", (1,))), {}, "not of one type"),
         ("MaxPool", (X,), {"kernel_shape": 3}, "kernel_shape must be integers"),
+        ("Gemm", (X, constant("w", "float32", (3, 4))), {}, "two matrices"),
+        ("Gemm", (ROWS, constant("w", "float32", (4, 3))), {}, "does not fit weights"),
+        ("Gemm", (ROWS, constant("w", "float32", (3, 4)), constant("b", "float32", (3,))), {}, "each of 4 columns"),
+        ("Pad", (X, constant("p", "int64", (8,))), {}, "a Constant of two pads for each axis"),
+        ("Pad", (X, apply("Constant", name="p", value_ints=(1, 1))), {}, "a Constant of two pads for each axis"),
     ],
 )
 def test_an_operator_refuses_what_it_cannot_take(operator: str, inputs: tuple, attributes: dict, words: str) -> None:
@@ -130,3 +136,15 @@ def test_a_two_way_broadcast_keeps_what_is_known() -> None:
     bias = constant("b", "float32", (1, 3, 1, 1))
     assert apply("Add", X, bias, name="y").shape == ("batch", 3, 8, 8)
     assert apply("Add", bias, X, name="y").shape == ("batch", 3, 8, 8)
+
+
+def test_a_matrix_product_may_take_either_matrix_transposed() -> None:
+    weights, biases = constant("w", "float32", (4, 3)), constant("b", "float32", (4,))
+    assert apply("Gemm", ROWS, weights, biases, name="y", transB=1).shape == ("batch", 4)
+    columns = Value("columns", Type("float32", (3, "batch")))
+    assert apply("Gemm", columns, weights, name="y", transA=1, transB=1).shape == ("batch", 4)
+
+
+def test_padding_an_axis_of_unknown_length_leaves_it_unknown() -> None:
+    pads = apply("Constant", name="p", value_ints=(0, 1, 0, 0, 1, 2, 0, 3))
+    assert apply("Pad", X, pads, name="y").shape == (None, 6, 8, 11)

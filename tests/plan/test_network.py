@@ -139,9 +139,3 @@ def test_more_parameters_than_the_limit_are_refused_before_any_is_made() -> None
     document["blocks"][0]["args"] = [{"depth": 65_536, "depth_bottleneck": 65_536, "repeat": 4096}]
     with pytest.raises(SpecError, match=r"parameters are more than the limit of 20000000000 @ \$\.blocks"):
         plan_network(parsed(document))
-
-
-def test_the_source_articles_counts_of_one_unit() -> None:
-    """A plain pair of 3x3 convolutions at 256 channels against the bottleneck's three: 1,179,648 and 69,632 weights."""
-    unit = next(plan_network(load_spec("resnet50")).blocks[0].units[index] for index in (1,))
-    assert sum(layer.weights.size for layer in unit.residual) == 69_632

@@ -55,7 +55,36 @@ FAULTS: list[tuple[Break, str, str]] = [
     (lambda d: d.update(output_stride=0), "$.output_stride", "at least 1"),
     (lambda d: d.update(weight_decay=-1e-4), "$.weight_decay", "at least 0"),
     (lambda d: d.update(root={"kind": "cifar100"}), "$.root.kind", "imagenet"),
+    (lambda d: d.update(root={"kind": 3}), "$.root.kind", "imagenet"),
+    (lambda d: d.update(root=[]), "$.root", "must be an object, not []"),
+    (lambda d: d.update(root={"kind": "cifar", "depth": 0}), "$.root.depth", "at least 1"),
     (lambda d: d["head"].update(num_classes=0), "$.head.num_classes", "at least 1"),
+    (lambda d: d["head"].update(logits="fc"), "$.head.logits", "must be 'conv' or 'dense'"),
+    (lambda d: d["head"].update(logits="dense", spatial_squeeze=False), "$.head.spatial_squeeze", "dense logits"),
+    (lambda d: d["head"].update(predictions="sigmoid"), "$.head.predictions", "must be 'softmax'"),
+    (lambda d: d.update(initializer="zeros"), "$.initializer", "must be 'slim'"),
+    (lambda d: d.update(origin="two\nlines"), "$.origin", "must match"),
+    (
+        lambda d: d["blocks"][0].update(unit={"kind": "bottleneck_v2", "groups": 2}),
+        "$.blocks[0].unit.groups",
+        "unknown",
+    ),
+    (lambda d: d["blocks"][0].update(unit={"groups": 2}), "$.blocks[0].unit", "with a kind is required"),
+    (
+        lambda d: d["blocks"][1].update(unit={"kind": "torchvision_basic"}),
+        "$.blocks[1].args[0].depth_bottleneck",
+        "has no meaning in units of kind torchvision_basic",
+    ),
+    (
+        lambda d: d["blocks"][1].update(unit={"kind": "cifar_bottleneck", "relu_leakiness": 1.0}),
+        "$.blocks[1].unit.relu_leakiness",
+        "less than 1",
+    ),
+    (
+        lambda d: d["blocks"][1].update(unit={"kind": "cifar_bottleneck", "first_shortcut": True}),
+        "$.blocks[1].unit.first_shortcut",
+        "must be 'activated' or 'raw'",
+    ),
 ]
 
 

@@ -116,6 +116,9 @@ class FakeMachine:
         self.log_severity: int | None = None
         # What happened to device memory, and which runs CUDA recorded.
         self.events: list[str] = []
+        # What its GPU adds to every result, and the newest opset that its onnxruntime takes.
+        self.error = 0.0
+        self.newest_opset = 99
         self.gpu = "NVIDIA H100, 580.65.06, 81559, 1024, 345, 1980"
 
     def backend(self, platform: str = "linux") -> Backend:
@@ -137,13 +140,15 @@ class FakeMachine:
     def _output_of(self, command: Sequence[str]) -> str:
         if command[0] in self.missing_libraries:
             raise FileNotFoundError(command[0])
-        assert command[1] == "--id=0000:0A:00.0"
+        assert command[1].startswith("--id=0000:0A:00.")
         assert command[2].count(",") == self.gpu.count(",")
         return f"{self.gpu}\n"
 
     def _values(self) -> Any:
         def made(what: str, *arguments: Any) -> FakeValue:
             *values, kind, index = arguments
+            # The real one keeps the array where it is on a CPU; a device has a copy.
+            values = [np.array(value) if isinstance(value, np.ndarray) else value for value in values]
             return FakeValue(getattr(onnxruntime.OrtValue, what)(*values), f"{kind}:{index}", self.events)
 
         return SimpleNamespace(
@@ -180,6 +185,8 @@ class FakeMachine:
         self.opened.append((providers, {"threads": options.intra_op_num_threads}))
         if self.session_error and providers != [CPU]:
             raise self.session_error
+        if isinstance(source, bytes) and onnx.load_from_string(source).opset_import[0].version > self.newest_opset:
+            raise onnxruntime.capi.onnxruntime_pybind11_state.Fail("[ONNXRuntimeError] : 1 : FAIL : opset too new")
         real = onnxruntime.InferenceSession(source, options, providers=[CPU])
         if providers == [CPU]:
             return FakeCpuSession(real)
@@ -188,7 +195,7 @@ class FakeMachine:
         def run(names: Sequence[str], inputs: dict[str, Any], run_options: Any = None) -> Any:
             skipped = run_options is not None and run_options.get_run_config_entry("gpu_graph_id") == "-1"
             assert skipped == graph, "a run whose arrays come and go must not be recorded"
-            return real.run(names, inputs)
+            return [array + array.dtype.type(self.error) for array in real.run(names, inputs)]
 
         return SimpleNamespace(
             get_inputs=real.get_inputs,

@@ -1,0 +1,83 @@
+"""How each system draws its first weights, from the fans of a layer.
+
+The fans of a kernel are the products of its rows, columns and channels: fan_in with the channels that one output reads,
+fan_out with those that the layer makes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from math import sqrt
+
+from resnet_compile.plan.parameters import Constant, Initial, Normal, TruncatedNormal, Uniform
+from resnet_compile.spec.network import Initializer as InitializerName
+
+
+@dataclass(frozen=True, slots=True)
+class Fans:
+    """How many products meet in one output value, and how many outputs one input value reaches."""
+
+    inward: int
+    outward: int
+
+
+Rule = Callable[[Fans], Initial]
+
+
+@dataclass(frozen=True, slots=True)
+class LayerInitializer:
+    """The first values of one layer's weights and biases."""
+
+    weights: Rule
+    biases: Rule = lambda fans: Constant(0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Initializer:
+    """One system's rules: for the layers of the network's body, and for its logits."""
+
+    body: LayerInitializer
+    logits: LayerInitializer
+
+
+def _variance_scaling(fans: Fans) -> Initial:
+    """TF-slim's `variance_scaling_initializer`: a truncated normal whose variance would be 2 / fan_in.
+
+    The factor 1.3 makes up for what truncation at two standard deviations takes away.
+    """
+    return TruncatedNormal(sqrt(1.3 * 2.0 / fans.inward))
+
+
+def _kaiming_normal(fans: Fans) -> Initial:
+    """PyTorch's `kaiming_normal_` with mode `fan_out`, and the CIFAR system's own rule: variance 2 / fan_out."""
+    return Normal(sqrt(2.0 / fans.outward))
+
+
+def _unit_scaling(fans: Fans) -> Initial:
+    """TensorFlow's `uniform_unit_scaling_initializer` of factor 1: variance 1 / fan_in."""
+    return Uniform(sqrt(3.0 / fans.inward))
+
+
+def _linear(fans: Fans) -> Initial:
+    """PyTorch's `Linear.reset_parameters`, for weights and biases: `kaiming_uniform_` with a slope of sqrt(5)."""
+    return Uniform(1.0 / sqrt(fans.inward))
+
+
+def _small_normal(fans: Fans) -> Initial:
+    """The head of timm's networks (`resnetv2._init_weights`): deviation 0.01, whatever the fans."""
+    return Normal(0.01)
+
+
+def _glorot_uniform(fans: Fans) -> Initial:
+    """Keras's default: variance 2 / (fan_in + fan_out)."""
+    return Uniform(sqrt(6.0 / (fans.inward + fans.outward)))
+
+
+INITIALIZERS: Mapping[InitializerName, Initializer] = {
+    "slim": Initializer(LayerInitializer(_variance_scaling), LayerInitializer(_variance_scaling)),
+    "cifar": Initializer(LayerInitializer(_kaiming_normal), LayerInitializer(_unit_scaling)),
+    "torchvision": Initializer(LayerInitializer(_kaiming_normal), LayerInitializer(_linear, biases=_linear)),
+    "timm": Initializer(LayerInitializer(_kaiming_normal), LayerInitializer(_small_normal)),
+    "keras": Initializer(LayerInitializer(_glorot_uniform), LayerInitializer(_glorot_uniform)),
+}

@@ -1,0 +1,128 @@
+"""A residual unit, resolved: one shape of value for every kind, and what a kind is told to make it from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnet_compile.errors import SpecError
+from resnet_compile.plan.geometry import FeatureMap
+from resnet_compile.plan.layers import Activation, AveragePool, ChannelPad, Conv, Layer, MaxPool, NormActivation
+from resnet_compile.plan.scope import LayerScope
+from resnet_compile.spec.base import MAX_RATE
+from resnet_compile.spec.units import UnitArgs
+
+
+@dataclass(frozen=True, slots=True)
+class Shortcut:
+    """What is added to the residual.
+
+    Attributes:
+        layers: Applied in order; none of them is the identity.
+        from_preactivation: Whether it starts from the pre-activation or from the unit's raw input.
+    """
+
+    layers: tuple[Conv | MaxPool | AveragePool | ChannelPad, ...]
+    from_preactivation: bool
+
+
+@dataclass(frozen=True, slots=True)
+class UnitPlan:
+    """One residual unit: output = activation(shortcut + residual).
+
+    Attributes:
+        scope: The unit's name down to its kind, such as `net/block1/unit_2/bottleneck_v2`.
+        source: The map it reads.
+        stride: After `output_stride` had its say.
+        rate: Of the atrous convolutions.
+        preactivation: What the residual starts from, where that is not the raw input.
+        shortcut: What is added to the residual.
+        residual: Convolutions in order, the first on the pre-activation, or on the raw input without one.
+        activation: What follows the sum.
+    """
+
+    scope: str
+    source: FeatureMap
+    stride: int
+    rate: int
+    preactivation: NormActivation | None
+    shortcut: Shortcut
+    residual: tuple[Conv, ...]
+    activation: Activation | None
+
+    @property
+    def output(self) -> FeatureMap:
+        """The map of the sum."""
+        return self.residual[-1].output
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """In the order in which the original creates them, which is the order of its variables."""
+        preactivation = (self.preactivation,) if self.preactivation else ()
+        return (*preactivation, *self.shortcut.layers, *self.residual)
+
+
+@dataclass(frozen=True, slots=True)
+class UnitSite:
+    """Where a unit stands: everything that its kind is told.
+
+    Attributes:
+        scope: Where its layers are made, such as `net/block1/unit_2/bottleneck_v2`.
+        args: Its arguments in the spec; their stride is the nominal one.
+        source: The map it reads.
+        stride: The stride that it runs with.
+        rate: The rate that its atrous convolutions run with, up to the one that bears the stride.
+        first: Whether it is its block's first.
+        where: The path of its arguments in the spec.
+    """
+
+    scope: LayerScope
+    args: UnitArgs
+    source: FeatureMap
+    stride: int
+    rate: int
+    first: bool
+    where: str
+
+    @property
+    def width(self) -> int:
+        """Channels inside the unit, for bottleneck kinds."""
+        assert self.args.depth_bottleneck is not None, "the spec requires it of bottleneck kinds"
+        return self.args.depth_bottleneck
+
+    @property
+    def keeps_depth(self) -> bool:
+        """Whether the unit has as many channels out as in."""
+        return self.args.depth == self.source.channels
+
+    @property
+    def keeps_shape(self) -> bool:
+        """Whether the unit's output has the shape of its input."""
+        return self.keeps_depth and self.stride == 1
+
+    @property
+    def rate_after_stride(self) -> int:
+        """The rate of atrous convolutions behind the one that bears the stride.
+
+        Where `output_stride` took the unit's stride away, the pixels that they would have seen lie that many times
+        further apart.
+
+        Raises:
+            SpecError: It is above the limit.
+        """
+        rate = self.rate * (self.args.stride // self.stride)
+        if rate > MAX_RATE:
+            raise SpecError(f"needs an atrous rate of {rate}, above {MAX_RATE}", where="$.output_stride")
+        return rate
+
+    def plan(
+        self,
+        residual: tuple[Conv, ...],
+        shortcut: Shortcut,
+        *,
+        preactivation: NormActivation | None = None,
+        activation: Activation | None = None,
+    ) -> UnitPlan:
+        """The unit that stands here."""
+        return UnitPlan(
+            self.scope.name, self.source, self.stride, self.rate, preactivation, shortcut, residual, activation
+        )

@@ -1,0 +1,273 @@
+"""Units of each kind: where strides, rates and projections stand, and what a kind refuses."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from support.models import run
+from support.slim import SlimCase, slim_cases
+from support.specs import parsed, tiny_document
+from support.tolerances import NETWORK, relative_error
+
+from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec, plan_network
+from resnet_compile.errors import SpecError
+from resnet_compile.plan import UnitPlan
+from resnet_compile.plan.layers import AveragePool, ChannelPad, Conv
+from resnet_compile.spec import Block, CaffeBottleneck, UnitArgs, caffe_block
+
+
+def units(kind: str, *args: dict[str, int], **changes: Any) -> tuple[UnitPlan, ...]:
+    """A block of units on a map of 8 channels, 16x16."""
+    document = tiny_document() | {"input": {"height": 16, "width": 16, "channels": 8}, "root": None} | changes
+    unit = {"kind": kind} | document.pop("unit", {})
+    document["blocks"] = [{"scope": "block1", "unit": unit, "args": list(args)}]
+    return plan_network(parsed(document)).blocks[0].units
+
+
+def projects(unit: UnitPlan) -> bool:
+    return any(isinstance(layer, Conv) for layer in unit.shortcut.layers)
+
+
+def strides(unit: UnitPlan) -> list[int]:
+    return [conv.stride for conv in unit.residual]
+
+
+def rates(unit: UnitPlan) -> list[int]:
+    return [conv.rate for conv in unit.residual]
+
+
+PLAIN = {"depth": 12, "stride": 2}
+INNER = PLAIN | {"depth_bottleneck": 4}
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "expected"),
+    [
+        ("bottleneck_v1", INNER, [1, 2, 1]),
+        ("bottleneck_v2", INNER, [1, 2, 1]),
+        ("keras_v2_bottleneck", INNER, [1, 2, 1]),
+        ("torchvision_bottleneck", INNER, [1, 2, 1]),
+        ("timm_preact_bottleneck", INNER, [1, 2, 1]),
+        ("caffe_bottleneck", INNER, [2, 1, 1]),
+        ("cifar_bottleneck", INNER, [2, 1, 1]),
+        ("torchvision_basic", PLAIN, [2, 1]),
+        ("cifar_plain", PLAIN, [2, 1]),
+    ],
+)
+def test_where_the_stride_stands(kind: str, args: dict[str, int], expected: list[int]) -> None:
+    (unit,) = units(kind, args)
+    assert strides(unit) == expected
+    assert unit.output.size == (8, 8)
+    for layer in unit.shortcut.layers:
+        if isinstance(layer, Conv):
+            assert layer.stride == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "first", "second"),
+    [
+        ("bottleneck_v2", INNER, [1, 2, 1], [1, 4, 1]),
+        ("caffe_bottleneck", INNER, [1, 4, 1], [1, 4, 1]),
+        ("cifar_bottleneck", INNER, [1, 4, 1], [1, 4, 1]),
+        ("torchvision_basic", PLAIN, [2, 4], [4, 4]),
+        ("cifar_plain", PLAIN, [2, 4], [4, 4]),
+    ],
+)
+def test_what_lies_behind_a_stride_that_was_taken_away_is_that_much_wider(
+    kind: str, args: dict[str, int], first: list[int], second: list[int]
+) -> None:
+    opening, strided, following = units(
+        kind, args, args | {"depth": 16}, args | {"depth": 16, "stride": 1}, output_stride=1
+    )
+    assert strides(strided) == [1] * len(first)
+    # The opening unit gave up a stride of 2 before.
+    assert rates(strided) == first
+    assert rates(following) == second
+    assert opening.rate == 1
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "bottleneck_v1",
+        "bottleneck_v2",
+        "caffe_bottleneck",
+        "cifar_bottleneck",
+        "keras_v2_bottleneck",
+        "timm_preact_bottleneck",
+        "torchvision_basic",
+        "torchvision_bottleneck",
+    ],
+)
+def test_an_atrous_network_computes_the_strided_one_densely(kind: str) -> None:
+    """TF-slim's own test of its rates: every 6th pixel of the dense map is the strided map."""
+    inner = {} if kind == "torchvision_basic" else {"depth_bottleneck": 4}
+    args = [{"depth": 8, **inner}, {"depth": 12, **inner, "stride": 2}, {"depth": 16, **inner, "stride": 3}]
+    document = tiny_document() | {"input": {"height": 23, "width": 18, "channels": 8}, "root": None}
+    document["blocks"] = [
+        {"scope": "block1", "unit": {"kind": kind}, "args": args},
+        {"scope": "block2", "unit": {"kind": kind}, "args": [{"depth": 16, **inner, "repeat": 2}]},
+    ]
+    x = np.random.default_rng(0).standard_normal((1, 8, 23, 18), np.float32)
+    maps = [
+        run(compile(parsed(document | {"output_stride": stride}), CompileOptions(outputs=("block2",))).to_proto(), x)
+        for stride in (6, 1)
+    ]
+    strided, dense = (outputs["tiny/block2"] for outputs in maps)
+    assert dense.shape[2:] == (23, 18)
+    assert relative_error(dense[:, :, ::6, ::6], strided) <= NETWORK
+
+
+def test_a_rate_behind_a_stride_has_the_limit_of_all_rates() -> None:
+    args = [{"depth": depth, "stride": 9} for depth in (12, 16)]
+    with pytest.raises(SpecError, match=r"atrous rate of 81, above 64 @ \$\.output_stride"):
+        units("torchvision_basic", *args, output_stride=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "first", "same", "strided", "deeper"),
+    [
+        ("bottleneck_v1", False, False, False, True),
+        ("bottleneck_v2", False, False, False, True),
+        ("keras_v2_bottleneck", True, False, False, True),
+        ("caffe_bottleneck", False, False, True, True),
+        ("torchvision_bottleneck", False, False, True, True),
+        ("timm_preact_bottleneck", True, False, True, True),
+    ],
+)
+def test_what_makes_a_unit_project(kind: str, first: bool, same: bool, strided: bool, deeper: bool) -> None:
+    args = {"depth": 8, "depth_bottleneck": 4}
+    planned = units(kind, args, args, args | {"stride": 2}, args | {"depth": 12})
+    assert [projects(unit) for unit in planned] == [first, same, strided, deeper]
+
+
+@pytest.mark.parametrize("kind", ["cifar_plain", "cifar_bottleneck"])
+def test_only_the_first_unit_of_a_block_shares_its_activation(kind: str) -> None:
+    inner = {} if kind == "cifar_plain" else {"depth_bottleneck": 4}
+    args = [{"depth": 12, **inner, "repeat": 2}, {"depth": 16, **inner}]
+    shared = units(kind, *args, unit={"first_shortcut": "activated"})
+    assert [unit.shortcut.from_preactivation for unit in shared] == [True, False, False]
+    raw = units(kind, *args)
+    assert [unit.shortcut.from_preactivation for unit in raw] == [False, False, False]
+
+
+def test_a_wide_group_pads_its_activated_input() -> None:
+    """Unit 1_0 of WRN-28-10: 16 to 160 channels at stride 1, 72 on either side."""
+    unit = next(plan_network(load_spec("wrn_28_10")).units)
+    (pad,) = unit.shortcut.layers
+    assert isinstance(pad, ChannelPad)
+    assert (pad.before, pad.after, unit.shortcut.from_preactivation) == (72, 72, True)
+    pool, pad = plan_network(load_spec("wrn_28_10")).blocks[1].units[0].shortcut.layers
+    assert isinstance(pool, AveragePool)
+    assert isinstance(pad, ChannelPad)
+    assert (pool.stride, pad.before, pad.after) == (2, 80, 80)
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "where", "words"),
+    [
+        ("cifar_plain", {"depth": 8, "stride": 2}, "$.blocks[0].args[0].stride", "cannot stride"),
+        ("cifar_plain", {"depth": 6}, "$.blocks[0].args[0].depth", "8 channels cannot be padded to 6"),
+        ("cifar_plain", {"depth": 11}, "$.blocks[0].args[0].depth", "8 channels cannot be padded to 11"),
+        ("cifar_plain", {"depth": 12, "stride": 3}, "$.input", "16x16 has no average pool of stride 3"),
+        (
+            "cifar_bottleneck",
+            {"depth": 8, "depth_bottleneck": 2, "stride": 2},
+            "$.blocks[0].args[0].stride",
+            "cannot stride",
+        ),
+    ],
+)
+def test_units_that_the_original_cannot_build_are_refused(
+    kind: str, args: dict[str, int], where: str, words: str
+) -> None:
+    with pytest.raises(SpecError) as caught:
+        units(kind, args)
+    assert caught.value.where == where
+    assert words in caught.value.message
+
+
+def test_a_bottleneck_without_channels_is_refused() -> None:
+    args = {"depth": 8, "depth_bottleneck": 1}
+    with pytest.raises(SpecError, match=r"leaves the bottleneck no channels @ \$\.blocks\[0\]\.args\[0\]"):
+        units("torchvision_bottleneck", args, unit={"base_width": 32})
+
+
+def test_groups_and_base_width_are_torchvisions() -> None:
+    """Width = int(planes * (base_width / 64)) * groups: 8 * 24 / 64 is 3, in 4 groups."""
+    (unit,) = units("torchvision_bottleneck", {"depth": 8, "depth_bottleneck": 8}, unit={"groups": 4, "base_width": 24})
+    assert [conv.weights.shape for conv in unit.residual] == [(12, 8, 1, 1), (12, 3, 3, 3), (8, 12, 1, 1)]
+    assert unit.residual[1].macs == 12 * 3 * 9 * 16 * 16
+
+
+def test_the_source_articles_counts_of_one_unit() -> None:
+    """At 256 channels: a plain pair of 3x3 convolutions, 1,179,648 weights, against the bottleneck's three, 69,632."""
+    plain = plan_network(load_spec("torchvision_resnet34")).blocks[2].units[1]
+    bottleneck = plan_network(load_spec("torchvision_resnet50")).blocks[0].units[1]
+    assert sum(layer.weights.size for layer in plain.residual) == 1_179_648
+    assert sum(layer.weights.size for layer in bottleneck.residual) == 69_632
+
+
+def test_the_original_caffe_network_costs_what_the_paper_says() -> None:
+    """ResNet-50 with the stride on the first 1x1: 3.858e9 multiply-accumulates ("3.8 x 10^9")."""
+    spec = load_spec("resnet_v1_50")
+    stages = zip((64, 128, 256, 512), (3, 4, 6, 3), (1, 2, 2, 2), strict=True)
+    blocks = tuple(caffe_block(f"block{i}", *stage) for i, stage in enumerate(stages, start=1))
+    planned = plan_network(spec.model_copy(update={"blocks": blocks}))
+    assert round(planned.macs / 1e6) == 3858
+    assert planned.num_parameters == 25_557_032
+
+
+def moved_to_the_next_first_unit(spec: NetworkSpec) -> NetworkSpec:
+    """TF-slim's blocks as Caffe's: the stride of a block's last unit becomes that of the next block's first."""
+    blocks, stride = [], 1
+    for block in spec.blocks:
+        args = [UnitArgs(depth=a.depth, depth_bottleneck=a.depth_bottleneck) for a in block.args]
+        args[0] = args[0].model_copy(update={"stride": stride})
+        stride = block.args[-1].stride
+        blocks.append(Block(scope=block.scope, unit=CaffeBottleneck(), args=tuple(args)))
+    return spec.model_copy(update={"blocks": tuple(blocks)})
+
+
+def identity_projections(spec: NetworkSpec) -> dict[str, np.ndarray]:
+    """What a projection of equal depth starts from, to be the subsampling that TF-slim has in its place."""
+    epsilon = spec.norm.epsilon
+    values = {"gamma": 1.0, "beta": 0.0, "moving_mean": 0.0, "moving_variance": 1.0 - epsilon}
+    weights = {}
+    for unit in plan_network(spec).units:
+        for layer in unit.shortcut.layers:
+            if isinstance(layer, Conv) and layer.source.channels == layer.output.channels:
+                assert layer.norm
+                weights[layer.weights.name] = np.eye(layer.output.channels, dtype=np.float32)[:, :, None, None]
+                for parameter in layer.norm.parameters:
+                    weights[parameter.name] = np.full(parameter.shape, values[parameter.role], np.float32)
+    return weights
+
+
+def standard(case: SlimCase) -> bool:
+    """Whether only the last units of blocks stride, and no stride was taken away."""
+    blocks = [[stride for _, _, stride in block["args"]] for block in case.description["blocks"]]
+    return (
+        case.description["output_stride"] is None
+        and case.description["num_classes"] is not None
+        and blocks[-1][-1] == 1
+        and all(stride == 1 for strides in blocks for stride in strides[:-1])
+    )
+
+
+CASES = [case for case in slim_cases("v1") if standard(case)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
+def test_caffes_strides_and_slims_compute_the_same(case: SlimCase) -> None:
+    """With the stride on the next unit's 1x1 convolutions, which see every second pixel as a subsampling would."""
+    spec = moved_to_the_next_first_unit(case.spec)
+    weights = identity_projections(spec)
+    weights |= {name.replace("bottleneck_v1", "caffe_bottleneck"): value for name, value in case.weights.items()}
+    logits = f"{spec.name}/logits"
+    model = compile(spec, CompileOptions(outputs=(logits,), layout="nhwc"), weights=weights)
+    assert relative_error(run(model.to_proto(), case.x)[logits], case.end_points[logits]) <= NETWORK
+
+
+def test_there_are_cases_for_caffes_strides() -> None:
+    assert {np.sign(case.description["height"] - case.description["width"]) for case in CASES} >= {0, 1}

@@ -1,0 +1,136 @@
+"""Every unit and the logits of narrow networks of timm's: its `resnet`, which is torchvision's, and its `resnetv2`."""
+
+from typing import Any
+
+import pytest
+from support.golden import GOLDEN, GoldenRun, golden_runs, translated
+
+from resnet_compile.spec import (
+    BatchNorm,
+    Block,
+    Head,
+    Input,
+    NetworkSpec,
+    TimmPreactBottleneck,
+    TimmPreactRoot,
+    TorchvisionRoot,
+    UnitArgs,
+    torchvision_basic_block,
+    torchvision_bottleneck_block,
+)
+
+KINDS = {
+    "resnet_basic": "torchvision_basic",
+    "resnet_bottleneck": "torchvision_bottleneck",
+    "resnext": "torchvision_bottleneck",
+    "wide_resnet": "torchvision_bottleneck",
+    "resnetv2": "timm_preact_bottleneck",
+}
+UNIT = r"block(\d)/unit_(\d+)/\w+"
+# Ours, theirs; the roles of a norm are translated before.
+TORCHVISION_RULES = (
+    (r"conv1/weights", "conv1.weight"),
+    (r"conv1/BatchNorm/(\w+)", r"bn1.\1"),
+    (rf"{UNIT}/conv(\d)/weights", r"layer\1.\2.conv\3.weight"),
+    (rf"{UNIT}/conv(\d)/BatchNorm/(\w+)", r"layer\1.\2.bn\3.\4"),
+    (f"{UNIT}/shortcut/weights", r"layer\1.\2.downsample.0.weight"),
+    (rf"{UNIT}/shortcut/BatchNorm/(\w+)", r"layer\1.\2.downsample.1.\3"),
+    (r"logits/weights", "fc.weight"),
+    (r"logits/biases", "fc.bias"),
+)
+TIMM_RULES = (
+    (r"conv1/weights", "stem.conv.weight"),
+    (rf"{UNIT}/preact/(\w+)", r"stages.\1.blocks.\2.norm1.\3"),
+    (rf"{UNIT}/conv(\d)/weights", r"stages.\1.blocks.\2.conv\3.weight"),
+    (rf"{UNIT}/conv1/BatchNorm/(\w+)", r"stages.\1.blocks.\2.norm2.\3"),
+    (rf"{UNIT}/conv2/BatchNorm/(\w+)", r"stages.\1.blocks.\2.norm3.\3"),
+    (f"{UNIT}/shortcut/weights", r"stages.\1.blocks.\2.downsample.conv.weight"),
+    (r"postnorm/(\w+)", r"norm.\1"),
+    (r"logits/weights", "head.fc.weight"),
+    (r"logits/biases", "head.fc.bias"),
+)
+ROLES = {
+    "running_mean": "moving_mean",
+    "running_var": "moving_variance",
+    "weight": "gamma",
+    "bias": "beta",
+}
+
+
+def in_our_counting(name: str) -> str:
+    """torch's name with stages and units counted from one, and with our words for a norm's roles."""
+    *path, role = name.split(".")
+    if path[0] == "stages":
+        path[1], path[3] = str(int(path[1]) + 1), str(int(path[3]) + 1)
+    elif path[0].startswith("layer"):
+        path[1] = str(int(path[1]) + 1)
+    is_norm = path[-1].startswith(("bn", "norm")) or path[-2:] == ["downsample", "1"]
+    return ".".join((*path, ROLES[role] if is_norm else role))
+
+
+def network(kind: str, case: dict[str, Any]) -> NetworkSpec:
+    stages = zip(case["layers"], case["widths"], case["bottlenecks"], (1, 2, 2, 2), strict=True)
+    blocks = [block(kind, case, f"block{number}", *stage) for number, stage in enumerate(stages, start=1)]
+    preact = kind == "timm_preact_bottleneck"
+    return NetworkSpec(
+        name="net",
+        input=Input(height=case["height"], width=case["width"]),
+        root=TimmPreactRoot() if preact else TorchvisionRoot(),
+        blocks=tuple(blocks),
+        norm=BatchNorm(epsilon=1e-5, decay=0.9),
+        head=Head(num_classes=case["num_classes"], logits="conv" if preact else "dense", predictions=None),
+        initializer="timm" if preact else "torchvision",
+    )
+
+
+def block(kind: str, case: dict[str, Any], scope: str, units: int, width: int, bottleneck: int, stride: int) -> Block:
+    match kind:
+        case "torchvision_basic":
+            return torchvision_basic_block(scope, width, units, stride)
+        case "torchvision_bottleneck":
+            groups, base_width = case["cardinality"], case["base_width"]
+            return torchvision_bottleneck_block(scope, width, units, stride, groups=groups, base_width=base_width)
+    args = [UnitArgs(depth=width, depth_bottleneck=bottleneck, stride=stride if i == 0 else 1) for i in range(units)]
+    return Block(scope=scope, unit=TimmPreactBottleneck(), args=tuple(args))
+
+
+def runs() -> list[GoldenRun]:
+    found = []
+    for name, kind in KINDS.items():
+        for index, (case, source, values) in enumerate(golden_runs(GOLDEN / f"timm_{name}.npz")):
+            spec = network(kind, case)
+            ours = {in_our_counting(k): v for k, v in source.items() if not k.endswith("num_batches_tracked")}
+            rules = TIMM_RULES if kind == "timm_preact_bottleneck" else TORCHVISION_RULES
+            weights = translated(spec, ours, rules, hwio=False)
+            expected = {value_name(key, kind): value for key, value in values.items() if key != "x"}
+            found.append(GoldenRun(f"{name}-{index}", spec, weights, values["x"], expected))
+    return found
+
+
+def value_name(key: str, kind: str) -> str:
+    """Our name of a value: `layer1.0` and `stages.0.blocks.0` are both `block1/unit_1`."""
+    if key in ("conv1", "stem.conv"):
+        return "net/conv1"
+    if key == "logits":
+        return "net/logits"
+    if key.startswith("stages"):
+        _, stage, _, unit = key.split(".")
+        return f"net/block{int(stage) + 1}/unit_{int(unit) + 1}/{kind}"
+    layer, unit = key.split(".")
+    return f"net/{layer.replace('layer', 'block')}/unit_{int(unit) + 1}/{kind}"
+
+
+RUNS = runs()
+
+
+def test_the_runs_cover_what_they_should() -> None:
+    units = [(block.unit.kind, args.stride) for run in RUNS for block in run.spec.blocks for args in block.args]
+    assert {*units} == {(kind, stride) for kind in KINDS.values() for stride in (1, 2)}
+    assert {run.spec.input.height % 2 for run in RUNS} == {run.spec.input.width % 4 // 2 for run in RUNS} == {0, 1}
+
+
+@pytest.mark.parametrize("golden", RUNS, ids=lambda golden: golden.label)
+def test_units_and_logits_equal_the_originals(golden: GoldenRun) -> None:
+    units = sum(block.num_units for block in golden.spec.blocks)
+    assert len(golden.expected) == units + 2
+    golden.check()

@@ -1,0 +1,242 @@
+"""Writes specs/*.json, the catalogue, so that all of its files are formatted alike.
+
+python tools/write_catalogue.py
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+from resnet_compile.spec import (
+    BatchNorm,
+    Block,
+    Head,
+    HParams,
+    ImagenetRoot,
+    ImagenetV1Root,
+    Input,
+    KerasV2Root,
+    NetworkSpec,
+    TimmPreactRoot,
+    TorchvisionRoot,
+    cifar_network,
+    keras_v2_block,
+    resnet_v1_block,
+    resnet_v2_block,
+    timm_preact_block,
+    torchvision_basic_block,
+    torchvision_bottleneck_block,
+)
+
+FOLDER = Path(__file__).resolve().parents[1] / "specs"
+# Units of the four blocks, by the number of layers.
+UNITS = {
+    18: (2, 2, 2, 2),
+    34: (3, 4, 6, 3),
+    50: (3, 4, 6, 3),
+    101: (3, 4, 23, 3),
+    152: (3, 8, 36, 3),
+    200: (3, 24, 36, 3),
+}
+# TF-slim and Keras stride in the last unit of a block, all others in the first.
+STRIDE_LAST, STRIDE_FIRST = (2, 2, 2, 1), (1, 2, 2, 2)
+
+BlockBuilder = Callable[[str, int, int, int], Block]
+
+
+def four_blocks(builder: BlockBuilder, layers: int, strides: Sequence[int]) -> tuple[Block, ...]:
+    """The blocks of an ImageNet network: base depths 64, 128, 256 and 512."""
+    return tuple(builder(f"block{index + 1}", 64 << index, UNITS[layers][index], strides[index]) for index in range(4))
+
+
+def image(side: int, preprocess: str) -> Input:
+    """A square image of three channels."""
+    return Input.model_validate({"height": side, "width": side, "channels": 3, "preprocess": preprocess})
+
+
+def slim_v1(layers: int) -> NetworkSpec:
+    """TF-slim's `resnet_v1_*`."""
+    return NetworkSpec(
+        name=f"resnet_v1_{layers}",
+        origin=f"tf_slim.nets.resnet_v1.resnet_v1_{layers}",
+        input=image(224, "vgg"),
+        root=ImagenetV1Root(),
+        blocks=four_blocks(resnet_v1_block, layers, STRIDE_LAST),
+        head=Head(num_classes=1000),
+    )
+
+
+def slim_v2(layers: int) -> NetworkSpec:
+    """TF-slim's `resnet_v2_*`."""
+    return NetworkSpec(
+        name=f"resnet_v2_{layers}",
+        origin=f"tf_slim.nets.resnet_v2.resnet_v2_{layers}",
+        input=image(224, "inception"),
+        root=ImagenetRoot(),
+        blocks=four_blocks(resnet_v2_block, layers, STRIDE_LAST),
+        head=Head(num_classes=1000),
+    )
+
+
+def segmentation() -> NetworkSpec:
+    """TF-slim's `resnet_v2_101` as its documentation uses it to label pixels."""
+    return slim_v2(101).model_copy(
+        update={
+            "origin": "tf_slim.nets.resnet_v2.resnet_v2_101, for 21 classes of pixels",
+            "input": image(513, "inception"),
+            "output_stride": 16,
+            "head": Head(num_classes=21, global_pool=False),
+        }
+    )
+
+
+def tiny() -> NetworkSpec:
+    """A network for trials."""
+    return NetworkSpec(
+        name="tiny",
+        origin="none: a small network for trials",
+        input=image(32, "inception"),
+        root=ImagenetRoot(depth=16),
+        blocks=(resnet_v2_block("block1", 8, 2, 2), resnet_v2_block("block2", 16, 2, 1)),
+        head=Head(num_classes=10),
+    )
+
+
+def torchvision(name: str, blocks: tuple[Block, ...]) -> NetworkSpec:
+    """A network of torchvision's `models.resnet`."""
+    return NetworkSpec(
+        name=f"torchvision_{name}",
+        origin=f"torchvision.models.{name}",
+        input=image(224, "torchvision"),
+        root=TorchvisionRoot(),
+        blocks=blocks,
+        norm=BatchNorm(decay=0.9),
+        head=Head(num_classes=1000, logits="dense", predictions=None),
+        initializer="torchvision",
+    )
+
+
+def torchvision_bottlenecks(name: str, layers: int, groups: int, base_width: int) -> NetworkSpec:
+    """A network of torchvision's bottlenecks: ResNet, ResNeXt, wide ResNet."""
+
+    def block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+        return torchvision_bottleneck_block(scope, base_depth, num_units, stride, groups=groups, base_width=base_width)
+
+    return torchvision(name, four_blocks(block, layers, STRIDE_FIRST))
+
+
+def timm_preact(layers: int) -> NetworkSpec:
+    """A network of timm's `resnetv2`, with batch norm."""
+    return NetworkSpec(
+        name=f"timm_resnetv2_{layers}",
+        origin=f"timm.models.resnetv2.resnetv2_{layers}",
+        input=image(224, "timm"),
+        root=TimmPreactRoot(),
+        blocks=four_blocks(timm_preact_block, layers, STRIDE_FIRST),
+        norm=BatchNorm(decay=0.9),
+        head=Head(num_classes=1000, predictions=None),
+        initializer="timm",
+    )
+
+
+def keras_v2(layers: int) -> NetworkSpec:
+    """Keras's `ResNet*V2`."""
+    return NetworkSpec(
+        name=f"keras_resnet{layers}v2",
+        origin=f"keras.applications.ResNet{layers}V2",
+        input=image(224, "keras"),
+        root=KerasV2Root(),
+        blocks=four_blocks(keras_v2_block, layers, STRIDE_LAST),
+        norm=BatchNorm(epsilon=1.001e-5, decay=0.99),
+        head=Head(num_classes=1000, logits="dense"),
+        initializer="keras",
+    )
+
+
+def cifar(name: str, hps: HParams, filters: tuple[int, int, int, int] | None = None) -> NetworkSpec:
+    """A network of the CIFAR system."""
+    kind = "bottleneck" if hps.use_bottleneck else "plain"
+    origin = f"tensorflow/models resnet (2016), {kind}, num_residual_units={hps.num_residual_units}"
+    if filters:
+        origin += f", filters={list(filters)}"
+    return cifar_network(hps, name, filters).model_copy(update={"origin": origin})
+
+
+def catalogue() -> Iterator[tuple[str, NetworkSpec]]:
+    """Every spec of the catalogue, by the name of its file."""
+    yield "tiny", tiny()
+    yield "resnet101_segmentation", segmentation()
+    for layers in (50, 101, 152, 200):
+        yield f"resnet{layers}", slim_v2(layers)
+        yield f"resnet_v1_{layers}", slim_v1(layers)
+    for units in (3, 5, 7, 9, 18):
+        name = f"cifar_resnet{6 * units + 2}"
+        yield name, cifar(name, HParams(num_residual_units=units))
+    for units in (18, 111):
+        name = f"cifar_resnet{9 * units + 2}"
+        yield name, cifar(name, HParams(num_residual_units=units, use_bottleneck=True))
+    yield "wrn_28_10", cifar("wrn_28_10", HParams(num_residual_units=4), filters=(16, 160, 320, 640))
+    for layers in (18, 34):
+        name = f"resnet{layers}"
+        yield f"torchvision_{name}", torchvision(name, four_blocks(torchvision_basic_block, layers, STRIDE_FIRST))
+    for name, layers, groups, base_width in (
+        ("resnet50", 50, 1, 64),
+        ("resnet101", 101, 1, 64),
+        ("resnet152", 152, 1, 64),
+        ("resnext50_32x4d", 50, 32, 4),
+        ("resnext101_32x8d", 101, 32, 8),
+        ("resnext101_64x4d", 101, 64, 4),
+        ("wide_resnet50_2", 50, 1, 128),
+        ("wide_resnet101_2", 101, 1, 128),
+    ):
+        yield f"torchvision_{name}", torchvision_bottlenecks(name, layers, groups, base_width)
+    for layers in (50, 101, 152):
+        yield f"timm_resnetv2_{layers}", timm_preact(layers)
+        yield f"keras_resnet{layers}v2", keras_v2(layers)
+
+
+def text(spec: NetworkSpec) -> str:
+    """The spec as the text of its file: an object a line, units of a block below each other."""
+    members = (f"{json.dumps(key)}: {value}" for key, value in _members(spec))
+    return _indented("{", members, "}", by=2) + "\n"
+
+
+def _members(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
+    """The members of the file in order: what every spec has, and of the rest what is not the default."""
+    yield "$schema", json.dumps("network.schema.json")
+    yield "name", json.dumps(spec.name)
+    yield "origin", json.dumps(spec.origin)
+    yield "input", json.dumps(spec.input.model_dump())
+    yield "root", json.dumps(spec.root and {"kind": spec.root.kind, **spec.root.model_dump(exclude_defaults=True)})
+    yield "blocks", _indented("[", map(_block, spec.blocks), "]", by=4)
+    yield "output_stride", json.dumps(spec.output_stride)
+    yield "norm", json.dumps(spec.norm.model_dump())
+    head = {"num_classes": spec.head.num_classes, "global_pool": spec.head.global_pool}
+    head |= {"spatial_squeeze": spec.head.squeezes, **spec.head.model_dump(exclude_defaults=True)}
+    yield "head", json.dumps(head)
+    if spec.initializer != "slim":
+        yield "initializer", json.dumps(spec.initializer)
+    yield "weight_decay", json.dumps(spec.weight_decay)
+
+
+def _block(block: Block) -> str:
+    args = [json.dumps(args.model_dump(exclude_unset=True, exclude_none=True)) for args in block.args]
+    members = {
+        "scope": json.dumps(block.scope),
+        "unit": json.dumps(block.unit.model_dump()),
+        "args": f"[{args[0]}]" if len(args) == 1 else _indented("[", args, "]", by=8),
+    }
+    return _indented("{", (f"{json.dumps(key)}: {value}" for key, value in members.items()), "}", by=6)
+
+
+def _indented(opening: str, items: Iterable[str], closing: str, *, by: int) -> str:
+    """The items, a line each, between brackets that stand two columns further left."""
+    lines = ",\n".join(" " * by + item for item in items)
+    return f"{opening}\n{lines}\n{' ' * (by - 2)}{closing}"
+
+
+if __name__ == "__main__":
+    for file_name, network in catalogue():
+        (FOLDER / f"{file_name}.json").write_text(text(network))
