@@ -104,6 +104,16 @@ def disturbed_variance(seed: int, name: str, variance: Array) -> Array:
     return (variance * generator(seed, name).uniform(0.6, 1.6, variance.shape)).astype(np.float32)
 
 
+def variance_about_zero(mean: Array, variance: Array) -> Array:
+    """The mean square of activations: never less than their variance, and more where their mean is far from 0.
+
+    A normalisation by it cannot blow up the rounding of values that differ little from each other, which hundreds of
+    layers of random weights make of a few images, so that two float32 runs of a deep network agree as those of a
+    trained one do.
+    """
+    return variance + mean**2
+
+
 def random_input(seed: int, batch: int, height: int, width: int, channels: int) -> Array:
     """An input around 0, NHWC, of slow waves and noise, so that its maps vary from place to place at every depth."""
     rng = np.random.default_rng([seed, batch, height, width, channels])

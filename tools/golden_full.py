@@ -7,7 +7,8 @@ For `resnet_v2_50`, `resnet_v2_152` and `resnet_v1_50`, with 1000 classes, the f
 - `<network>.npz`: `x`, one 224x224 image in NHWC scaled to [-1, 1], and `end/<end point>` for every end point, NHWC.
 
 The checkpoints also hold `global_step`, and that of v1 `resnet_v1_50/mean_rgb`, which no forward pass reads. Variables
-are drawn as in `golden_slim.py`, with moving statistics near those of a batch of such images. These files are too big
+are drawn as in `golden_slim.py`, with moving statistics
+near those of a batch of such images, the variances about 0. These files are too big
 to keep in the repository.
 
 Made with the environment that the docstring of `golden_slim.py` describes:
@@ -45,7 +46,7 @@ def draw(slim: ModuleType, name: str, seed: int) -> dict[str, Array]:
         inputs = tf.placeholder(tf.float32, batch.shape)
         with slim.arg_scope(nets.resnet_arg_scope(batch_norm_decay=0.0)):
             getattr(nets, name)(inputs, NUM_CLASSES, is_training=True)
-        return draw_values(session, inputs, batch, seed)
+        return draw_values(session, inputs, batch, seed, about_zero=True)
 
 
 def write(slim: ModuleType, folder: Path, name: str, seed: int) -> None:

@@ -36,6 +36,7 @@ from golden_common import (
     random_input,
     random_offset,
     random_weights,
+    variance_about_zero,
     write_first_good,
 )
 from tf_keras.src.applications import resnet
@@ -78,7 +79,7 @@ def variables_of(model: tf_keras.Model) -> dict[str, Any]:
     return {variable.name.removesuffix(":0"): variable for variable in model.variables}
 
 
-def draw_variables(model: tf_keras.Model, batch: Array, seed: int) -> None:
+def draw_variables(model: tf_keras.Model, batch: Array, seed: int, *, about_zero: bool = False) -> None:
     """Give the model random variables, with moving statistics near those of the batch."""
     variables = variables_of(model)
     for name, variable in variables.items():
@@ -100,7 +101,8 @@ def draw_variables(model: tf_keras.Model, batch: Array, seed: int) -> None:
         mean, variance = layer.moving_mean, layer.moving_variance
         new_mean = disturbed_mean(seed, f"{layer.name}/moving_mean", mean.numpy(), variance.numpy())
         mean.assign(new_mean)
-        variance.assign(disturbed_variance(seed, f"{layer.name}/moving_variance", variance.numpy()))
+        spread = variance_about_zero(new_mean, variance.numpy()) if about_zero else variance.numpy()
+        variance.assign(disturbed_variance(seed, f"{layer.name}/moving_variance", spread))
 
 
 def run(model: tf_keras.Model, x: Array) -> tuple[dict[str, Array], Array]:
@@ -154,7 +156,7 @@ def write_full(folder: Path, seed: int) -> None:
     """Write the full-size ResNet50V2 and a forward pass of it."""
     folder.mkdir(parents=True, exist_ok=True)
     model = resnet_v2_50("softmax")
-    draw_variables(model, photos(4, FULL_SIDE, seed + 1), seed)
+    draw_variables(model, photos(4, FULL_SIDE, seed + 1), seed, about_zero=True)
     model.save_weights(folder / "keras_resnet50v2.h5")
     model.save(folder / "keras_resnet50v2_model.h5")
     x = photos(1, FULL_SIDE, seed)

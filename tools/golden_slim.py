@@ -41,6 +41,7 @@ from golden_common import (
     random_input,
     random_offset,
     random_weights,
+    variance_about_zero,
     write_first_good,
 )
 
@@ -140,11 +141,13 @@ def load(session: tf.Session, values: dict[str, Array]) -> None:
     )
 
 
-def draw_values(session: tf.Session, inputs: Any, batch: Array, seed: int) -> dict[str, Array]:
+def draw_values(
+    session: tf.Session, inputs: Any, batch: Array, seed: int, *, about_zero: bool = False
+) -> dict[str, Array]:
     """Random values for the variables of a graph in training mode that sets its statistics to those of the batch.
 
     The moving statistics are then disturbed: near enough to the activations' own that no map dies out, and far enough
-    that none is normalised exactly.
+    that none is normalised exactly. `about_zero` takes variances about 0 (`variance_about_zero`).
     """
     variables = tf.global_variables()
     names = [variable.op.name for variable in variables]
@@ -163,7 +166,9 @@ def draw_values(session: tf.Session, inputs: Any, batch: Array, seed: int) -> di
             values[name] = disturbed_mean(seed, name, values[name], values[variance_name])
     for name in names:
         if name.endswith("/moving_variance"):
-            values[name] = disturbed_variance(seed, name, values[name])
+            mean = values[name.replace("moving_variance", "moving_mean")]
+            variance = variance_about_zero(mean, values[name]) if about_zero else values[name]
+            values[name] = disturbed_variance(seed, name, variance)
     return values
 
 

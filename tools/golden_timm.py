@@ -39,6 +39,7 @@ from golden_common import (
     random_input,
     random_offset,
     random_weights,
+    variance_about_zero,
     write_first_good,
 )
 from safetensors.torch import save_file
@@ -146,8 +147,8 @@ def stages(model: nn.Module) -> list[nn.Sequential]:
     return [model.layer1, model.layer2, model.layer3, model.layer4]
 
 
-def draw_variables(model: nn.Module, batch: Array, seed: int) -> None:
-    """Give the model random variables, with moving statistics near those of the batch."""
+def draw_variables(model: nn.Module, batch: Array, seed: int, *, about_zero: bool = False) -> None:
+    """Give the model random variables, with moving statistics near those of the batch, variances about 0 if asked."""
     norms = {name: module for name, module in model.named_modules() if isinstance(module, nn.BatchNorm2d)}
     with torch.no_grad():
         for name, parameter in model.named_parameters():
@@ -166,7 +167,8 @@ def draw_variables(model: nn.Module, batch: Array, seed: int) -> None:
         for name, module in norms.items():
             mean, variance = module.running_mean.numpy(), module.running_var.numpy()
             new_mean = disturbed_mean(seed, f"{name}.running_mean", mean, variance)
-            new_variance = disturbed_variance(seed, f"{name}.running_var", variance)
+            spread = variance_about_zero(mean, variance) if about_zero else variance
+            new_variance = disturbed_variance(seed, f"{name}.running_var", spread)
             module.running_mean.copy_(torch.from_numpy(new_mean))
             module.running_var.copy_(torch.from_numpy(new_variance))
     model.eval()
@@ -227,7 +229,7 @@ def write_full(timm: ModuleType, folder: Path, seed: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in FULL:
         model = timm.create_model(name, pretrained=False)
-        draw_variables(model, channels_first(photos(4, FULL_SIDE, seed + 1)), seed)
+        draw_variables(model, channels_first(photos(4, FULL_SIDE, seed + 1)), seed, about_zero=True)
         state = OrderedDict((key, value.contiguous()) for key, value in model.state_dict().items())
         save_file(state, folder / f"timm_{name}.safetensors")
         torch.save(state, folder / f"timm_{name}.pth")
