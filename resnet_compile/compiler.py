@@ -19,6 +19,7 @@ from resnet_compile.errors import CheckpointError
 from resnet_compile.graph import Graph
 from resnet_compile.lower import lower, resolve_outputs
 from resnet_compile.options import CompileOptions
+from resnet_compile.passes import Applied, optimize
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec
@@ -39,11 +40,13 @@ class CompiledModel:
         plan: What was compiled.
         graph: The graph, its initializers bound.
         format: How it is written.
+        passes: What rewrote the graph, in order.
     """
 
     plan: Plan
     graph: Graph
     format: ModelFormat
+    passes: tuple[Applied, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -100,9 +103,9 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     )
     bound, facts = _bind(planned, options, weights)
     filled = replace(graph, data={**graph.data, **bound.tensors})
-    return CompiledModel(
-        planned, filled, ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
-    )
+    optimized, applied = optimize(filled, options.target) if options.target else (filled, ())
+    fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
+    return CompiledModel(planned, optimized, fmt, applied)
 
 
 def _bind(
@@ -117,7 +120,7 @@ def _bind(
     facts = {}
     if isinstance(weights, str | os.PathLike):
         # Deferred: a reader is needed only where there is a file to read.
-        from resnet_compile.weights.readers import open_checkpoint
+        from resnet_compile.weights.readers.formats import open_checkpoint
 
         weights = open_checkpoint(weights)
         facts = {"weights_format": weights.format, "weights_sha256": _digests(weights)}
@@ -159,4 +162,6 @@ def _metadata(spec: NetworkSpec, options: CompileOptions, facts: Mapping[str, st
     }
     if spec.input.preprocess:
         entries["preprocess"] = spec.input.preprocess
+    if options.target:
+        entries["target"] = options.target
     return {f"{METADATA_PREFIX}{key}": value for key, value in {**entries, **facts}.items()}

@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from resnet_compile.spec.base import MAX_BATCH, Side, SpecModel
+from resnet_compile.limits import MAX_BATCH
+from resnet_compile.spec.base import Side, SpecModel
 
 MAX_SEED = 2**64 - 1
 
@@ -33,6 +34,11 @@ class CompileOptions(SpecModel):
 
     layout: Literal["nchw", "nhwc"] = "nchw"
     """Order of the axes of the input and of every output that has rows and columns."""
+
+    target: Literal["portable", "cpu", "cuda"] | None = None
+    """Where the model is to run, for which the graph is rewritten to the same function; None writes every layer and
+    parameter as the network has it.
+    """
 
     opset: int = 18
     """Version of ONNX's default operator set."""

@@ -43,6 +43,11 @@ from resnet_compile.cli.parameters import batch, names, size
     show_default=True,
     help="Axes of the input and of outputs that have rows and columns.",
 )
+@click.option(
+    "--target",
+    type=click.Choice(["portable", "cpu", "cuda"]),
+    help="Where it is to run: rewrites the graph to the same function with fewer operators.",
+)
 @click.option("--opset", type=int, default=18, show_default=True, help="Version of ONNX's operator set.")
 @click.option(
     "--external-data/--no-external-data",
@@ -64,6 +69,10 @@ def cli(report: Report, spec: str, output: Path, weights: Path | None, **options
 
     model = compile_network(load_spec(spec), CompileOptions(**options), weights=weights)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
+    for each in model.passes:
+        report.note(f"{each.name}: {each.done} rewritten, {len(each.refused)} refused")
+        for reason in each.refused:
+            report.note(f"  {reason}")
     model.save(output)
     document = {
         "name": model.plan.name,

@@ -6,7 +6,7 @@ from typing import Literal
 
 import click
 
-from resnet_compile.spec.base import MAX_BATCH, MAX_SIDE
+from resnet_compile.limits import MAX_BATCH, MAX_SIDE
 
 
 def batch(ctx: click.Context, param: click.Parameter, value: str) -> int | Literal["dynamic"]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from resnet_compile.errors import SpecError
+from resnet_compile.limits import MAX_PARAMETERS
 from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.initializers import INITIALIZERS
 from resnet_compile.plan.layers import Conv, Dense, GlobalPool, Layer, NormActivation
@@ -17,7 +18,6 @@ from resnet_compile.plan.scope import LayerScope
 from resnet_compile.plan.stacking import strides_and_rates
 from resnet_compile.plan.unit import UnitPlan, UnitSite
 from resnet_compile.plan.units import plan_unit
-from resnet_compile.spec.base import MAX_PARAMETERS
 from resnet_compile.spec.network import NetworkSpec
 
 

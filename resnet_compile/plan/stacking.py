@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from resnet_compile.errors import SpecError
-from resnet_compile.spec.base import MAX_RATE
+from resnet_compile.limits import MAX_RATE
 
 
 def strides_and_rates(nominal: Iterable[int], target: int | None) -> Iterator[tuple[int, int]]:

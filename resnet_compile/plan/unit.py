@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resnet_compile.errors import SpecError
+from resnet_compile.limits import MAX_RATE
 from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.layers import Activation, AveragePool, ChannelPad, Conv, Layer, MaxPool, NormActivation
 from resnet_compile.plan.scope import LayerScope
-from resnet_compile.spec.base import MAX_RATE
 from resnet_compile.spec.units import UnitArgs
 
 

@@ -1,4 +1,4 @@
-"""What all spec models share: frozen, strict, closed, and the limits that a stranger's spec must keep."""
+"""What all spec models share: frozen, strict, closed, and fields that several have."""
 
 from __future__ import annotations
 
@@ -6,15 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-MAX_DEPTH = 65_536
-MAX_STRIDE = 16
-MAX_RATE = 64
-MAX_REPEAT = 4_096
-MAX_UNITS = 10_000
-MAX_SIDE = 16_384
-MAX_BATCH = 65_536
-MAX_CLASSES = 10_000_000
-MAX_PARAMETERS = 20_000_000_000
+from resnet_compile.limits import MAX_DEPTH, MAX_SIDE, MAX_STRIDE
 
 
 class SpecModel(BaseModel):

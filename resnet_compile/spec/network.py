@@ -7,7 +7,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from resnet_compile.spec.base import MAX_CLASSES, MAX_UNITS, NetworkName, Scope, Side, SpecModel
+from resnet_compile.limits import MAX_CLASSES, MAX_UNITS
+from resnet_compile.spec.base import NetworkName, Scope, Side, SpecModel
 from resnet_compile.spec.roots import ImagenetRoot, Root
 from resnet_compile.spec.units import Unit, UnitArgs
 

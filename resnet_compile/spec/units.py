@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from resnet_compile.spec.base import MAX_DEPTH, MAX_REPEAT, Depth, SpecModel, Stride
+from resnet_compile.limits import MAX_DEPTH, MAX_REPEAT
+from resnet_compile.spec.base import Depth, SpecModel, Stride
 
 Leakiness = Annotated[float, Field(ge=0, lt=1)]
 FirstShortcut = Literal["activated", "raw"]

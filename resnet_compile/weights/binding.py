@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,8 +15,9 @@ from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.initial import InitialTensor
 from resnet_compile.weights.matching import Match, fits, match
 from resnet_compile.weights.readers.base import Checkpoint
-from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint
-from resnet_compile.weights.structure import ComputedTensor, match_structure
+
+if TYPE_CHECKING:
+    from resnet_compile.weights.structure import ComputedTensor
 
 STRUCTURE = "structure"
 
@@ -94,8 +95,13 @@ def bind(plan: Plan, source: Mapping[str, ArrayLike], naming: str | None = None)
         WeightsError: The source does not fill the network, all faults in one message; or it holds no numbers.
         OptionError: There is no table of that name.
     """
-    if isinstance(source, OnnxCheckpoint) and _by_structure(plan, source, naming):
-        return Bound(match_structure(plan, source), STRUCTURE)
+    if isinstance(source, Checkpoint):
+        # Deferred: initial weights and mappings need no reader.
+        from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint
+        from resnet_compile.weights.structure import match_structure
+
+        if isinstance(source, OnnxCheckpoint) and _by_structure(plan, source, naming):
+            return Bound(match_structure(plan, source), STRUCTURE)
     found = match(plan.name, plan.parameters, _shapes(source), naming)
     _require_numbers(found, source)
     tensors = {
@@ -106,7 +112,7 @@ def bind(plan: Plan, source: Mapping[str, ArrayLike], naming: str | None = None)
     return Bound(tensors, found.naming.name)
 
 
-def _by_structure(plan: Plan, source: OnnxCheckpoint, naming: str | None) -> bool:
+def _by_structure(plan: Plan, source: Checkpoint, naming: str | None) -> bool:
     """Whether to go by structure: where that is asked for, or no table knows the names."""
     return naming == STRUCTURE or (naming is None and fits(plan.name, plan.parameters, _shapes(source)) is None)
 

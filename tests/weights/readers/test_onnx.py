@@ -10,7 +10,7 @@ from onnx import numpy_helper
 from support.onnx_files import model, tensors, write_external
 
 from resnet_compile.errors import CheckpointError
-from resnet_compile.weights.readers import is_checkpoint, open_checkpoint
+from resnet_compile.weights.readers.formats import is_checkpoint, open_checkpoint
 from resnet_compile.weights.readers.onnx_file import is_onnx, open_onnx
 
 
