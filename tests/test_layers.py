@@ -16,6 +16,7 @@ ORDER = [
     "_version",
     "errors",
     "files",
+    "limits",
     "spec",
     "plan",
     "graph",
@@ -30,6 +31,7 @@ ORDER = [
     "runtime",
     "classify",
     "features",
+    "bench",
     "report",
     "cli",
 ]
@@ -49,6 +51,10 @@ FORBIDDEN = {
     ("runtime", "spec"),
     ("runtime", "graph"),
     ("runtime", "plan"),
+    ("bench", "spec"),
+    ("bench", "plan"),
+    ("bench", "graph"),
+    ("bench", "compiler"),
 }
 # Which rooms may import a third-party package that has one owner.
 OWNERS = {
@@ -58,8 +64,6 @@ OWNERS = {
     "PIL": {"images"},
     "click": {"cli"},
     "rich": {"cli", "report"},
-    "safetensors": {"weights"},
-    "h5py": {"weights"},
 }
 
 
