@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +15,7 @@ from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.initial import InitialTensor
 from resnet_compile.weights.matching import Match, fits, match
 from resnet_compile.weights.readers.base import Checkpoint
+from resnet_compile.weights.tensor import ParameterTensor, finite
 
 if TYPE_CHECKING:
     from resnet_compile.weights.structure import ComputedTensor
@@ -23,44 +24,22 @@ STRUCTURE = "structure"
 
 
 @dataclass(frozen=True, slots=True)
-class StoredTensor:
-    """A parameter filled from a source: read, checked, laid out as ours and converted to float32 when asked for.
+class StoredTensor(ParameterTensor):
+    """A parameter filled from a source: read, checked, laid out as ours and converted to float32.
 
     Attributes:
-        parameter: What is filled.
         source: Where from.
         name: The source's name for it.
         axes: The order in which to take the source's axes.
     """
 
-    parameter: Parameter
     source: Mapping[str, ArrayLike]
     name: str
     axes: tuple[int, ...]
 
-    @property
-    def dtype(self) -> Literal["float32"]:
-        """float32."""
-        return "float32"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The parameter's."""
-        return self.parameter.shape
-
     def array(self) -> NDArray[Any]:
-        """The values.
-
-        Raises:
-            WeightsError: One of them is not a finite number, or the source is damaged.
-        """
-        stored = np.asarray(self.source[self.name])
-        # Overflow to infinity is told below, by name.
-        with np.errstate(over="ignore"):
-            values = np.ascontiguousarray(stored.transpose(self.axes), np.float32).reshape(self.shape)
-        if not np.isfinite(values).all():
-            raise WeightsError("has values that are not finite float32 numbers", where=self.name)
-        return values
+        """The values; `WeightsError` where one is not a finite number or the source is damaged."""
+        return finite(np.asarray(self.source[self.name]).transpose(self.axes), self.shape, self.name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.plan.parameters import Constant, Normal, Parameter, TruncatedNormal, Uniform
+from resnet_compile.plan.parameters import Constant, Normal, TruncatedNormal, Uniform
+from resnet_compile.weights.tensor import ParameterTensor
 
 # Values drawn at a time: small enough that drawing, comparing and redrawing stay in the cache.
 _CHUNK = 1 << 16
 
 
 @dataclass(frozen=True, slots=True)
-class InitialTensor:
-    """A parameter at the start of training, float32; drawn when asked for.
+class InitialTensor(ParameterTensor):
+    """A parameter at the start of training.
 
     Every parameter has a generator of its own (SFC64, seeded by a SHA-256 of seed and name), so its values do not
     change with the order of drawing, the number of threads or the rest of the network. numpy keeps a generator's stream
     within a version, not across versions.
     """
 
-    parameter: Parameter
     seed: int
-
-    @property
-    def dtype(self) -> Literal["float32"]:
-        """float32."""
-        return "float32"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The parameter's."""
-        return self.parameter.shape
 
     def array(self) -> NDArray[Any]:
         """The values."""
@@ -55,7 +45,7 @@ class InitialTensor:
 
     def _generator(self) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.seed}\0{self.parameter.name}".encode()).digest()
-        return np.random.Generator(np.random.SFC64(np.frombuffer(digest, np.uint32)))
+        return np.random.Generator(np.random.SFC64(np.frombuffer(digest, "<u4")))
 
 
 def _truncated_normal(generator: np.random.Generator, size: int, stddev: float) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,7 @@ from resnet_compile.plan.layers import (
 )
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint, OnnxNode
+from resnet_compile.weights.tensor import ParameterTensor, finite
 
 _TRANSPARENT = frozenset(
     {"Identity", "Dropout", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Pad", "Cast"}
@@ -46,32 +47,14 @@ Values = Callable[[], NDArray[Any]]
 
 
 @dataclass(frozen=True, slots=True)
-class ComputedTensor:
-    """A parameter computed from a source's tensors when asked for, float32."""
+class ComputedTensor(ParameterTensor):
+    """A parameter computed from a source's tensors."""
 
-    parameter: Parameter
     compute: Values
 
-    @property
-    def dtype(self) -> Literal["float32"]:
-        """float32."""
-        return "float32"
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The parameter's."""
-        return self.parameter.shape
-
     def array(self) -> NDArray[Any]:
-        """The values.
-
-        Raises:
-            WeightsError: One of them is not a finite number.
-        """
-        values = np.ascontiguousarray(self.compute(), np.float32).reshape(self.shape)
-        if not np.isfinite(values).all():
-            raise WeightsError("has values that are not finite float32 numbers", where=self.parameter.name)
-        return values
+        """The values; `WeightsError` where one is not a finite number."""
+        return finite(self.compute(), self.shape, self.parameter.name)
 
 
 @dataclass(frozen=True, slots=True)
