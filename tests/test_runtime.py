@@ -1,15 +1,13 @@
 """Sessions: the models they take, the devices they run on, and what they say when they cannot."""
 
 import contextlib
-import ctypes
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,107 +15,18 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper
+from support.machine import CPU, CUDA, FakeMachine, tiny_model
 
 import resnet_compile
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
-from resnet_compile.runtime import Backend, Session, SessionOptions, cuda_faults, installed_backend, parse_device
+from resnet_compile.runtime import Session, SessionOptions, cuda_faults, installed_backend, parse_device
 
 PACKAGE = Path(resnet_compile.__file__).parent
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
-
-
-def tiny_model(*nodes: onnx.NodeProto, **metadata: str) -> bytes:
-    """x float32 [batch, 3] to double = x + x and positive = relu(x), or the nodes given instead."""
-    nodes = nodes or (helper.make_node("Add", ["x", "x"], ["double"]), helper.make_node("Relu", ["x"], ["positive"]))
-    read = {name for node in nodes for name in node.input}
-    outputs = [name for node in nodes for name in node.output if name not in read]
-    graph = helper.make_graph(
-        list(nodes),
-        "tiny",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 3])],
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in outputs],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    helper.set_model_props(model, metadata)
-    return model.SerializeToString()
 
 
 # Older versions of onnxruntime than 1.24 cannot tell.
 TELLS_ASSIGNMENT = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
 X = np.array([[1, -2, 3]], np.float32)
-
-
-class FakeMachine:
-    """A machine with an NVIDIA driver and CUDA's libraries, some of which can be taken away.
-
-    Its sessions compute on the CPU and say what a machine with a GPU would.
-    """
-
-    def __init__(self) -> None:
-        self.available = [CUDA, CPU]
-        self.missing_libraries: set[str] = set()
-        self.init_status = 0
-        self.driver_version = 13000
-        self.devices = 2
-        self.printed = ""
-        self.session_providers = [CUDA, CPU]
-        self.nodes = {CUDA: ["Add", "Relu"], CPU: ["Shape"]}
-        self.session_error: Exception | None = None
-        self.opened: list[tuple[Any, dict[str, Any]]] = []
-        self.log_severity: int | None = None
-
-    def backend(self, platform: str = "linux") -> Backend:
-        module = SimpleNamespace(
-            **{name: getattr(onnxruntime, name) for name in ("ExecutionMode", "GraphOptimizationLevel")},
-            SessionOptions=onnxruntime.SessionOptions,
-            capi=onnxruntime.capi,
-            __version__="1.31.1",
-            cuda_version="13.0",
-            get_available_providers=lambda: self.available,
-            preload_dlls=lambda: print(self.printed, end=""),
-            set_default_logger_severity=lambda level: setattr(self, "log_severity", level),
-            InferenceSession=self._open,
-        )
-        return Backend(module, self._load_library, platform)
-
-    def _load_library(self, name: str) -> Any:
-        if name in self.missing_libraries:
-            raise OSError(f"{name}: cannot open shared object file")
-
-        def store(number: Callable[[], int]) -> Callable[[Any], int]:
-            def function(reference: Any) -> int:
-                assert isinstance(reference._obj, ctypes.c_int)
-                reference._obj.value = number()
-                return 0
-
-            return function
-
-        return SimpleNamespace(
-            cuInit=lambda flags: self.init_status,
-            cuDriverGetVersion=store(lambda: self.driver_version),
-            cuDeviceGetCount=store(lambda: self.devices),
-        )
-
-    def _open(self, source: Any, options: Any, *, providers: list[Any], enable_fallback: int) -> Any:
-        assert enable_fallback == 0
-        self.opened.append((providers, {"threads": options.intra_op_num_threads}))
-        if self.session_error and providers != [CPU]:
-            raise self.session_error
-        real = onnxruntime.InferenceSession(source, options, providers=[CPU])
-        if providers == [CPU]:
-            return real
-        return SimpleNamespace(
-            get_inputs=real.get_inputs,
-            get_outputs=real.get_outputs,
-            get_modelmeta=real.get_modelmeta,
-            run=real.run,
-            get_providers=lambda: self.session_providers,
-            get_provider_options=lambda: {providers[0][0]: providers[0][1], CPU: {}},
-            get_provider_graph_assignment_info=lambda: [
-                SimpleNamespace(ep_name=name, get_nodes=lambda ops=ops: [SimpleNamespace(op_type=op) for op in ops])
-                for name, ops in self.nodes.items()
-            ],
-        )
 
 
 @pytest.fixture

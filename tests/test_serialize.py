@@ -12,6 +12,7 @@ import onnxruntime
 import pytest
 from support.models import run
 from support.specs import parsed, tiny_document
+from support.tolerances import NETWORK, relative_error
 
 from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.errors import OptionError, OutputError, WeightsError
@@ -47,7 +48,8 @@ def test_every_opset_is_valid_runs_and_has_the_lowest_ir_version(opset: int) -> 
         pytest.skip(f"onnxruntime {onnxruntime.__version__} does not know opset {opset}")
     expected = run(compile(SPEC, CompileOptions(outputs="all")).to_proto(), X)
     actual = run(model, X)
-    assert all(np.array_equal(actual[name], value) for name, value in expected.items())
+    # An onnxruntime may fuse less of a newer opset, so the numbers agree and the bits need not.
+    assert max(relative_error(actual[name], value) for name, value in expected.items()) <= NETWORK
 
 
 def newest_opset_of_onnxruntime() -> int:

@@ -11,17 +11,32 @@ import os
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from resnet_compile.runtime.backend import Backend, installed_backend
+from resnet_compile.runtime.binding import Binding
 from resnet_compile.runtime.devices import Device, cuda_faults, parse_device
+from resnet_compile.runtime.machine import Cpu, Gpu, describe_cpu, describe_gpu, installed_packages, onnxruntime_wheels
 from resnet_compile.runtime.options import SessionOptions
 from resnet_compile.runtime.session import Session, TensorInfo
 
 __all__ = [
     "Backend",
+    "Binding",
+    "Cpu",
     "Device",
+    "Gpu",
     "Session",
     "SessionOptions",
     "TensorInfo",
     "cuda_faults",
+    "describe_cpu",
+    "describe_gpu",
     "installed_backend",
+    "installed_packages",
+    "onnxruntime_wheels",
     "parse_device",
+    "telemetry_is_off",
 ]
+
+
+def telemetry_is_off() -> bool:
+    """Whether the environment still tells onnxruntime to report nothing."""
+    return os.environ.get("ORT_DISABLE_TELEMETRY") == "1"

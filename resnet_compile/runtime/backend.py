@@ -3,27 +3,35 @@
 from __future__ import annotations
 
 import ctypes
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from resnet_compile.errors import DeviceError
 
 
+def _output_of(command: Sequence[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """The onnxruntime module and the loader of shared libraries.
+    """The onnxruntime module, the loader of shared libraries, and the caller of tools.
 
     Attributes:
         onnxruntime: The module, or what stands in for it.
         load_library: Opens a shared library by name and raises OSError when it cannot.
         platform: As `sys.platform`; it decides what libraries are called.
+        output_of: Runs a command and gives its stdout; raises OSError or `subprocess.SubprocessError`.
     """
 
     onnxruntime: Any
     load_library: Callable[[str], Any] = ctypes.CDLL
     platform: str = sys.platform
+    output_of: Callable[[Sequence[str]], str] = _output_of
 
     def error_types(self, *names: str) -> tuple[type[Exception], ...]:
         """The exception classes of onnxruntime of these names; it has no base class of its own for them."""

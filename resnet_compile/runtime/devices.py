@@ -92,7 +92,7 @@ def _cuda_major(backend: Backend) -> str:
 
 def _driver_faults(index: int, backend: Backend) -> Iterator[CudaFault]:
     """Asks the driver, by its C interface, for its version and for the device."""
-    name = "nvcuda.dll" if backend.platform == "win32" else "libcuda.so.1"
+    name = driver_library(backend)
     try:
         driver = backend.load_library(name)
     except OSError:
@@ -102,18 +102,23 @@ def _driver_faults(index: int, backend: Backend) -> Iterator[CudaFault]:
     if status != 0:
         yield CudaFault(f"the NVIDIA driver finds no usable GPU (cuInit gives {status})", "check with nvidia-smi")
         return
-    version, needed = _driver_number(driver.cuDriverGetVersion), _cuda_major(backend)
+    version, needed = driver_number(driver.cuDriverGetVersion), _cuda_major(backend)
     if needed.isdigit() and version // 1000 < int(needed):
         supported = f"{version // 1000}.{version % 1000 // 10}"
         message = f"the NVIDIA driver supports CUDA {supported} and onnxruntime needs {needed}"
         yield CudaFault(message, "update the NVIDIA driver")
-    count = _driver_number(driver.cuDeviceGetCount)
+    count = driver_number(driver.cuDeviceGetCount)
     if index >= count:
         known = "no GPU" if count == 0 else f"only cuda:0 to cuda:{count - 1}" if count > 1 else "only cuda:0"
         yield CudaFault(f"the NVIDIA driver knows {known}", "check with nvidia-smi")
 
 
-def _driver_number(function: Any) -> int:
+def driver_library(backend: Backend) -> str:
+    """What the NVIDIA driver's library is called on this platform."""
+    return "nvcuda.dll" if backend.platform == "win32" else "libcuda.so.1"
+
+
+def driver_number(function: Any) -> int:
     """Calls a driver function that stores one int."""
     number = ctypes.c_int(0)
     function(ctypes.byref(number))

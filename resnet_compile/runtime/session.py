@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -15,12 +17,15 @@ from numpy.typing import NDArray
 
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
 from resnet_compile.runtime.backend import Backend, installed_backend
+from resnet_compile.runtime.binding import Binding
 from resnet_compile.runtime.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, Device, parse_device, require_cuda
 from resnet_compile.runtime.options import SessionOptions
 
 # What onnxruntime raises for a model that is none, or that it does not take.
 _MODEL_ERRORS = ("InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented")
 _FAILURES = ("EPFail", "EngineError", "Fail", "RuntimeException")
+# The number under which onnxruntime records no CUDA graph.
+_NO_GRAPH = -1
 _DTYPES = {"float": "float32", "double": "float64"}
 
 
@@ -68,6 +73,7 @@ class Session:
         self.metadata: Mapping[str, str] = MappingProxyType(dict(native.get_modelmeta().custom_metadata_map))
         self.assignment = _assignment(native)
         self._backend = backend
+        self._graphs = itertools.count()
 
     @classmethod
     def open(
@@ -124,14 +130,63 @@ class Session:
         for name in names:
             if name not in self.outputs:
                 raise OptionError(f"the model has no output {name!r}", hint=f"it has {', '.join(self.outputs)}")
+        # An array given for one run has an address that will not last, so CUDA must not record it.
+        extra = [self._graph_options(_NO_GRAPH)] if self.options.cuda_graph else []
+        with self._failures():
+            arrays = self.native.run(names, dict(inputs), *extra)
+        return dict(zip(names, arrays, strict=True))
+
+    def bind(
+        self, inputs: Sequence[Mapping[str, NDArray[Any]]], outputs: Mapping[str, NDArray[Any]], *, transfer: bool
+    ) -> Binding:
+        """Gives inputs and outputs fixed places, so that the model can run many times without allocating any.
+
+        Args:
+            inputs: Sets of inputs to rotate among, all of the same shapes.
+            outputs: Arrays of the types and shapes that the outputs will have, by name: those of a first `run`.
+            transfer: Whether each run on CUDA brings its inputs from the host and its outputs back; else both stay on
+                the device. Without meaning on the CPU.
+
+        Raises:
+            OptionError: An input is missing or has another type or shape.
+            ResnetCompileError: There is no memory for it, or CUDA cannot record the model's run.
+        """
+        for each in inputs:
+            self._check_inputs(each)
+        with self._failures():
+            return Binding(
+                self.native,
+                self._backend.onnxruntime.OrtValue,
+                self.device,
+                inputs,
+                outputs,
+                transfer=transfer,
+                run_options=self._graph_options(next(self._graphs)) if self.options.cuda_graph else None,
+                failures=self._failures,
+            )
+
+    def _graph_options(self, graph: int) -> Any:
+        """Run options under which CUDA records the graph of this number, or replays it once it is there."""
+        options = self._backend.onnxruntime.RunOptions()
+        options.add_run_config_entry("gpu_graph_id", str(graph))
+        return options
+
+    @contextlib.contextmanager
+    def _failures(self) -> Iterator[None]:
+        """Makes what onnxruntime raises while running an error of ours."""
+        # A bound run raises RuntimeError for everything.
+        raised: tuple[type[Exception], ...] = (RuntimeError, *self._backend.error_types(*_MODEL_ERRORS, *_FAILURES))
         try:
-            arrays = self.native.run(names, dict(inputs))
-        except self._backend.error_types(*_MODEL_ERRORS, *_FAILURES) as error:
+            yield
+        except raised as error:
             hint = "a smaller batch needs less memory" if "alloc" in str(error).lower() else None
             raise ResnetCompileError(
                 f"the model failed: {_sentence(error)}", where=str(self.device), hint=hint
             ) from error
-        return dict(zip(names, arrays, strict=True))
+
+    def end_profile(self) -> Path:
+        """Ends the profile that the session's options asked for, and tells its file."""
+        return Path(self.native.end_profiling())
 
     def record(self) -> dict[str, Any]:
         """What this session runs on and under, as plain JSON values."""
@@ -234,4 +289,4 @@ def _tensors(values: Sequence[Any]) -> Mapping[str, TensorInfo]:
 def _sentence(error: Exception) -> str:
     """What onnxruntime says, on one line, without the code that it starts with."""
     text = " ".join(str(error).split())
-    return re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", text).rstrip(".")
+    return re.sub(r"^(Error in execution: )?(\[ONNXRuntimeError\] : \d+ : \w+ : )?", "", text).rstrip(".")

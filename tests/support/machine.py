@@ -56,7 +56,6 @@ class FakeBinding:
         self._session = session
         self._inputs: dict[str, FakeValue] = {}
         self._outputs: dict[str, FakeValue] = {}
-        self._graph: list[int] | None = None
         self._events: list[str] = []
 
     def bind_ortvalue_input(self, name: str, value: FakeValue) -> None:
@@ -65,15 +64,15 @@ class FakeBinding:
     def bind_ortvalue_output(self, name: str, value: FakeValue) -> None:
         self._outputs[name] = value
 
-    def run(self, graph: bool, events: list[str]) -> None:
+    def run(self, graphs: dict[str, list[int]] | None, run_options: Any, events: list[str]) -> None:
+        """Runs; with a CUDA graph, `graphs` holds the addresses that each was recorded with."""
         self._events = events
         addresses = [value.real.data_ptr() for value in (*self._inputs.values(), *self._outputs.values())]
-        if graph:
-            assert self._graph in (None, addresses), (
-                "a replayed graph knows only the addresses that it was recorded with"
-            )
-            events.append("replay" if self._graph else "record")
-            self._graph = addresses
+        if graphs is not None:
+            number = run_options.get_run_config_entry("gpu_graph_id")
+            events.append("replay" if number in graphs else "record")
+            recorded = graphs.setdefault(number, addresses)
+            assert recorded == addresses, "a replayed graph knows only the addresses that it was recorded with"
         else:
             events.append("run")
         feeds = {name: value.real.numpy() for name, value in self._inputs.items()}
@@ -90,7 +89,7 @@ class FakeCpuSession:
     def __init__(self, real: Any) -> None:
         self._real = real
         self.io_binding = lambda: FakeBinding(real)
-        self.run_with_iobinding = lambda binding: binding.run(False, [])
+        self.run_with_iobinding = lambda binding, run_options: binding.run(None, run_options, [])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._real, name)
@@ -190,11 +189,11 @@ class FakeMachine:
         real = onnxruntime.InferenceSession(source, options, providers=[CPU])
         if providers == [CPU]:
             return FakeCpuSession(real)
-        graph = providers[0][1]["enable_cuda_graph"] == "1"
+        graphs: dict[str, list[int]] | None = {} if providers[0][1]["enable_cuda_graph"] == "1" else None
 
         def run(names: Sequence[str], inputs: dict[str, Any], run_options: Any = None) -> Any:
             skipped = run_options is not None and run_options.get_run_config_entry("gpu_graph_id") == "-1"
-            assert skipped == graph, "a run whose arrays come and go must not be recorded"
+            assert skipped == (graphs is not None), "a run whose arrays come and go must not be recorded"
             return [array + array.dtype.type(self.error) for array in real.run(names, inputs)]
 
         return SimpleNamespace(
@@ -203,7 +202,7 @@ class FakeMachine:
             get_modelmeta=real.get_modelmeta,
             run=run,
             io_binding=lambda: FakeBinding(real),
-            run_with_iobinding=lambda binding: binding.run(graph, self.events),
+            run_with_iobinding=lambda binding, run_options: binding.run(graphs, run_options, self.events),
             end_profiling=real.end_profiling,
             get_providers=lambda: self.session_providers,
             get_provider_options=lambda: {providers[0][0]: providers[0][1], CPU: {}},

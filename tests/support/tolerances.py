@@ -6,6 +6,30 @@ import numpy as np
 NETWORK = 1e-5
 # One float32 layer against its definition evaluated in float64.
 LAYER = 1e-6
+# The inner product of a float32 operator's gradient with a direction against a finite difference in float64, over the
+# product of their norms. The difference itself is good to 1e-9.
+GRADIENT = 2e-6
+# The same for the gradient of a whole network, all of it in float64: what is left is the difference's own error, of
+# curvature at a step of 1e-6.
+STEP_GRADIENT = 1e-4
+# The loss of a float32 training step against the original's, relative; it is a mean of a few logarithms.
+COST = 1e-6
+# Every state variable after one to three float32 training steps against the original's own float32, by the norm. Slots
+# of biases are sums that nearly cancel: the largest error is 6e-6, that of weights 4e-7.
+STATE = 1e-5
+# Values of a gradient that is zero, where those that are not are of the order of 1.
+ROUNDING = 1e-6
+# The same for the golden bottleneck network: the gradient of its first convolution is ill-conditioned in float32. The
+# original itself is off a float64 restatement by 5e-5 after one step, and by 4e-4 after three.
+ILL_CONDITIONED_STATE = {1: 1e-4, 3: 8e-4}
+
+# A rewritten graph against the unrewritten one, both evaluated in float64: the algebra alone.
+REWRITE = 1e-9
+# A rewritten graph's error against float64 over the unrewritten graph's, or over what half a unit in the last place of
+# every weight makes of it where that is more.
+REWRITE_GROWTH = 3.0
+# What half a unit in the last place of every weight may move an output by, for its error to be worth measuring.
+ILL_CONDITIONED = 1e-4
 
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:

@@ -1,0 +1,160 @@
+"""What a benchmark found, as plain values, and as the document that ``--json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from resnet_compile.bench.comparison import Comparison
+from resnet_compile.bench.options import BenchOptions
+from resnet_compile.bench.profile import Profile
+from resnet_compile.bench.statistics import Summary, summarize
+from resnet_compile.runtime import Cpu, Gpu
+
+Data = Literal["host", "device", "host to host"]
+"""Where a run's inputs and outputs are: beside the processor, on the GPU, or copied to the GPU and back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One model at one batch size.
+
+    Attributes:
+        model: Its label.
+        batch: Images at a time.
+        data: Where inputs and outputs are.
+        shape: The input's.
+        buffers: How many inputs the runs rotated among.
+        seconds: Each timed run.
+        macs: Multiply-accumulates for one image, where known.
+        load_seconds: Opening the session, onnxruntime's own optimisation included.
+        first_run_seconds: The first run, which allocates and, on CUDA, chooses algorithms.
+        memory_bytes: The rise of the process's memory from before loading to after the first run, where readable.
+        gpu_memory_mib: Likewise of the GPU's used memory, all of which is counted, whoever uses it.
+        session: What the session ran on and under.
+    """
+
+    model: str
+    batch: int
+    data: Data
+    shape: tuple[int, ...]
+    buffers: int
+    seconds: tuple[float, ...]
+    macs: int | None
+    load_seconds: float
+    first_run_seconds: float
+    memory_bytes: int | None
+    gpu_memory_mib: int | None
+    session: Mapping[str, Any]
+
+    @property
+    def summary(self) -> Summary:
+        """The timings, summed up."""
+        return summarize(self.seconds)
+
+    @property
+    def images_per_second(self) -> float:
+        """Images over all timed seconds, so that slow runs count too."""
+        return self.batch / self.summary.mean
+
+    @property
+    def gflops(self) -> float | None:
+        """Achieved 10^9 floating-point operations a second, two for a multiply-accumulate; None without `macs`."""
+        return 2 * self.macs * self.images_per_second / 1e9 if self.macs else None
+
+
+@dataclass(frozen=True, slots=True)
+class Sized:
+    """A comparison, and what it was made at."""
+
+    batch: int
+    data: Data
+    comparison: Comparison
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where and when a benchmark ran.
+
+    Attributes:
+        time: Of its beginning, ISO 8601.
+        system: The operating system.
+        python: Its version.
+        packages: Versions by name.
+        cpu: The processor.
+        gpu: The CUDA device, where one was used.
+    """
+
+    time: str
+    system: str
+    python: str
+    packages: Mapping[str, str]
+    cpu: Cpu
+    gpu: Gpu | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """A whole benchmark.
+
+    Attributes:
+        options: What was asked for.
+        environment: Where it ran.
+        device: What the models ran on.
+        device_reason: Why there.
+        rows: Every model at every batch size.
+        comparisons: The first model against each other, at every batch size.
+        profile: Of the first model at the last batch size, if asked for.
+        interrupted: Whether Ctrl-C ended it early.
+    """
+
+    options: BenchOptions
+    environment: Environment
+    device: str
+    device_reason: str
+    rows: tuple[Row, ...]
+    comparisons: tuple[Sized, ...]
+    profile: Profile | None
+    interrupted: bool
+
+    def document(self) -> dict[str, Any]:
+        """The same as plain JSON values; times in seconds."""
+        return {
+            "device": self.device,
+            "device_reason": self.device_reason,
+            "interrupted": self.interrupted,
+            "options": asdict(self.options),
+            "environment": asdict(self.environment),
+            "runs": [_row(row) for row in self.rows],
+            "comparisons": [
+                {
+                    "batch": sized.batch,
+                    "data": sized.data,
+                    **asdict(sized.comparison),
+                    "verdict": str(sized.comparison.verdict),
+                }
+                for sized in self.comparisons
+            ],
+            "profile": _profile(self.profile) if self.profile else None,
+        }
+
+
+def _row(row: Row) -> dict[str, Any]:
+    derived = {
+        "statistics": asdict(row.summary),
+        "images_per_second": row.images_per_second,
+        "gflops": row.gflops,
+    }
+    document = asdict(row)
+    seconds = document.pop("seconds")
+    return {**document, **derived, "seconds": seconds}
+
+
+def _profile(profile: Profile) -> dict[str, Any]:
+    return {
+        "runs": profile.runs,
+        "by_operator": [asdict(share) for share in profile.by_operator()],
+        "by_scope": [asdict(share) for share in profile.by_scope()],
+        "nodes": [asdict(node) for node in profile.nodes],
+    }

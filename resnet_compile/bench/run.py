@@ -1,0 +1,309 @@
+"""A benchmark from beginning to end: open, bind, time, compare, profile."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.bench.comparison import Comparison
+from resnet_compile.bench.inputs import image_shape, random_images
+from resnet_compile.bench.memory import PeakMemory
+from resnet_compile.bench.options import BenchOptions
+from resnet_compile.bench.profile import Profile, read_profile
+from resnet_compile.bench.protocol import measure
+from resnet_compile.bench.record import Bench, Data, Environment, Row, Sized
+from resnet_compile.bench.statistics import median_ratio
+from resnet_compile.errors import OptionError
+from resnet_compile.runtime import (
+    Backend,
+    Session,
+    SessionOptions,
+    describe_cpu,
+    describe_gpu,
+    installed_backend,
+    installed_packages,
+    parse_device,
+)
+
+_BUFFERS = 4
+_OPENINGS = 5
+_PROFILED_RUNS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model to time.
+
+    Attributes:
+        label: What to call it; no two subjects may have the same.
+        model: A file's path, or a serialized model.
+        macs: Multiply-accumulates for one image, where known.
+        size: Rows and columns of its input, where the model leaves them open.
+    """
+
+    label: str
+    model: Path | bytes
+    macs: int | None = None
+    size: tuple[int, int] | None = None
+
+
+class Listener:
+    """Told how a benchmark goes; this one does not listen."""
+
+    def started(self, subject: Subject, session: Session, shape: tuple[int, ...], data: Data) -> None:
+        """Burn-in begins; the subject is the first of those that are timed together."""
+
+    def round(self, number: int, seconds: Mapping[str, float]) -> None:
+        """All subjects have been timed once more; seconds by label."""
+
+    def finished(self, rows: Sequence[Row]) -> None:
+        """All rounds at one batch size are over."""
+
+
+def bench(
+    subjects: Sequence[Subject],
+    options: BenchOptions | None = None,
+    *,
+    listener: Listener | None = None,
+    backend: Backend | None = None,
+) -> Bench:
+    """Times the first subject, alone or against the others.
+
+    Several subjects are timed without spinning: a session's idle threads would wait busily for its next run and take
+    the cores from the session whose turn it is. (`tools/measure_spinning.py` on two busy cores: beside a second session
+    ResNet-50 takes 1.34 times as long with spinning, and 0.97 times without.) All of them are closed and opened anew,
+    in random order, four times on the way, with a burn-in each time: where a session's memory comes to lie moves its
+    speed by half a percent, and of several sessions the first to be opened are slower.
+
+    Args:
+        subjects: One or more models, whose labels differ.
+        options: How.
+        listener: Who is told how it goes.
+        backend: What stands in for the installed onnxruntime.
+
+    Raises:
+        KeyboardInterrupt: An interrupt came before anything was measured. A later one ends the benchmark early, and
+            what is there by then is returned.
+        ModelFileError: A model is none, or no image network.
+        OptionError: The models do not take the batch, or take images of different sizes.
+        DeviceError: The device cannot be used.
+        ResnetCompileError: A run failed.
+    """
+    options = options or BenchOptions()
+    backend = backend or installed_backend()
+    started, cpu = datetime.datetime.now().astimezone().isoformat(timespec="seconds"), describe_cpu()
+    work = _Benchmark(options, listener or Listener(), backend)
+    interrupted = False
+    try:
+        for batch in options.batches or (None,):
+            interrupted = interrupted or work.time(subjects, batch)
+        if options.profile and not interrupted:
+            work.run_profile(subjects[0])
+    except KeyboardInterrupt:
+        if not work.rows:
+            raise
+        interrupted = True
+    device = parse_device(work.device)
+    gpu = describe_gpu(device.index, backend) if device and device.kind == "cuda" else None
+    versions = (platform.platform(), platform.python_version(), installed_packages())
+    return Bench(
+        options,
+        Environment(started, *versions, cpu, gpu),
+        work.device,
+        work.reason,
+        tuple(work.rows),
+        tuple(work.comparisons),
+        work.profile,
+        interrupted,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A subject that is loaded and has run once."""
+
+    subject: Subject
+    session: Session
+    shape: tuple[int, ...]
+    images: list[dict[str, NDArray[Any]]]
+    outputs: dict[str, NDArray[Any]]
+    load_seconds: float
+    first_run_seconds: float
+    memory_bytes: int | None
+    gpu_memory_mib: int | None
+    buffers: int = 0
+
+
+class _Benchmark:
+    """The work, and what it has come to so far."""
+
+    def __init__(self, options: BenchOptions, listener: Listener, backend: Backend) -> None:
+        self._options = options
+        self._listener = listener
+        self._backend = backend
+        self.device = options.device
+        self.reason = ""
+        self.rows: list[Row] = []
+        self.comparisons: list[Sized] = []
+        self.profile: Profile | None = None
+
+    def time(self, subjects: Sequence[Subject], batch: int | None) -> bool:
+        """Times all subjects at one batch size; True when an interrupt cut it short."""
+        control = (replace(subjects[0], label=f"{subjects[0].label} (again)"),) if len(subjects) > 1 else ()
+        for transfer in (False, True):
+            if self._time_rows((*subjects, *control), batch, transfer=transfer):
+                return True
+            if self.device == "cpu":
+                break
+        return False
+
+    def _time_rows(self, contestants: Sequence[Subject], batch: int | None, *, transfer: bool) -> bool:
+        """Times contestants, opened anew for each part of the steps, with their data in one place."""
+        protocol = self._options.protocol
+        generator = np.random.default_rng(protocol.seed)
+        first: list[_Opened] = []
+        seconds: dict[str, list[float]] = {subject.label: [] for subject in contestants}
+        interrupted = False
+        try:
+            for steps in _parts(protocol.steps, _OPENINGS if len(contestants) > 1 else 1):
+                opened = self._open_all(contestants, batch, generator)
+                bindings = {
+                    each.subject.label: each.session.bind(each.images, each.outputs, transfer=transfer)
+                    for each in opened
+                }
+                done = len(next(iter(seconds.values())))
+                if not first:
+                    self._listener.started(opened[0].subject, opened[0].session, opened[0].shape, self._data(transfer))
+                measured = measure(
+                    {label: binding.run for label, binding in bindings.items()},
+                    replace(protocol, steps=steps, seed=protocol.seed + done),
+                    on_round=partial(self._tell, done),
+                )
+                for label, times in measured.seconds.items():
+                    seconds[label] += times
+                first = first or [replace(each, buffers=bindings[each.subject.label].buffers) for each in opened]
+                if measured.interrupted:
+                    interrupted = True
+                    break
+                del opened, bindings
+        except KeyboardInterrupt:
+            if not first:
+                raise
+            interrupted = True
+        self._conclude([self._row(each, transfer, seconds[each.subject.label]) for each in first])
+        return interrupted
+
+    def _tell(self, done: int, number: int, seconds: Mapping[str, float]) -> None:
+        self._listener.round(done + number, seconds)
+
+    def _data(self, transfer: bool) -> Data:
+        if self.device == "cpu":
+            return "host"
+        return "host to host" if transfer else "device"
+
+    def _conclude(self, rows: list[Row]) -> None:
+        """Keeps the rows, of which the last of several is the control, and compares the first with the others."""
+        control = rows.pop() if len(rows) > 1 else None
+        self._listener.finished(rows)
+        self.rows += rows
+        if control is None:
+            return
+        noise = median_ratio(rows[0].seconds, control.seconds)
+        for row in rows[1:]:
+            ratio = median_ratio(rows[0].seconds, row.seconds)
+            self.comparisons.append(Sized(row.batch, row.data, Comparison(rows[0].model, row.model, ratio, noise)))
+
+    def _row(self, opened: _Opened, transfer: bool, seconds: Sequence[float]) -> Row:
+        return Row(
+            opened.subject.label,
+            opened.shape[0],
+            self._data(transfer),
+            opened.shape,
+            opened.buffers,
+            tuple(seconds),
+            opened.subject.macs,
+            opened.load_seconds,
+            opened.first_run_seconds,
+            opened.memory_bytes,
+            opened.gpu_memory_mib,
+            opened.session.record(),
+        )
+
+    def _open_all(
+        self, contestants: Sequence[Subject], batch: int | None, generator: np.random.Generator
+    ) -> list[_Opened]:
+        """Opens the contestants in random order; they come back in their own."""
+        settings = SessionOptions(
+            threads=self._options.threads,
+            spinning=len(contestants) == 1,
+            cuda_graph=self._options.cuda_graph,
+            log_severity=self._options.log_severity,
+        )
+        opened = {
+            position: self._open(contestants[position], batch, settings)
+            for position in generator.permutation(len(contestants))
+        }
+        ordered = [opened[position] for position in range(len(contestants))]
+        for other in ordered[1:]:
+            _require_same_images(ordered[0], other)
+        return ordered
+
+    def _open(self, subject: Subject, batch: int | None, settings: SessionOptions) -> _Opened:
+        memory, gpu_before = PeakMemory(), self._gpu_memory()
+        start = time.perf_counter()
+        session = Session.open(subject.model, self.device, settings, backend=self._backend)
+        load_seconds = time.perf_counter() - start
+        # What `auto` chose holds from here on, so that all subjects run on the same device.
+        self.device, self.reason = str(session.device), self.reason or session.reason
+        if settings.cuda_graph and session.device.kind != "cuda":
+            raise OptionError("a CUDA graph needs a CUDA device", hint="--device cuda")
+        shape = image_shape(session, batch, subject.size)
+        images = random_images(next(iter(session.inputs.values())), shape, _BUFFERS, seed=0)
+        start = time.perf_counter()
+        outputs = session.run(images[0])
+        first_run_seconds = time.perf_counter() - start
+        gpu_after = self._gpu_memory()
+        gpu_rise = None if gpu_before is None or gpu_after is None else gpu_after - gpu_before
+        return _Opened(
+            subject, session, shape, images, outputs, load_seconds, first_run_seconds, memory.rise(), gpu_rise
+        )
+
+    def _gpu_memory(self) -> int | None:
+        if self.device == "cpu":
+            return None
+        device = parse_device(self.device)
+        gpu = describe_gpu(device.index if device else 0, self._backend)
+        return gpu.used_mb if gpu else None
+
+    def run_profile(self, subject: Subject) -> None:
+        """Profiles a subject at the last batch size, in a session of its own, since profiling costs time."""
+        runs = min(_PROFILED_RUNS, self._options.protocol.steps)
+        with tempfile.TemporaryDirectory() as folder:
+            settings = SessionOptions(threads=self._options.threads, profile=str(Path(folder, "profile")))
+            opened = self._open(subject, self.rows[-1].batch, settings)
+            for number in range(runs):
+                opened.session.run(opened.images[number % len(opened.images)])
+            self.profile = read_profile(opened.session.end_profile(), skip=1)
+
+
+def _parts(steps: int, most: int) -> list[int]:
+    """So many steps in at most so many parts, as equal as can be."""
+    parts = min(steps, most)
+    return [steps // parts + (number < steps % parts) for number in range(parts)]
+
+
+def _require_same_images(first: _Opened, other: _Opened) -> None:
+    """Images of the same channels, rows and columns, in whatever order of axes."""
+    if sorted(first.shape) != sorted(other.shape):
+        shapes = [f"{each.subject.label} takes {list(each.shape)}" for each in (first, other)]
+        raise OptionError(f"models of different input sizes cannot be compared: {' and '.join(shapes)}")

@@ -1,0 +1,152 @@
+"""The drawings of a benchmark's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from resnet_compile.bench import Row
+from resnet_compile.bench.profile import Share
+from resnet_compile.bench.record import Sized
+from resnet_compile.report.bench_text import interval
+from resnet_compile.report.svg import (
+    WIDTH,
+    Scale,
+    axis_below,
+    axis_left,
+    chart,
+    element,
+    number,
+    round_steps,
+    short,
+    text,
+    title,
+)
+
+SERIES = 6
+"""How many colours there are for models."""
+
+_BINS = 48
+_LEFT, _RIGHT = 64, WIDTH - 16
+
+
+def series(position: int) -> str:
+    """The style class of the model at a position."""
+    return f"s{position % SERIES}"
+
+
+def latency(rows: Sequence[Row], styles: Sequence[str]) -> str:
+    """Histograms of the runs' milliseconds, one below another over one axis, with median and 99th percentile."""
+    values = [np.array(row.seconds) * 1e3 for row in rows]
+    low, high = min(each.min() for each in values), max(each.max() for each in values)
+    margin = (high - low) * 0.04 or high * 0.05 or 1.0
+    scale = Scale(max(0.0, low - margin), high + margin, _LEFT, _RIGHT)
+    edges = np.linspace(scale.low, scale.high, _BINS + 1)
+    band, parts = 92.0, []
+    for position, (row, style, each) in enumerate(zip(rows, styles, values, strict=True)):
+        base = position * band + band
+        counts, _ = np.histogram(each, edges)
+        heights = Scale(0, max(counts.max(), 1), 0, band - 34)
+        for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
+            if count:
+                what = title(f"{count} of {len(each)} runs took {number(left)} to {number(right)} ms")
+                size = {"width": max(1.0, scale(right) - scale(left) - 1), "height": heights(float(count))}
+                parts.append(
+                    element("rect", what, x=scale(left), y=base - size["height"], rx=1.0, cls=f"bar {style}", **size)
+                )
+        parts.append(element("line", x1=_LEFT, x2=_RIGHT, y1=base, y2=base, cls="base"))
+        summary = row.summary
+        for name, value in (("p50", summary.p50 * 1e3), ("p99", summary.p99 * 1e3)):
+            x = scale(value)
+            parts.append(
+                element(
+                    "line", title(f"{name} {number(value)} ms"), x1=x, x2=x, y1=base - band + 30, y2=base, cls="mark"
+                )
+            )
+        p50, p90, p99 = (number(each * 1e3) for each in (summary.p50, summary.p90, summary.p99))
+        words = f"p50 {p50}   p90 {p90}   p99 {p99} ms"
+        parts.append(text(words, _RIGHT, base - band + 22, anchor="end", cls="value"))
+        parts.append(text(short(row.model, 60), _LEFT, base - band + 22, cls="label"))
+    bottom = band * len(rows)
+    axis = axis_below(scale, round_steps(scale.low, scale.high), 26, bottom, "milliseconds")
+    return chart("Distribution of the runs' times", bottom + 36, axis, *parts)
+
+
+def timeline(rows: Sequence[Row], styles: Sequence[str]) -> str:
+    """Each run's milliseconds in the order of running: drift and outliers."""
+    values = [np.array(row.seconds) * 1e3 for row in rows]
+    across = Scale(0, max(2, max(map(len, values))) - 1, _LEFT, _RIGHT)
+    up = Scale(0, max(each.max() for each in values) * 1.05, 200, 12)
+    paths = []
+    for row, style, each in zip(rows, styles, values, strict=True):
+        points = " ".join(f"{across(index):.1f},{up(value):.1f}" for index, value in enumerate(each))
+        paths.append(element("polyline", title(row.model), points=points, cls=f"line {style}"))
+    axes = axis_left(up, round_steps(0, up.high, 4), _LEFT, _RIGHT)
+    axes += axis_below(across, round_steps(0, across.high), 200, 200, "step; milliseconds upward")
+    return chart("Each run's time in order", 236, axes, *paths)
+
+
+def sweep(
+    lines: Mapping[str, Sequence[tuple[int, float]]], styles: Mapping[str, str], unit: str, height: float = 240
+) -> str:
+    """One value over the batch size, a line a model; batches stand at equal factors."""
+    batches = sorted({batch for points in lines.values() for batch, _ in points})
+    across = Scale(batches[0], batches[-1], _LEFT + 16, _RIGHT - 16, logarithmic=True)
+    bottom = height - 40
+    up = Scale(0, max(value for points in lines.values() for _, value in points) * 1.1, bottom, 12)
+    parts = [axis_left(up, round_steps(0, up.high, 5), _LEFT, _RIGHT)]
+    parts += [text(str(batch), across(batch), bottom + 18, anchor="middle", cls="tick") for batch in batches]
+    parts.append(text(f"images at a time; {unit} upward", _RIGHT, bottom + 34, anchor="end", cls="tick"))
+    for name, points in lines.items():
+        path = " ".join(f"{across(batch):.1f},{up(value):.1f}" for batch, value in points)
+        parts.append(element("polyline", points=path, cls=f"line {styles[name]}"))
+        for batch, value in points:
+            what = title(f"{name}, batch {batch}: {number(value)} {unit}")
+            parts.append(element("circle", what, cx=across(batch), cy=up(value), r=4.0, cls=f"dot {styles[name]}"))
+    return chart(f"{unit} by batch size", height, *parts)
+
+
+def ratios(comparisons: Sequence[Sized], styles: Mapping[str, str]) -> str:
+    """Confidence intervals of the paired ratios, each over its control, about the line of equality."""
+    values = [
+        value
+        for sized in comparisons
+        for one in (sized.comparison.ratio, sized.comparison.control)
+        for value in (one.low, one.high)
+    ]
+    reach = max(*(abs(value - 1) for value in values), 0.01) * 1.15
+    scale = Scale(1 - reach, 1 + reach, 300, _RIGHT - 120)
+    band, parts = 56.0, []
+    for position, sized in enumerate(comparisons):
+        comparison, y = sized.comparison, position * band + 26
+        parts.append(text(short(f"against {comparison.other}", 42), 0, y + 4, cls="label"))
+        parts.append(text(f"batch {sized.batch}, {sized.data}; A/A control", 0, y + 24, cls="tick"))
+        for offset, value, style in (
+            (0, comparison.ratio, styles[comparison.other]),
+            (20, comparison.control, "quiet"),
+        ):
+            low, high = scale(value.low), scale(value.high)
+            parts.append(element("line", x1=low, x2=high, y1=y + offset, y2=y + offset, cls=f"line {style}"))
+            what = title(interval(value))
+            parts.append(element("circle", what, cx=scale(value.median), cy=y + offset, r=4.5, cls=f"dot {style}"))
+            parts.append(text(interval(value), _RIGHT, y + offset + 4, anchor="end", cls="value"))
+    bottom = band * len(comparisons) + 8
+    axis = axis_below(scale, round_steps(scale.low, scale.high, 5), 8, bottom, "ratio; above 1 the first is slower")
+    one = element("line", x1=scale(1), x2=scale(1), y1=8, y2=bottom, cls="mark")
+    return chart("Paired ratios with their confidence intervals", bottom + 40, axis, one, *parts)
+
+
+def shares(found: Sequence[Share], label: str) -> str:
+    """Bars of the milliseconds that scopes or operators take in a run."""
+    greatest = max(share.seconds for share in found)
+    scale = Scale(0, greatest or 1.0, 170, _RIGHT - 150)
+    band, parts = 26.0, []
+    for position, share in enumerate(found):
+        y = position * band
+        width = max(1.0, scale(share.seconds) - scale.start)
+        parts.append(text(short(share.name, 24), 160, y + 17, anchor="end", cls="label"))
+        parts.append(element("rect", x=scale.start, y=y + 4, width=width, height=band - 8, rx=2.0, cls="bar s0"))
+        words = f"{number(share.seconds * 1e3)} ms   {100 * share.fraction:.1f} %"
+        parts.append(text(words, scale.start + width + 8, y + 17, cls="value"))
+    return chart(label, band * len(found), *parts)

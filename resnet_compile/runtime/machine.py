@@ -1,0 +1,123 @@
+"""What the machine is: processor, GPU, installed packages. All of it as far as it can be read, and None where not."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib.metadata
+import os
+import platform
+import re
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from resnet_compile.runtime.backend import Backend
+from resnet_compile.runtime.devices import driver_library, driver_number
+
+# What a wheel of onnxruntime is called; all of them own the one module.
+_ONNXRUNTIME_WHEEL = re.compile(r"onnxruntime(-\w+)?")
+_PACKAGES = ("click", "numpy", "onnx", "pillow", "protobuf", "pydantic", "resnet_compile", "rich")
+_QUERY = ("name", "driver_version", "memory.total", "memory.used", "clocks.sm", "clocks.max.sm")
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """The processor.
+
+    Attributes:
+        model: Its name.
+        cores: Logical ones that this process may use.
+        clock_mhz: Their mean clock now.
+        governor: What sets their clock, such as ``performance``.
+        memory_mb: The machine's memory (10^6 bytes).
+        load: Processes that want to run, over the last minute: other work on the machine.
+    """
+
+    model: str
+    cores: int
+    clock_mhz: float | None
+    governor: str | None
+    memory_mb: int | None
+    load: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """A CUDA device, as its driver's own tool tells of it.
+
+    Attributes:
+        name: The product.
+        driver: The driver's version.
+        cuda: The newest CUDA that the driver supports.
+        memory_mb: Its memory in MiB.
+        used_mb: How much of it is in use, by all processes.
+        clock_mhz: The multiprocessors' clock now.
+        max_clock_mhz: The highest that they can have.
+    """
+
+    name: str
+    driver: str
+    cuda: str | None
+    memory_mb: int | None
+    used_mb: int | None
+    clock_mhz: int | None
+    max_clock_mhz: int | None
+
+
+def describe_cpu() -> Cpu:
+    """The processor that this process runs on."""
+    information = _read(Path("/proc/cpuinfo"))
+    model = re.search(r"^model name\s*: (.+)$", information, re.MULTILINE)
+    clocks = [float(clock) for clock in re.findall(r"^cpu MHz\s*: ([\d.]+)$", information, re.MULTILINE)]
+    governor = _read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")).strip()
+    memory = re.search(r"^MemTotal:\s+(\d+) kB$", _read(Path("/proc/meminfo")), re.MULTILINE)
+    return Cpu(
+        model[1] if model else platform.processor() or platform.machine(),
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        round(sum(clocks) / len(clocks)) if clocks else None,
+        governor or None,
+        int(memory[1]) * 1024 // 10**6 if memory else None,
+        round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+    )
+
+
+def describe_gpu(index: int, backend: Backend) -> Gpu | None:
+    """CUDA device `index`; None where there is none, or ``nvidia-smi`` is not installed or says nothing."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        driver = backend.load_library(driver_library(backend))
+        # CUDA and nvidia-smi may count differently; the place on the bus is one for both.
+        place = ctypes.create_string_buffer(32)
+        if driver.cuInit(0) != 0 or driver.cuDeviceGetPCIBusId(place, len(place), index) != 0:
+            return None
+        command = ["nvidia-smi", f"--id={place.value.decode()}", f"--query-gpu={','.join(_QUERY)}"]
+        fields = [text.strip() for text in backend.output_of([*command, "--format=csv,noheader,nounits"]).split(",")]
+        if len(fields) != len(_QUERY):
+            return None
+        version = driver_number(driver.cuDriverGetVersion)
+        cuda = f"{version // 1000}.{version % 1000 // 10}"
+        total, used, clock, highest = (int(text) if text.isdecimal() else None for text in fields[2:])
+        return Gpu(fields[0], fields[1], cuda, total, used, clock, highest)
+    return None
+
+
+def installed_packages() -> dict[str, str]:
+    """Versions of the packages that a result depends on, by name; every wheel of onnxruntime and CUDA's among them."""
+    found = {}
+    for distribution in importlib.metadata.distributions():
+        name = str(distribution.metadata["Name"])
+        if name in _PACKAGES or _ONNXRUNTIME_WHEEL.fullmatch(name) or name.startswith("nvidia-"):
+            found[name] = distribution.version
+    return dict(sorted(found.items()))
+
+
+def onnxruntime_wheels(packages: dict[str, str]) -> list[str]:
+    """Those of the packages that bring the module `onnxruntime`; more than one overwrite each other's files."""
+    return [name for name in packages if _ONNXRUNTIME_WHEEL.fullmatch(name)]
+
+
+def _read(path: Path) -> str:
+    """A file's text; nothing where it cannot be read."""
+    with contextlib.suppress(OSError):
+        return path.read_text("utf-8", "replace")
+    return ""

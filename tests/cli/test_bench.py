@@ -1,0 +1,345 @@
+"""``resnet-bench``: what it prints, what it refuses, and what an interrupt leaves."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.machine import FakeMachine, tiny_model
+
+import resnet_compile
+from resnet_compile.bench import Measured, Protocol, measure
+from resnet_compile.cli.bench import main
+
+QUICK = ("--steps", 3, "--burn-in", 1, "--threads", 1, "--device", "cpu")
+
+
+class Ran:
+    """One run of the command."""
+
+    def __init__(self, arguments: Sequence[object], capfd: pytest.CaptureFixture[str]) -> None:
+        patch = pytest.MonkeyPatch()
+        patch.setattr(sys, "argv", ["resnet-bench", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as caught:
+                main()
+        finally:
+            patch.undo()
+        self.code = caught.value.code
+        self.out, self.err = capfd.readouterr()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        loaded = json.loads(self.out)
+        assert isinstance(loaded, dict)
+        return loaded
+
+
+@pytest.fixture
+def resnet_bench(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
+    return lambda *arguments: Ran(arguments, capfd)
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny network, compiled."""
+    path = tmp_path_factory.mktemp("bench") / "model.onnx"
+    resnet_compile.compile(resnet_compile.load_spec("tiny")).save(path)
+    return path
+
+
+def test_a_spec_is_compiled_in_memory_and_timed(resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench("tiny", "--device", "cpu", "--threads", 1, "--steps", 21, "--batch", 2)
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[0] == "tiny on cpu, input 2x3x32x32, data: host"
+    assert [re.sub(r"\d\.\d{3}$", "T", line) for line in lines[1:4]] == [
+        f"step {number}, duration = T" for number in (0, 10, 20)
+    ]
+    assert re.fullmatch(r"Forward across 21 steps, \d\.\d{3} \+/- \d\.\d{3} sec / batch", lines[4])
+    assert lines[6].startswith("on cpu (asked for): ")
+    assert lines[8].split("  ")[0] == "model"
+    assert lines[9].split()[:3] == ["tiny", "2", "host"]
+    assert "-" not in lines[9].split()  # every figure is there, GFLOP/s too
+
+
+def test_a_model_gives_a_document(model: Path, resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench(model, *QUICK, "--batch", "1,3", "--json", "--profile")
+    assert (ran.code, ran.err) == (0, "")
+    document = ran.document
+    plan = resnet_compile.plan_network(resnet_compile.load_spec("tiny"))
+    assert [(each["batch"], each["macs"]) for each in document["runs"]] == [(1, plan.macs), (3, plan.macs)]
+    assert document["options"]["batches"] == [1, 3]
+    assert {"conv1", "block1", "block2", "logits"} <= {share["name"] for share in document["profile"]["by_scope"]}
+    assert document["interrupted"] is False
+
+
+def test_macs_count_only_where_all_of_the_network_runs(tmp_path: Path, resnet_bench: Callable[..., Ran]) -> None:
+    path = tmp_path / "features.onnx"
+    options = resnet_compile.CompileOptions(outputs=("block1",), size="dynamic")
+    resnet_compile.compile(resnet_compile.load_spec("tiny"), options).save(path)
+    (run,) = resnet_bench(path, *QUICK, "--batch", 1, "--json").document["runs"]
+    assert run["gflops"] is None
+    assert run["shape"] == [1, 3, 32, 32]  # the spec's size, as the model leaves it open
+
+
+def test_models_are_compared(model: Path, resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench(model, "--vs", "tiny", "--vs", model, *QUICK, "--batch", 1)
+    assert (ran.code, ran.err) == (0, "")
+    assert "step 0" not in ran.out
+    for other in ("tiny", f"{model} (2)"):
+        assert f"{model} / {other}, batch 1, data: host" in ran.out
+        assert re.search(rf"{re.escape(other)}: Forward across 3 steps, ", ran.out)
+    assert len(re.findall(r"ratio \d\.\d{3} \[.*\], A/A control \d\.\d{3} \[.*\]: \w", ran.out)) == 2
+
+
+def test_profile_is_printed_by_operator_and_scope(model: Path, resnet_bench: Callable[..., Ran]) -> None:
+    out = resnet_bench(model, *QUICK, "--batch", 1, "--profile").out
+    assert re.search(r"^operator +ms a run +% +nodes$", out, re.MULTILINE)
+    assert re.search(r"^block2 +[\d.]+ +[\d.]+ +\d+$", out, re.MULTILINE)
+
+
+def test_verbose_tells_what_the_session_ran_under(model: Path, resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench(model, *QUICK, "--batch", 1, "-v")
+    assert "'threads': 1" in ran.err
+    assert "step 0" in ran.out
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+class Page(HTMLParser):
+    """Checks that every element is closed, and gathers what could be loaded from elsewhere."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.links: list[str] = []
+        self.headings: list[str] = []
+        self.drawings = 0
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.links += [value or "" for key, value in attributes if key in ("src", "href", "srcset", "data")]
+        self.drawings += tag == "svg"
+        if tag != "meta":
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] == "h2":
+            self.headings.append(data)
+
+
+def test_html_is_one_page_that_loads_nothing(model: Path, tmp_path: Path, resnet_bench: Callable[..., Ran]) -> None:
+    path = tmp_path / "bench.html"
+    ran = resnet_bench(model, "--vs", "tiny", *QUICK, "--batch", "1,2", "--profile", "--html", path)
+    assert (ran.code, ran.err) == (0, "")
+    text = path.read_text("utf-8")
+    page = Page(text)
+    assert page.links == []
+    assert not re.search(r"https?:|url\(|@import|<script|<link|<img", text)
+    assert page.headings == [
+        *(
+            "Latency at batch 1",
+            "Latency at batch 2",
+            "Comparison",
+            "Batch sizes",
+            "Where the time goes",
+            "By operator",
+        ),
+        *("All figures", "Environment"),
+    ]
+    assert page.drawings == 2 * 2 + 1 + 2 + 2
+    for word in ("block2", "onnxruntime", "threads 1", "prefers-color-scheme: dark"):
+        assert word in text
+
+
+@pytest.mark.parametrize("place", ["absent/bench.html", ""])
+def test_html_that_cannot_be_written_is_known_before_measuring(
+    model: Path, tmp_path: Path, resnet_bench: Callable[..., Ran], place: str
+) -> None:
+    ran = resnet_bench(model, *QUICK, "--html", tmp_path / place)
+    assert ran.code in (1, 2)
+    assert ran.out == ""
+    assert re.fullmatch(r"resnet-bench: error: .* @ .*\n", ran.err)
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- what is refused --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--steps", 0), "'--steps': 0 is not in the range x>=1"),
+        (("--steps", -5), "'--steps': -5 is not in the range x>=1"),
+        (("--burn-in", -1), "'--burn-in': -1 is not in the range x>=0"),
+        (("--threads", -1), "'--threads': -1 is not in the range"),
+        (("--batch", 0), "'--batch': '0' is not one or more numbers from 1 to 65536"),
+        (("--batch", "1,-8"), "'--batch': '1,-8' is not one or more numbers"),
+        (("--batch", "1,,8"), "'--batch': '1,,8' is not one or more numbers"),
+        (("--device", "tpu"), "no device is called 'tpu' (one of auto, cpu, cuda, cuda:N)"),
+        (("--cuda-graph", "--device", "cpu"), "a CUDA graph needs a CUDA device (--device cuda)"),
+    ],
+)
+def test_impossible_options_are_one_line(
+    model: Path, resnet_bench: Callable[..., Ran], arguments: tuple[object, ...], message: str
+) -> None:
+    ran = resnet_bench(model, *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no model", "not an ONNX model"),
+        (b"", "not an ONNX model"),
+        (tiny_model(), "not an image network: its input is x float32[batch, 3]"),
+        (None, "cannot read the model: No such file"),
+    ],
+)
+def test_what_is_no_image_network_is_one_line(
+    tmp_path: Path, resnet_bench: Callable[..., Ran], content: bytes | None, message: str
+) -> None:
+    path = tmp_path / "model.onnx"
+    if content is not None:
+        path.write_bytes(content)
+    ran = resnet_bench(path, *QUICK)
+    assert (ran.code, ran.out) == (2, "")
+    assert message in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_batch_and_size_that_do_not_fit_are_one_line(
+    model: Path, tmp_path: Path, resnet_bench: Callable[..., Ran]
+) -> None:
+    fixed = tmp_path / "fixed.onnx"
+    options = resnet_compile.CompileOptions(batch=2, size=(40, 48))
+    resnet_compile.compile(resnet_compile.load_spec("tiny"), options).save(fixed)
+    assert resnet_bench(fixed, *QUICK, "--json").document["runs"][0]["shape"] == [2, 3, 40, 48]
+    ran = resnet_bench(fixed, *QUICK, "--batch", 4)
+    assert (ran.code, ran.err) == (2, "resnet-bench: error: the model takes 2 images at a time, not 4\n")
+    ran = resnet_bench(model, "--vs", fixed, *QUICK, "--batch", 2)
+    assert ran.code == 2
+    assert "models of different input sizes cannot be compared" in ran.err
+
+
+# --- devices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> FakeMachine:
+    """A machine with a GPU, in place of this one."""
+    machine = FakeMachine()
+    machine.nodes = {"CUDAExecutionProvider": ["Conv"]}
+    backend = machine.backend()
+    monkeypatch.setattr("resnet_compile.bench.run.installed_backend", lambda: backend)
+    return machine
+
+
+def test_cuda_rows(model: Path, machine: FakeMachine, tmp_path: Path, resnet_bench: Callable[..., Ran]) -> None:
+    path = tmp_path / "bench.html"
+    ran = resnet_bench(model, "--device", "cuda", "--steps", 2, "--batch", "1,2", "--cuda-graph", "--html", path)
+    assert (ran.code, ran.err) == (0, "")
+    assert "on cuda:0 (asked for): NVIDIA H100, driver 580.65.06, " in ran.out
+    for batch in (1, 2):
+        assert re.search(rf"^{re.escape(str(model))} +{batch}  device ", ran.out, re.MULTILINE)
+        assert re.search(rf"^{re.escape(str(model))} +{batch}  host to host ", ran.out, re.MULTILINE)
+    headings = Page(path.read_text("utf-8")).headings
+    assert headings[:2] == ["Latency at batch 1, data: device", "Latency at batch 1, data: host to host"]
+    assert headings[4:6] == ["Batch sizes, data: device", "Batch sizes, data: host to host"]
+
+
+def test_auto_says_what_it_chose(model: Path, machine: FakeMachine, resnet_bench: Callable[..., Ran]) -> None:
+    machine.missing_libraries = {"libcuda.so.1"}
+    ran = resnet_bench(model, "--steps", 2, "--batch", 1)
+    assert "on cpu (auto: CUDA is not usable: no NVIDIA driver (libcuda.so.1 does not load)): " in ran.out
+
+
+def test_cuda_that_cannot_be_had_exits_with_4(
+    model: Path, machine: FakeMachine, resnet_bench: Callable[..., Ran]
+) -> None:
+    machine.missing_libraries = {"libcudnn.so.9"}
+    ran = resnet_bench(model, "--steps", 2, "--device", "cuda", "--batch", 1)
+    assert (ran.code, ran.out) == (4, "")
+    assert ran.err == (
+        'resnet-bench: error: CUDA is not usable: cuDNN 9 is missing (libcudnn.so.9) @ cuda:0 (pip install ".[cuda]")\n'
+    )
+
+
+# --- interrupts -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no signal that interrupts one other process alone")
+def test_ctrl_c_shows_what_was_measured(model: Path, tmp_path: Path) -> None:
+    page = tmp_path / "bench.html"
+    command = Path(sys.executable).with_name("resnet-bench")
+    options = ["--steps", "100000000", "--threads", "1", "--device", "cpu", "--batch", "1", "--html", page]
+    process = subprocess.Popen(
+        [command, model, *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    while "step 10," not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (1, "resnet-bench: error: interrupted\n")
+    assert re.search(r"^Forward across \d+ steps, ", out, re.MULTILINE)
+    assert out.endswith("Interrupted: this is what was measured until then.\n")
+    assert "Interrupted" in page.read_text("utf-8")
+
+
+def test_the_document_of_an_interrupted_benchmark(
+    model: Path, resnet_bench: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(contestants: Any, protocol: Protocol, **options: Any) -> Measured:
+        return replace(measure(contestants, replace(protocol, steps=2)), interrupted=True)
+
+    monkeypatch.setattr("resnet_compile.bench.run.measure", interrupted)
+    ran = resnet_bench(model, *QUICK, "--batch", "1,2", "--profile", "--json")
+    assert (ran.code, ran.err) == (1, "resnet-bench: error: interrupted\n")
+    assert ran.document["interrupted"] is True
+    assert [run["statistics"]["count"] for run in ran.document["runs"]] == [2]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no pseudo-terminals")
+def test_a_bar_shows_progress_where_stderr_is_a_terminal(model: Path) -> None:
+    leader, follower = os.openpty()
+    command = Path(sys.executable).with_name("resnet-bench")
+    options = [str(option) for option in (*QUICK, "--batch", 1, "--json")]
+    done = subprocess.run([command, model, *options], stdout=subprocess.PIPE, stderr=follower, check=True, timeout=60)
+    os.close(follower)
+    assert json.loads(done.stdout)["interrupted"] is False
+    assert b"steps" in os.read(leader, 1 << 16)
+    os.close(leader)
+
+
+def test_an_interrupt_while_loading_leaves_nothing(
+    model: Path, tmp_path: Path, resnet_bench: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("resnet_compile.runtime.Session.open", interrupted)
+    ran = resnet_bench(model, *QUICK, "--html", tmp_path / "bench.html")
+    assert (ran.code, ran.out, ran.err) == (1, "", "resnet-bench: error: interrupted\n")
+    assert list(tmp_path.iterdir()) == []
