@@ -225,6 +225,7 @@ def _value_info(value: Value) -> onnx.ValueInfoProto:
 
 
 def _set_shape(proto: onnx.TensorShapeProto, shape: Shape) -> None:
+    proto.SetInParent()  # a scalar has a shape, though no axes
     for dim in shape:
         entry = proto.dim.add()
         if isinstance(dim, int):

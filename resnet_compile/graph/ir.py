@@ -184,4 +184,4 @@ class ConstantTensor:
 
     def array(self) -> NDArray[Any]:
         """The array itself."""
-        return np.ascontiguousarray(self.values)
+        return np.ascontiguousarray(self.values).reshape(self.shape)  # numpy makes a scalar one axis

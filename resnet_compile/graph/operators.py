@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import ceil
 
 from resnet_compile.errors import GraphError
+from resnet_compile.graph import tensor_rules
 from resnet_compile.graph.ir import Attribute, Dim, DType, Node, Shape, Type, Value
 
 Inputs = tuple[Value | None, ...]
@@ -75,12 +76,12 @@ def _like_first(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
 
 def _conv(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
     x, weights = _first(inputs), inputs[1]
-    if weights is None or len(weights.shape) != 4 or len(x.shape) != 4:
-        raise GraphError("a 4-D input and 4-D weights are required")
+    if weights is None or len(weights.shape) != len(x.shape) or len(x.shape) not in (4, 5):
+        raise GraphError("an input and weights, both 4-D or both 5-D, are required")
     group = attributes.get("group", 1)
     if not isinstance(group, int) or not isinstance(weights.shape[1], int) or x.shape[1] != weights.shape[1] * group:
         raise GraphError(f"{x.type} does not fit weights {weights.type} in {group} groups")
-    spatial = _window(x.shape, (weights.shape[2], weights.shape[3]), attributes)
+    spatial = _window(x.shape, weights.shape[2:], attributes)
     return (Type(x.type.dtype, (x.shape[0], weights.shape[0], *spatial)),)
 
 
@@ -90,10 +91,16 @@ def _pool(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
     return (Type(x.type.dtype, (*x.shape[:2], *spatial)),)
 
 
-def _window(shape: Shape, kernel: tuple[Dim, ...], attributes: Attributes) -> tuple[Dim, Dim]:
+def _max_pool(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    (pooled,) = _pool(inputs, attributes)
+    return pooled, Type("int64", pooled.shape)
+
+
+def _window(shape: Shape, kernel: tuple[Dim, ...], attributes: Attributes) -> tuple[Dim, ...]:
     """Rows and columns of what a sliding window gives."""
-    strides, dilations = _ints(attributes, "strides", (1, 1)), _ints(attributes, "dilations", (1, 1))
-    pads = _ints(attributes, "pads", (0, 0, 0, 0))
+    rank = len(kernel)
+    strides, dilations = _ints(attributes, "strides", (1,) * rank), _ints(attributes, "dilations", (1,) * rank)
+    pads = _ints(attributes, "pads", (0,) * 2 * rank)
     same = attributes.get("auto_pad", "NOTSET") == "SAME_UPPER"
 
     def one_axis(axis: int) -> Dim:
@@ -102,12 +109,12 @@ def _window(shape: Shape, kernel: tuple[Dim, ...], attributes: Attributes) -> tu
             return None
         if same:
             return ceil(size / stride)
-        out = (size + pads[axis] + pads[axis + 2] - (taps - 1) * dilations[axis] - 1) // stride + 1
+        out = (size + pads[axis] + pads[axis + rank] - (taps - 1) * dilations[axis] - 1) // stride + 1
         if out < 1:
             raise GraphError(f"a window of {taps} does not fit {size} rows or columns")
         return out
 
-    return one_axis(0), one_axis(1)
+    return tuple(one_axis(axis) for axis in range(rank))
 
 
 def _ints(attributes: Attributes, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
@@ -158,6 +165,11 @@ def _broadcast(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
     return (Type(a.type.dtype, tuple(_broadcast_dim(x, y) for x, y in zip(left, right, strict=True))),)
 
 
+def _compare(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    (type_,) = _broadcast(inputs, attributes)
+    return (Type("bool", type_.shape),)
+
+
 def _broadcast_dim(a: Dim, b: Dim) -> Dim:
     if a == b or b == 1:
         return a
@@ -203,19 +215,41 @@ def _padded(dim: Dim, pads: int) -> Dim:
 
 OPERATORS: Mapping[str, Operator] = {
     "Add": Operator((2, 2), _broadcast),
+    "ArgMax": Operator((1, 1), tensor_rules.arg_max),
     "AveragePool": Operator((1, 1), _pool),
     "BatchNormalization": Operator((5, 5), _batch_normalization),
+    "Cast": Operator((1, 1), tensor_rules.cast_to_float),
+    "Clip": Operator((1, 3), _like_first),
+    "Concat": Operator((1, 2**16), tensor_rules.concat),
     "Constant": Operator((0, 0), _constant),
     "Conv": Operator((2, 3), _conv),
+    "ConvTranspose": Operator((2, 2), tensor_rules.conv_transpose),
+    "Div": Operator((2, 2), _broadcast),
+    "Equal": Operator((2, 2), _compare),
+    "Expand": Operator((2, 2), tensor_rules.expand),
     "Flatten": Operator((1, 1), _flatten),
     "Gemm": Operator((2, 3), _gemm),
     "GlobalAveragePool": Operator((1, 1), _global_average_pool),
+    "HardSigmoid": Operator((1, 1), _like_first),
     "Identity": Operator((1, 1), _like_first),
     "LeakyRelu": Operator((1, 1), _like_first),
-    "MaxPool": Operator((1, 1), _pool),
+    "LogSoftmax": Operator((1, 1), _like_first),
+    "MatMul": Operator((2, 2), tensor_rules.matmul),
+    "Max": Operator((2, 2), _broadcast),
+    "MaxPool": Operator((1, 1), _max_pool),
+    "Min": Operator((2, 2), _broadcast),
+    "Mul": Operator((2, 2), _broadcast),
     "Pad": Operator((2, 3), _pad),
+    "Pow": Operator((2, 2), _broadcast),
+    "ReduceSum": Operator((2, 2), tensor_rules.reduce_sum),
     "Relu": Operator((1, 1), _like_first),
+    "Reshape": Operator((2, 2), tensor_rules.reshape),
+    "Resize": Operator((4, 4), tensor_rules.resize),
+    "ScatterElements": Operator((3, 3), tensor_rules.scatter_elements),
+    "Slice": Operator((5, 5), tensor_rules.slice_),
     "Softmax": Operator((1, 1), _like_first),
+    "Sqrt": Operator((1, 1), _like_first),
+    "Sub": Operator((2, 2), _broadcast),
     "Transpose": Operator((1, 1), _transpose),
 }
 

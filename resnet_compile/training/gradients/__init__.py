@@ -1,0 +1,8 @@
+"""Reverse-mode gradients of graphs: one rule per operator, and a walk that knows no operator."""
+
+from resnet_compile.training.gradients.emitter import Emitter
+from resnet_compile.training.gradients.rule import Average, Target
+from resnet_compile.training.gradients.rules import RULES
+from resnet_compile.training.gradients.walk import Trace, backward, trace
+
+__all__ = ["RULES", "Average", "Emitter", "Target", "Trace", "backward", "trace"]

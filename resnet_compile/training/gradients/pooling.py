@@ -1,0 +1,75 @@
+"""Gradients of pools."""
+
+from __future__ import annotations
+
+import math
+
+from resnet_compile.errors import GraphError
+from resnet_compile.graph import Node, Value, apply_many
+from resnet_compile.training.gradients.emitter import Emitter, static
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Rule
+
+
+def _max_pool_forward(node: Node, inputs: tuple[Value | None, ...], name: str, emit: Emitter) -> Applied:
+    y, places = apply_many("MaxPool", *inputs, names=(name, f"{name}/indices"), **node.attributes)
+    return Applied(inputs, node.attributes, y, (places,))
+
+
+def _max_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    """Each output's adjoint goes to the one input that it was, by its place in the whole tensor.
+
+    Windows overlap, so that several outputs can be one input: the adjoints add up there. (MaxUnpool keeps one of them,
+    and comparing inputs with the maximum takes ties for several.)
+    """
+    shape, outputs = static(applied.x), math.prod(static(adjoint.output))
+    (places,) = applied.saved
+    zeros = emit.apply("Expand", emit.scalar(0.0, adjoint.output, rank=1), emit.integers((math.prod(shape),)))
+    flat = (emit.reshape(value, (outputs,)) for value in (places, adjoint.output))
+    return (emit.reshape(emit.apply("ScatterElements", zeros, *flat, axis=0, reduction="add"), shape),)
+
+
+def _average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    """Every element of a window gets its share; what filled no window gets nothing."""
+    kernel, strides = applied.attributes["kernel_shape"], applied.attributes.get("strides")
+    if kernel != strides or any(_integers(applied.attributes.get("pads", ()))):
+        raise GraphError("no gradient of an average pool whose windows overlap or are padded", where=emit.scope)
+    window = _integers(kernel)
+    batch, channels, height, width = static(adjoint.output)
+    shape = (batch, channels, height * window[0], width * window[1])
+    share = emit.scaled(adjoint.output, 1 / math.prod(window))
+    spread = _nearest(share, shape, emit)
+    rest = tuple(whole - covered for whole, covered in zip(static(applied.x), shape, strict=True))
+    return (emit.pad(spread, (0, 0, 0, 0), rest),)
+
+
+def _global_average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    """Every pixel gets its share."""
+    shape = static(applied.x)
+    share = emit.scaled(adjoint.output, 1 / math.prod(shape[2:]))
+    return (emit.apply("Expand", share, emit.integers(shape)),)
+
+
+def _nearest(x: Value, shape: tuple[int, ...], emit: Emitter) -> Value:
+    """Every element repeated along rows and columns."""
+    return emit.apply(
+        "Resize",
+        x,
+        None,
+        None,
+        emit.integers(shape),
+        mode="nearest",
+        coordinate_transformation_mode="asymmetric",
+        nearest_mode="floor",
+    )
+
+
+def _integers(attribute: object) -> tuple[int, ...]:
+    assert isinstance(attribute, tuple)
+    return tuple(int(item) for item in attribute)
+
+
+RULES = {
+    "AveragePool": Rule(_average_pool),
+    "GlobalAveragePool": Rule(_global_average_pool),
+    "MaxPool": Rule(_max_pool, _max_pool_forward),
+}

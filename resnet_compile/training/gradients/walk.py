@@ -1,0 +1,115 @@
+"""Reverse mode: a forward walk that writes down what was applied, and a backward walk over what was written.
+
+Neither knows an operator; the table of rules does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from resnet_compile.errors import GraphError
+from resnet_compile.graph import Graph, Value
+from resnet_compile.training.gradients.emitter import Emitter
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Target
+from resnet_compile.training.gradients.rules import RULES
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One operator of the forward pass."""
+
+    operator: str
+    applied: Applied
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The forward pass as training runs it.
+
+    Attributes:
+        steps: In the order in which they can be run.
+        values: The training graph's value for each of the inference graph's.
+    """
+
+    steps: tuple[Step, ...]
+    values: Mapping[Value, Value]
+
+    @property
+    def averages(self) -> tuple[Average, ...]:
+        """The moving statistics, in order."""
+        return tuple(average for step in self.steps for average in step.applied.averages)
+
+
+def trace(graph: Graph, leaves: Mapping[Value, Value], emit: Emitter) -> Trace:
+    """Applies an inference graph's operators as training does.
+
+    Args:
+        graph: What to apply; every value in it is the first output of its node.
+        leaves: What stands for inputs and initializers; those not in it stay themselves.
+        emit: Where to write.
+
+    Raises:
+        GraphError: An operator has no rule.
+    """
+    values: dict[Value, Value] = {}
+    steps: list[Step] = []
+    for value in graph.values():
+        if value.node is None:
+            values[value] = leaves.get(value, value)
+            continue
+        inputs = tuple(source and values[source] for source in value.node.inputs)
+        if not inputs:
+            values[value] = value  # a Constant
+            continue
+        operator = value.node.operator
+        if operator not in RULES:
+            raise GraphError(f"no gradient rule for {operator}", where=value.name)
+        applied = RULES[operator].forward(value.node, inputs, value.name, emit.within(value.name))
+        values[value] = applied.output
+        steps.append(Step(operator, applied))
+    return Trace(tuple(steps), values)
+
+
+def backward(
+    traced: Trace, seeds: Mapping[Value, Value], wanted: Collection[Value], target: Target, emit: Emitter
+) -> dict[Value, Value]:
+    """The adjoint of each wanted value: the derivative of a scalar by it, of its shape.
+
+    Args:
+        traced: The forward pass.
+        seeds: The adjoints of some of its values.
+        wanted: Values of it whose adjoints to find; what does not lead to one of them is not differentiated.
+        target: The provider whose forms to take.
+        emit: Where to write.
+
+    Raises:
+        GraphError: A wanted value has no influence on the seeded ones.
+    """
+    led_to = _led_to(traced, wanted)
+    parts: dict[Value, list[Value]] = {value: [adjoint] for value, adjoint in seeds.items()}
+    for step in reversed(traced.steps):
+        applied = step.applied
+        if applied.output not in parts:
+            continue
+        scope = emit.within(f"gradient/{applied.output.name}")
+        output = scope.total(parts[applied.output])
+        parts[applied.output] = [output]
+        needed = tuple(source in led_to for source in applied.inputs)
+        adjoints = RULES[step.operator].backward(applied, Adjoint(output, needed, target), scope)
+        for source, adjoint, need in zip(applied.inputs, adjoints, needed, strict=True):
+            if source is not None and adjoint is not None and need:
+                parts.setdefault(source, []).append(adjoint)
+    without = [value.name for value in wanted if value not in parts]
+    if without:
+        raise GraphError("has no influence on what is differentiated", where=without[0])
+    return {value: emit.within(f"gradient/{value.name}").total(parts[value]) for value in wanted}
+
+
+def _led_to(traced: Trace, wanted: Collection[Value]) -> set[Value]:
+    """The values that depend on a wanted one, and the wanted ones."""
+    reached = set(wanted)
+    for step in traced.steps:
+        if any(source in reached for source in step.applied.inputs):
+            reached.add(step.applied.output)
+    return reached

@@ -1,0 +1,177 @@
+"""The training step of a network as one graph: forward pass, loss, backward pass, update.
+
+Nothing of it is kept in the graph. The inputs are a batch, a learning rate and the old state, every variable under its
+name; the outputs are what is told of the batch and the new state, every variable under its name and ``:next``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from resnet_compile._version import __version__
+from resnet_compile.compiler import METADATA_PREFIX, CompiledModel
+from resnet_compile.compiler import compile as compile_network
+from resnet_compile.errors import OptionError
+from resnet_compile.graph import Graph, Type, Value, apply
+from resnet_compile.lower import lower
+from resnet_compile.options import CompileOptions, StepOptions
+from resnet_compile.plan import Plan, plan_network
+from resnet_compile.serialize import ModelFormat
+from resnet_compile.spec import NetworkSpec
+from resnet_compile.training.gradients import Emitter, Trace, backward, trace
+from resnet_compile.training.gradients.emitter import static
+from resnet_compile.training.loss import classification, decay_penalty, label_shape
+from resnet_compile.training.update import (
+    AverageKind,
+    Descent,
+    State,
+    count_step,
+    update_corrected,
+    update_zero_debiased,
+)
+
+IMAGES, LABELS, LEARNING_RATE = "images", "labels", "learning_rate"
+LOSS, PREDICTIONS, ACCURACY = "loss", "predictions", "accuracy"
+
+
+@dataclass(frozen=True)
+class TrainingStep(CompiledModel):
+    """A training step: a graph without weights.
+
+    Attributes:
+        options: What it was compiled with.
+    """
+
+    options: StepOptions = field(kw_only=True)
+
+    @property
+    def state(self) -> tuple[Value, ...]:
+        """The state variables, in the order of the graph's inputs: parameters first, in the plan's order."""
+        return tuple(value for value in self.graph.inputs if value.name not in (IMAGES, LABELS, LEARNING_RATE))
+
+    def initial_state(
+        self, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None = None, *, seed: int = 0
+    ) -> dict[str, NDArray[np.generic]]:
+        """The state before the first step: parameters, and zeros in all else.
+
+        Args:
+            weights: As `resnet_compile.compile` takes them; without them the original's initial values.
+            seed: Of the initial values.
+
+        Raises:
+            WeightsError: The weights do not fill the network.
+        """
+        parameters = compile_network(self.plan.spec, CompileOptions(seed=seed), weights=weights).graph.data
+        return {
+            value.name: parameters[value.name].array()
+            if value.name in parameters
+            else np.zeros(static(value), value.type.dtype)
+            for value in self.state
+        }
+
+
+def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
+    """Compiles the training step of a network.
+
+    Its inputs are `images` (float32, NCHW), `labels` (int64, [N], or [N, H, W] where the logits are a map),
+    `learning_rate` (float32, a scalar) and the state: every parameter under its name, a slot `NAME/Momentum` for each
+    that is trained with momentum, and where moving averages are zero-debiased an average `NAME/biased` for each and the
+    number of steps taken, `step` (int64, a scalar). Its outputs are `loss` (with the L2 penalty), `predictions`,
+    `accuracy`, all before the update, and `NAME:next` for each state variable.
+
+    Raises:
+        SpecError: The spec describes no network.
+        OptionError: The network has no logits to train, or there is no such opset.
+    """
+    if options.size:
+        height, width = options.size
+        spec = spec.model_copy(update={"input": spec.input.model_copy(update={"height": height, "width": width})})
+    planned = plan_network(spec)
+    if not planned.head.logits:
+        raise OptionError("a network without logits has no loss to train it by", where="$.head.num_classes")
+    graph = _step(planned, options)
+    return TrainingStep(planned, graph, ModelFormat(options.opset, _metadata(spec, options)), options=options)
+
+
+def _step(planned: Plan, options: StepOptions) -> Graph:
+    emit = Emitter("")
+    parameters = {p.name: Value(p.name, Type("float32", p.shape)) for p in planned.parameters}
+    images, logits, predictions, traced = _forward(planned, parameters, options.batch, emit)
+    labels = Value(LABELS, Type("int64", label_shape(logits)))
+    judged = classification(logits, predictions, labels, emit.within("loss"))
+    # TF-slim's `weights`, and what the CIFAR system calls `DW`: both times convolutions and the logits' matrix.
+    decayed = {parameters[p.name]: None for p in planned.parameters if p.role == "weights"}
+    penalty = decay_penalty(decayed, planned.spec.weight_decay, emit.within("decay"))
+    loss = apply("Add", judged.cost, penalty, name=LOSS) if penalty else apply("Identity", judged.cost, name=LOSS)
+
+    trained = [parameters[p.name] for p in planned.parameters if p.trainable]
+    gradients = backward(traced, {logits: judged.adjoint}, trained, options.target, emit)
+    learning_rate = Value(LEARNING_RATE, Type("float32", ()))
+    descent = Descent(options.optimizer, learning_rate, planned.spec.weight_decay)
+    state = State()
+    for weights in trained:
+        scope = emit.within(f"update/{weights.name}")
+        descent.update(weights, gradients[weights], state, scope, decayed=weights in decayed)
+    _update_averages(planned, traced, state, emit)
+    return Graph(
+        planned.name,
+        (images, labels, learning_rate, *parameters.values(), *state.inputs.values()),
+        (loss, predictions, judged.accuracy, *state.outputs),
+        emit.data,
+    )
+
+
+def _forward(
+    planned: Plan, parameters: Mapping[str, Value], batch: int, emit: Emitter
+) -> tuple[Value, Value, Value, Trace]:
+    """The images, their logits and predictions, and the forward pass in between."""
+    logits_name = planned.end_points[-1 - planned.head.predictions].name
+    outputs = (logits_name, *((PREDICTIONS,) if planned.head.predictions else ()))
+    network = lower(planned, outputs=outputs, batch=batch)
+    emit.data.update(network.data)
+    images = Value(IMAGES, network.inputs[0].type)
+    read = {value: parameters[value.name] for value in network.initializers() if value.name in parameters}
+    traced = trace(network, {network.inputs[0]: images, **read}, emit)
+    logits, *rest = (traced.values[output] for output in network.outputs)
+    predictions = rest[0] if rest else apply("Softmax", logits, name=PREDICTIONS, axis=1)
+    return images, logits, predictions, traced
+
+
+def _update_averages(planned: Plan, traced: Trace, state: State, emit: Emitter) -> None:
+    if not traced.averages:
+        return
+    decay = planned.spec.norm.decay
+    variances = {p.name for p in planned.parameters if p.role == "moving_variance"}
+    debiased = average_kind(planned.spec) == "zero_debiased"
+    weight = count_step(decay, traced.averages[0].batch, state, emit.within("step")) if debiased else None
+    for average in traced.averages:
+        scope = emit.within(f"update/{average.moving.name}")
+        if weight:
+            update_zero_debiased(average, decay, weight, state, scope)
+        else:
+            update_corrected(average, decay, state, scope, variance=average.moving.name in variances)
+
+
+def average_kind(spec: NetworkSpec) -> AverageKind:
+    """How the system that a network comes from keeps its moving averages."""
+    return "zero_debiased" if spec.initializer == "cifar" else "corrected"
+
+
+def _metadata(spec: NetworkSpec, options: StepOptions) -> dict[str, str]:
+    text = json.dumps(spec.model_dump(mode="json"), separators=(",", ":"))
+    entries = {
+        "kind": "training_step",
+        "optimizer": options.optimizer,
+        "spec": text,
+        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
+        "target": options.target,
+        "version": __version__,
+    }
+    return {f"{METADATA_PREFIX}{key}": value for key, value in entries.items()}

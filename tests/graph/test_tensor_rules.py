@@ -1,0 +1,55 @@
+"""The shape rules that training needs: against onnx's own, and what they refuse."""
+
+import onnx
+import pytest
+
+from resnet_compile import load_spec
+from resnet_compile.errors import GraphError
+from resnet_compile.graph import Type, Value, apply, constant
+from resnet_compile.options import StepOptions
+from resnet_compile.training import compile_step
+
+X = Value("x", Type("float32", (2, 3, 8, 8)))
+W = constant("w", "float32", (3, 4, 3, 3))
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+@pytest.mark.parametrize("name", ["tiny", "cifar_resnet20", "torchvision_resnext50_32x4d", "keras_resnet50v2"])
+def test_types_of_a_training_step_are_onnxs(name: str, target: str) -> None:
+    step = compile_step(load_spec(name), StepOptions(batch=2, size=(32, 32), target=target))  # type: ignore[arg-type]
+    inferred = onnx.shape_inference.infer_shapes(step.to_proto(), check_type=True, strict_mode=True, data_prop=True)
+    theirs = {info.name: info.type.tensor_type for info in inferred.graph.value_info}
+    inner = [value for value in step.graph.values() if value.node and value not in step.graph.outputs]
+    assert inner
+    for value in inner:
+        dims = theirs[value.name].shape.dim
+        assert tuple(dim.dim_value for dim in dims) == value.shape, value
+
+
+def ints(*values: int) -> Value:
+    return apply("Constant", name="ints", value_ints=values)
+
+
+@pytest.mark.parametrize(
+    ("operator", "inputs", "attributes", "words"),
+    [
+        ("Reshape", (X, ints(2, 3, 8, 9)), {}, "has not the elements of"),
+        ("Reshape", (X, X), {}, "input 1 must be a Constant"),
+        ("Reshape", (Value("y", Type("float32", ("batch", 3))), ints(6)), {}, "is not known"),
+        ("Expand", (X, ints(2, 3, 8, 9)), {}, "does not expand to"),
+        ("ReduceSum", (X, ints(4)), {}, "has not all axes of"),
+        ("MatMul", (X, W), {}, "have no product"),
+        ("Concat", (X, W), {"axis": 0}, "does not continue"),
+        ("Concat", (X, X), {}, "an axis is required"),
+        ("ConvTranspose", (X, constant("v", "float32", (4, 3, 3, 3))), {}, "does not fit weights"),
+        ("ConvTranspose", (Value("y", Type("float32", (2, 3, "h", 8))), W), {}, "unknown number"),
+        ("ScatterElements", (X, Value("i", Type("int64", (3,))), X), {"axis": 0}, "does not fit"),
+        ("ArgMax", (X,), {"axis": 1, "keepdims": 0}, "an axis that stays is required"),
+        ("Cast", (X,), {"to": 7}, "only float32"),
+        ("Slice", (Value("y", Type("float32", ("n",))), ints(0), ints(1), ints(0), ints(1)), {}, "no known length"),
+        ("Conv", (X, constant("v", "float32", (4, 3, 1, 3, 3))), {}, "both 4-D or both 5-D"),
+    ],
+)
+def test_what_does_not_fit_is_refused(operator: str, inputs: tuple[Value, ...], attributes: dict, words: str) -> None:
+    with pytest.raises(GraphError, match=words):
+        apply(operator, *inputs, name="y", **attributes)

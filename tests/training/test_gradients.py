@@ -1,0 +1,312 @@
+"""Every gradient rule against finite differences of a definition in float64, by one inner product."""
+
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from support.gradients import gradient_error, gradients, operator
+from support.tolerances import GRADIENT
+
+from resnet_compile.errors import GraphError
+from resnet_compile.graph import OPERATORS, Graph, Type, Value, apply, constant
+from resnet_compile.training.gradients import RULES, Emitter, backward, convolution, trace
+from resnet_compile.training.gradients.convolution import Geometry, Window, input_form, weight_form
+
+seeds = st.integers(0, 2**32 - 1)
+targets = st.sampled_from(["cpu", "cuda"])
+opsets = st.sampled_from([17, 18, 21])
+
+
+@dataclass(frozen=True)
+class ConvCase:
+    """A random convolution."""
+
+    batch: int
+    inner: int
+    depth: int
+    groups: int
+    size: tuple[int, int]
+    kernel: tuple[int, int]
+    strides: tuple[int, int]
+    rates: tuple[int, int]
+    pads: tuple[int, int, int, int]
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        return {
+            "kernel_shape": self.kernel,
+            "strides": self.strides,
+            "dilations": self.rates,
+            "pads": self.pads,
+            "group": self.groups,
+        }
+
+    @property
+    def reads_input(self) -> bool:
+        """Whether any window reaches past the padding before the input."""
+        spans = ((k - 1) * r for k, r in zip(self.kernel, self.rates, strict=True))
+        sides = zip(self.size, spans, self.strides, self.pads[:2], self.pads[2:], strict=True)
+        return all(
+            ((side + before + after - span - 1) // stride) * stride + span >= before
+            for side, span, stride, before, after in sides
+        )
+
+    def arrays(self, rng: np.random.Generator, *, biases: bool) -> list[np.ndarray]:
+        x = rng.standard_normal((self.batch, self.groups * self.inner, *self.size), np.float32)
+        weights = rng.standard_normal((self.groups * self.depth, self.inner, *self.kernel), np.float32)
+        return [x, weights, *([rng.standard_normal(len(weights), np.float32)] if biases else [])]
+
+    def definition(self, x: np.ndarray, weights: np.ndarray, biases: np.ndarray | None = None) -> np.ndarray:
+        top, left, bottom, right = self.pads
+        padded = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+        spans = [(k - 1) * r + 1 for k, r in zip(self.kernel, self.rates, strict=True)]
+        windows = np.lib.stride_tricks.sliding_window_view(padded, spans, axis=(2, 3))
+        windows = windows[:, :, :: self.strides[0], :: self.strides[1], :: self.rates[0], :: self.rates[1]]
+        runs = zip(np.split(windows, self.groups, 1), np.split(weights, self.groups), strict=True)
+        y = np.concatenate([np.einsum("nchwij,ocij->nohw", part, kernel) for part, kernel in runs], axis=1)
+        return y if biases is None else y + biases[:, None, None]
+
+
+@st.composite
+def conv_cases(draw: st.DrawFn, *, stride: int = 3, kernel: int = 4, padded: bool = True) -> ConvCase:
+    def two(most: int) -> tuple[int, int]:
+        return draw(st.integers(1, most)), draw(st.integers(1, most))
+
+    taps, rates, strides = two(kernel), two(3), two(stride)
+    pads = tuple(draw(st.integers(0, 3 if padded else 0)) for _ in range(4))
+    spans = [(k - 1) * r + 1 for k, r in zip(taps, rates, strict=True)]
+    least = [max(1, span - pads[axis] - pads[axis + 2]) for axis, span in enumerate(spans)]
+    size = tuple(one + draw(st.integers(0, 8)) for one in least)
+    batch, inner, depth, groups = (draw(st.integers(1, 3)) for _ in range(4))
+    return ConvCase(batch, inner, depth, groups, size, taps, strides, rates, pads)  # type: ignore[arg-type]
+
+
+@settings(max_examples=60, deadline=None)
+@given(conv_cases(), st.booleans(), targets, opsets, seeds)
+def test_convolution(case: ConvCase, biases: bool, target: Any, opset: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    build = operator("Conv", **case.attributes)
+    arrays = case.arrays(rng, biases=biases)
+    assert gradient_error(build, case.definition, arrays, rng, target=target, opset=opset) <= GRADIENT
+
+
+def with_forms(case: ConvCase, weights: str, inputs: str, seed: int) -> float:
+    """The error of the gradient when its forms are not chosen but given."""
+    rng = np.random.default_rng(seed)
+    with (
+        patch.object(convolution, "weight_form", lambda geometry, target: weights),
+        patch.object(convolution, "input_form", lambda geometry, target: inputs),
+    ):
+        return gradient_error(operator("Conv", **case.attributes), case.definition, case.arrays(rng, biases=False), rng)
+
+
+@settings(max_examples=40, deadline=None)
+@given(conv_cases(), st.sampled_from(["taps", "volume"]), st.sampled_from(["transposed", "cropped"]), seeds)
+def test_forms_for_every_convolution(case: ConvCase, weights: str, inputs: str, seed: int) -> None:
+    assume(weights == "taps" or case.reads_input)
+    assert with_forms(case, weights, inputs, seed) <= GRADIENT
+
+
+@settings(max_examples=30, deadline=None)
+@given(conv_cases(stride=1), seeds)
+def test_shifts_for_every_convolution_without_stride(case: ConvCase, seed: int) -> None:
+    assert with_forms(case, "shifts", "transposed", seed) <= GRADIENT
+
+
+@settings(max_examples=30, deadline=None)
+@given(conv_cases(stride=1, padded=False), seeds)
+def test_flipping_without_stride(case: ConvCase, seed: int) -> None:
+    assert with_forms(case, "volume", "flipped", seed) <= GRADIENT
+
+
+@settings(max_examples=30, deadline=None)
+@given(conv_cases(kernel=1, padded=False), seeds)
+def test_products_for_every_pointwise_convolution(case: ConvCase, seed: int) -> None:
+    assert with_forms(case, "product", "transposed", seed) <= GRADIENT
+
+
+def geometry(*, depth: int, side: int, kernel: int, stride: int = 1, batch: int = 128) -> Geometry:
+    pads = (kernel - 1) // 2
+    window = Window(side, -(-side // stride), kernel, stride, 1, pads, kernel - 1 - pads)
+    return Geometry(batch, depth, depth, 1, window, window)
+
+
+def test_forms_are_chosen_by_shape_and_provider() -> None:
+    narrow, wide = geometry(depth=16, side=32, kernel=3), geometry(depth=256, side=14, kernel=3)
+    strided, pointwise = geometry(depth=16, side=32, kernel=3, stride=2), geometry(depth=64, side=8, kernel=1)
+    assert [weight_form(each, "cpu") for each in (narrow, wide, strided, pointwise)] == [
+        "shifts",
+        "volume",
+        "volume",
+        "product",
+    ]
+    assert {weight_form(each, "cuda") for each in (narrow, wide, strided)} == {"taps"}
+    heavy = geometry(depth=512, side=7, kernel=3, batch=1)
+    assert [input_form(each, "cpu") for each in (narrow, strided, heavy)] == ["flipped", "transposed", "transposed"]
+    uneven = Geometry(2, 4, 4, 1, Window(8, 4, 3, 2, 1, 0, 1), Window(8, 4, 3, 2, 1, 0, 1))
+    assert [input_form(each, "cuda") for each in (narrow, uneven)] == ["transposed", "cropped"]
+
+
+def batch_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
+    mean, variance = x.mean((0, 2, 3), keepdims=True), x.var((0, 2, 3), keepdims=True)
+    return (x - mean) / np.sqrt(variance + 0.01) * gamma[:, None, None] + beta[:, None, None]
+
+
+@settings(max_examples=30, deadline=None)
+@given(*[st.integers(1, 6)] * 4, seeds)
+def test_batch_normalization(batch: int, channels: int, height: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = 3 + rng.standard_normal((batch, channels, height, width), np.float32)
+    moving = constant("mean", "float32", (channels,)), constant("variance", "float32", (channels,))
+    arrays = [x, *rng.standard_normal((2, channels), np.float32)]
+
+    def build(*inputs: Value) -> Value:
+        return apply("BatchNormalization", *inputs, *moving, name="y", epsilon=0.01)
+
+    assert gradient_error(build, batch_norm, arrays, rng) <= GRADIENT
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.tuples(*[st.integers(1, 3)] * 3), st.tuples(*[st.integers(1, 11)] * 2), opsets, seeds)
+def test_max_pool(window: tuple[int, int, int], size: tuple[int, int], opset: int, seed: int) -> None:
+    kernel, stride, pad = window[0], window[1], min(window[2], window[0]) - 1
+    size = (max(size[0], kernel), max(size[1], kernel))
+    rng = np.random.default_rng(seed)
+    # All different by more than the finite difference, so that no winner changes.
+    x = rng.permutation(2 * 3 * size[0] * size[1]).reshape(2, 3, *size).astype(np.float32)
+
+    def definition(x: np.ndarray) -> np.ndarray:
+        padded = np.pad(x, ((0, 0), (0, 0), (pad, pad), (pad, pad)), constant_values=-np.inf)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(2, 3))
+        return windows[:, :, ::stride, ::stride].max(axis=(4, 5))
+
+    build = operator("MaxPool", kernel_shape=(kernel,) * 2, strides=(stride,) * 2, pads=(pad,) * 4)
+    assert gradient_error(build, definition, [x], rng, opset=opset) <= GRADIENT
+
+
+def test_of_equal_values_in_a_window_one_gets_the_adjoint() -> None:
+    x = np.zeros((1, 1, 5, 5), np.float32)
+    build = operator("MaxPool", kernel_shape=(3, 3), strides=(2, 2))
+    (dx,) = gradients(build, [x], np.array([[[[1, 2], [4, 8]]]], np.float32))
+    assert dx.sum() == 15
+    assert np.count_nonzero(dx) == 4
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 4), st.tuples(*[st.integers(0, 3)] * 2), st.tuples(*[st.integers(1, 4)] * 2), seeds)
+def test_average_pool(stride: int, beyond: tuple[int, int], windows: tuple[int, int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    rows, columns = windows
+    height, width = (count * stride + min(rest, stride - 1) for count, rest in zip(windows, beyond, strict=True))
+    x = rng.standard_normal((2, 3, height, width), np.float32)
+
+    def definition(x: np.ndarray) -> np.ndarray:
+        kept = x[:, :, : rows * stride, : columns * stride]
+        return kept.reshape(2, 3, rows, stride, columns, stride).mean((3, 5))
+
+    build = operator("AveragePool", kernel_shape=(stride,) * 2, strides=(stride,) * 2)
+    assert gradient_error(build, definition, [x], rng) <= GRADIENT
+
+
+def test_an_average_pool_whose_windows_overlap_has_no_gradient() -> None:
+    x = np.ones((1, 1, 5, 5), np.float32)
+    with pytest.raises(GraphError, match="overlap"):
+        gradients(operator("AveragePool", kernel_shape=(3, 3), strides=(2, 2)), [x], x[:, :, :2, :2])
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    exponentials = np.exp(x - x.max(1, keepdims=True))
+    return exponentials / exponentials.sum(1, keepdims=True)
+
+
+def pads(name: str, *values: int) -> Value:
+    return apply("Constant", name=name, value_ints=values)
+
+
+SIMPLE = {
+    "Add": (operator("Add"), np.add, [(2, 3, 4, 5), (2, 3, 4, 5)]),
+    "Add, broadcast": (operator("Add"), np.add, [(2, 3, 4, 5), (3, 1, 1)]),
+    "Flatten": (operator("Flatten", axis=1), lambda x: x.reshape(2, -1), [(2, 3, 4, 5)]),
+    "Gemm": (operator("Gemm", transB=1), lambda x, w: x @ w.T, [(4, 3), (5, 3)]),
+    "Gemm, biased": (operator("Gemm", transB=1), lambda x, w, b: x @ w.T + b, [(4, 3), (5, 3), (5,)]),
+    "GlobalAveragePool": (operator("GlobalAveragePool"), lambda x: x.mean((2, 3), keepdims=True), [(2, 3, 4, 5)]),
+    "Identity": (operator("Identity"), lambda x: x, [(2, 3)]),
+    "LeakyRelu": (operator("LeakyRelu", alpha=0.3), lambda x: np.where(x < 0, 0.3 * x, x), [(2, 3, 4, 5)]),
+    "Pad": (
+        lambda x: apply("Pad", x, pads("pads", 0, 1, 2, 0, 0, 3, 0, 1), name="y", mode="constant"),
+        lambda x: np.pad(x, ((0, 0), (1, 3), (2, 0), (0, 1))),
+        [(2, 3, 4, 5)],
+    ),
+    "Relu": (operator("Relu"), lambda x: np.maximum(x, 0), [(2, 3, 4, 5)]),
+    "Softmax": (operator("Softmax", axis=1), softmax, [(3, 4, 2, 1)]),
+    "Transpose": (operator("Transpose", perm=(0, 2, 3, 1)), lambda x: x.transpose(0, 2, 3, 1), [(2, 3, 4, 5)]),
+}
+
+
+@pytest.mark.parametrize("label", SIMPLE)
+def test_an_operator_of_one_form(label: str) -> None:
+    build, definition, shapes = SIMPLE[label]
+    rng = np.random.default_rng(len(label))
+    arrays = [rng.standard_normal(shape, np.float32) for shape in shapes]
+    assert gradient_error(build, definition, arrays, rng) <= GRADIENT
+
+
+@pytest.mark.parametrize(("name", "attributes", "slope"), [("Relu", {}, 0.0), ("LeakyRelu", {"alpha": 0.25}, 1.0)])
+def test_slopes_at_and_around_zero(name: str, attributes: dict[str, Any], slope: float) -> None:
+    """At exactly 0 as TensorFlow: ReLU's slope is 0, and `where(x < 0, a x, x)` has 1."""
+    below = attributes.get("alpha", 0.0)
+    x = np.array([-np.inf, -3e38, -1e-36, -0.0, 0.0, 1e-37, 3e38], np.float32)
+    (dx,) = gradients(operator(name, **attributes), [x], np.full_like(x, 2))
+    assert (dx / 2).tolist() == pytest.approx([below, below, below, slope, slope, 1, 1])
+
+
+def test_every_operator_of_an_inference_graph_has_a_rule_that_is_tested() -> None:
+    tested = {label.split(",")[0] for label in SIMPLE}
+    assert set(RULES) == tested | {"AveragePool", "BatchNormalization", "Conv", "MaxPool"}
+    assert set(RULES) < set(OPERATORS)
+
+
+X = Value("x", Type("float32", (2, 3, 4, 5)))
+
+
+def test_adjoints_of_a_value_used_twice_add_up() -> None:
+    def build(x: Value) -> Value:
+        return apply("Add", apply("Relu", x, name="a"), apply("Add", x, x, name="b"), name="y")
+
+    rng = np.random.default_rng(0)
+    arrays = [rng.standard_normal((2, 3, 4, 5), np.float32)]
+    assert gradient_error(build, lambda x: np.maximum(x, 0) + 2 * x, arrays, rng) <= GRADIENT
+
+
+def test_what_leads_to_nothing_wanted_is_not_differentiated() -> None:
+    """Behind a pool that has no gradient, and without the convolution's own input and weights."""
+    emit = Emitter("")
+    weights, biases = (Value(name, Type("float32", shape)) for name, shape in (("w", (4, 3, 1, 1)), ("b", (4,))))
+    pooled = apply("AveragePool", X, name="a", kernel_shape=(3, 3), strides=(1, 1))
+    y = apply("Conv", pooled, weights, biases, name="y", kernel_shape=(1, 1))
+    traced = trace(Graph("g", (X, weights, biases), (y,)), {}, emit)
+    seed = {traced.values[y]: Value("dy", y.type)}
+    found = backward(traced, seed, [biases], "cpu", emit)
+    assert found[biases].node is not None
+    assert found[biases].node.operator == "ReduceSum"
+    with pytest.raises(GraphError, match="overlap"):
+        backward(traced, seed, [X], "cpu", emit)
+
+
+def test_a_value_without_influence_is_an_error() -> None:
+    emit = Emitter("")
+    y = apply("Relu", X, name="y")
+    stranger = Value("stranger", X.type)
+    traced = trace(Graph("g", (X,), (y,)), {}, emit)
+    with pytest.raises(GraphError, match="no influence on what is differentiated @ stranger"):
+        backward(traced, {traced.values[y]: Value("dy", y.type)}, [stranger], "cpu", emit)
+
+
+def test_an_operator_without_a_rule_is_an_error() -> None:
+    y = apply("Sqrt", X, name="y")
+    with pytest.raises(GraphError, match="no gradient rule for Sqrt @ y"):
+        trace(Graph("g", (X,), (y,)), {}, Emitter(""))
