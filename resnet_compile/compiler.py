@@ -103,7 +103,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     )
     bound, facts = _bind(planned, options, weights)
     filled = replace(graph, data={**graph.data, **bound.tensors})
-    optimized, applied = optimize(filled, options.target) if options.target else (filled, ())
+    optimized, applied = optimize(filled, options.target, options.dtype)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
     return CompiledModel(planned, optimized, fmt, applied)
 
@@ -164,4 +164,6 @@ def _metadata(spec: NetworkSpec, options: CompileOptions, facts: Mapping[str, st
         entries["preprocess"] = spec.input.preprocess
     if options.target:
         entries["target"] = options.target
+    if options.dtype != "float32":
+        entries["dtype"] = options.dtype
     return {f"{METADATA_PREFIX}{key}": value for key, value in {**entries, **facts}.items()}

@@ -40,8 +40,33 @@ class CompileOptions(SpecModel):
     parameter as the network has it.
     """
 
+    dtype: Literal["float32", "float16"] = "float32"
+    """Type of weights and activations; inputs and outputs are float32."""
+
     opset: int = 18
     """Version of ONNX's default operator set."""
 
     external_data: bool | None = None
     """Whether the weights go to a file beside the model; None puts them there past 2 GB."""
+
+
+Optimizer = Literal["momentum", "sgd"]
+
+
+class StepOptions(SpecModel):
+    """The options of `resnet_compile.training.compile_step`."""
+
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)]
+    """Images at a time."""
+
+    size: tuple[Side, Side] | None = None
+    """Rows and columns of the images; None takes the spec's."""
+
+    optimizer: Optimizer = "momentum"
+    """`sgd`: w' = w - lr g; `momentum`, of 0.9, in TensorFlow's form: v' = 0.9 v + g, w' = w - lr v'."""
+
+    target: Literal["cpu", "cuda"] = "cpu"
+    """The provider in whose best forms gradients are written; the step computes the same on any."""
+
+    opset: int = 18
+    """Version of ONNX's default operator set."""

@@ -29,9 +29,11 @@ ORDER = [
     "compiler",
     "images",
     "runtime",
+    "verify",
     "classify",
     "features",
     "bench",
+    "training",
     "report",
     "cli",
 ]

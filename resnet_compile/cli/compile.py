@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -48,31 +49,56 @@ from resnet_compile.cli.parameters import batch, names, size
     type=click.Choice(["portable", "cpu", "cuda"]),
     help="Where it is to run: rewrites the graph to the same function with fewer operators.",
 )
+@click.option(
+    "--dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Type of weights and activations; input and outputs stay float32.",
+)
 @click.option("--opset", type=int, default=18, show_default=True, help="Version of ONNX's operator set.")
 @click.option(
     "--external-data/--no-external-data",
     default=None,
     help="Put the weights into a file of their own beside the model; by default only past 2 GB.",
 )
-def cli(report: Report, spec: str, output: Path, weights: Path | None, **options: Any) -> None:
+@click.option(
+    "--training-step",
+    is_flag=True,
+    help="Compile a step of training, momentum 0.9: old state in, new state out. Wants --batch N.",
+)
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="Run the model and the unrewritten float32 network on random images; write nothing if they differ.",
+)
+def cli(
+    report: Report, spec: str, output: Path, weights: Path | None, training_step: bool, verify: bool, **options: Any
+) -> None:
     """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model.
 
     \b
     resnet-compile specs/resnet152.json -o model.onnx
     resnet-compile specs/resnet152.json --weights resnet_v2_152.ckpt -o model.onnx
     resnet-compile resnet50 --outputs block3,logits --batch 32 -o features.onnx
+    resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need none of it.
     from resnet_compile.compiler import compile as compile_network
     from resnet_compile.options import CompileOptions
     from resnet_compile.spec import load_spec
 
-    model = compile_network(load_spec(spec), CompileOptions(**options), weights=weights)
+    network = load_spec(spec)
+    if training_step:
+        model = _training_step(network, weights=weights, verify=verify or None, **options)
+    else:
+        model = compile_network(network, CompileOptions(**options), weights=weights)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     for each in model.passes:
         report.note(f"{each.name}: {each.done} rewritten, {len(each.refused)} refused")
         for reason in each.refused:
             report.note(f"  {reason}")
+    checked = _verified(report, model, network, weights, options) if verify else {}
     model.save(output)
     document = {
         "name": model.plan.name,
@@ -83,6 +109,7 @@ def cli(report: Report, spec: str, output: Path, weights: Path | None, **options
         "outputs": list(model.outputs),
         "opset": model.format.opset,
         "bytes": output.stat().st_size,
+        **checked,
     }
     report.result(
         document,
@@ -91,6 +118,42 @@ def cli(report: Report, spec: str, output: Path, weights: Path | None, **options
             f"{model.plan.macs:,} multiply-accumulates an image, opset {model.format.opset}, "
             f"{document['bytes']:,} bytes"
         ),
+    )
+
+
+def _verified(report: Report, model: Any, spec: Any, weights: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+    """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
+    # Deferred, since only this needs onnxruntime.
+    from resnet_compile.compiler import compile as compile_network
+    from resnet_compile.options import CompileOptions
+    from resnet_compile.report.table import table
+    from resnet_compile.verify import compare, require_agreement
+
+    plain = CompileOptions(**{**options, "target": None, "dtype": "float32"})
+    comparisons = compare(model, compile_network(spec, plain, weights=weights))
+    if not report.as_json:
+        rows = [(each.output, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.0e}") for each in comparisons]
+        click.echo(table(("output", "relative error", "largest difference", "bound"), rows), err=True)
+    require_agreement(comparisons)
+    return {"verification": [asdict(each) for each in comparisons]}
+
+
+def _training_step(spec: Any, *, batch: Any, size: Any, target: str | None, opset: int, **others: Any) -> Any:
+    """The step for the same options, where they have a meaning for one."""
+    from resnet_compile.errors import OptionError
+    from resnet_compile.options import CompileOptions, StepOptions
+    from resnet_compile.training import compile_step
+
+    if batch == "dynamic":
+        raise OptionError("a training step has one batch size", where="batch", hint="give --batch N")
+    if size == "dynamic":
+        raise OptionError("a training step has one image size", where="size")
+    for name, value in others.items():
+        default = CompileOptions.model_fields[name].default if name in CompileOptions.model_fields else None
+        if value != default:
+            raise OptionError("has no meaning for a training step, which holds no weights and is NCHW", where=name)
+    return compile_step(
+        spec, StepOptions(batch=batch, size=size, target="cuda" if target == "cuda" else "cpu", opset=opset)
     )
 
 

@@ -226,3 +226,29 @@ def test_bad_weights_are_one_line_and_exit_code_2(
     assert (done.code, done.err.count("\n")) == (2, 1)
     assert words in done.err
     assert not (tmp_path / "model.onnx").exists()
+
+
+def test_a_training_step(tmp_path: Path) -> None:
+    done = command("resnet-compile", "tiny", "--training-step", "--batch", 4, "-o", "step.onnx", "--json", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    model = onnx.load(tmp_path / "step.onnx")
+    onnx.checker.check_model(model, full_check=True)
+    assert [value.name for value in model.graph.input][:3] == ["images", "labels", "learning_rate"]
+    assert json.loads(done.out)["outputs"] == [value.name for value in model.graph.output]
+    assert {entry.key: entry.value for entry in model.metadata_props}["resnet_compile.kind"] == "training_step"
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ([], "a training step has one batch size @ batch (give --batch N)"),
+        (["--batch", 2, "--size", "dynamic"], "a training step has one image size @ size"),
+        (["--batch", 2, "--layout", "nhwc"], "has no meaning for a training step"),
+        (["--batch", 2, "--weights", "none.ckpt"], "holds no weights and is NCHW @ weights"),
+    ],
+)
+def test_what_a_training_step_cannot_be_asked_for(flags: list[object], words: str, tmp_path: Path) -> None:
+    done = command("resnet-compile", "tiny", "--training-step", *flags, "-o", "step.onnx", cwd=tmp_path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert words in done.err
+    assert not (tmp_path / "step.onnx").exists()

@@ -5,7 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from resnet_compile import NetworkSpec, parse_spec
+from resnet_compile import NetworkSpec, load_spec, parse_spec
+from resnet_compile.spec.catalogue import catalogue
 
 
 def tiny_document() -> dict[str, Any]:
@@ -136,3 +137,29 @@ def _heads(draw: st.DrawFn) -> dict[str, Any]:
         "logits": draw(st.sampled_from(["conv", "dense"])) if squeeze else "conv",
         "predictions": draw(st.sampled_from(["softmax", None])),
     }
+
+
+def narrowed(spec: NetworkSpec) -> NetworkSpec:
+    """A spec of the same kinds, strides and shortcuts with thinner layers, at most two units a run and small images."""
+    document = spec.model_dump(mode="json")
+    depths = [args["depth"] for block in document["blocks"] for args in block["args"]]
+    divisor = max(1, min(depths) // 16)
+    for block in document["blocks"]:
+        for args in block["args"]:
+            args["depth"] //= divisor
+            args["repeat"] = min(args["repeat"], 2)
+            if args["depth_bottleneck"]:
+                # A sixteenth of a group's width must be left by grouped kinds.
+                args["depth_bottleneck"] = max(args["depth_bottleneck"] // divisor, 16)
+    if document["root"] and "depth" in document["root"]:
+        document["root"]["depth"] = min(document["root"]["depth"], 16)
+    document["head"]["num_classes"] = 10
+    side = 16 if spec.input.height == 32 else 32
+    document["input"] |= {"height": side, "width": side, "preprocess": None}
+    return parsed(document | {"origin": None})
+
+
+def families() -> list[NetworkSpec]:
+    """The catalogue narrowed, once each: many members only differ in their depth."""
+    specs = [narrowed(load_spec(name)) for name in catalogue()]
+    return list({spec.model_copy(update={"name": ""}): spec for spec in reversed(specs)}.values())

@@ -10,8 +10,8 @@ LAYER = 1e-6
 # product of their norms. The difference itself is good to 1e-9.
 GRADIENT = 2e-6
 # The same for the gradient of a whole network, all of it in float64: what is left is the difference's own error, of
-# curvature at a step of 1e-6.
-STEP_GRADIENT = 1e-4
+# rounding and of the odd ReLU that changes sides within its step of 1e-8.
+STEP_GRADIENT = 1e-5
 # The loss of a float32 training step against the original's, relative; it is a mean of a few logarithms.
 COST = 1e-6
 # Every state variable after one to three float32 training steps against the original's own float32, by the norm. Slots

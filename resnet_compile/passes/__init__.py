@@ -1,0 +1,85 @@
+"""Rewrites of a graph, and which of them each target and precision gets.
+
+A target's compute the same function exactly; a precision's round it.
+
+Dead code needs no pass: a graph is what its outputs reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from resnet_compile.graph import Graph
+from resnet_compile.passes.base import Pass, PassResult
+from resnet_compile.passes.fold_batch_norm import fold_batch_norm
+from resnet_compile.passes.half import to_half
+from resnet_compile.passes.hoist_biases import hoist_biases
+from resnet_compile.passes.identities import remove_identities
+from resnet_compile.passes.max_after_convolution import max_after_convolution
+from resnet_compile.passes.max_preactivation import max_preactivation
+from resnet_compile.passes.share_constants import share_constants
+
+Target = Literal["portable", "cpu", "cuda"]
+Precision = Literal["float32", "float16"]
+
+_EVERYWHERE: tuple[Pass, ...] = (remove_identities, fold_batch_norm, share_constants)
+
+TARGETS: Mapping[Target, tuple[Pass, ...]] = {
+    "portable": _EVERYWHERE,
+    # A batch norm before its convolutions stays as it is: onnxruntime runs it in the blocked layout of the convolutions
+    # around it, and has to leave that layout for a Max, or for Mul and Add.
+    "cpu": _EVERYWHERE,
+    # Offsets that a unit's thresholds leave in its sum are hoisted with the biases; the normalisations that take them
+    # become thresholds after that.
+    "cuda": (
+        remove_identities,
+        max_after_convolution,
+        hoist_biases,
+        max_preactivation,
+        fold_batch_norm,
+        share_constants,
+    ),
+}
+"""The passes of each target, in order."""
+
+# Half writes constants of its own for each norm.
+PRECISIONS: Mapping[Precision, tuple[Pass, ...]] = {"float32": (), "float16": (to_half, share_constants)}
+"""The passes of each precision, which follow the target's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What became of one pass.
+
+    Attributes:
+        name: The pass's.
+        done: How many places it rewrote.
+        refused: One sentence for each place that it left.
+    """
+
+    name: str
+    done: int
+    refused: tuple[str, ...]
+
+
+def optimize(
+    graph: Graph, target: Target | None, precision: Precision = "float32"
+) -> tuple[Graph, tuple[Applied, ...]]:
+    """The graph after the passes of a target and for a precision, and what each of them did.
+
+    Args:
+        graph: What to rewrite; its initializers need their contents.
+        target: Where it is to run; None leaves the operators as they are.
+        precision: Of weights and activations.
+    """
+    applied = []
+    for each in (*(TARGETS[target] if target else ()), *PRECISIONS[precision]):
+        result = each(graph)
+        graph = result.graph
+        applied.append(Applied(each.__name__, result.done, result.refused))
+    return graph, tuple(applied)
+
+
+__all__ = ["PRECISIONS", "TARGETS", "Applied", "Pass", "PassResult", "Precision", "Target", "optimize"]

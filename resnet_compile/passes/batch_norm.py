@@ -1,0 +1,43 @@
+"""Batch normalisation in inference, y = a x + b channel by channel, and what its statistics say of y."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from resnet_compile.graph import Node, Tensor
+from resnet_compile.passes.base import Vector, exact
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """A batch normalisation's values.
+
+    Attributes:
+        scale: a = gamma / sqrt(variance + epsilon).
+        shift: b = beta - a mean.
+        deviation: Of y, if the moving statistics are those of x: |a| sqrt(variance).
+        centre: The mean of y, under the same condition: beta.
+    """
+
+    scale: Vector
+    shift: Vector
+    deviation: Vector
+    centre: Vector
+
+    @property
+    def finite(self) -> bool:
+        """Whether a and b are numbers at all."""
+        return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
+
+
+def affine(norm: Node, data: Mapping[str, Tensor]) -> Affine:
+    """The values of a BatchNormalization node."""
+    gamma, beta, mean, variance = (exact(data[source.name]) for source in norm.inputs[1:] if source)
+    epsilon = norm.attributes["epsilon"]
+    assert isinstance(epsilon, float)
+    with np.errstate(all="ignore"):
+        scale = gamma / np.sqrt(variance + epsilon)
+        return Affine(scale, beta - scale * mean, np.abs(scale) * np.sqrt(np.maximum(variance, 0)), beta)

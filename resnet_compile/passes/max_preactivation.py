@@ -1,0 +1,117 @@
+"""Batch normalisation and ReLU before convolutions as one maximum.
+
+For a > 0, relu(a x + b) = a max(x, -b/a) + b; for a < 0 it is a min(x, -b/a) + b: the ReLU cuts where a x + b = 0, and
+on the side that it keeps, a max(x, -b/a) + b = a x + b. Every convolution without padding, or dense layer, that reads
+the result, directly or as a mean, takes a and b into its own parameters::
+
+    Conv(a m + b, W) + e = Conv(m, W a) + (e + W b)
+
+For a = 0 the result is relu(b): W gets the factor 0 and the offset is relu(b). Where |b/a| is beyond the largest
+float32 no input reaches the threshold, and the channel is 0 everywhere (b < 0: as for a = 0) or linear everywhere
+(b > 0: with the lowest float32 as its threshold).
+
+A threshold that cuts, -b/a with b < 0, is multiplied by W a and cancels against W b. In float16 W a has an absolute
+error of 2^-25, so |b/a| <= 2^10 keeps what does not cancel below 2^-15 a channel; a unit with a smaller |a| stays.
+
+One operator has one sign: a unit with channels of both signs stays as it is, since Max and Min would be as many
+operators as before. Where b is large against the activations the two forms round differently; `cancellation` says how
+far that may go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from resnet_compile.graph import Graph, Value, apply, rewrite
+from resnet_compile.passes.base import PassResult, Vector, made_by, readers
+from resnet_compile.passes.batch_norm import Affine, affine
+from resnet_compile.passes.cancellation import MOST_GROWTH, growth, relu_moments
+from resnet_compile.passes.edits import Edits, linear_readers
+
+_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_CUT = 2.0**10
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """relu(a x + b) as scale * operator(x, threshold) + offset, channel by channel."""
+
+    operator: str
+    threshold: Vector
+    scale: Vector
+    offset: Vector
+
+
+def max_preactivation(graph: Graph) -> PassResult:
+    """Rewrites batch normalisation and ReLU where convolutions without padding read them."""
+    read_by, outputs = readers(graph), frozenset(graph.outputs)
+    edits = Edits(dict(graph.data), "preactivated")
+    found: dict[Value, tuple[str, Value]] = {}
+    refused = []
+    for relu in graph.values():
+        activation = made_by(relu, "Relu")
+        normed = activation.inputs[0] if activation else None
+        norm = made_by(normed, "BatchNormalization")
+        if normed is None or norm is None or made_by(norm.inputs[0], "Conv"):
+            continue  # the normalisation of a convolution goes into it at no cost
+        if normed in outputs or len(read_by[normed]) > 1:
+            refused.append(f"{relu.name}: {normed.name} is a requested output or has other readers")
+        elif isinstance(consumers := linear_readers(relu, read_by, outputs), str):
+            refused.append(f"{relu.name}: {consumers}")
+        elif isinstance(form := _form(affine(norm, edits.data), edits, consumers), str):
+            refused.append(f"{relu.name}: {form}")
+        else:
+            shape = (1, form.threshold.size, 1, 1)
+            found[relu] = (form.operator, edits.vector(f"{relu.name}/threshold", form.threshold, shape))
+
+    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
+        if value in found:
+            operator, threshold = found[value]
+            x = sources[0].node.inputs[0] if sources[0] and sources[0].node else None
+            return apply(operator, x, threshold, name=f"{value.name}/{operator}")
+        return edits.rebuild(value, sources, value.name) if edits.edited(value) else None
+
+    made = rewrite(graph, rule)
+    return PassResult(replace(made, data=edits.data), len(found), tuple(refused))
+
+
+def _form(values: Affine, edits: Edits, consumers: Mapping[Value, bool]) -> _Form | str:
+    """The form of one place, whose edits it enters; or why the place stays."""
+    if not values.finite:
+        return "its scale or shift is not a finite number"
+    form = _split(values)
+    if isinstance(form, str):
+        return form
+    weights = {consumer: edits.weights(consumer) for consumer in consumers}
+    layers = ((weights[each], of_mean) for each, of_mean in consumers.items())
+    factor = growth(layers, form.offset, relu_moments(values.deviation, values.centre))
+    if factor > MOST_GROWTH:
+        return f"squared errors would grow by {factor:.3g}, at most {MOST_GROWTH:g}"
+    for consumer, each in weights.items():
+        edits.absorb(consumer, each, form.offset)
+        edits.input_scales[consumer] = form.scale
+    return form
+
+
+def _split(values: Affine) -> _Form | str:
+    a, b = values.scale, values.shift
+    with np.errstate(all="ignore"):
+        threshold = -b / a
+    beyond = ~(np.abs(threshold) <= _LARGEST)
+    constant = (a == 0) | (beyond & (b < 0))
+    if (a[~constant] > 0).any() and (a[~constant] < 0).any():
+        return "channels of both signs, which would take a Max and a Min"
+    if (np.abs(threshold[~constant & (b < 0)]) > _LARGEST_CUT).any():
+        return f"a scale so small that its threshold is beyond {_LARGEST_CUT:g}"
+    falling = bool((a[~constant] < 0).any())
+    # A linear channel's threshold is the one that no input passes: the lowest for Max, the largest for Min.
+    linear = _LARGEST if falling else -_LARGEST
+    return _Form(
+        "Min" if falling else "Max",
+        np.where(constant, 0.0, np.where(beyond, linear, threshold)),
+        np.where(constant, 0.0, a),
+        np.where(constant, np.maximum(b, 0), b),
+    )

@@ -1,0 +1,38 @@
+"""Equal constants as one.
+
+Two Constant nodes of the same attributes have the same value, and so have two initializers of the same type and bytes
+that are known when the graph is built: the scales of one that stand for a missing gamma, the amounts of channel
+padding. Bytes are compared and not numbers, so 0.0 and -0.0 stay apart. Parameters are not compared: their values are
+not known before they are written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from resnet_compile.graph import ConstantTensor, Graph, Value, rewrite
+from resnet_compile.passes.base import PassResult
+
+
+def share_constants(graph: Graph) -> PassResult:
+    """Replaces each constant by the first that is equal to it."""
+    first: dict[Hashable, Value] = {}
+    done = 0
+
+    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
+        nonlocal done
+        key = _contents(value, graph)
+        if key is None or (kept := first.setdefault(key, value)) is value:
+            return None
+        done += 1
+        return kept
+
+    return PassResult(rewrite(graph, rule), done)
+
+
+def _contents(value: Value, graph: Graph) -> Hashable:
+    """What makes two constants equal; None for anything else."""
+    if value.node and value.node.operator == "Constant":
+        return tuple(sorted(value.node.attributes.items()))
+    tensor = graph.data.get(value.name) if value.initializer else None
+    return (value.type, tensor.values.tobytes()) if isinstance(tensor, ConstantTensor) else None

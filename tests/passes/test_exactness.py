@@ -1,0 +1,114 @@
+"""Every pass computes the same: in float64 to the algebra, in float32 and float16 within a factor of the error."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from support.adversarial import Signs, calibrated, sensitivity
+from support.interpreter import evaluate
+from support.models import run
+from support.specs import families, networks
+from support.tolerances import ILL_CONDITIONED, REWRITE, REWRITE_GROWTH, relative_error
+
+from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec
+from resnet_compile.graph import Graph, verify
+from resnet_compile.passes import PRECISIONS, TARGETS, Pass, optimize
+
+SIGNS = st.sampled_from(["positive", "negative", "both"])
+SLOW = settings(
+    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+)
+
+# Targets by their passes: some have the same ones.
+LISTS = list({passes: target for target, passes in TARGETS.items()}.values())
+
+
+def errors(graph: Graph, x: np.ndarray, expected: dict[str, np.ndarray]) -> dict[str, float]:
+    """The outputs' errors when computed in the graph's own types."""
+    return {name: relative_error(value, expected[name]) for name, value in evaluate(graph, x, rounded=True).items()}
+
+
+def root_mean_square(values: Iterable[float]) -> float:
+    return float(np.sqrt(np.mean(np.square(list(values)))))
+
+
+def same(graph: Graph, rewritten: Graph, x: np.ndarray) -> bool:
+    """Asserts that the two graphs compute the same outputs, one about as precisely as the other.
+
+    Returns:
+        Whether anything could be asserted: where float32 weights say nothing of an output, neither does a comparison.
+    """
+    verify(rewritten, bound=True)
+    assert [output.name for output in rewritten.outputs] == [output.name for output in graph.outputs]
+    assert [output.type for output in rewritten.outputs] == [output.type for output in graph.outputs]
+    expected = evaluate(graph, x, rounded=False)
+    moved = sensitivity(graph, x, expected)
+    if max(moved.values()) > ILL_CONDITIONED:
+        return False
+    for name, value in evaluate(rewritten, x, rounded=False).items():
+        assert relative_error(value, expected[name]) <= REWRITE, name
+    # One of many small layers may be lucky with its roundings; a network's error is that of all its outputs.
+    before, after = errors(graph, x, expected), errors(rewritten, x, expected)
+    had = root_mean_square(max(before[name], moved[name]) for name in expected)
+    assert root_mean_square(after.values()) <= REWRITE_GROWTH * had
+    return True
+
+
+@pytest.mark.parametrize("each", dict.fromkeys(TARGETS["portable"] + TARGETS["cuda"]), ids=lambda each: each.__name__)
+@SLOW
+@given(networks(), SIGNS, st.integers(0, 99), st.sampled_from(["all", None]))
+def test_each_pass_alone(each: Pass, spec: NetworkSpec, signs: Signs, seed: int, outputs: str | None) -> None:
+    graph, x = calibrated(spec, CompileOptions(outputs=outputs), signs, seed)
+    assume(same(graph, each(graph).graph, x))
+
+
+@pytest.mark.parametrize("target", LISTS)
+@SLOW
+@given(networks(), SIGNS, st.integers(0, 99), st.sampled_from(["nchw", "nhwc"]))
+def test_all_passes_of_a_target(target: str, spec: NetworkSpec, signs: Signs, seed: int, layout: str) -> None:
+    graph, x = calibrated(spec, CompileOptions(layout=layout), signs, seed)
+    rewritten, _ = optimize(graph, target)
+    assume(same(graph, rewritten, x))
+
+
+@pytest.mark.parametrize("spec", families(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("target", LISTS)
+def test_the_catalogue(target: str, spec: NetworkSpec) -> None:
+    for seed, signs in enumerate(("positive", "negative", "both")):
+        graph, x = calibrated(spec, CompileOptions(), signs, seed)
+        rewritten, applied = optimize(graph, target)
+        assert sum(each.done for each in applied) > 0
+        assert same(graph, rewritten, x)
+
+
+@pytest.mark.parametrize("spec", families(), ids=lambda spec: spec.name)
+@pytest.mark.parametrize("target", LISTS)
+def test_the_catalogue_in_float16(target: str, spec: NetworkSpec) -> None:
+    """The rewritten graph in float16 against the unrewritten one in float16."""
+    graph, x = calibrated(spec, CompileOptions(), "positive", 0)
+    expected = evaluate(graph, x, rounded=False)
+    before = errors(optimize(graph, None, "float16")[0], x, expected)
+    after = errors(verify(optimize(graph, target, "float16")[0], bound=True), x, expected)
+    for output, error in after.items():
+        assert error <= REWRITE_GROWTH * before[output], output
+
+
+@SLOW
+@given(networks())
+def test_the_interpreter_computes_what_onnxruntime_does(spec: NetworkSpec) -> None:
+    model = compile(spec, CompileOptions(outputs="all"))
+    shape = (2, spec.input.channels, spec.input.height, spec.input.width)
+    x = np.random.default_rng(0).standard_normal(shape, np.float32)
+    expected = run(model.to_proto(), x)
+    for name, value in evaluate(model.graph, x, rounded=True).items():
+        assert relative_error(value, expected[name].astype(np.float64)) <= ILL_CONDITIONED, name
+
+
+def test_every_pass_of_a_precision_keeps_the_signature() -> None:
+    graph, _ = calibrated(load_spec("tiny"), CompileOptions(outputs="all"), "both", 0)
+    assert {"float32", "float16"} == set(PRECISIONS)
+    half = verify(optimize(graph, None, "float16")[0], bound=True)
+    assert [output.type for output in half.outputs] == [output.type for output in graph.outputs]
+    assert half.inputs == graph.inputs

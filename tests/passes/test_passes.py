@@ -1,0 +1,243 @@
+"""What each pass makes of a graph, what it refuses and why, and what a target comes to."""
+
+import math
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from support.adversarial import calibrated
+from support.interpreter import evaluate
+from support.models import run
+from support.specs import parsed, tiny_document
+from support.tolerances import NETWORK, REWRITE_GROWTH, relative_error
+
+from resnet_compile import CompiledModel, CompileOptions, compile, load_spec, plan_network
+from resnet_compile.errors import WeightsError
+from resnet_compile.graph import ConstantTensor, Graph, Type, Value, apply, constant, listing
+from resnet_compile.passes.cancellation import Moments, growth, relu_moments
+from resnet_compile.passes.half import to_half
+from resnet_compile.passes.max_preactivation import max_preactivation
+from resnet_compile.weights.binding import bind
+from resnet_compile.weights.readers.formats import open_checkpoint
+
+X = Value("x", Type("float32", ("batch", 8, 6, 6)))
+
+
+def operators(model: CompiledModel) -> Counter[str]:
+    return Counter(node.operator for node, _ in model.graph.nodes())
+
+
+def biased(model: CompiledModel) -> int:
+    return sum(node.operator == "Conv" and len(node.inputs) == 3 for node, _ in model.graph.nodes())
+
+
+def preactivation(gamma: np.ndarray, beta: np.ndarray) -> Graph:
+    """Batch normalisation of mean 0 and variance 1, ReLU and a 1x1 convolution."""
+    rng = np.random.default_rng(0)
+    contents = {"gamma": gamma, "beta": beta, "mean": np.zeros(8), "variance": np.ones(8)}
+    statistics = [constant(name, "float32", (8,)) for name in contents]
+    normed = apply("BatchNormalization", X, *statistics, name="norm", epsilon=1e-5)
+    weights = constant("weights", "float32", (16, 8, 1, 1))
+    made = apply("Conv", apply("Relu", normed, name="relu"), weights, name="conv", kernel_shape=(1, 1))
+    contents["weights"] = rng.standard_normal((16, 8, 1, 1))
+    return Graph("g", (X,), (made,), {key: ConstantTensor(each.astype(np.float32)) for key, each in contents.items()})
+
+
+def test_portable_leaves_the_batch_norms_that_no_convolution_precedes() -> None:
+    plain, folded = compile(load_spec("resnet50")), compile(load_spec("resnet50"), CompileOptions(target="portable"))
+    assert operators(plain)["BatchNormalization"] == 49
+    assert operators(folded)["BatchNormalization"] == 17
+    assert operators(plain) - operators(folded) == Counter(BatchNormalization=32)
+
+
+def test_cuda_leaves_neither_batch_norms_nor_biases_on_the_stream() -> None:
+    portable, cuda = (compile(load_spec("resnet152"), CompileOptions(target=target)) for target in ("portable", "cuda"))
+    assert operators(cuda)["BatchNormalization"] == 0
+    assert operators(cuda)["Relu"] == 50
+    assert operators(cuda)["Max"] == 50 + 51
+    # conv1 of 50 units, the logits, and the projections that open the four blocks.
+    assert (biased(portable), biased(cuda)) == (156, 55)
+
+
+def test_requested_outputs_stay_what_they_are() -> None:
+    graph, x = calibrated(parsed(tiny_document()), CompileOptions(outputs="all"), "positive", 1)
+    for target in ("portable", "cuda"):
+        options = CompileOptions(outputs="all", target=target)
+        model = compile(parsed(tiny_document()), options, weights=_arrays(graph))
+        expected, actual = evaluate(graph, x, rounded=True), run(model.to_proto(), x)
+        assert list(actual) == list(expected)
+        for name, value in expected.items():
+            assert relative_error(actual[name], value) <= NETWORK, (target, name)
+
+
+def test_a_requested_output_is_not_folded_into_and_the_reason_is_told() -> None:
+    model = compile(load_spec("cifar_resnet20"), CompileOptions(outputs=("conv1", "logits"), target="portable"))
+    (fold,) = [each for each in model.passes if each.name == "fold_batch_norm"]
+    assert "preact/BatchNormalization: cifar_resnet20/conv1 is a requested output" in "\n".join(fold.refused)
+    assert fold.done == 9
+
+
+def test_a_block_that_is_requested_alone_needs_no_identity() -> None:
+    model = compile(parsed(tiny_document()), CompileOptions(outputs=("block1",), target="portable"))
+    assert model.outputs == ("tiny/block1",)
+    assert operators(model)["Identity"] == 0
+    both = compile(parsed(tiny_document()), CompileOptions(outputs="all", target="portable"))
+    assert operators(both)["Identity"] == 2
+
+
+def test_equal_constants_are_one() -> None:
+    document = tiny_document() | {"norm": {"scale": False}}
+    model = compile(parsed(document), CompileOptions(target="portable"))
+    scales = [value.name for value in model.graph.initializers() if value.name.endswith("/ones")]
+    assert len(scales) == 3  # of 5 pre-activations, which have three widths
+    assert operators(compile(load_spec("cifar_resnet20")))["Constant"] == 2
+    assert operators(compile(load_spec("cifar_resnet32"), CompileOptions(target="portable")))["Constant"] == 2
+
+
+def test_a_folded_model_is_read_back_by_structure(tmp_path: Path) -> None:
+    graph, x = calibrated(parsed(tiny_document()), CompileOptions(), "both", 0)
+    folded = compile(parsed(tiny_document()), CompileOptions(target="portable"), weights=_arrays(graph))
+    folded.save(tmp_path / "folded.onnx")
+    with open_checkpoint(tmp_path / "folded.onnx") as checkpoint:
+        assert bind(plan_network(parsed(tiny_document())), checkpoint).naming == "structure"
+    again = compile(parsed(tiny_document()), weights=tmp_path / "folded.onnx")
+    expected = evaluate(graph, x, rounded=True)
+    for name, value in run(again.to_proto(), x).items():
+        assert relative_error(value, expected[name]) <= NETWORK, name
+
+
+def test_untouched_parameters_keep_their_names() -> None:
+    model = compile(parsed(tiny_document()), CompileOptions(target="portable"))
+    names = {value.name for value in model.graph.initializers()}
+    assert {"tiny/logits/weights", "tiny/postnorm/gamma", "tiny/conv1/weights"} <= names
+    assert "tiny/block1/unit_1/bottleneck_v2/conv1/weights/folded" in names
+
+
+@pytest.mark.parametrize(
+    ("gamma", "beta", "operator"), [(1.0, -0.3, "Max"), (-1.0, -0.3, "Min"), (1.0, 0.0, "Max"), (0.0, -0.5, "Max")]
+)
+def test_the_sign_of_the_scale_chooses_the_operator(gamma: float, beta: float, operator: str) -> None:
+    result = max_preactivation(preactivation(np.full(8, gamma), np.full(8, beta)))
+    assert (result.done, result.refused) == (1, ())
+    assert f"= {operator}(x, relu/threshold/preactivated)" in listing(result.graph)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "beta", "words"),
+    [
+        ([1, -1] * 4, [0.1] * 8, "channels of both signs"),
+        ([1] * 8, [-5] * 8, "squared errors would grow by"),
+        ([1] * 7 + [1e-10], [0.1] * 7 + [-0.1], "a scale so small that its threshold is beyond 1024"),
+        ([1] * 8, [np.inf] * 8, "not a finite number"),
+    ],
+)
+def test_what_would_not_be_precise_is_refused(gamma: list[float], beta: list[float], words: str) -> None:
+    result = max_preactivation(preactivation(np.array(gamma), np.array(beta)))
+    assert result.done == 0
+    assert len(result.refused) == 1
+    assert words in result.refused[0]
+
+
+@pytest.mark.parametrize("beta", np.linspace(-3, 3, 13))
+def test_the_bound_on_offsets_holds_for_one_layer(beta: float) -> None:
+    """Inputs with the statistics that the normalisation claims; where it is accepted, errors stay within the factor."""
+    graph = preactivation(np.ones(8), np.full(8, beta))
+    result = max_preactivation(graph)
+    x = np.random.default_rng(1).standard_normal((4, 8, 6, 6)).astype(np.float32)
+    expected = evaluate(graph, x, rounded=False)["conv"]
+    before, after = (relative_error(evaluate(g, x, rounded=True)["conv"], expected) for g in (graph, result.graph))
+    assert after <= REWRITE_GROWTH * before
+    assert result.done == (beta > -0.5)
+
+
+def test_the_moments_of_activations_are_those_of_normal_ones() -> None:
+    rng = np.random.default_rng(0)
+    deviation, mean = np.array([1.0, 0.5, 2.0, 0.0, 0.0]), np.array([0.0, 1.0, -2.0, 3.0, -3.0])
+    y = np.maximum(rng.standard_normal((1_000_000, 5)) * deviation + mean, 0)
+    moments = relu_moments(deviation, mean)
+    np.testing.assert_allclose(moments.second, np.square(y).mean(axis=0), rtol=0.02)
+    np.testing.assert_allclose(moments.first, y.mean(axis=0), rtol=0.02)
+
+
+def test_the_growth_of_errors_by_an_offset() -> None:
+    weights = np.array([[1.0, 2.0], [-1.0, 0.0]])
+    moments = Moments(np.array([0.5, 0.5]), np.ones(2))
+    assert growth([(weights, False)], np.zeros(2), moments) == 1
+    # (2 + 4) (1 - 1 + 2) + 3^2 + 1^2 over (2 + 4) 1
+    assert growth([(weights, False)], np.ones(2), moments) == pytest.approx(22 / 6)
+    # (2 + 4) (1/4 - 1 + 2) + 3^2 + 1^2 over (2 + 4) / 4
+    assert growth([(weights, True)], np.ones(2), moments) == pytest.approx(17.5 / 1.5)
+    assert growth([(weights, False)], np.ones(2), Moments(np.zeros(2), np.zeros(2))) == math.inf
+
+
+def test_half_stores_halves_and_keeps_the_signature() -> None:
+    plain, half = (
+        compile(load_spec("tiny"), CompileOptions(dtype=dtype)).to_proto() for dtype in ("float32", "float16")
+    )
+    assert half.graph.input == plain.graph.input
+    assert half.graph.output == plain.graph.output
+    assert {tensor.data_type for tensor in half.graph.initializer} == {onnx.TensorProto.FLOAT16}
+    onnx.checker.check_model(half, full_check=True)
+    inferred = onnx.shape_inference.infer_shapes(half, strict_mode=True)
+    types = {value.name: value.type.tensor_type.elem_type for value in inferred.graph.value_info}
+    pooled = next(node for node in half.graph.node if node.op_type == "GlobalAveragePool")
+    assert types[pooled.output[0]] == onnx.TensorProto.FLOAT
+
+
+def test_a_weight_beyond_half_is_named() -> None:
+    arrays = _arrays(compile(load_spec("tiny")).graph)
+    arrays["tiny/logits/biases"] = np.full(10, 7e4, np.float32)
+    model = compile(load_spec("tiny"), CompileOptions(dtype="float16"), weights=arrays)
+    with pytest.raises(WeightsError, match=r"overflow float16, up to 7e\+04 @ tiny/logits/biases"):
+        model.to_proto()
+
+
+def test_variances_beyond_half_are_no_matter() -> None:
+    arrays = _arrays(compile(load_spec("tiny")).graph)
+    for name, values in arrays.items():
+        if name.endswith("moving_variance"):
+            arrays[name] = np.full_like(values, 1e6)
+        if name.endswith(("conv1/weights", "gamma")):
+            arrays[name] = values * 100
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    single, half = (
+        compile(load_spec("tiny"), CompileOptions(dtype=dtype, outputs=("postnorm",)), weights=arrays)
+        for dtype in ("float32", "float16")
+    )
+    expected = evaluate(single.graph, x, rounded=True)["tiny/postnorm"]
+    assert relative_error(evaluate(half.graph, x, rounded=True)["tiny/postnorm"], expected) < 1e-2
+
+
+def test_a_threshold_beyond_half_is_brought_into_its_range() -> None:
+    graph = preactivation(np.r_[np.ones(7), 1e-10], np.full(8, 0.2))
+    half = to_half(max_preactivation(graph).graph)
+    threshold = half.graph.data["relu/threshold/preactivated"].array()
+    assert np.isfinite(threshold).all()
+    assert threshold.min() == np.finfo(np.float16).min
+    x = np.random.default_rng(0).standard_normal((1, 8, 6, 6)).astype(np.float32)
+    expected = evaluate(graph, x, rounded=False)["conv"]
+    assert relative_error(evaluate(half.graph, x, rounded=True)["conv"], expected) < 2e-3
+
+
+def test_a_weight_that_folding_makes_infinite_is_named() -> None:
+    arrays = _arrays(compile(load_spec("tiny")).graph)
+    name = "tiny/block1/unit_1/bottleneck_v2/conv1"
+    arrays[f"{name}/BatchNorm/gamma"] = np.full(8, 3e38, np.float32)
+    arrays[f"{name}/weights"] = np.full(arrays[f"{name}/weights"].shape, 1e10, np.float32)
+    model = compile(load_spec("tiny"), CompileOptions(target="portable"), weights=arrays)
+    with pytest.raises(WeightsError, match=f"not finite float32 numbers @ {name}/weights/folded"):
+        model.to_proto()
+
+
+def _arrays(graph: Graph) -> dict[str, np.ndarray]:
+    return {value.name: graph.data[value.name].array() for value in graph.initializers()}
+
+
+def test_the_same_model_twice_is_the_same_bytes() -> None:
+    options = CompileOptions(target="cuda", dtype="float16")
+    first, second = (compile(load_spec("tiny"), options).to_proto().SerializeToString() for _ in range(2))
+    assert first == second
+    assert replace(compile(load_spec("tiny"), options)).passes
