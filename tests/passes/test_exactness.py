@@ -10,7 +10,7 @@ from support.adversarial import Signs, calibrated, sensitivity
 from support.interpreter import evaluate
 from support.models import run
 from support.specs import families, networks
-from support.tolerances import ILL_CONDITIONED, REWRITE, REWRITE_GROWTH, relative_error
+from support.tolerances import ILL_CONDITIONED, REWRITE, REWRITE_GROWTH, REWRITE_GROWTH_OF_SMALL, relative_error
 
 from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec
 from resnet_compile.graph import Graph, verify
@@ -34,7 +34,7 @@ def root_mean_square(values: Iterable[float]) -> float:
     return float(np.sqrt(np.mean(np.square(list(values)))))
 
 
-def same(graph: Graph, rewritten: Graph, x: np.ndarray) -> bool:
+def same(graph: Graph, rewritten: Graph, x: np.ndarray, growth: float) -> bool:
     """Asserts that the two graphs compute the same outputs, one about as precisely as the other.
 
     Returns:
@@ -52,7 +52,7 @@ def same(graph: Graph, rewritten: Graph, x: np.ndarray) -> bool:
     # One of many small layers may be lucky with its roundings; a network's error is that of all its outputs.
     before, after = errors(graph, x, expected), errors(rewritten, x, expected)
     had = root_mean_square(max(before[name], moved[name]) for name in expected)
-    assert root_mean_square(after.values()) <= REWRITE_GROWTH * had
+    assert root_mean_square(after.values()) <= growth * had
     return True
 
 
@@ -61,7 +61,7 @@ def same(graph: Graph, rewritten: Graph, x: np.ndarray) -> bool:
 @given(networks(), SIGNS, st.integers(0, 99), st.sampled_from(["all", None]))
 def test_each_pass_alone(each: Pass, spec: NetworkSpec, signs: Signs, seed: int, outputs: str | None) -> None:
     graph, x = calibrated(spec, CompileOptions(outputs=outputs), signs, seed)
-    assume(same(graph, each(graph).graph, x))
+    assume(same(graph, each(graph).graph, x, REWRITE_GROWTH_OF_SMALL))
 
 
 @pytest.mark.parametrize("target", LISTS)
@@ -70,7 +70,7 @@ def test_each_pass_alone(each: Pass, spec: NetworkSpec, signs: Signs, seed: int,
 def test_all_passes_of_a_target(target: str, spec: NetworkSpec, signs: Signs, seed: int, layout: str) -> None:
     graph, x = calibrated(spec, CompileOptions(layout=layout), signs, seed)
     rewritten, _ = optimize(graph, target)
-    assume(same(graph, rewritten, x))
+    assume(same(graph, rewritten, x, REWRITE_GROWTH_OF_SMALL))
 
 
 @pytest.mark.parametrize("spec", families(), ids=lambda spec: spec.name)
@@ -80,7 +80,7 @@ def test_the_catalogue(target: str, spec: NetworkSpec) -> None:
         graph, x = calibrated(spec, CompileOptions(), signs, seed)
         rewritten, applied = optimize(graph, target)
         assert sum(each.done for each in applied) > 0
-        assert same(graph, rewritten, x)
+        assert same(graph, rewritten, x, REWRITE_GROWTH)
 
 
 @pytest.mark.parametrize("spec", families(), ids=lambda spec: spec.name)

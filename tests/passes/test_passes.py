@@ -12,13 +12,16 @@ from support.adversarial import calibrated
 from support.interpreter import evaluate
 from support.models import run
 from support.specs import parsed, tiny_document
-from support.tolerances import NETWORK, REWRITE_GROWTH, relative_error
+from support.tolerances import NETWORK, REWRITE, REWRITE_GROWTH, relative_error
 
 from resnet_compile import CompiledModel, CompileOptions, compile, load_spec, plan_network
 from resnet_compile.errors import WeightsError
-from resnet_compile.graph import ConstantTensor, Graph, Type, Value, apply, constant, listing
+from resnet_compile.graph import ConstantTensor, Graph, Type, Value, apply, constant, listing, rewrite
+from resnet_compile.passes import Pass
 from resnet_compile.passes.cancellation import Moments, growth, relu_moments
+from resnet_compile.passes.fold_batch_norm import fold_batch_norm
 from resnet_compile.passes.half import to_half
+from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
 from resnet_compile.weights.binding import bind
 from resnet_compile.weights.readers.formats import open_checkpoint
@@ -139,6 +142,54 @@ def test_what_would_not_be_precise_is_refused(gamma: list[float], beta: list[flo
     assert result.done == 0
     assert len(result.refused) == 1
     assert words in result.refused[0]
+
+
+def test_a_channel_that_hardly_depends_on_its_input_has_a_threshold_that_none_passes() -> None:
+    for sign, lowest in ((1, np.finfo(np.float32).min), (-1, np.finfo(np.float32).max)):
+        gamma = sign * np.r_[np.ones(7), 1e-42]
+        result = max_preactivation(preactivation(gamma, np.full(8, 0.2)))
+        threshold = result.graph.data["relu/threshold/preactivated"].array().ravel()
+        assert threshold[-1] == lowest
+        assert np.abs(threshold[:-1]).max() < 1
+
+
+def test_a_convolution_with_another_reader_keeps_its_batch_norm() -> None:
+    weights = constant("weights", "float32", (8, 8, 1, 1))
+    conv = apply("Conv", X, weights, name="conv", kernel_shape=(1, 1))
+    statistics = [constant(name, "float32", (8,)) for name in ("gamma", "beta", "mean", "variance")]
+    normed = apply("BatchNormalization", conv, *statistics, name="norm", epsilon=1e-5)
+    ones = {value.name: ConstantTensor(np.ones(value.shape, np.float32)) for value in (weights, *statistics)}
+    result = fold_batch_norm(Graph("g", (X,), (apply("Add", normed, conv, name="sum"),), ones))
+    assert (result.done, result.refused) == (0, ("norm: conv has other readers",))
+
+
+def two_convolutions(beta: float) -> Graph:
+    """A biased convolution, batch normalisation, ReLU and an unpadded convolution."""
+    rng = np.random.default_rng(0)
+    contents = {"first": rng.standard_normal((8, 8, 1, 1)) / 3, "biases": rng.standard_normal(8)}
+    made = apply("Conv", X, *(constant(k, "float32", v.shape) for k, v in contents.items()), name="conv1")
+    graph = preactivation(rng.choice([-1.0, 1.0], 8), np.full(8, beta))
+    graph = rewrite(graph, lambda value, _: made if value is X else None)
+    return replace(graph, data={**graph.data, **{k: ConstantTensor(v.astype(np.float32)) for k, v in contents.items()}})
+
+
+@pytest.mark.parametrize("each", [fold_batch_norm, max_after_convolution])
+def test_biases_of_a_convolution_before_a_batch_norm_count(each: Pass) -> None:
+    graph = two_convolutions(0.5)
+    graph.data["mean"].values[:] = graph.data["biases"].values  # what moving statistics would be
+    result = each(graph)
+    assert (result.done, result.refused) == (1, ())
+    x = np.random.default_rng(1).standard_normal((2, 8, 6, 6)).astype(np.float32)
+    exact, rewritten = (evaluate(g, x, rounded=False)["conv"] for g in (graph, result.graph))
+    assert relative_error(rewritten, exact) <= REWRITE
+    moved = two_convolutions(0.5)
+    assert relative_error(evaluate(moved, x, rounded=False)["conv"], exact) > 0.1
+
+
+def test_a_large_offset_after_a_convolution_is_refused() -> None:
+    result = max_after_convolution(two_convolutions(-5.0))
+    assert result.done == 0
+    assert "squared errors would grow by" in result.refused[0]
 
 
 @pytest.mark.parametrize("beta", np.linspace(-3, 3, 13))
