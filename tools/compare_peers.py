@@ -37,7 +37,7 @@ TOOLS = Path(__file__).parent
 OPSET = 18
 OURS, TORCH, TF, OPENVINO = "resnet-compile", "torch.onnx", "tf2onnx", "OpenVINO"
 REQUIREMENTS = {
-    TORCH: ("torch", "onnx", "onnxscript", "numpy"),
+    TORCH: ("torch==2.13.0", "onnx==1.23.2", "onnxscript==0.7.2", "numpy"),
     # The last TensorFlow that TF-slim works with, and what still works with that.
     TF: (
         "tensorflow-cpu==2.15.1",
@@ -48,7 +48,7 @@ REQUIREMENTS = {
         "numpy<2",
         "protobuf<5",
     ),
-    OPENVINO: ("openvino", "numpy"),
+    OPENVINO: ("openvino==2026.4.1", "numpy"),
 }
 SCRIPTS = {TORCH: "peer_torch.py", TF: "peer_tf2onnx.py", OPENVINO: "peer_openvino.py"}
 # A process's peak memory begins with that of the process that started it (Linux, exec_mmap), which here is large. So a
