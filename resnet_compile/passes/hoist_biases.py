@@ -116,8 +116,8 @@ class _Plan:
             return
         sink = _sink(total, self._read_by, self.graph.outputs)
         assert sink is not None, "no operand of a sum without one lacks anything"
-        own = 0.0 if sink in self.offsets else self.edits.bias(sink)
-        self.edits.biases[sink] = own + offset
+        # What biases it had it lacks by now: nothing but this sum reads it, so nothing has refused to do without.
+        self.edits.biases[sink] = offset
         self.offsets.pop(sink, None)
 
     def _growth(self, offset: Vector, norm: Value) -> float:

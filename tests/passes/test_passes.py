@@ -21,6 +21,7 @@ from resnet_compile.passes import Pass
 from resnet_compile.passes.cancellation import Moments, growth, relu_moments
 from resnet_compile.passes.fold_batch_norm import fold_batch_norm
 from resnet_compile.passes.half import to_half
+from resnet_compile.passes.hoist_biases import hoist_biases
 from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
 from resnet_compile.weights.binding import bind
@@ -190,6 +191,32 @@ def test_a_large_offset_after_a_convolution_is_refused() -> None:
     result = max_after_convolution(two_convolutions(-5.0))
     assert result.done == 0
     assert "squared errors would grow by" in result.refused[0]
+
+
+def test_an_offset_far_beyond_the_stream_ends_in_its_unit() -> None:
+    arrays = _arrays(compile(load_spec("tiny")).graph)
+    arrays["tiny/block1/unit_2/bottleneck_v2/conv3/biases"][:] = 100
+    plain = compile(load_spec("tiny"), weights=arrays)
+    result = hoist_biases(plain.graph)
+    # Of the root, a projection, two units of block1 and in block2 a projection and two units one stays.
+    assert result.done == 6
+    (refused,) = [each for each in result.refused if each.startswith("tiny/block1/unit_2/bottleneck_v2:")]
+    assert "squared errors would grow by" in refused
+    x = np.random.default_rng(0).standard_normal((1, 3, 32, 32)).astype(np.float32)
+    expected = evaluate(plain.graph, x, rounded=False)
+    for name, value in evaluate(result.graph, x, rounded=False).items():
+        assert relative_error(value, expected[name]) <= REWRITE, name
+
+
+def test_a_grouped_convolution_takes_no_offset() -> None:
+    graph = preactivation(np.ones(8), np.full(8, 0.2))
+    node = graph.outputs[0].node
+    assert node is not None
+    weights = constant("grouped", "float32", (16, 4, 1, 1))
+    grouped = apply("Conv", node.inputs[0], weights, name="conv", kernel_shape=(1, 1), group=2)
+    contents = {**graph.data, "grouped": ConstantTensor(np.ones((16, 4, 1, 1), np.float32))}
+    result = max_preactivation(replace(graph, outputs=(grouped,), data=contents))
+    assert (result.done, result.refused) == (0, ("relu: conv, a Conv, reads it",))
 
 
 @pytest.mark.parametrize("beta", np.linspace(-3, 3, 13))
