@@ -212,7 +212,8 @@ def _members(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
     yield "root", json.dumps(spec.root and {"kind": spec.root.kind, **spec.root.model_dump(exclude_defaults=True)})
     yield "blocks", _indented("[", map(_block, spec.blocks), "]", by=4)
     yield "output_stride", json.dumps(spec.output_stride)
-    yield "norm", json.dumps(spec.norm.model_dump())
+    norm = {"kind": spec.norm.kind, "epsilon": spec.norm.epsilon, "decay": spec.norm.decay, "scale": spec.norm.scale}
+    yield "norm", json.dumps(norm | spec.norm.model_dump(exclude_defaults=True))
     head = {"num_classes": spec.head.num_classes, "global_pool": spec.head.global_pool}
     head |= {"spatial_squeeze": spec.head.squeezes, **spec.head.model_dump(exclude_defaults=True)}
     yield "head", json.dumps(head)

@@ -188,7 +188,7 @@ def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | 
             )
             for number, depth, stride, first_shortcut in zip((1, 2, 3), depths, (1, 2, 2), shortcuts, strict=True)
         ),
-        norm=BatchNorm(epsilon=1e-3, decay=0.9),
+        norm=BatchNorm(epsilon=1e-3, decay=0.9, averages="zero_debiased"),
         head=Head(num_classes=hps.num_classes, spatial_squeeze=True, logits="dense"),
         initializer="cifar",
         weight_decay=hps.weight_decay_rate,

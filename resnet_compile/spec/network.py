@@ -49,6 +49,11 @@ class BatchNorm(SpecModel):
     scale: bool = True
     """Whether there is a gamma."""
 
+    averages: Literal["corrected", "zero_debiased"] = "corrected"
+    """How training keeps the moving averages: `corrected` counts a batch's variance over n - 1 values, as TF-slim and
+    PyTorch do; `zero_debiased` counts it over n and divides the average by 1 - decay^t, as the CIFAR system does.
+    """
+
 
 class Head(SpecModel):
     """What turns the last feature map into class scores."""

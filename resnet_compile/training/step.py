@@ -29,7 +29,6 @@ from resnet_compile.training.gradients import Emitter, Trace, backward, trace
 from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
 from resnet_compile.training.update import (
-    AverageKind,
     Descent,
     State,
     count_step,
@@ -149,7 +148,7 @@ def _update_averages(planned: Plan, traced: Trace, state: State, emit: Emitter) 
         return
     decay = planned.spec.norm.decay
     variances = {p.name for p in planned.parameters if p.role == "moving_variance"}
-    debiased = average_kind(planned.spec) == "zero_debiased"
+    debiased = planned.spec.norm.averages == "zero_debiased"
     weight = count_step(decay, traced.averages[0].batch, state, emit.within("step")) if debiased else None
     for average in traced.averages:
         scope = emit.within(f"update/{average.moving.name}")
@@ -157,11 +156,6 @@ def _update_averages(planned: Plan, traced: Trace, state: State, emit: Emitter) 
             update_zero_debiased(average, decay, weight, state, scope)
         else:
             update_corrected(average, decay, state, scope, variance=average.moving.name in variances)
-
-
-def average_kind(spec: NetworkSpec) -> AverageKind:
-    """How the system that a network comes from keeps its moving averages."""
-    return "zero_debiased" if spec.initializer == "cifar" else "corrected"
 
 
 def _metadata(spec: NetworkSpec, options: StepOptions) -> dict[str, str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
 
 from resnet_compile.graph import Type, Value, apply
 from resnet_compile.options import Optimizer
 from resnet_compile.training.gradients import Average, Emitter
 
-AverageKind = Literal["corrected", "zero_debiased"]
 MOMENTUM = 0.9
 
 

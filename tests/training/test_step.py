@@ -149,7 +149,7 @@ def test_a_step_is_valid_onnx_in_every_opset(opset: int) -> None:
 
 
 def test_names_of_inputs_and_outputs() -> None:
-    document = {**tiny_document(), "initializer": "cifar"}
+    document = {**tiny_document(), "norm": {"kind": "batch", "averages": "zero_debiased"}}
     step = compile_step(parsed(document), StepOptions(batch=2, size=(24, 40)))
     types = {value.name: str(value.type) for value in step.graph.inputs}
     assert list(types)[:3] == ["images", "labels", "learning_rate"]
