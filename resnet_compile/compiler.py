@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from resnet_compile._version import __version__
-from resnet_compile.errors import CheckpointError
+from resnet_compile.errors import CheckpointError, OptionError
 from resnet_compile.graph import Graph
 from resnet_compile.lower import lower, resolve_outputs
 from resnet_compile.options import CompileOptions
@@ -93,6 +93,8 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
         WeightsError: The weights do not fill the network.
     """
     options = options or CompileOptions()
+    if options.io_dtype == "float16" != options.dtype:
+        raise OptionError(f"inputs and outputs of {options.dtype} weights are float32", where="io_dtype")
     planned = plan_network(_sized(spec, options))
     graph = lower(
         planned,
@@ -103,7 +105,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     )
     bound, facts = _bind(planned, options, weights)
     filled = replace(graph, data={**graph.data, **bound.tensors})
-    optimized, applied = optimize(filled, options.target, options.dtype)
+    optimized, applied = optimize(filled, options.target, options.dtype, io=options.io_dtype)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
     return CompiledModel(planned, optimized, fmt, applied)
 

@@ -41,7 +41,10 @@ class CompileOptions(SpecModel):
     """
 
     dtype: Literal["float32", "float16"] = "float32"
-    """Type of weights and activations; inputs and outputs are float32."""
+    """Type of weights and activations."""
+
+    io_dtype: Literal["float32", "float16"] = "float32"
+    """Type of inputs and outputs; float16 only where `dtype` is."""
 
     opset: int = 18
     """Version of ONNX's default operator set."""

@@ -54,7 +54,14 @@ from resnet_compile.cli.parameters import batch, names, size
     type=click.Choice(["float32", "float16"]),
     default="float32",
     show_default=True,
-    help="Type of weights and activations; input and outputs stay float32.",
+    help="Type of weights and activations.",
+)
+@click.option(
+    "--io-dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the input and the outputs; float16 with --dtype float16.",
 )
 @click.option("--opset", type=int, default=18, show_default=True, help="Version of ONNX's operator set.")
 @click.option(
@@ -129,7 +136,7 @@ def _verified(report: Report, model: Any, spec: Any, weights: Path | None, optio
     from resnet_compile.report.table import table
     from resnet_compile.verify import compare, require_agreement
 
-    plain = CompileOptions(**{**options, "target": None, "dtype": "float32"})
+    plain = CompileOptions(**{**options, "target": None, "dtype": "float32", "io_dtype": "float32"})
     comparisons = compare(model, compile_network(spec, plain, weights=weights))
     if not report.as_json:
         rows = [(each.output, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.0e}") for each in comparisons]

@@ -15,6 +15,7 @@ from resnet_compile.graph import Graph
 from resnet_compile.passes.base import Pass, PassResult
 from resnet_compile.passes.fold_batch_norm import fold_batch_norm
 from resnet_compile.passes.half import to_half
+from resnet_compile.passes.half_io import half_io
 from resnet_compile.passes.hoist_biases import hoist_biases
 from resnet_compile.passes.identities import remove_identities
 from resnet_compile.passes.max_after_convolution import max_after_convolution
@@ -23,6 +24,7 @@ from resnet_compile.passes.share_constants import share_constants
 
 Target = Literal["portable", "cpu", "cuda"]
 Precision = Literal["float32", "float16"]
+IoPrecision = Literal["float32", "float16"]
 
 _EVERYWHERE: tuple[Pass, ...] = (remove_identities, fold_batch_norm, share_constants)
 
@@ -65,7 +67,7 @@ class Applied:
 
 
 def optimize(
-    graph: Graph, target: Target | None, precision: Precision = "float32"
+    graph: Graph, target: Target | None, precision: Precision = "float32", *, io: IoPrecision = "float32"
 ) -> tuple[Graph, tuple[Applied, ...]]:
     """The graph after the passes of a target and for a precision, and what each of them did.
 
@@ -73,9 +75,11 @@ def optimize(
         graph: What to rewrite; its initializers need their contents.
         target: Where it is to run; None leaves the operators as they are.
         precision: Of weights and activations.
+        io: Of inputs and outputs; float16 only where the precision is.
     """
     applied = []
-    for each in (*(TARGETS[target] if target else ()), *PRECISIONS[precision]):
+    last = (half_io,) if io == "float16" else ()
+    for each in (*(TARGETS[target] if target else ()), *PRECISIONS[precision], *last):
         result = each(graph)
         graph = result.graph
         applied.append(Applied(each.__name__, result.done, result.refused))

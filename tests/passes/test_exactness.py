@@ -1,6 +1,7 @@
 """Every pass computes the same: in float64 to the algebra, in float32 and float16 within a factor of the error."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -112,3 +113,18 @@ def test_every_pass_of_a_precision_keeps_the_signature() -> None:
     half = verify(optimize(graph, None, "float16")[0], bound=True)
     assert [output.type for output in half.outputs] == [output.type for output in graph.outputs]
     assert half.inputs == graph.inputs
+
+
+@pytest.mark.parametrize("target", [None, *LISTS])
+@pytest.mark.parametrize("outputs", ["all", None])
+def test_float16_inputs_and_outputs(target: Any, outputs: Any) -> None:
+    """The same as with float32 ones that are rounded outside of the graph."""
+    graph, x = calibrated(load_spec("tiny"), CompileOptions(outputs=outputs), "both", 0)
+    inside = optimize(graph, target, "float16")[0]
+    half = verify(optimize(graph, target, "float16", io="float16")[0], bound=True)
+    assert {value.type.dtype for value in (*half.inputs, *half.outputs)} == {"float16"}
+    assert [value.name for value in half.outputs] == [value.name for value in graph.outputs]
+    x = x.astype(np.float16).astype(np.float32)
+    expected = evaluate(inside, x, rounded=True)
+    for name, value in evaluate(half, x, rounded=True).items():
+        np.testing.assert_array_equal(value, expected[name].astype(np.float16), err_msg=name)
