@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import math
+import os
 import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.classify import Skipped, run_images
 from resnet_compile.compiler import CompiledModel
-from resnet_compile.errors import VerificationError
+from resnet_compile.errors import OptionError, VerificationError
+from resnet_compile.images import find_scheme
 from resnet_compile.runtime import Session, SessionOptions
 
 # Of an output's error: norm of the difference over norm of the reference. ResNet-152 in float32 shows up to 1e-6 and in
@@ -19,18 +26,23 @@ _BOUNDS = {"float32": 1e-4, "float16": 5e-2}
 _BATCH = 2
 
 
+Outputs = Mapping[str, NDArray[np.floating]]
+
+
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """One output of two models for the same images.
 
     Attributes:
         output: Its name.
+        images: Which: random ones or those given.
         error: Norm of the difference over the norm of the reference.
         largest: The largest absolute difference.
         bound: What the error may be.
     """
 
     output: str
+    images: Literal["random", "given"]
     error: float
     largest: float
     bound: float
@@ -41,23 +53,42 @@ class Comparison:
         return self.error <= self.bound
 
 
-def compare(model: CompiledModel, reference: CompiledModel, *, seed: int = 0) -> tuple[Comparison, ...]:
-    """Runs two models of one signature on the same normally distributed images, on the CPU.
+def compare(
+    model: CompiledModel,
+    reference: CompiledModel,
+    *,
+    images: Sequence[str | os.PathLike[str]] = (),
+    seed: int = 0,
+) -> tuple[Comparison, ...]:
+    """Runs two models of one network on the same images on the CPU: normally distributed ones, and those given.
 
     Args:
         model: What is to be verified.
         reference: What it is held against, in float32; it runs without onnxruntime's own rewrites.
-        seed: Of the images, two of them where the batch size is free.
+        images: Files, which the network's own preprocessing scheme prepares.
+        seed: Of the random images, two of them where the batch size is free.
 
     Raises:
+        OptionError: Images are given and the network's spec names no preprocessing scheme.
+        ImageError: An image cannot be read.
         ResnetCompileError: A model cannot be run.
     """
-    images = _images(model, seed)
-    expected = _run(reference, images, SessionOptions(graph_optimization="disabled"))
-    actual = _run(model, images, SessionOptions())
     half = any(value.type.dtype == "float16" for value in model.graph.values())
     bound = _BOUNDS["float16" if half else "float32"]
-    return tuple(_compared(name, actual[name], expected[name], bound) for name in model.outputs)
+    random = {name: _Difference() for name in model.outputs}
+    given = {name: _Difference() for name in model.outputs}
+    with (
+        _opened(model, SessionOptions(spinning=False)) as actual,
+        _opened(reference, SessionOptions(spinning=False, graph_optimization="disabled")) as expected,
+    ):
+        noise = _noise(model, seed)
+        _add(random, _run(actual, noise), _run(expected, noise))
+        for batch in zip(_run_given(actual, model, images), _run_given(expected, model, images), strict=True):
+            _add(given, *batch)
+    rows = [difference.comparison(name, "random", bound) for name, difference in random.items()]
+    if images:
+        rows += [difference.comparison(name, "given", bound) for name, difference in given.items()]
+    return tuple(rows)
 
 
 def require_agreement(comparisons: tuple[Comparison, ...]) -> None:
@@ -76,24 +107,60 @@ def require_agreement(comparisons: tuple[Comparison, ...]) -> None:
         )
 
 
-def _images(model: CompiledModel, seed: int) -> NDArray[np.float32]:
+@dataclass(slots=True)
+class _Difference:
+    """What one output's values of all batches add up to."""
+
+    squares: float = 0.0
+    reference: float = 0.0
+    largest: float = 0.0
+
+    def add(self, actual: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
+        difference = actual.astype(np.float64) - expected
+        self.squares += float(np.square(difference).sum())
+        self.reference += float(np.square(expected, dtype=np.float64).sum())
+        self.largest = float(np.maximum(self.largest, np.abs(difference).max()))
+
+    def comparison(self, output: str, images: Literal["random", "given"], bound: float) -> Comparison:
+        error = math.sqrt(self.squares / self.reference if self.reference else self.squares)
+        return Comparison(output, images, error, self.largest, bound)
+
+
+def _add(differences: Mapping[str, _Difference], actual: Outputs, expected: Outputs) -> None:
+    for name, difference in differences.items():
+        difference.add(actual[name], expected[name])
+
+
+@contextmanager
+def _opened(model: CompiledModel, options: SessionOptions) -> Iterator[Session]:
+    # By way of a file, which no model is too large for.
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.onnx"
+        model.save(path)
+        yield Session.open(path, "cpu", options)
+
+
+def _noise(model: CompiledModel, seed: int) -> NDArray[np.float32]:
     (source,) = model.graph.inputs
     free = {"batch": _BATCH, "height": model.plan.input.height, "width": model.plan.input.width}
     shape = [dim if isinstance(dim, int) else free[str(dim)] for dim in source.shape]
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
-def _run(model: CompiledModel, images: NDArray[np.float32], options: SessionOptions) -> dict[str, NDArray[np.float32]]:
-    (source,) = model.graph.inputs
-    # By way of a file, which no model is too large for.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        model.save(path)
-        return Session.open(path, "cpu", options).run({source.name: images})
+def _run(session: Session, images: NDArray[np.float32]) -> Outputs:
+    ((name, info),) = session.inputs.items()
+    return session.run({name: images.astype(info.dtype)})
 
 
-def _compared(name: str, actual: NDArray[np.float32], expected: NDArray[np.float32], bound: float) -> Comparison:
-    difference = actual.astype(np.float64) - expected
-    norm = float(np.linalg.norm(expected.astype(np.float64)))
-    error = float(np.linalg.norm(difference))
-    return Comparison(name, error / norm if norm else error, float(np.abs(difference).max()), bound)
+def _run_given(session: Session, model: CompiledModel, images: Sequence[str | os.PathLike[str]]) -> Iterator[Outputs]:
+    if not images:
+        return
+    scheme = model.plan.spec.input.preprocess
+    if scheme is None:
+        raise OptionError(
+            "the spec names no preprocessing scheme, so images cannot be prepared", where="$.input.preprocess"
+        )
+    for each in run_images(session, images, find_scheme(scheme)):
+        if isinstance(each, Skipped):
+            raise each.error
+        yield each.outputs

@@ -3,17 +3,33 @@
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from support.commands import command
+from support.models import run
+from support.specs import parsed, tiny_document
 
-from resnet_compile import CompileOptions, compile, load_spec
+from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec
 from resnet_compile.cli.compile import cli
-from resnet_compile.errors import VerificationError
+from resnet_compile.errors import ImageError, OptionError, VerificationError
 from resnet_compile.graph import ConstantTensor
+from resnet_compile.images import SCHEMES, decode_image
 from resnet_compile.verify import Comparison, compare, require_agreement
+
+
+def with_scheme(name: str) -> NetworkSpec:
+    return parsed({**tiny_document(), "input": {"height": 32, "width": 32, "channels": 3, "preprocess": name}})
+
+
+def pictures(folder: Path, count: int) -> list[Path]:
+    files = [folder / f"{number}.png" for number in range(count)]
+    for number, file in enumerate(files):
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)).save(file)
+    return files
 
 
 @pytest.mark.parametrize(
@@ -22,14 +38,45 @@ from resnet_compile.verify import Comparison, compare, require_agreement
         CompileOptions(target="cuda", outputs="all", layout="nhwc"),
         CompileOptions(target="cuda", dtype="float16", size="dynamic"),
         CompileOptions(target="portable", batch=3),
+        CompileOptions(dtype="float16", io_dtype="float16", outputs="all"),
     ],
 )
 def test_a_rewritten_model_agrees(options: CompileOptions) -> None:
-    plain = options.model_copy(update={"target": None, "dtype": "float32"})
+    plain = options.model_copy(update={"target": None, "dtype": "float32", "io_dtype": "float32"})
     comparisons = compare(compile(load_spec("tiny"), options), compile(load_spec("tiny"), plain))
     require_agreement(comparisons)
     assert all(each.error > 0 for each in comparisons[:1])
     assert {each.bound for each in comparisons} == {5e-2 if options.dtype == "float16" else 1e-4}
+
+
+@pytest.mark.parametrize("batch", [2, "dynamic"])
+def test_given_images_are_compared_as_the_network_wants_them(tmp_path: Path, batch: Any) -> None:
+    spec = with_scheme("cifar")
+    files = pictures(tmp_path, 3)
+    model = compile(spec, CompileOptions(dtype="float16", outputs=("logits",), batch=batch))
+    reference = compile(spec, CompileOptions(outputs=("logits",), batch=batch))
+    random, given = compare(model, reference, images=files)
+    assert (random.images, given.images) == ("random", "given")
+    x = np.stack([SCHEMES["cifar"](decode_image(file), 32, 32) for file in files]).transpose(0, 3, 1, 2)
+    # Of a batch of one image and a repeated one, the first row is what it is alone.
+    batches = [x[[0, 1]], x[[2, 2]]]
+    actual, expected = (
+        np.concatenate([run(each.to_proto(), images)["tiny/logits"] for images in batches])[:3]
+        for each in (model, reference)
+    )
+    difference = actual.astype(np.float64) - expected
+    assert given.error == pytest.approx(np.linalg.norm(difference) / np.linalg.norm(expected), rel=1e-3)
+    assert given.largest == pytest.approx(np.abs(difference).max(), rel=1e-3)
+
+
+def test_given_images_want_a_scheme_and_files_that_can_be_read(tmp_path: Path) -> None:
+    model = compile(parsed(tiny_document()))
+    with pytest.raises(OptionError, match=r"names no preprocessing scheme.* @ \$\.input\.preprocess"):
+        compare(model, model, images=pictures(tmp_path, 1))
+    model = compile(with_scheme("cifar"))
+    (tmp_path / "broken.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"broken\.png"):
+        compare(model, model, images=[tmp_path / "broken.png"])
 
 
 def test_another_function_does_not_agree() -> None:
@@ -43,7 +90,7 @@ def test_another_function_does_not_agree() -> None:
 
 def test_no_number_is_no_agreement() -> None:
     with pytest.raises(VerificationError, match="nan"):
-        require_agreement((Comparison("y", float("nan"), float("nan"), 1e-4),))
+        require_agreement((Comparison("y", "random", float("nan"), float("nan"), 1e-4),))
 
 
 def test_the_command_prints_a_table(tmp_path: Path) -> None:
