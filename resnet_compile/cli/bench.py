@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from resnet_compile.cli.common import Report, command, run
+from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.limits import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -118,10 +118,10 @@ def _subject(source: str, label: str) -> Subject:
     from resnet_compile.read_model import read_skeleton
     from resnet_compile.spec import load_spec, parse_spec
 
-    path = Path(source)
-    if path.suffix == ".json" or not (path.is_file() or path.suffix == ".onnx"):
+    if means_spec(source):
         compiled = compile_network(load_spec(source))
         return Subject(label, compiled.to_proto().SerializeToString(), _macs(compiled.plan, compiled.outputs))
+    path = Path(source)
     skeleton = read_skeleton(path)
     for entry in skeleton.metadata_props:
         if entry.key == f"{METADATA_PREFIX}spec":

@@ -9,6 +9,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 import click
@@ -67,6 +68,15 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
         return click.command(name, context_settings=CONTEXT_SETTINGS)(callback)
 
     return decorate
+
+
+def means_spec(source: str) -> bool:
+    """Whether an argument that may be a spec or a model means a spec, by its suffix or else by what is in it."""
+    path = Path(source)
+    if path.suffix in (".json", ".onnx") or not path.is_file():
+        return path.suffix != ".onnx"
+    with path.open("rb") as file:
+        return file.read(64).lstrip()[:1] in (b"{", b"[", b"")
 
 
 def run(cli: click.Command) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from resnet_compile.cli.common import Report, command, run
+from resnet_compile.cli.common import Report, command, means_spec, run
 
 if TYPE_CHECKING:
     from resnet_compile.plan import Plan, Summary
@@ -76,7 +76,7 @@ def _inspect_two(report: Report, source: str, other: str, depth: int) -> None:
 def _is_checkpoint(source: str) -> bool:
     """Whether the source is neither a spec nor a model of ours, but what the readers know."""
     path = Path(source)
-    if path.is_file() and _looks_like_json(path) and not path.name.endswith(".index.json"):
+    if path.is_file() and means_spec(source) and not path.name.endswith(".index.json"):
         return False
     if not path.exists() and not list(path.parent.glob(f"{path.name}*")):
         return False
@@ -106,14 +106,13 @@ def _load(source: str) -> tuple[NetworkSpec, dict[str, Any]]:
     """The spec, and what a model says of itself beside it."""
     from resnet_compile.spec import load_spec, parse_spec
 
-    path = Path(source)
-    if not path.is_file() or _looks_like_json(path):
+    if means_spec(source):
         return load_spec(source), {}
     from resnet_compile.compiler import METADATA_PREFIX
     from resnet_compile.errors import ModelFileError
     from resnet_compile.read_model import read_skeleton
 
-    model = read_skeleton(path)
+    model = read_skeleton(Path(source))
     metadata = {
         prop.key.removeprefix(METADATA_PREFIX): prop.value
         for prop in model.metadata_props
@@ -130,11 +129,6 @@ def _load(source: str) -> tuple[NetworkSpec, dict[str, Any]]:
         **{key: metadata[key] for key in sorted(metadata) if key != "spec"},
     }
     return parse_spec(metadata["spec"]), facts
-
-
-def _looks_like_json(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(64).lstrip()[:1] in (b"{", b"[", b"")
 
 
 def _shape(value: Any) -> list[int | str]:

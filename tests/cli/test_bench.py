@@ -6,13 +6,14 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.commands import Ran
 from support.machine import FakeMachine, tiny_model
 
 import resnet_compile
@@ -22,31 +23,9 @@ from resnet_compile.cli.bench import main
 QUICK = ("--steps", 3, "--burn-in", 1, "--threads", 1, "--device", "cpu")
 
 
-class Ran:
-    """One run of the command."""
-
-    def __init__(self, arguments: Sequence[object], capfd: pytest.CaptureFixture[str]) -> None:
-        patch = pytest.MonkeyPatch()
-        patch.setattr(sys, "argv", ["resnet-bench", *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            with pytest.raises(SystemExit) as caught:
-                main()
-        finally:
-            patch.undo()
-        self.code = caught.value.code
-        self.out, self.err = capfd.readouterr()
-
-    @property
-    def document(self) -> dict[str, Any]:
-        loaded = json.loads(self.out)
-        assert isinstance(loaded, dict)
-        return loaded
-
-
 @pytest.fixture
 def resnet_bench(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    return lambda *arguments: Ran(arguments, capfd)
+    return lambda *arguments: Ran(main, arguments, capfd)
 
 
 @pytest.fixture(scope="module")

@@ -1,35 +1,23 @@
 """``resnet-doctor`` on this machine, on machines with a GPU, and on broken ones."""
 
-import json
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import onnxruntime
 import pytest
+from support.commands import Ran as CommandRan
 from support.machine import FakeMachine
 
 from resnet_compile.cli.doctor import main
 from resnet_compile.errors import DeviceError
 
 
-class Ran:
+class Ran(CommandRan):
     """One run of the command."""
-
-    def __init__(self, arguments: Sequence[object], capfd: pytest.CaptureFixture[str]) -> None:
-        patch = pytest.MonkeyPatch()
-        patch.setattr(sys, "argv", ["resnet-doctor", *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            with pytest.raises(SystemExit) as caught:
-                main()
-        finally:
-            patch.undo()
-        self.code = caught.value.code
-        self.out, self.err = capfd.readouterr()
 
     def line(self, name: str) -> str:
         """The line of that name."""
@@ -37,16 +25,10 @@ class Ran:
         assert isinstance(found, str)
         return found
 
-    @property
-    def document(self) -> dict[str, Any]:
-        loaded = json.loads(self.out)
-        assert isinstance(loaded, dict)
-        return loaded
-
 
 @pytest.fixture
 def doctor(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    return lambda *arguments: Ran(arguments, capfd)
+    return lambda *arguments: Ran(main, arguments, capfd)
 
 
 @pytest.fixture

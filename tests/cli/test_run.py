@@ -15,6 +15,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 from PIL import Image
+from support.commands import Ran as CommandRan
 
 from resnet_compile.cli.run import cli, main
 from resnet_compile.images import SCHEMES, decode_image
@@ -80,26 +81,8 @@ def photos(tmp_path: Path) -> Path:
     return folder
 
 
-class Ran:
+class Ran(CommandRan):
     """One run of the command."""
-
-    def __init__(self, arguments: Sequence[object], capfd: pytest.CaptureFixture[str]) -> None:
-        patch = pytest.MonkeyPatch()
-        patch.setattr(sys, "argv", ["resnet-run", *map(str, arguments)])
-        capfd.readouterr()
-        try:
-            with pytest.raises(SystemExit) as caught:
-                main()
-        finally:
-            patch.undo()
-        self.code = caught.value.code
-        self.out, self.err = capfd.readouterr()
-
-    @property
-    def document(self) -> dict[str, Any]:
-        loaded = json.loads(self.out)
-        assert isinstance(loaded, dict)
-        return loaded
 
     def classes(self) -> list[int | None]:
         return [entry["top"][0]["class"] if "top" in entry else None for entry in self.document["images"]]
@@ -107,7 +90,7 @@ class Ran:
 
 @pytest.fixture
 def resnet_run(capfd: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    return lambda *arguments: Ran(arguments, capfd)
+    return lambda *arguments: Ran(main, arguments, capfd)
 
 
 def test_table_lists_the_most_probable_classes(

@@ -1,9 +1,14 @@
-"""Running the commands as a user does: in a process of their own."""
+"""Running the commands: in a process of their own as a user does, or in this one, whose parts tests can replace."""
 
+import json
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 
 @dataclass(frozen=True)
@@ -28,3 +33,28 @@ def command(name: str, *arguments: object, cwd: Path | None = None, stdin: str |
         check=False,
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+class Ran:
+    """One run of a command in this process."""
+
+    def __init__(
+        self, main: Callable[[], None], arguments: Sequence[object], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        patch = pytest.MonkeyPatch()
+        patch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        capfd.readouterr()
+        try:
+            with pytest.raises(SystemExit) as caught:
+                main()
+        finally:
+            patch.undo()
+        self.code = caught.value.code
+        self.out, self.err = capfd.readouterr()
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What it printed, as JSON."""
+        loaded = json.loads(self.out)
+        assert isinstance(loaded, dict)
+        return loaded
