@@ -7,10 +7,12 @@
     │   ├── SpecError                 a network spec is malformed or describes no network
     │   ├── OptionError               an option has an impossible value
     │   ├── ModelFileError            a file is not a model this command can take
+    │   ├── DataError                 a data set is missing, malformed or does not fit the network
     │   └── WeightsError              weights do not fill the network
     │       └── CheckpointError       a checkpoint file is damaged or not of its format
     ├── ImageError                    exit code 1   an image cannot be read
     ├── OutputError                   exit code 1   a result cannot be written
+    ├── TrainingError                 exit code 1   training cannot go on
     ├── GraphError                    exit code 1   a graph breaks a rule of the IR: a bug of ours
     ├── VerificationError             exit code 3   two models that must agree do not
     └── DeviceError                   exit code 4   the device asked for is not usable
@@ -59,6 +61,10 @@ class ModelFileError(UsageError):
     """A file is not a model that this command can take."""
 
 
+class DataError(UsageError):
+    """A data set is missing, malformed or does not fit the network; `where` names the file, and the record in it."""
+
+
 class WeightsError(UsageError):
     """Weights do not fill the network: missing, unused, of another shape, or not finite."""
 
@@ -73,6 +79,10 @@ class ImageError(ResnetCompileError):
 
 class OutputError(ResnetCompileError):
     """A result cannot be written where it was asked for."""
+
+
+class TrainingError(ResnetCompileError):
+    """Training cannot go on: its loss or a variable is no finite number any more, or it was interrupted."""
 
 
 class GraphError(ResnetCompileError):

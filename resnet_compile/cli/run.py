@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from resnet_compile.images import Preprocessing
     from resnet_compile.runtime import Session
 
-_DEFAULT_SCHEME = "inception"
-
 
 @command("resnet-run")
 @click.argument("model", type=click.Path(path_type=Path))
@@ -38,7 +36,7 @@ _DEFAULT_SCHEME = "inception"
 @click.option(
     "--preprocess",
     metavar="SCHEME",
-    help="inception, vgg, torchvision, timm, keras, caffe or cifar; by default the model's own, or inception.",
+    help="inception, vgg, torchvision, timm, keras, caffe or cifar; by default the model's own.",
 )
 @click.option(
     "--outputs",
@@ -123,11 +121,12 @@ def _listed(images: tuple[str, ...]) -> Iterator[str]:
 
 def _scheme(session: Session, asked: str | None, report: Report) -> Preprocessing:
     """The scheme asked for, or the model's own, or the default; -v tells which and why."""
-    from resnet_compile.classify import PREPROCESS_KEY
-    from resnet_compile.images import find_scheme
+    from resnet_compile.classify import PREPROCESS_KEY, image_input
+    from resnet_compile.images import choose_scheme
 
     stored = session.metadata.get(PREPROCESS_KEY)
-    scheme = find_scheme(asked or stored or _DEFAULT_SCHEME)
+    source = image_input(session)
+    scheme = choose_scheme(asked or stored, (source.height, source.width))
     reason = "asked for" if asked else "from the model" if stored else "the default, as the model names none"
     report.note(f"preprocessing {scheme.name} ({reason}): {scheme.description}")
     return scheme

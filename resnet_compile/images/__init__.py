@@ -3,15 +3,19 @@
 from resnet_compile.images.decode import RgbImage, decode_image
 from resnet_compile.images.find import find_images
 from resnet_compile.images.labels import align_labels, load_labels
-from resnet_compile.images.preprocess import SCHEMES, Preprocessing, find_scheme
+from resnet_compile.images.preprocess import SCHEMES, Preprocessing, choose_scheme, find_scheme, standardise
+from resnet_compile.images.resize import pillow_resize
 
 __all__ = [
     "SCHEMES",
     "Preprocessing",
     "RgbImage",
     "align_labels",
+    "choose_scheme",
     "decode_image",
     "find_images",
     "find_scheme",
     "load_labels",
+    "pillow_resize",
+    "standardise",
 ]

@@ -25,6 +25,7 @@ from functools import partial
 from types import MappingProxyType
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from resnet_compile.errors import OptionError
@@ -37,6 +38,7 @@ _TORCHVISION_MEAN = (0.485, 0.456, 0.406)
 _TORCHVISION_STD = (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
 _LONGEST_ASPECT = 64
+_LARGEST_SMALL_SIDE = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +50,15 @@ class Preprocessing:
         description: One line for a person.
         default_size: Side of the square that the scheme's weights were trained or evaluated at, in pixels.
         function: ``(image uint8 [H, W, 3], height, width) -> float32 [height, width, 3]``.
+        normalise: The last step of it alone, for images that were brought to their size in another way, as training
+            does: ``uint8 [height, width, 3] -> float32 [height, width, 3]``.
     """
 
     name: str
     description: str
     default_size: int
     function: Callable[[RgbImage, int, int], Pixels]
+    normalise: Callable[[RgbImage], Pixels]
 
     def __call__(self, image: RgbImage, height: int, width: int) -> Pixels:
         """Applies the scheme: uint8 ``[H, W, 3]`` to float32 ``[height, width, 3]``."""
@@ -67,8 +72,7 @@ def inception(image: RgbImage, height: int, width: int) -> Pixels:
     """
     rows, columns = (_central_span(side, 0.875) for side in image.shape[:2])
     # TensorFlow multiplies by the reciprocal where it converts to float, before the crop and the resize.
-    unit = legacy_bilinear(image[rows, columns], height, width, scale=1 / 255)
-    return (unit - np.float32(0.5)) * np.float32(2)
+    return _signed(legacy_bilinear(image[rows, columns], height, width, scale=1 / 255))
 
 
 def vgg(image: RgbImage, height: int, width: int) -> Pixels:
@@ -82,7 +86,7 @@ def vgg(image: RgbImage, height: int, width: int) -> Pixels:
     ratio = short_side / np.float32(min(source_height, source_width))
     new_height, new_width = (int(np.rint(np.float32(side) * ratio)) for side in (source_height, source_width))
     window = Window((new_height - height) // 2, (new_width - width) // 2, height, width)
-    return legacy_bilinear(image, new_height, new_width, window=window) - _VGG_RGB_MEANS
+    return _minus_rgb_means(legacy_bilinear(image, new_height, new_width, window=window))
 
 
 def short_side_crop(
@@ -110,9 +114,7 @@ def short_side_crop(
         new_height, new_width = int(short_side * source_height / source_width), short_side
     top, left = round((new_height - height) / 2), round((new_width - width) / 2)
     resized = pillow_resize(image, new_height, new_width, resample)
-    unit = resized[top : top + height, left : left + width].astype(np.float32) / np.float32(255)
-    normalised: Pixels = np.divide(unit - np.array(mean, np.float32), np.array(std, np.float32))
-    return normalised
+    return _standard(resized[top : top + height, left : left + width], mean=mean, std=std)
 
 
 def keras_tf(image: RgbImage, height: int, width: int) -> Pixels:
@@ -120,7 +122,7 @@ def keras_tf(image: RgbImage, height: int, width: int) -> Pixels:
 
     Keras's ``load_img(target_size=...)`` with its default interpolation, then ``preprocess_input(mode="tf")``.
     """
-    return _nearest(image, height, width) / np.float32(127.5) - np.float32(1)
+    return _signed_tf(_nearest(image, height, width))
 
 
 def keras_caffe(image: RgbImage, height: int, width: int) -> Pixels:
@@ -128,7 +130,7 @@ def keras_caffe(image: RgbImage, height: int, width: int) -> Pixels:
 
     Keras's ``load_img(target_size=...)`` with its default interpolation, then ``preprocess_input(mode="caffe")``.
     """
-    return np.ascontiguousarray(_nearest(image, height, width)[:, :, ::-1]) - _CAFFE_BGR_MEANS
+    return _minus_bgr_means(_nearest(image, height, width))
 
 
 def cifar(image: RgbImage, height: int, width: int) -> Pixels:
@@ -140,8 +142,56 @@ def cifar(image: RgbImage, height: int, width: int) -> Pixels:
     """
     if image.shape[:2] != (height, width):
         image = pillow_resize(image, height, width, Image.Resampling.BILINEAR)
-    deviation = max(float(np.std(image)), 1 / math.sqrt(image.size))
-    return ((image - np.mean(image)) / deviation).astype(np.float32)
+    return standardise(image)
+
+
+def standardise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """``(x - mean) / max(std, 1 / sqrt(count))`` of each image over all its pixels and channels.
+
+    The mean and the population deviation come from integer sums, so they do not depend on the order of summing.
+
+    Args:
+        images: uint8 ``[..., H, W, 3]`` or ``[..., 3, H, W]``.
+
+    Returns:
+        float32 of the same shape.
+    """
+    values = images.astype(np.float64)
+    axes = (-3, -2, -1)
+    count = math.prod(images.shape[-3:])
+    total = values.sum(axis=axes, keepdims=True)
+    squares = np.square(values).sum(axis=axes, keepdims=True)
+    deviation = np.sqrt(np.maximum(count * squares - total * total, 0)) / count
+    values -= total / count
+    values /= np.maximum(deviation, 1 / math.sqrt(count))
+    return values.astype(np.float32)
+
+
+def _signed(unit: Pixels) -> Pixels:
+    """[0, 1] to [-1, 1], as slim does."""
+    return (unit - np.float32(0.5)) * np.float32(2)
+
+
+def _signed_from_bytes(image: RgbImage) -> Pixels:
+    return _signed(image.astype(np.float32) * np.float32(1 / 255))
+
+
+def _minus_rgb_means(image: RgbImage | Pixels) -> Pixels:
+    return image.astype(np.float32, copy=False) - _VGG_RGB_MEANS
+
+
+def _standard(image: RgbImage, *, mean: tuple[float, float, float], std: tuple[float, float, float]) -> Pixels:
+    unit = image.astype(np.float32) / np.float32(255)
+    normalised: Pixels = np.divide(unit - np.array(mean, np.float32), np.array(std, np.float32))
+    return normalised
+
+
+def _signed_tf(image: RgbImage | Pixels) -> Pixels:
+    return image.astype(np.float32, copy=False) / np.float32(127.5) - np.float32(1)
+
+
+def _minus_bgr_means(image: RgbImage | Pixels) -> Pixels:
+    return np.ascontiguousarray(image[:, :, ::-1], np.float32) - _CAFFE_BGR_MEANS
 
 
 def _central_span(side: int, fraction: float) -> slice:
@@ -173,20 +223,38 @@ _torchvision = partial(
     std=_TORCHVISION_STD,
 )
 _timm = partial(short_side_crop, crop_fraction=0.95, resample=Image.Resampling.BICUBIC, mean=_HALF, std=_HALF)
+_torchvision_standard = partial(_standard, mean=_TORCHVISION_MEAN, std=_TORCHVISION_STD)
+_timm_standard = partial(_standard, mean=_HALF, std=_HALF)
 
 SCHEMES: Mapping[str, Preprocessing] = MappingProxyType(
     {
-        scheme.name: scheme
-        for scheme in (
-            Preprocessing("inception", "central 87.5 %, legacy bilinear, [-1, 1]: slim ResNet v2", 299, inception),
-            Preprocessing("vgg", "short side 256, legacy bilinear, crop, minus RGB means: slim ResNet v1", 224, vgg),
-            Preprocessing(
-                "torchvision", "short side 256, bilinear, crop, mean and std: torchvision", 224, _torchvision
+        name: Preprocessing(name, description, default_size, function, normalise)
+        for name, description, default_size, function, normalise in (
+            (
+                "inception",
+                "central 87.5 %, legacy bilinear, [-1, 1]: slim ResNet v2",
+                299,
+                inception,
+                _signed_from_bytes,
             ),
-            Preprocessing("timm", "crop 95 %, bicubic, [-1, 1]: timm pre-activation", 224, _timm),
-            Preprocessing("keras", "nearest neighbour, [-1, 1]: Keras ResNet V2", 224, keras_tf),
-            Preprocessing("caffe", "nearest neighbour, BGR minus means: Keras ResNet V1", 224, keras_caffe),
-            Preprocessing("cifar", "per-image standardisation: CIFAR networks", 32, cifar),
+            (
+                "vgg",
+                "short side 256, legacy bilinear, crop, minus RGB means: slim ResNet v1",
+                224,
+                vgg,
+                _minus_rgb_means,
+            ),
+            (
+                "torchvision",
+                "short side 256, bilinear, crop, mean and std: torchvision",
+                224,
+                _torchvision,
+                _torchvision_standard,
+            ),
+            ("timm", "crop 95 %, bicubic, [-1, 1]: timm pre-activation", 224, _timm, _timm_standard),
+            ("keras", "nearest neighbour, [-1, 1]: Keras ResNet V2", 224, keras_tf, _signed_tf),
+            ("caffe", "nearest neighbour, BGR minus means: Keras ResNet V1", 224, keras_caffe, _minus_bgr_means),
+            ("cifar", "per-image standardisation: CIFAR networks", 32, cifar, standardise),
         )
     }
 )
@@ -202,3 +270,18 @@ def find_scheme(name: str) -> Preprocessing:
         return SCHEMES[name]
     except KeyError:
         raise OptionError(f"no preprocessing scheme is called {name!r}", hint=f"one of {', '.join(SCHEMES)}") from None
+
+
+def choose_scheme(name: str | None, size: tuple[int | None, int | None]) -> Preprocessing:
+    """The scheme of a network.
+
+    Args:
+        name: What the network calls it; None where it names none: then it is `cifar` if neither side of the input is
+            longer than 64 pixels, else `inception`.
+        size: Rows and columns of its input; None where it leaves them open.
+
+    Raises:
+        OptionError: There is no scheme of that name.
+    """
+    small = all(side is not None and side <= _LARGEST_SMALL_SIDE for side in size)
+    return find_scheme(name or ("cifar" if small else "inception"))

@@ -67,7 +67,12 @@ def _neighbours(
     return lower.astype(np.int64), upper.astype(np.int64), position - lower
 
 
-def pillow_resize(image: NDArray[np.uint8], height: int, width: int, resample: Image.Resampling) -> NDArray[np.uint8]:
+def pillow_resize(
+    image: NDArray[np.uint8],
+    height: int,
+    width: int,
+    resample: Image.Resampling = Image.Resampling.BILINEAR,
+) -> NDArray[np.uint8]:
     """Resizes an RGB image with Pillow, whose filters are antialiased where they shrink.
 
     Args:

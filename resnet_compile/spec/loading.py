@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
@@ -12,6 +13,7 @@ from resnet_compile.errors import SpecError
 from resnet_compile.spec.network import NetworkSpec
 
 MAX_SPEC_BYTES = 16 * 2**20
+_Model = TypeVar("_Model")
 
 
 def parse_spec(text: str | bytes) -> NetworkSpec:
@@ -23,9 +25,18 @@ def parse_spec(text: str | bytes) -> NetworkSpec:
     Raises:
         SpecError: The text is not JSON, or describes no network; `where` is the path of the first fault.
     """
+    return parse_as(NetworkSpec.model_validate_json, text)
+
+
+def parse_as(validate: Callable[[str | bytes], _Model], text: str | bytes) -> _Model:
+    """The value of a model's type that a JSON text describes, by the model's own validation.
+
+    Raises:
+        SpecError: As `parse_spec`.
+    """
     document = _parse_json(text)
     try:
-        return NetworkSpec.model_validate_json(text)
+        return validate(text)
     except ValidationError as error:
         raise _spec_error(error, document) from None
 
@@ -41,6 +52,15 @@ def read_spec(path: Path) -> NetworkSpec:
     Raises:
         SpecError: The file cannot be read or is no spec; `where` begins with the file's name.
     """
+    return read_as(NetworkSpec.model_validate_json, path)
+
+
+def read_as(validate: Callable[[str | bytes], _Model], path: Path) -> _Model:
+    """The value of a model's type that a JSON file describes.
+
+    Raises:
+        SpecError: As `read_spec`.
+    """
     try:
         with path.open("rb") as file:
             text = file.read(MAX_SPEC_BYTES + 1)
@@ -49,7 +69,7 @@ def read_spec(path: Path) -> NetworkSpec:
     if len(text) > MAX_SPEC_BYTES:
         raise SpecError(f"a spec of more than {MAX_SPEC_BYTES // 2**20} MiB", where=str(path))
     try:
-        return parse_spec(text)
+        return parse_as(validate, text)
     except SpecError as error:
         raise SpecError(error.message, where=f"{path}: {error.where}" if error.where else str(path)) from None
 

@@ -53,7 +53,7 @@ def colour_network(
         [helper.make_tensor("axes", TensorProto.INT64, [2], axes)],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    helper.set_model_props(model, metadata or {})
+    helper.set_model_props(model, {"resnet_compile.preprocess": "inception"} if metadata is None else metadata)
     return model
 
 
@@ -178,7 +178,7 @@ def test_dynamic_size_is_the_schemes(
 @pytest.mark.parametrize(
     ("stored", "asked", "used", "reason"),
     [
-        (None, None, "inception", "the default, as the model names none"),
+        (None, None, "cifar", "the default, as the model names none"),
         ("caffe", None, "caffe", "from the model"),
         ("caffe", "vgg", "vgg", "asked for"),
     ],

@@ -2,14 +2,16 @@
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from support.tolerances import PIXEL
 
 from resnet_compile.errors import OptionError
-from resnet_compile.images import SCHEMES, find_scheme
+from resnet_compile.images import SCHEMES, choose_scheme, find_scheme, standardise
 from resnet_compile.images.resize import Window, legacy_bilinear
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "images.npz")
@@ -125,6 +127,42 @@ def test_channel_order_and_range_of_pure_colours() -> None:
         np.testing.assert_allclose(SCHEMES[name](red, 24, 24)[12, 12], colour, rtol=1e-5, err_msg=name)
 
 
+NORMALISED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "inception": lambda x: 2 * (x / 255 - 0.5),
+    "vgg": lambda x: x - (123.68, 116.78, 103.94),
+    "torchvision": lambda x: (x / 255 - (0.485, 0.456, 0.406)) / (0.229, 0.224, 0.225),
+    "timm": lambda x: (x / 255 - 0.5) / 0.5,
+    "keras": lambda x: x / 127.5 - 1,
+    "caffe": lambda x: x[:, :, ::-1] - (103.939, 116.779, 123.68),
+    "cifar": lambda x: (x - x.mean()) / x.std(),
+}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_normalising_alone_is_its_definition(scheme: str) -> None:
+    image = np.random.default_rng(9).integers(0, 256, (13, 17, 3), dtype=np.uint8)
+    expected = NORMALISED[scheme](image.astype(np.float64))
+    result = SCHEMES[scheme].normalise(image)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, expected, rtol=0, atol=PIXEL * max(1.0, np.abs(expected).max()))
+
+
+def test_standardising_many_images_is_standardising_each() -> None:
+    images = np.random.default_rng(10).integers(0, 256, (5, 7, 6, 3), dtype=np.uint8)
+    images[2] = 17  # constant
+    images[3] = 0
+    images[3, 0, 0, 0] = 1  # a deviation below 1 / sqrt(count)
+    result = standardise(images)
+    for image, standard in zip(images, result, strict=True):
+        values = [float(value) for value in image.ravel()]
+        mean = math.fsum(values) / len(values)
+        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / len(values))
+        expected = (image - mean) / max(deviation, 1 / math.sqrt(len(values)))
+        np.testing.assert_allclose(standard, expected, rtol=0, atol=PIXEL * max(1.0, np.abs(expected).max()))
+        np.testing.assert_array_equal(standardise(image), standard)
+    assert not result[2].any()
+
+
 def test_table_is_consistent_and_cannot_be_changed() -> None:
     for name, scheme in SCHEMES.items():
         assert scheme.name == name
@@ -138,3 +176,12 @@ def test_table_is_consistent_and_cannot_be_changed() -> None:
 def test_unknown_scheme_lists_the_known() -> None:
     with pytest.raises(OptionError, match=r"no preprocessing scheme is called 'vgg16'.*inception, vgg"):
         find_scheme("vgg16")
+
+
+@pytest.mark.parametrize(
+    ("size", "name"),
+    [((64, 64), "cifar"), ((64, 65), "inception"), ((65, 64), "inception"), ((None, 32), "inception")],
+)
+def test_the_default_goes_by_the_size(size: tuple[int | None, int | None], name: str) -> None:
+    assert choose_scheme(None, size) is SCHEMES[name]
+    assert choose_scheme("vgg", size) is SCHEMES["vgg"]

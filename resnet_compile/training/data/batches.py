@@ -1,0 +1,195 @@
+"""Batches: which images, with which random numbers, prepared on threads ahead of the step that wants them.
+
+The training stream is one epoch after the other, each a permutation of all images drawn from the seed and the epoch's
+number; batches are cut from it without regard to where an epoch ends. The random numbers of a batch are drawn from the
+seed and the step's number. So a batch depends on nothing that came before it. numpy keeps a generator's stream within a
+version, not across versions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count, islice
+from os import cpu_count
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import OptionError
+from resnet_compile.options import Augmentation
+from resnet_compile.training.data.augmentation import Numbers
+from resnet_compile.training.data.dataset import Dataset, ImageFiles
+from resnet_compile.training.data.recipes import Recipe, evaluation_recipe, training_recipe
+
+# Batches in the making besides the one that is in use.
+_AHEAD = 2
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images and their classes.
+
+    Attributes:
+        images: float32 ``[N, 3, H, W]``, the batch's own memory.
+        labels: int64 ``[N]``.
+        step: The batch's number, from 0.
+        epoch: The epoch of its first image, from 0.
+    """
+
+    images: NDArray[np.float32]
+    labels: NDArray[np.int64]
+    step: int
+    epoch: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Order:
+    """A batch before its images are there."""
+
+    step: int
+    epoch: int
+    indices: NDArray[np.int64]
+    numbers: Numbers
+
+
+def training_batches(
+    dataset: Dataset,
+    *,
+    batch: int,
+    size: tuple[int, int],
+    scheme: str | None,
+    augmentation: Augmentation,
+    seed: int,
+    first_step: int = 0,
+    workers: int | None = None,
+) -> AbstractContextManager[Iterator[Batch]]:
+    """Batches without end; batch `t` is the same whatever came before it and however many threads make it.
+
+    Args:
+        dataset: What to learn from.
+        batch: Images in a batch; may be more than there are.
+        size: Height and width of the network's input.
+        scheme: Preprocessing scheme; None as in `images.choose_scheme`. Its augmentation is `training_recipe`'s.
+        augmentation: What to do at random.
+        seed: Of the order and of the augmentation.
+        first_step: Number of the first batch.
+        workers: Threads; one a core by default.
+
+    Returns:
+        A context manager that gives the iterator; leaving it ends the threads, and the iterator with them.
+
+    Raises:
+        OptionError: An argument is out of range or there is no such scheme.
+        DataError: From the iterator, at the step whose image cannot be decoded.
+    """
+    recipe = training_recipe(scheme, size, augmentation)
+    _at_least("batch", batch, 1)
+    _at_least("first_step", first_step, 0)
+    permutation = lru_cache(maxsize=2)(lambda epoch: _generator(seed, "order", epoch).permutation(len(dataset)))
+
+    def order(step: int) -> _Order:
+        epochs, places = np.divmod(np.arange(step * batch, (step + 1) * batch), len(dataset))
+        indices = np.empty(batch, np.int64)
+        for epoch in np.unique(epochs):
+            indices[epochs == epoch] = permutation(int(epoch))[places[epochs == epoch]]
+        numbers = _generator(seed, "augmentation", step).random((batch, recipe.numbers))
+        return _Order(step, int(epochs[0]), indices, numbers)
+
+    return _Maker(dataset, recipe, size, _threads(workers)).batches(map(order, count(first_step)))
+
+
+def evaluation_batches(
+    dataset: Dataset, *, batch: int, size: tuple[int, int], scheme: str | None, workers: int | None = None
+) -> AbstractContextManager[Iterator[Batch]]:
+    """Every image once, in order, as the scheme gives it; the last batch may be short.
+
+    Args:
+        dataset: What to evaluate on.
+        batch: Images in a batch.
+        size: Height and width of the network's input.
+        scheme: Preprocessing scheme; None as in `images.choose_scheme`.
+        workers: Threads; one a core by default.
+
+    Returns:
+        A context manager that gives the iterator; leaving it ends the threads, and the iterator with them.
+
+    Raises:
+        OptionError: An argument is out of range or there is no such scheme.
+        DataError: From the iterator, at the batch whose image cannot be decoded.
+    """
+    recipe = evaluation_recipe(scheme, size)
+    _at_least("batch", batch, 1)
+
+    def order(step: int) -> _Order:
+        indices = np.arange(step * batch, min((step + 1) * batch, len(dataset)))
+        return _Order(step, 0, indices, np.empty((len(indices), recipe.numbers)))
+
+    return _Maker(dataset, recipe, size, _threads(workers)).batches(map(order, range(-(-len(dataset) // batch))))
+
+
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise OptionError(f"{name} must be at least {least}, not {value}")
+
+
+def _threads(workers: int | None) -> int:
+    if workers is None:
+        return cpu_count() or 1
+    _at_least("workers", workers, 1)
+    return workers
+
+
+def _generator(seed: int, purpose: str, number: int) -> np.random.Generator:
+    digest = hashlib.sha256(f"{seed}\0{purpose}\0{number}".encode()).digest()
+    return np.random.Generator(np.random.SFC64(np.frombuffer(digest, "<u4")))
+
+
+@dataclass(frozen=True, eq=False)
+class _Maker:
+    """Makes batches on threads."""
+
+    dataset: Dataset
+    recipe: Recipe
+    size: tuple[int, int]
+    threads: int
+
+    @contextmanager
+    def batches(self, orders: Iterator[_Order]) -> Iterator[Iterator[Batch]]:
+        """Carries orders out in turn, some of them ahead."""
+        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="data")
+        made = self._in_turn(orders, pool)
+        try:
+            yield made
+        finally:
+            made.close()
+            # What has not begun never does; what has is an image, or a share of a batch of small ones, a thread.
+            pool.shutdown(cancel_futures=True)
+
+    def _in_turn(self, orders: Iterator[_Order], pool: ThreadPoolExecutor) -> Generator[Batch, None, None]:
+        """Each batch when it is ready, with the next ones begun; an image's error comes out in its batch's turn."""
+        pending = deque(self._begin(order, pool) for order in islice(orders, _AHEAD))
+        while pending:
+            batch, parts = pending.popleft()
+            for part in parts:
+                part.result()
+            pending.extend(self._begin(order, pool) for order in islice(orders, 1))
+            yield batch
+
+    def _begin(self, order: _Order, pool: ThreadPoolExecutor) -> tuple[Batch, list[Future[None]]]:
+        """A batch, and the work that fills it."""
+        count = len(order.indices)
+        images = np.empty((count, 3, *self.size), np.float32)
+        # Decoding a file takes milliseconds, an image that lies in memory some microseconds.
+        share = 1 if isinstance(self.dataset.source, ImageFiles) else -(-count // self.threads)
+        parts = []
+        for start in range(0, count, share):
+            rows = slice(start, start + share)
+            work = (self.dataset, order.indices[rows], order.numbers[rows], images[rows])
+            parts.append(pool.submit(self.recipe.fill, *work))
+        return Batch(images, self.dataset.labels[order.indices], order.step, order.epoch), parts

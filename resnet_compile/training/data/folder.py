@@ -1,0 +1,73 @@
+"""A tree of image files, a folder a class: ``FOLDER/train/CLASS/*.jpg`` and ``FOLDER/val/CLASS/*.jpg``.
+
+Held-out images may lie in ``val``, ``validation`` or ``test``, looked for in this order. A tree without any of these,
+``FOLDER/CLASS/*.jpg``, is all for training. Classes are numbered in the order of their folders' names; those of the
+training images count for the held-out ones too. Within a class's folder images may lie at any depth. Hidden files,
+files whose suffix is of no image format, and files beside the classes' folders are passed over.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from resnet_compile.errors import DataError, UsageError
+from resnet_compile.images import find_images
+from resnet_compile.training.data.dataset import Dataset, ImageFiles, Split, check_class_count, data_errors
+
+_TRAIN = "train"
+_HELD_OUT = ("val", "validation", "test")
+
+
+def open_folder(folder: Path, split: Split, num_classes: int) -> Dataset:
+    """Lists the images of a split; nothing is decoded.
+
+    Raises:
+        DataError: The split is missing, a class has no images, or there are more classes than the network has.
+    """
+    place = _split_folder(folder, split)
+    with_classes = folder / _TRAIN if (folder / _TRAIN).is_dir() else place
+    class_names = _class_names(with_classes)
+    check_class_count(class_names, num_classes, with_classes)
+    strangers = set(_class_names(place)) - set(class_names)
+    if strangers:
+        raise DataError("a class that the training images have not", where=str(place / min(strangers)))
+    paths: list[Path] = []
+    labels: list[int] = []
+    for label, name in enumerate(class_names):
+        if (place / name).is_dir():
+            found = _images(place / name)
+            paths.extend(found)
+            labels.extend([label] * len(found))
+    return Dataset("folder", (place,), np.array(labels, np.int64), class_names, ImageFiles(tuple(paths)))
+
+
+def _split_folder(folder: Path, split: Split) -> Path:
+    """Where a split's classes are."""
+    train = [folder / _TRAIN] if (folder / _TRAIN).is_dir() else []
+    held_out = [folder / name for name in _HELD_OUT if (folder / name).is_dir()]
+    if split == "test" and held_out:
+        return held_out[0]
+    if split == "train" and train:
+        return train[0]
+    if split == "train" and not held_out:
+        return folder
+    wanted = _TRAIN if split == "train" else _HELD_OUT[0]
+    hint = f"put its images in {folder / wanted}/CLASS"
+    raise DataError(f"the image tree has no split {split!r}", where=str(folder), hint=hint)
+
+
+def _class_names(folder: Path) -> tuple[str, ...]:
+    with data_errors():
+        names = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if not names:
+        raise DataError("no folders of classes with images", where=str(folder))
+    return tuple(names)
+
+
+def _images(folder: Path) -> list[Path]:
+    try:
+        return find_images([folder])
+    except UsageError as error:
+        raise DataError(error.message, where=error.where, hint=error.hint) from error

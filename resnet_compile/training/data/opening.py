@@ -1,0 +1,77 @@
+"""From a path to a data set, whatever its format."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from resnet_compile.errors import DataError, OptionError
+from resnet_compile.training.data.cifar import CIFAR100, find_cifar, open_cifar
+from resnet_compile.training.data.dataset import Dataset, Split, data_errors
+from resnet_compile.training.data.folder import open_folder
+from resnet_compile.training.data.npz import open_npz_dataset
+from resnet_compile.weights.readers.mapped import is_file, is_folder
+from resnet_compile.weights.readers.numpy_npz import is_npz
+
+_FORMATS = (
+    "a folder of CIFAR .bin files, a folder train/CLASS/*.jpg and val/CLASS/*.jpg, or an .npz with x_train and on"
+)
+_WITHIN = ("cifar-10-batches-bin", "cifar-100-binary")  # the folders that CIFAR's archives unpack to
+_PICKLED = ("data_batch_1", "test_batch", "train", "test")  # the files of CIFAR's archives for Python
+
+
+def open_dataset(
+    path: str | os.PathLike[str], split: Split, *, num_classes: int, channels: int = 3, compat: bool = False
+) -> Dataset:
+    """Opens one split of a data set, whose format is told by what is there.
+
+    - a folder with CIFAR-10's ``data_batch_1.bin`` and on, and ``test_batch.bin``;
+    - a folder with CIFAR-100's ``train.bin`` and ``test.bin``;
+    - any other folder: a tree of image files, a folder a class;
+    - a file: ``.npz``.
+
+    Args:
+        path: A folder or a file.
+        split: The images to learn from, or those held out.
+        num_classes: Classes of the network that is to learn it.
+        channels: Input channels of that network; images have 3.
+        compat: Repeat the original's error in reading CIFAR-100.
+
+    Returns:
+        The split. It is not empty, and every label is known to be a class.
+
+    Raises:
+        DataError: There is no such data set or split, it is malformed, or it does not fit the network.
+        OptionError: `compat` for anything but CIFAR-100.
+    """
+    place = Path(path)
+    if channels != 3:
+        raise DataError(f"images have 3 channels, the network takes {channels}", where=str(place))
+    kind = find_cifar(place) if is_folder(place) else None
+    if compat and kind is not CIFAR100:
+        raise OptionError("compat repeats the original's error in reading CIFAR-100; this is not CIFAR-100")
+    if kind is not None:
+        return open_cifar(place, kind, split, num_classes, compat=compat)
+    if is_folder(place):
+        _refuse_neighbours(place)
+        return open_folder(place, split, num_classes)
+    if is_npz(place):
+        return open_npz_dataset(place, split, num_classes)
+    if not is_file(place):
+        raise DataError("no such file or folder", where=str(place))
+    hint = "name the folder that it is in" if place.suffix == ".bin" else f"a data set is {_FORMATS}"
+    raise DataError("not a data set", where=str(place), hint=hint)
+
+
+def _refuse_neighbours(folder: Path) -> None:
+    """Says what to do about CIFAR one folder too high, in its Python version, and about an empty folder."""
+    with data_errors():
+        entries = sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+    if not entries:
+        raise DataError("the folder is empty", where=str(folder), hint=f"a data set is {_FORMATS}")
+    for name in _WITHIN:
+        if name in entries:
+            raise DataError("no data set, but a folder with one", where=str(folder), hint=f"take {folder / name}")
+    if any(name in entries and is_file(folder / name) for name in _PICKLED):
+        hint = "take the binary version, which has .bin files"
+        raise DataError("the pickled version of CIFAR, which is not read", where=str(folder), hint=hint)
