@@ -95,7 +95,15 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     options = options or CompileOptions()
     if options.io_dtype == "float16" != options.dtype:
         raise OptionError(f"inputs and outputs of {options.dtype} weights are float32", where="io_dtype")
-    planned = plan_network(_sized(spec, options))
+    if options.keep_float and options.dtype != "int8":
+        raise OptionError(f"has no meaning for {options.dtype}, which is all of one type", where="keep_float")
+    if options.dtype == "int8":
+        raise OptionError(
+            "int8 models are calibrated by running them, which compiling does not do",
+            where="dtype",
+            hint="resnet_compile.quantize.quantize(spec, options) makes one",
+        )
+    planned = plan_network(sized(spec, options))
     graph = lower(
         planned,
         outputs=resolve_outputs(planned, options.outputs),
@@ -145,7 +153,7 @@ def _sha256(path: Path) -> str:
         raise CheckpointError(f"cannot read the weights: {error.strerror}", where=str(path)) from None
 
 
-def _sized(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
+def sized(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
     """The spec for images of the size that the options ask for."""
     if not isinstance(options.size, tuple):
         return spec

@@ -44,8 +44,13 @@ class CompileOptions(SpecModel):
     parameter as the network has it.
     """
 
-    dtype: Literal["float32", "float16"] = "float32"
-    """Type of weights and activations."""
+    dtype: Literal["float32", "float16", "int8"] = "float32"
+    """Type of weights and activations; int8 is what `resnet_compile.quantize` makes, with activations in uint8."""
+
+    keep_float: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """End points, layers or what stands above them, such as `conv1` or `block4`, that int8 models have in float32, with
+    or without the network's name; the logits always are.
+    """
 
     io_dtype: Literal["float32", "float16"] = "float32"
     """Type of inputs and outputs; float16 only where `dtype` is."""
@@ -161,7 +166,7 @@ def read_schedule(path: Path) -> PiecewiseSchedule | CosineSchedule:
     Raises:
         SpecError: The file cannot be read or holds no schedule; `where` begins with the file's name.
     """
-    return read_as(_SCHEDULE.validate_json, path)
+    return read_as(_SCHEDULE.validate_json, path, "schedule")
 
 
 CIFAR_SCHEDULE = PiecewiseSchedule(boundaries=(40_000, 60_000, 80_000), values=(0.1, 0.01, 0.001, 0.0001))

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from resnet_compile.cli.common import Report, command, run
-from resnet_compile.cli.parameters import batch, names, size
+from resnet_compile.cli.parameters import batch, names, scopes, size
 
 
 @command("resnet-compile")
@@ -51,10 +51,22 @@ from resnet_compile.cli.parameters import batch, names, size
 )
 @click.option(
     "--dtype",
-    type=click.Choice(["float32", "float16"]),
+    type=click.Choice(["float32", "float16", "int8"]),
     default="float32",
     show_default=True,
-    help="Type of weights and activations.",
+    help="Type of weights and activations; int8 runs the network to calibrate it.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Images to calibrate int8 on, and to verify on; without it, random numbers.",
+)
+@click.option(
+    "--keep-float",
+    callback=scopes,
+    metavar="NAME[,NAME...]",
+    help="End points or scopes that an int8 model computes in float32, such as conv1 or block4; the logits always are.",
 )
 @click.option(
     "--io-dtype",
@@ -80,7 +92,14 @@ from resnet_compile.cli.parameters import batch, names, size
     help="Run the model and the unrewritten float32 network on random images; write nothing if they differ.",
 )
 def cli(
-    report: Report, spec: str, output: Path, weights: Path | None, training_step: bool, verify: bool, **options: Any
+    report: Report,
+    spec: str,
+    output: Path,
+    weights: Path | None,
+    calibration: Path | None,
+    training_step: bool,
+    verify: bool,
+    **options: Any,
 ) -> None:
     """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model.
 
@@ -88,24 +107,32 @@ def cli(
     resnet-compile specs/resnet152.json -o model.onnx
     resnet-compile specs/resnet152.json --weights resnet_v2_152.ckpt -o model.onnx
     resnet-compile resnet50 --outputs block3,logits --batch 32 -o features.onnx
+    resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need none of it.
     from resnet_compile.compiler import compile as compile_network
+    from resnet_compile.errors import OptionError
     from resnet_compile.options import CompileOptions
     from resnet_compile.spec import load_spec
 
     network = load_spec(spec)
+    told: dict[str, Any] = {}
     if training_step:
-        model = _training_step(network, weights=weights, verify=verify or None, **options)
+        model = _training_step(network, weights=weights, calibration=calibration, verify=verify or None, **options)
+    elif options["dtype"] == "int8":
+        model, told = _quantized(report, network, weights, calibration, options)
     else:
+        if calibration and not verify:
+            raise OptionError("only --dtype int8 and --verify run images", where="calibration")
         model = compile_network(network, CompileOptions(**options), weights=weights)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     for each in model.passes:
         report.note(f"{each.name}: {each.done} rewritten, {len(each.refused)} refused")
         for reason in each.refused:
             report.note(f"  {reason}")
-    checked = _verified(report, model, network, weights, options) if verify else {}
+    if verify:
+        told |= _verified(report, model, network, weights, calibration, options)
     model.save(output)
     document = {
         "name": model.plan.name,
@@ -116,7 +143,7 @@ def cli(
         "outputs": list(model.outputs),
         "opset": model.format.opset,
         "bytes": output.stat().st_size,
-        **checked,
+        **told,
     }
     report.result(
         document,
@@ -128,19 +155,48 @@ def cli(
     )
 
 
-def _verified(report: Report, model: Any, spec: Any, weights: Path | None, options: dict[str, Any]) -> dict[str, Any]:
+def _quantized(
+    report: Report, spec: Any, weights: Path | None, calibration: Path | None, options: dict[str, Any]
+) -> tuple[Any, dict[str, Any]]:
+    """The model in 8 bits, and what they cost, as a part of the JSON document; else as a table on stderr."""
+    # Deferred, since only this needs onnxruntime.
+    from resnet_compile.options import CompileOptions
+    from resnet_compile.quantize import quantize
+    from resnet_compile.report.table import table
+
+    made = quantize(spec, CompileOptions(**options), weights=weights, images=calibration)
+    if calibration is None:
+        warning = "WARNING: calibrated on random numbers, which suit random weights only; give --calibration DIR"
+        click.echo(f"resnet-compile: {warning}", err=True)
+    if not report.as_json:
+        rows = [(each.name, f"{each.snr:.1f}", f"{each.error:.2e}") for each in made.report.points]
+        click.echo(table(("end point", "SNR dB", "relative error"), rows), err=True)
+        on = f"{made.report.images} {'random images' if made.report.source == 'random' else 'images'}"
+        top1 = "" if made.report.top1 is None else f"top-1 agreement {made.report.top1:.1%}, "
+        click.echo(f"{top1}against float32 on {on}", err=True)
+    return made.model, {"quantization": made.report.document()}
+
+
+def _verified(
+    report: Report, model: Any, spec: Any, weights: Path | None, calibration: Path | None, options: dict[str, Any]
+) -> dict[str, Any]:
     """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
     # Deferred, since only this needs onnxruntime.
     from resnet_compile.compiler import compile as compile_network
+    from resnet_compile.images import find_images
     from resnet_compile.options import CompileOptions
     from resnet_compile.report.table import table
     from resnet_compile.verify import compare, require_agreement
 
-    plain = CompileOptions(**{**options, "target": None, "dtype": "float32", "io_dtype": "float32"})
-    comparisons = compare(model, compile_network(spec, plain, weights=weights))
+    plain = CompileOptions(**{**options, "target": None, "dtype": "float32", "io_dtype": "float32", "keep_float": ()})
+    images = find_images([calibration]) if calibration else ()
+    comparisons = compare(model, compile_network(spec, plain, weights=weights), images=images)
     if not report.as_json:
-        rows = [(each.output, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.0e}") for each in comparisons]
-        click.echo(table(("output", "relative error", "largest difference", "bound"), rows), err=True)
+        rows = [
+            (each.output, each.images, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.0e}")
+            for each in comparisons
+        ]
+        click.echo(table(("output", "images", "relative error", "largest difference", "bound"), rows), err=True)
     require_agreement(comparisons)
     return {"verification": [asdict(each) for each in comparisons]}
 

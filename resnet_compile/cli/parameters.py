@@ -28,9 +28,16 @@ def names(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
     """Names separated by commas, or ``all``."""
     if value is None:
         return None
-    if value == "all":
-        return "all"
-    split = tuple(name.strip() for name in value.split(","))
+    return "all" if value == "all" else _split(value)
+
+
+def scopes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
+    """Names separated by commas; none without a value."""
+    return () if value is None else _split(value)
+
+
+def _split(text: str) -> tuple[str, ...]:
+    split = tuple(name.strip() for name in text.split(","))
     if not all(split):
         raise click.BadParameter("a name is empty")
     return split

@@ -1,4 +1,4 @@
-"""Shape rules of the operators that training adds to those of inference.
+"""Shape rules of the operators that training and quantisation add to those of inference.
 
 Axes, shapes and bounds are inputs in ONNX; a shape rule knows those that a Constant node holds.
 """
@@ -80,6 +80,14 @@ def concat(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
     return (Type(first.type.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :])),)
 
 
+def gather(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    """One axis becomes as long as the list of indices."""
+    x, indices, axis = _required(inputs, 0), _required(inputs, 1), attributes.get("axis", 0)
+    if not isinstance(axis, int) or not 0 <= axis < len(x.shape) or len(indices.shape) != 1:
+        raise GraphError(f"{indices.type} is no list of places along an axis of {x.type}")
+    return (Type(x.type.dtype, (*x.shape[:axis], indices.shape[0], *x.shape[axis + 1 :])),)
+
+
 def conv_transpose(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
     """Rows: stride * (rows - 1) + k_eff + output_padding - pads; weights are [input, output / group, rows, columns]."""
     x, weights = _required(inputs, 0), _required(inputs, 1)
@@ -129,6 +137,31 @@ def cast_to_float(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
     if attributes.get("to") not in (1, 10):
         raise GraphError("only float32 and float16 can be cast to")
     return (Type("float32" if attributes["to"] == 1 else "float16", _required(inputs, 0).shape),)
+
+
+def quantize(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    """Integers of the zero point's type, which has a value wherever the scale has one."""
+    x, zero_point = _required(inputs, 0), _required(inputs, 2)
+    _fit_scale(x, _required(inputs, 1), zero_point, attributes)
+    return (Type(zero_point.type.dtype, x.shape),)
+
+
+def dequantize(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+    """Numbers of the scale's type; integers and zero point have one type."""
+    x, scale, zero_point = (_required(inputs, place) for place in range(3))
+    _fit_scale(x, scale, zero_point, attributes)
+    if x.type.dtype != zero_point.type.dtype:
+        raise GraphError(f"{x.type} and the zero point {zero_point.type} are not of one type")
+    return (Type(scale.type.dtype, x.shape),)
+
+
+def _fit_scale(x: Value, scale: Value, zero_point: Value, attributes: Attributes) -> None:
+    axis = attributes.get("axis", 1)
+    allowed: list[Shape] = [()]
+    if isinstance(axis, int) and axis < len(x.shape):
+        allowed.append((x.shape[axis],))
+    if scale.shape not in allowed or scale.shape != zero_point.shape:
+        raise GraphError(f"{x.type} has not one scale, nor one for each place along an axis, in {scale.type}")
 
 
 def _required(inputs: Inputs, place: int) -> Value:

@@ -13,6 +13,7 @@ from typing import Literal
 
 from resnet_compile.graph import Graph
 from resnet_compile.passes.base import Pass, PassResult
+from resnet_compile.passes.depthwise_batch_norm import depthwise_batch_norm
 from resnet_compile.passes.fold_batch_norm import fold_batch_norm
 from resnet_compile.passes.half import to_half
 from resnet_compile.passes.half_io import half_io
@@ -23,7 +24,7 @@ from resnet_compile.passes.max_preactivation import max_preactivation
 from resnet_compile.passes.share_constants import share_constants
 
 Target = Literal["portable", "cpu", "cuda"]
-Precision = Literal["float32", "float16"]
+Precision = Literal["float32", "float16", "int8"]
 IoPrecision = Literal["float32", "float16"]
 
 _EVERYWHERE: tuple[Pass, ...] = (remove_identities, fold_batch_norm, share_constants)
@@ -47,8 +48,12 @@ TARGETS: Mapping[Target, tuple[Pass, ...]] = {
 """The passes of each target, in order."""
 
 # Half writes constants of its own for each norm.
-PRECISIONS: Mapping[Precision, tuple[Pass, ...]] = {"float32": (), "float16": (to_half, share_constants)}
-"""The passes of each precision, which follow the target's."""
+PRECISIONS: Mapping[Precision, tuple[Pass, ...]] = {
+    "float32": (),
+    "float16": (to_half, share_constants),
+    "int8": (fold_batch_norm, depthwise_batch_norm, share_constants),
+}
+"""The passes of each precision, which follow the target's; those of int8 leave a graph that can be quantised."""
 
 
 @dataclass(frozen=True, slots=True)

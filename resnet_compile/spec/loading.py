@@ -55,8 +55,8 @@ def read_spec(path: Path) -> NetworkSpec:
     return read_as(NetworkSpec.model_validate_json, path)
 
 
-def read_as(validate: Callable[[str | bytes], _Model], path: Path) -> _Model:
-    """The value of a model's type that a JSON file describes.
+def read_as(validate: Callable[[str | bytes], _Model], path: Path, what: str = "spec") -> _Model:
+    """The value of a model's type that a JSON file describes; errors call the file what it was to be.
 
     Raises:
         SpecError: As `read_spec`.
@@ -65,9 +65,9 @@ def read_as(validate: Callable[[str | bytes], _Model], path: Path) -> _Model:
         with path.open("rb") as file:
             text = file.read(MAX_SPEC_BYTES + 1)
     except OSError as error:
-        raise SpecError(f"cannot read the spec: {error.strerror}", where=str(path)) from None
+        raise SpecError(f"cannot read the {what}: {error.strerror}", where=str(path)) from None
     if len(text) > MAX_SPEC_BYTES:
-        raise SpecError(f"a spec of more than {MAX_SPEC_BYTES // 2**20} MiB", where=str(path))
+        raise SpecError(f"a {what} of more than {MAX_SPEC_BYTES // 2**20} MiB", where=str(path))
     try:
         return parse_as(validate, text)
     except SpecError as error:

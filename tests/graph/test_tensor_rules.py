@@ -1,4 +1,4 @@
-"""The shape rules that training needs: against onnx's own, and what they refuse."""
+"""The shape rules that training and quantisation need: against onnx's own, and what they refuse."""
 
 import onnx
 import pytest
@@ -11,6 +11,8 @@ from resnet_compile.training import compile_step
 
 X = Value("x", Type("float32", (2, 3, 8, 8)))
 W = constant("w", "float32", (3, 4, 3, 3))
+ONE, ZERO = constant("one", "float32", ()), constant("zero", "uint8", ())
+THREE, TWO = constant("three", "float32", (3,)), constant("two", "float32", (2,))
 
 
 @pytest.mark.parametrize("target", ["cpu", "cuda"])
@@ -47,9 +49,22 @@ def ints(*values: int) -> Value:
         ("ArgMax", (X,), {"axis": 1, "keepdims": 0}, "an axis that stays is required"),
         ("Cast", (X,), {"to": 7}, "only float32"),
         ("Slice", (Value("y", Type("float32", ("n",))), ints(0), ints(1), ints(0), ints(1)), {}, "no known length"),
+        ("QuantizeLinear", (X, THREE, ZERO), {}, "has not one scale"),
+        ("QuantizeLinear", (X, THREE, constant("z", "uint8", (3,))), {"axis": 0}, "has not one scale"),
+        ("QuantizeLinear", (X, TWO, constant("z", "uint8", (2,))), {"axis": 4}, "has not one scale"),
+        ("DequantizeLinear", (X, ONE, ZERO), {}, "are not of one type"),
+        ("DequantizeLinear", (Value("q", Type("uint8", (2, 3))), TWO, ZERO), {"axis": 0}, "has not one scale"),
         ("Conv", (X, constant("v", "float32", (4, 3, 1, 3, 3))), {}, "both 4-D or both 5-D"),
     ],
 )
 def test_what_does_not_fit_is_refused(operator: str, inputs: tuple[Value, ...], attributes: dict, words: str) -> None:
     with pytest.raises(GraphError, match=words):
         apply(operator, *inputs, name="y", **attributes)
+
+
+def test_integers_have_the_type_of_the_zero_point_and_numbers_that_of_the_scale() -> None:
+    held = apply("QuantizeLinear", X, ONE, ZERO, name="held")
+    assert held.type == Type("uint8", (2, 3, 8, 8))
+    assert apply("DequantizeLinear", held, ONE, ZERO, name="read").type == X.type
+    weights, zeros = constant("i", "int8", (3, 4, 3, 3)), constant("zeros", "int8", (3,))
+    assert apply("DequantizeLinear", weights, THREE, zeros, name="w", axis=0).type == W.type

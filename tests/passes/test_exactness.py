@@ -57,7 +57,9 @@ def same(graph: Graph, rewritten: Graph, x: np.ndarray, growth: float) -> bool:
     return True
 
 
-@pytest.mark.parametrize("each", dict.fromkeys(TARGETS["portable"] + TARGETS["cuda"]), ids=lambda each: each.__name__)
+@pytest.mark.parametrize(
+    "each", dict.fromkeys(TARGETS["portable"] + TARGETS["cuda"] + PRECISIONS["int8"]), ids=lambda each: each.__name__
+)
 @SLOW
 @given(networks(), SIGNS, st.integers(0, 99), st.sampled_from(["all", None]))
 def test_each_pass_alone(each: Pass, spec: NetworkSpec, signs: Signs, seed: int, outputs: str | None) -> None:
@@ -81,6 +83,15 @@ def test_the_catalogue(target: str, spec: NetworkSpec) -> None:
         graph, x = calibrated(spec, CompileOptions(), signs, seed)
         rewritten, applied = optimize(graph, target)
         assert sum(each.done for each in applied) > 0
+        assert same(graph, rewritten, x, REWRITE_GROWTH)
+
+
+@pytest.mark.parametrize("spec", families(), ids=lambda spec: spec.name)
+def test_the_catalogue_before_its_integers(spec: NetworkSpec) -> None:
+    for seed, signs in enumerate(("positive", "negative", "both")):
+        graph, x = calibrated(spec, CompileOptions(), signs, seed)
+        rewritten, _ = optimize(graph, None, "int8")
+        assert not any(value.node and value.node.operator == "BatchNormalization" for value in rewritten.values())
         assert same(graph, rewritten, x, REWRITE_GROWTH)
 
 
@@ -109,7 +120,7 @@ def test_the_interpreter_computes_what_onnxruntime_does(spec: NetworkSpec) -> No
 
 def test_every_pass_of_a_precision_keeps_the_signature() -> None:
     graph, _ = calibrated(load_spec("tiny"), CompileOptions(outputs="all"), "both", 0)
-    assert {"float32", "float16"} == set(PRECISIONS)
+    assert {"float32", "float16", "int8"} == set(PRECISIONS)
     half = verify(optimize(graph, None, "float16")[0], bound=True)
     assert [output.type for output in half.outputs] == [output.type for output in graph.outputs]
     assert half.inputs == graph.inputs

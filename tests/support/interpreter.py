@@ -106,9 +106,20 @@ def _softmax(node: Node, x: Array) -> Array:
     return raised / raised.sum(axis=1, keepdims=True)
 
 
-def _pad(node: Node, x: Array, pads: Array) -> Array:
+def _pad(node: Node, x: Array, pads: Array, value: Array | float = 0.0) -> Array:
     before, after = pads[: x.ndim], pads[x.ndim :]
-    return np.pad(x, list(zip(before, after, strict=True)))
+    return np.pad(x, list(zip(before, after, strict=True)), constant_values=value)
+
+
+def _quantize(node: Node, x: Array, scale: Array, zero_point: Array) -> Array:
+    return np.clip(np.rint(x / scale) + zero_point, 0, 255)
+
+
+def _dequantize(node: Node, x: Array, scale: Array, zero_point: Array) -> Array:
+    if scale.ndim:
+        assert node.attributes["axis"] == 0
+        scale, zero_point = (each.reshape(-1, *[1] * (x.ndim - 1)) for each in (scale, zero_point))
+    return (x.astype(np.float64) - zero_point) * scale
 
 
 OPERATORS: dict[str, Callable[..., Array]] = {
@@ -118,6 +129,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "Cast": lambda node, x: x,
     "Constant": lambda node: np.array(node.attributes["value_ints"]),
     "Conv": _conv,
+    "DequantizeLinear": _dequantize,
     "Flatten": lambda node, x: x.reshape(len(x), -1),
     "Gemm": _gemm,
     "GlobalAveragePool": lambda node, x: x.mean(axis=(2, 3), keepdims=True),
@@ -127,6 +139,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "MaxPool": _max_pool,
     "Min": lambda node, a, b: np.minimum(a, b),
     "Pad": _pad,
+    "QuantizeLinear": _quantize,
     "Relu": lambda node, x: np.maximum(x, 0),
     "Softmax": _softmax,
     "Transpose": lambda node, x: x.transpose(node.attributes["perm"]),

@@ -1,0 +1,101 @@
+"""The images that a network is calibrated on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import OptionError
+from resnet_compile.images import Preprocessing, choose_scheme, decode_image, find_images
+from resnet_compile.plan import Plan
+
+MOST_IMAGES = 64
+RANDOM_IMAGES = 32
+# Every activation of so many images is in memory at once.
+_BATCH = 4
+
+
+@dataclass(frozen=True)
+class CalibrationImages:
+    """Images as the network takes them.
+
+    Attributes:
+        source: `random` for normally distributed numbers, `images` for anything that was given.
+        values: float32, NCHW or NHWC.
+    """
+
+    source: Literal["random", "images"]
+    values: NDArray[np.float32]
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the values as little-endian bytes."""
+        return hashlib.sha256(np.ascontiguousarray(self.values, "<f4").data).hexdigest()
+
+    def batches(self) -> Iterator[NDArray[np.float32]]:
+        """All images, a few at a time."""
+        return (self.values[begin : begin + _BATCH] for begin in range(0, len(self.values), _BATCH))
+
+
+def random_images(plan: Plan, layout: Literal["nchw", "nhwc"], seed: int) -> CalibrationImages:
+    """Normally distributed numbers of the network's size, for which its initial weights are made."""
+    shape = plan.input.channels, *plan.input.size
+    # The stream is a different one from that of `verify`, so that a model can be judged by images it has not seen.
+    values = np.random.default_rng([seed, 8]).standard_normal((RANDOM_IMAGES, *shape), np.float32)
+    return CalibrationImages("random", _laid_out(values.transpose(0, 2, 3, 1), layout))
+
+
+def folder_images(folder: str | os.PathLike[str], plan: Plan, layout: Literal["nchw", "nhwc"]) -> CalibrationImages:
+    """The images of a folder, at any depth; of more than `MOST_IMAGES` so many, evenly spaced in order of their names.
+
+    Raises:
+        OptionError: The folder is none, or the network takes no images of three channels.
+        UsageError: The folder cannot be listed, or holds no images.
+        ImageError: An image cannot be read.
+    """
+    if not Path(folder).is_dir():
+        raise OptionError("no such folder", where=os.fspath(folder))
+    if plan.input.channels != 3:
+        raise OptionError(f"images have 3 channels and the network takes {plan.input.channels}", where="calibration")
+    paths = find_images([folder])
+    chosen = [paths[index * len(paths) // MOST_IMAGES] for index in range(MOST_IMAGES)]
+    paths = chosen if len(paths) > MOST_IMAGES else paths
+    scheme = choose_scheme(plan.spec.input.preprocess, plan.input.size)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        read = list(pool.map(partial(_prepared, scheme, *plan.input.size), paths))
+    return CalibrationImages("images", _laid_out(np.stack(read), layout))
+
+
+def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw", "nhwc"]) -> CalibrationImages:
+    """Arrays as the network takes them.
+
+    Raises:
+        OptionError: They are not float32 of the network's size, or not all finite numbers.
+    """
+    channels, (height, width) = plan.input.channels, plan.input.size
+    shape = (channels, height, width) if layout == "nchw" else (height, width, channels)
+    if values.dtype != np.float32 or values.ndim != 4 or values.shape[1:] != shape or not len(values):
+        raise OptionError(
+            f"must be float32[N, {str(shape)[1:-1]}], not {values.dtype}{list(values.shape)}", where="images"
+        )
+    if not np.isfinite(values).all():
+        raise OptionError("has values that are not finite numbers", where="images")
+    return CalibrationImages("images", values)
+
+
+def _prepared(scheme: Preprocessing, height: int, width: int, path: Path) -> NDArray[np.float32]:
+    return scheme(decode_image(path), height, width)
+
+
+def _laid_out(values: NDArray[np.float32], layout: Literal["nchw", "nhwc"]) -> NDArray[np.float32]:
+    """NHWC values in a layout."""
+    return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if layout == "nchw" else values)

@@ -1,0 +1,162 @@
+"""From a spec to a quantised model: one function that names every step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, compile, sized  # noqa: A004  # the verb of this package
+from resnet_compile.errors import OptionError
+from resnet_compile.graph import Graph, Type, Value, apply, rewrite
+from resnet_compile.lower import resolve_outputs
+from resnet_compile.options import CompileOptions
+from resnet_compile.passes import optimize
+from resnet_compile.plan import Plan, plan_network
+from resnet_compile.quantize.calibration import METHOD, means, ranges
+from resnet_compile.quantize.images import CalibrationImages, folder_images, given_images, random_images
+from resnet_compile.quantize.insertion import insert
+from resnet_compile.quantize.placement import kept_scopes, place
+from resnet_compile.quantize.report import QuantizationReport, compare_points
+from resnet_compile.quantize.tensors import Grid
+from resnet_compile.spec import NetworkSpec
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A network in 8 bits.
+
+    Attributes:
+        model: The model, which is saved as any other is.
+        report: What the 8 bits cost.
+    """
+
+    model: CompiledModel
+    report: QuantizationReport
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the model to a file, which appears whole or not at all.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        self.model.save(path)
+
+
+def quantize(
+    spec: NetworkSpec,
+    options: CompileOptions | None = None,
+    *,
+    weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None = None,
+    images: NDArray[np.float32] | str | os.PathLike[str] | None = None,
+) -> QuantizedModel:
+    """Compiles a network and quantises it statically to 8 bits.
+
+    Args:
+        spec: What to compile.
+        options: How, with a `dtype` of int8; None for the defaults.
+        weights: As for `compile`.
+        images: What activations are calibrated on: a folder of images, which the spec's preprocessing scheme prepares,
+            or float32 arrays as the model takes them. None takes random numbers, which suit nothing but random weights.
+
+    Raises:
+        SpecError: The spec describes no network.
+        OptionError: An option asks for what the network does not have, or has no meaning for int8.
+        WeightsError: The weights do not fill the network, or it computes no finite numbers with them.
+        UsageError: The folder of images has none.
+        ImageError: An image cannot be read.
+    """
+    options = options or CompileOptions(dtype="int8")
+    _refuse(options)
+    plan = plan_network(sized(spec, options))
+    kept = kept_scopes(plan, options.keep_float)
+    calibration = _images(images, plan, options)
+    requested, points = resolve_outputs(plan, options.outputs), _points(plan)
+    plain = _compiled(spec, options, weights, (*requested, *points))
+    prepared, applied = optimize(plain.graph, None, "int8")
+    placement = place(prepared, kept)
+    limits = ranges(prepared, set(placement.sources.values()), calibration)
+    grids = {name: Grid.over(low, high) for name, (low, high) in limits.items()}
+    quantized = insert(prepared, placement, grids, means(prepared, placement.convolved, calibration))
+    logits = plan.head.logits.scope if plan.head.logits else None
+    report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
+    graph = _with_batch(_outputs(quantized, requested), options.batch)
+    fmt = replace(plain.format, metadata={**plain.format.metadata, **_metadata(options, calibration)})
+    return QuantizedModel(CompiledModel(plan, graph, fmt, applied), report)
+
+
+def _refuse(options: CompileOptions) -> None:
+    """Refuses what int8 is not."""
+    if options.dtype != "int8":
+        raise OptionError(f"quantising makes int8 models, not {options.dtype}", where="dtype")
+    if options.io_dtype != "float32":
+        raise OptionError("inputs and outputs of int8 weights are float32", where="io_dtype")
+    if options.target == "cuda":
+        raise OptionError("int8 has rewrites of its own, for CPUs", where="target", hint="float16 is for CUDA")
+
+
+def _images(
+    images: NDArray[np.float32] | str | os.PathLike[str] | None, plan: Plan, options: CompileOptions
+) -> CalibrationImages:
+    if images is None:
+        return random_images(plan, options.layout, options.seed)
+    if isinstance(images, str | os.PathLike):
+        return folder_images(images, plan, options.layout)
+    return given_images(images, plan, options.layout)
+
+
+def _points(plan: Plan) -> tuple[str, ...]:
+    """What the report is about: the blocks, and the logits."""
+    return (*(block.scope for block in plan.blocks), *([plan.head.logits.scope] if plan.head.logits else ()))
+
+
+def _compiled(
+    spec: NetworkSpec,
+    options: CompileOptions,
+    weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None,
+    outputs: Sequence[str],
+) -> CompiledModel:
+    """The network in float32 as it is, for batches of any size, so that it can be run on few images at a time."""
+    changes = {"dtype": "float32", "keep_float": (), "target": None, "batch": "dynamic"}
+    names = tuple(dict.fromkeys(outputs))
+    return compile(spec, options.model_copy(update={**changes, "outputs": names}), weights=weights)
+
+
+def _outputs(graph: Graph, names: Sequence[str]) -> Graph:
+    by_name = {output.name: output for output in graph.outputs}
+    return replace(graph, outputs=tuple(by_name[name] for name in names))
+
+
+def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
+    """The graph for so many images at a time, its types worked out anew."""
+    if batch == "dynamic":
+        return graph
+    (source,) = graph.inputs
+    fixed = replace(source, type=Type(source.type.dtype, (batch, *source.shape[1:])))
+
+    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
+        if value is source:
+            return fixed
+        node = value.node
+        return apply(node.operator, *sources, name=value.name, **node.attributes) if node else None
+
+    return replace(rewrite(graph, rule), inputs=(fixed,))
+
+
+def _metadata(options: CompileOptions, images: CalibrationImages) -> dict[str, str]:
+    """What the model says of its quantisation."""
+    entries = {
+        "dtype": "int8",
+        "calibration_method": METHOD,
+        "calibration_images": str(len(images.values)),
+        "calibration_data": "random" if images.source == "random" else f"sha256:{images.digest}",
+    }
+    if options.keep_float:
+        entries["keep_float"] = ",".join(options.keep_float)
+    if options.target:
+        entries["target"] = options.target
+    return {f"{METADATA_PREFIX}{key}": value for key, value in entries.items()}

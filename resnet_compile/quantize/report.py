@@ -1,0 +1,110 @@
+"""What 8 bits cost: the quantised network against the one in float32, on the calibration images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.graph import Graph
+from resnet_compile.quantize.calibration import METHOD, opened
+from resnet_compile.quantize.images import CalibrationImages
+
+Outputs = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class PointError:
+    """An end point's error over all images.
+
+    Attributes:
+        name: The end point's.
+        snr: Signal-to-noise ratio, 10 log10(sum x^2 / sum (x' - x)^2), in dB; infinite where nothing differs.
+        error: The same as norm of the difference over norm of the reference.
+    """
+
+    name: str
+    snr: float
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizationReport:
+    """What became of a network's numbers.
+
+    Attributes:
+        method: How ranges were found.
+        source: `random` for normally distributed numbers, `images` for anything that was given.
+        images: How many.
+        points: Every block, and the logits where there are any.
+        top1: Of all images (and places, where logits have rows and columns), the part whose largest logit stayed the
+            largest; None without logits.
+    """
+
+    method: str
+    source: Literal["random", "images"]
+    images: int
+    points: tuple[PointError, ...]
+    top1: float | None
+
+    def document(self) -> dict[str, Any]:
+        """Plain JSON values; an infinite ratio is null."""
+        points = [
+            {"name": each.name, "snr_db": each.snr if math.isfinite(each.snr) else None, "error": each.error}
+            for each in self.points
+        ]
+        return {
+            "method": self.method,
+            "source": self.source,
+            "images": self.images,
+            "points": points,
+            "top1_agreement": self.top1,
+        }
+
+
+def compare_points(
+    reference: Graph, quantized: Graph, images: CalibrationImages, logits: str | None
+) -> QuantizationReport:
+    """Runs two graphs of the same inputs and outputs, and compares every output.
+
+    Args:
+        reference: The network in float32.
+        quantized: The same in 8 bits.
+        images: On which.
+        logits: The output whose largest value is the class; channels are its second axis, or its last where the
+            images' are.
+    """
+    signal = {output.name: 0.0 for output in reference.outputs}
+    noise = dict(signal)
+    agreed: list[NDArray[np.bool_]] = []
+    (source,) = reference.inputs
+    with opened(reference) as expecting, opened(quantized) as acting:
+        for batch in images.batches():
+            expected, actual = expecting.run({source.name: batch}), acting.run({source.name: batch})
+            for name, values in expected.items():
+                signal[name] += float(np.square(values, dtype=np.float64).sum())
+                noise[name] += float(np.square(actual[name].astype(np.float64) - values).sum())
+            if logits:
+                axis = _channel_axis(reference, logits)
+                agreed.append(expected[logits].argmax(axis) == actual[logits].argmax(axis))
+    points = tuple(_point(name, signal[name], noise[name]) for name in signal)
+    top1 = float(np.concatenate([each.ravel() for each in agreed]).mean()) if agreed else None
+    return QuantizationReport(METHOD, images.source, len(images.values), points, top1)
+
+
+def _channel_axis(graph: Graph, name: str) -> int:
+    """Where an output has its channels: what was transposed for NHWC has them last."""
+    value = next(output for output in graph.outputs if output.name == name)
+    return -1 if value.node and value.node.operator == "Transpose" else 1
+
+
+def _point(name: str, signal: float, noise: float) -> PointError:
+    if noise == 0:
+        return PointError(name, math.inf, 0.0)
+    if signal == 0:
+        return PointError(name, -math.inf, math.inf)
+    return PointError(name, 10 * math.log10(signal / noise), math.sqrt(noise / signal))

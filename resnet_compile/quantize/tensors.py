@@ -1,0 +1,97 @@
+"""Numbers as integers: the grid of an activation, and weights and biases on theirs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import WeightsError
+from resnet_compile.graph import Tensor
+from resnet_compile.passes.base import Vector
+
+LARGEST_WEIGHT = 127
+# A bias has at most this many steps, a quarter of what int32 holds, so that the products have room beside it.
+_MOST_BIAS = 2.0**29
+_SMALLEST = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """The numbers that 8 bits can hold: scale (q - zero_point) for q of 0 to 255."""
+
+    scale: np.float32
+    zero_point: np.uint8
+
+    @classmethod
+    def over(cls, low: float, high: float) -> Grid:
+        """The finest grid that holds 0 and reaches from low to high, but for half a step at either end."""
+        low, high = min(low, 0.0), max(high, 0.0)
+        scale = np.float32(max((high - low) / 255, _SMALLEST) if high > low else 1)
+        return cls(scale, np.uint8(min(round(-low / float(scale)), 255)))
+
+
+@dataclass(frozen=True, slots=True)
+class QuantizedWeights:
+    """Weights as int8 with a scale for each output channel, made when asked for.
+
+    Attributes:
+        source: The weights, OIHW.
+        scales: One for each output channel.
+    """
+
+    source: Tensor
+    scales: NDArray[np.float32]
+
+    @property
+    def dtype(self) -> Literal["int8"]:
+        """int8."""
+        return "int8"
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The source's."""
+        return self.source.shape
+
+    def array(self) -> NDArray[np.int8]:
+        """The integers, -127 to 127."""
+        scaled = self.source.array() / self.scales.reshape(-1, *[1] * (len(self.shape) - 1))
+        return np.rint(scaled).clip(-LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8)
+
+    def rounding(self) -> NDArray[np.float64]:
+        """What was lost: the weights less what the integers stand for."""
+        scales = self.scales.astype(np.float64).reshape(-1, *[1] * (len(self.shape) - 1))
+        return self.source.array() - self.array() * scales
+
+
+def quantize_weights(weights: Tensor, grid: Grid, biases: Vector, name: str) -> QuantizedWeights:
+    """Weights on the grid of each output channel: its largest absolute weight is 127 steps.
+
+    Where the weights are so small that the bias, in steps of the input's scale times theirs, would not fit its integer,
+    the scale is what the bias needs; where they are zero, it is 1.
+
+    Args:
+        weights: OIHW.
+        grid: The input's.
+        biases: One for each output channel.
+        name: For errors.
+
+    Raises:
+        WeightsError: A weight or bias is not a finite number.
+    """
+    values = weights.array()
+    largest = np.abs(values).max(axis=tuple(range(1, values.ndim))).astype(np.float64)
+    if not (np.isfinite(largest).all() and np.isfinite(biases).all()):
+        raise WeightsError("has values that are not finite float32 numbers", where=name)
+    step = float(grid.scale)
+    scales = np.maximum(largest / LARGEST_WEIGHT, np.abs(biases) / (step * _MOST_BIAS))
+    # 0 is no scale, nor is its product with the input's.
+    least = _SMALLEST / min(step, 1.0)
+    return QuantizedWeights(weights, np.where(scales == 0, 1.0, np.maximum(scales, least)).astype(np.float32))
+
+
+def bias_integers(biases: Vector, scales: NDArray[np.float32]) -> NDArray[np.int32]:
+    """Biases in steps of the input's scale times the weights', one scale for each."""
+    return np.rint(biases / scales.astype(np.float64)).astype(np.int32)
