@@ -240,9 +240,9 @@ def test_other_device_names_are_refused(name: str) -> None:
 
 
 def test_cuda_session_runs_on_the_device_asked_for(machine: FakeMachine) -> None:
-    options = SessionOptions(threads=3, tf32=True, cuda_graph=True)
+    options = SessionOptions(threads=3, tf32=True, nhwc=True, cuda_graph=True)
     session = Session.open(tiny_model(), "cuda:1", options, backend=machine.backend())
-    cuda = {"device_id": "1", "use_tf32": "1", "enable_cuda_graph": "1"}
+    cuda = {"device_id": "1", "use_tf32": "1", "prefer_nhwc": "1", "enable_cuda_graph": "1"}
     assert machine.opened == [([(CUDA, cuda), CPU], {"threads": 3})]
     assert (str(session.device), session.reason) == ("cuda:1", "asked for")
     assert session.assignment == {CUDA: {"Add": 1, "Relu": 1}, CPU: {"Shape": 1}}
@@ -255,7 +255,8 @@ def test_cuda_session_runs_on_the_device_asked_for(machine: FakeMachine) -> None
 
 def test_float32_products_are_not_rounded_unless_asked(machine: FakeMachine) -> None:
     Session.open(tiny_model(), "cuda", backend=machine.backend())
-    assert machine.opened[0][0][0] == (CUDA, {"device_id": "0", "use_tf32": "0", "enable_cuda_graph": "0"})
+    cuda = {"device_id": "0", "use_tf32": "0", "prefer_nhwc": "0", "enable_cuda_graph": "0"}
+    assert machine.opened[0][0][0] == (CUDA, cuda)
 
 
 def take_away(machine: FakeMachine, what: str) -> None:

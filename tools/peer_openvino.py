@@ -1,34 +1,41 @@
-"""Runs an ONNX model in OpenVINO whenever a line comes on stdin; `tools/compare_peers.py` talks to it.
+"""Runs an ONNX model in OpenVINO on request; `tools/peers.py` asks. Needs openvino and numpy.
 
-    python peer_openvino.py model.onnx images.npy logits.npy THREADS
-
-Writes the logits of the first run to a file, then answers every line with one once the network has run again. Needs
-openvino and numpy.
+Requests, as `served.py` carries them: `{"do": "open", "model", "images", "logits", "threads"}`, which writes the logits
+of a first run to a file and answers with OpenVINO's version; then `{"do": "run"}`, once for every forward pass.
 """
 
-import sys
+from typing import Any
 
 import numpy as np
 import openvino
+from served import serve
 
 
-def main() -> None:
-    """Compiles the model, then serves."""
-    model, images, logits, threads = sys.argv[1:]
-    batch = np.load(images)
-    core = openvino.Core()
-    # Left to itself it may compute in bfloat16 where the processor can.
-    settings = {"INFERENCE_NUM_THREADS": int(threads), "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
-    network = core.read_model(model)
-    network.reshape(list(batch.shape))
-    request = core.compile_model(network, "CPU", settings).create_infer_request()
-    result = request.infer({0: batch}, share_inputs=True)
-    np.save(logits, result[0])
-    print(openvino.get_version(), flush=True)
-    for _ in sys.stdin:
-        request.infer({0: batch}, share_inputs=True)
-        print("done", flush=True)
+class Runner:
+    """One model and the images that it runs on."""
+
+    def __init__(self) -> None:
+        self._request: Any = None
+        self._images: Any = None
+
+    def answer(self, request: dict[str, Any]) -> str | None:
+        """Does what is asked."""
+        if request["do"] == "open":
+            np.save(request["logits"], self.open(request["model"], np.load(request["images"]), request["threads"]))
+            return str(openvino.get_version())
+        self._request.infer({0: self._images}, share_inputs=True)
+        return None
+
+    def open(self, model: str, images: np.ndarray, threads: int) -> np.ndarray:
+        """Compiles the model and gives the first of its outputs."""
+        core = openvino.Core()
+        # Left to itself it may compute in bfloat16 where the processor can.
+        settings = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1}
+        network = core.read_model(model)
+        network.reshape(list(images.shape))
+        self._images, self._request = images, core.compile_model(network, "CPU", settings).create_infer_request()
+        return np.array(self._request.infer({0: images}, share_inputs=True)[0])
 
 
 if __name__ == "__main__":
-    main()
+    serve(Runner().answer)

@@ -1,4 +1,4 @@
-"""Makes TF-slim's own ResNet v2 with TensorFlow and tf2onnx; `tools/compare_peers.py` runs it.
+"""Makes TF-slim's own ResNet v2 with TensorFlow and tf2onnx; `tools/peers.py` runs it.
 
     python peer_tf2onnx.py resnet_v2_50 weights.npz model.onnx OPSET
 

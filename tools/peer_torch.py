@@ -1,4 +1,4 @@
-"""Makes TF-slim's ResNet v2 with PyTorch and torch.onnx; `tools/compare_peers.py` runs it.
+"""Makes TF-slim's ResNet v2 with PyTorch and torch.onnx; `tools/peers.py` runs it.
 
     python peer_torch.py resnet_v2_50 weights.npz model.onnx OPSET
 
@@ -6,7 +6,7 @@ Needs torch, onnx, onnxscript and numpy. The network is written down here anew, 
 """
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -74,44 +74,46 @@ class ResNetV2(nn.Module):
         return self.logits(torch.relu(self.postnorm(x)).mean((2, 3)))
 
 
-def load(network: ResNetV2, name: str, values: Mapping[str, np.ndarray], units: tuple[int, ...]) -> None:
-    """Fills the network with values under slim's names, convolution weights as OIHW."""
+def fill(layer: nn.Module, scope: str, values: Mapping[str, np.ndarray]) -> None:
+    """Fills a layer with values under slim's names, convolution weights as OIHW."""
+    names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
+    if not isinstance(layer, nn.BatchNorm2d):
+        names = {"weight": "weights", "bias": "biases"}
+    for attribute, suffix in names.items():
+        target = getattr(layer, attribute)
+        if target is not None:
+            target.data.copy_(torch.from_numpy(values[f"{scope}/{suffix}"].reshape(target.shape)))
 
-    def fill(layer: nn.Module, scope: str) -> None:
-        names = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
-        if not isinstance(layer, nn.BatchNorm2d):
-            names = {"weight": "weights", "bias": "biases"}
-        for attribute, suffix in names.items():
-            target = getattr(layer, attribute)
-            if target is not None:
-                target.data.copy_(torch.from_numpy(values[f"{name}/{scope}/{suffix}"].reshape(target.shape)))
 
-    fill(network.root, "conv1")
+def layers(network: ResNetV2, units: tuple[int, ...]) -> Iterator[tuple[str, nn.Module]]:
+    """Every layer that has parameters, with slim's scope below the network's name."""
+    yield "conv1", network.root
     scopes = [f"block{b}/unit_{u}/bottleneck_v2" for b, n in enumerate(units, 1) for u in range(1, n + 1)]
     for scope, unit in zip(scopes, network.blocks, strict=True):
-        fill(unit.preact, f"{scope}/preact")
+        yield f"{scope}/preact", unit.preact
         if unit.shortcut is not None:
-            fill(unit.shortcut, f"{scope}/shortcut")
-        for position, inside in (
-            (0, "conv1"),
-            (1, "conv1/BatchNorm"),
-            (3, "conv2"),
-            (4, "conv2/BatchNorm"),
-            (6, "conv3"),
-        ):
-            fill(unit.residual[position], f"{scope}/{inside}")
-    fill(network.postnorm, "postnorm")
-    fill(network.logits, "logits")
+            yield f"{scope}/shortcut", unit.shortcut
+        inside = {0: "conv1", 1: "conv1/BatchNorm", 3: "conv2", 4: "conv2/BatchNorm", 6: "conv3"}
+        yield from ((f"{scope}/{name}", unit.residual[position]) for position, name in inside.items())
+    yield "postnorm", network.postnorm
+    yield "logits", network.logits
+
+
+def build(name: str, values: Mapping[str, np.ndarray]) -> ResNetV2:
+    """A network of `UNITS`, for inference, filled with values under slim's names."""
+    if name not in UNITS:
+        raise SystemExit(f"no network here is called {name!r}; there are {', '.join(UNITS)}")
+    network = ResNetV2(UNITS[name]).eval()
+    for scope, layer in layers(network, UNITS[name]):
+        fill(layer, f"{name}/{scope}", values)
+    return network
 
 
 def main() -> None:
     """Builds, fills and exports the network."""
     name, weights, output, opset = sys.argv[1:]
-    units = UNITS[name]
-    network = ResNetV2(units).eval()
-    load(network, name, np.load(weights), units)
     torch.onnx.export(
-        network,
+        build(name, np.load(weights)),
         (torch.zeros(2, 3, 224, 224),),
         output,
         input_names=["input"],

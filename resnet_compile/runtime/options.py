@@ -31,7 +31,9 @@ class SessionOptions:
         memory_arena: Keep freed CPU memory for the next run.
         memory_pattern: Plan all buffers of a run as one block, once the shapes are known.
         graph_optimization: How far onnxruntime rewrites the graph when it loads it.
-        tf32: Let CUDA round the factors of float32 products to 10 bits of mantissa, which is faster.
+        tf32: Let CUDA round the factors of float32 products to 10 bits of mantissa, which is faster. Without it
+            onnxruntime keeps convolutions off the tensor cores in float16 too, where nothing is rounded by it.
+        nhwc: Let CUDA run convolutions and pooling with channels last, which its tensor cores want.
         cuda_graph: Let CUDA record a run and replay it; the caller has to bind inputs and outputs.
         profile: Prefix of the path of a profile to write, or None.
         log_severity: The least severe message that onnxruntime writes to stderr.
@@ -43,6 +45,7 @@ class SessionOptions:
     memory_pattern: bool = True
     graph_optimization: GraphOptimization = "all"
     tf32: bool = False
+    nhwc: bool = False
     cuda_graph: bool = False
     profile: str | None = None
     log_severity: LogSeverity = "fatal"
@@ -80,5 +83,6 @@ class SessionOptions:
         return {
             "device_id": str(index),
             "use_tf32": str(int(self.tf32)),
+            "prefer_nhwc": str(int(self.nhwc)),
             "enable_cuda_graph": str(int(self.cuda_graph)),
         }
