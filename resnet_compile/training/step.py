@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -25,6 +25,7 @@ from resnet_compile.options import CompileOptions, StepOptions
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.serialize import ModelFormat
 from resnet_compile.spec import NetworkSpec
+from resnet_compile.training.freezing import frozen_parameters
 from resnet_compile.training.gradients import Emitter, Trace, backward, trace
 from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
@@ -32,6 +33,7 @@ from resnet_compile.training.update import (
     Descent,
     State,
     count_step,
+    next_name,
     update_corrected,
     update_zero_debiased,
 )
@@ -54,6 +56,12 @@ class TrainingStep(CompiledModel):
     def state(self) -> tuple[Value, ...]:
         """The state variables, in the order of the graph's inputs: parameters first, in the plan's order."""
         return tuple(value for value in self.graph.inputs if value.name not in (IMAGES, LABELS, LEARNING_RATE))
+
+    @property
+    def next_names(self) -> dict[str, str]:
+        """For each state variable that a step changes, the output that is its new value."""
+        made = set(self.outputs)
+        return {value.name: name for value in self.state if (name := next_name(value.name)) in made}
 
     def initial_state(
         self, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None = None, *, seed: int = 0
@@ -83,11 +91,13 @@ def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
     `learning_rate` (float32, a scalar) and the state: every parameter under its name, a slot `NAME/Momentum` for each
     that is trained with momentum, and where moving averages are zero-debiased an average `NAME/biased` for each and the
     number of steps taken, `step` (int64, a scalar). Its outputs are `loss` (with the L2 penalty), `predictions`,
-    `accuracy`, all before the update, and `NAME:next` for each state variable.
+    `accuracy`, all before the update, and `NAME:next` for each state variable that is not frozen. What is frozen has no
+    slot and no part in the penalty.
 
     Raises:
         SpecError: The spec describes no network.
-        OptionError: The network has no logits to train, or there is no such opset.
+        OptionError: The network has no logits to train, a scope to freeze is none or leaves nothing to train, or there
+            is no such opset.
     """
     if options.size:
         height, width = options.size
@@ -100,24 +110,26 @@ def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
 
 
 def _step(planned: Plan, options: StepOptions) -> Graph:
-    emit = Emitter("")
+    emit = Emitter("", options.target)
     parameters = {p.name: Value(p.name, Type("float32", p.shape)) for p in planned.parameters}
-    images, logits, predictions, traced = _forward(planned, parameters, options.batch, emit)
+    frozen = {parameters[name] for name in frozen_parameters(planned, options.freeze)}
+    images, logits, predictions, traced = _forward(planned, parameters, frozen, options.batch, emit)
     labels = Value(LABELS, Type("int64", label_shape(logits)))
     judged = classification(logits, predictions, labels, emit.within("loss"))
+    trained = [parameters[p.name] for p in planned.parameters if p.trainable and parameters[p.name] not in frozen]
     # TF-slim's `weights`, and what the CIFAR system calls `DW`: both times convolutions and the logits' matrix.
-    decayed = {parameters[p.name]: None for p in planned.parameters if p.role == "weights"}
+    weights = {parameters[p.name] for p in planned.parameters if p.role == "weights"}
+    decayed = [value for value in trained if value in weights]
     penalty = decay_penalty(decayed, planned.spec.weight_decay, emit.within("decay"))
     loss = apply("Add", judged.cost, penalty, name=LOSS) if penalty else apply("Identity", judged.cost, name=LOSS)
 
-    trained = [parameters[p.name] for p in planned.parameters if p.trainable]
-    gradients = backward(traced, {logits: judged.adjoint}, trained, options.target, emit)
+    gradients = backward(traced, {logits: judged.adjoint}, trained, emit)
     learning_rate = Value(LEARNING_RATE, Type("float32", ()))
     descent = Descent(options.optimizer, learning_rate, planned.spec.weight_decay)
     state = State()
-    for weights in trained:
-        scope = emit.within(f"update/{weights.name}")
-        descent.update(weights, gradients[weights], state, scope, decayed=weights in decayed)
+    for value in trained:
+        scope = emit.within(f"update/{value.name}")
+        descent.update(value, gradients[value], state, scope, decayed=value in weights)
     _update_averages(planned, traced, state, emit)
     return Graph(
         planned.name,
@@ -128,7 +140,7 @@ def _step(planned: Plan, options: StepOptions) -> Graph:
 
 
 def _forward(
-    planned: Plan, parameters: Mapping[str, Value], batch: int, emit: Emitter
+    planned: Plan, parameters: Mapping[str, Value], frozen: Collection[Value], batch: int, emit: Emitter
 ) -> tuple[Value, Value, Value, Trace]:
     """The images, their logits and predictions, and the forward pass in between."""
     logits_name = planned.end_points[-1 - planned.head.predictions].name
@@ -137,7 +149,7 @@ def _forward(
     emit.data.update(network.data)
     images = Value(IMAGES, network.inputs[0].type)
     read = {value: parameters[value.name] for value in network.initializers() if value.name in parameters}
-    traced = trace(network, {network.inputs[0]: images, **read}, emit)
+    traced = trace(network, {network.inputs[0]: images, **read}, emit, frozen=frozen)
     logits, *rest = (traced.values[output] for output in network.outputs)
     predictions = rest[0] if rest else apply("Softmax", logits, name=PREDICTIONS, axis=1)
     return images, logits, predictions, traced

@@ -1,5 +1,6 @@
 """Every gradient rule against finite differences of a definition in float64, by one inner product."""
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
@@ -13,8 +14,10 @@ from support.tolerances import GRADIENT
 
 from resnet_compile.errors import GraphError
 from resnet_compile.graph import OPERATORS, Graph, Type, Value, apply, constant
-from resnet_compile.training.gradients import RULES, Emitter, backward, convolution, trace
-from resnet_compile.training.gradients.convolution import Geometry, Window, input_form, weight_form
+from resnet_compile.training.gradients import RULES, Emitter, backward, convolution, trace, weights
+from resnet_compile.training.gradients.convolution import forward_form, input_form
+from resnet_compile.training.gradients.geometry import Geometry, Window
+from resnet_compile.training.gradients.weights import weight_form
 
 seeds = st.integers(0, 2**32 - 1)
 targets = st.sampled_from(["cpu", "cuda"])
@@ -53,6 +56,16 @@ class ConvCase:
         return all(
             ((side + before + after - span - 1) // stride) * stride + span >= before
             for side, span, stride, before, after in sides
+        )
+
+    @property
+    def geometry(self) -> Geometry:
+        sides = zip(self.size, self.kernel, self.strides, self.rates, self.pads[:2], self.pads[2:], strict=True)
+        windows = (
+            Window(side, (side + p + q - (k - 1) * r - 1) // s + 1, k, s, r, p, q) for side, k, s, r, p, q in sides
+        )
+        return Geometry(
+            self.batch, self.groups * self.inner, self.groups * self.depth, self.groups, next(windows), next(windows)
         )
 
     def arrays(self, rng: np.random.Generator, *, biases: bool) -> list[np.ndarray]:
@@ -94,39 +107,41 @@ def test_convolution(case: ConvCase, biases: bool, target: Any, opset: int, seed
     assert gradient_error(build, case.definition, arrays, rng, target=target, opset=opset) <= GRADIENT
 
 
-def with_forms(case: ConvCase, weights: str, inputs: str, seed: int) -> float:
+def with_forms(case: ConvCase, seed: int, **forms: str) -> float:
     """The error of the gradient when its forms are not chosen but given."""
     rng = np.random.default_rng(seed)
-    with (
-        patch.object(convolution, "weight_form", lambda geometry, target: weights),
-        patch.object(convolution, "input_form", lambda geometry, target: inputs),
-    ):
-        return gradient_error(operator("Conv", **case.attributes), case.definition, case.arrays(rng, biases=False), rng)
+    modules = {"weight_form": weights, "input_form": convolution, "forward_form": convolution}
+    with ExitStack() as stack:
+        for name, form in forms.items():
+            stack.enter_context(patch.object(modules[name], name, lambda geometry, target, form=form: form))
+        return gradient_error(operator("Conv", **case.attributes), case.definition, case.arrays(rng, biases=True), rng)
 
 
 @settings(max_examples=40, deadline=None)
 @given(conv_cases(), st.sampled_from(["taps", "volume"]), st.sampled_from(["transposed", "cropped"]), seeds)
-def test_forms_for_every_convolution(case: ConvCase, weights: str, inputs: str, seed: int) -> None:
-    assume(weights == "taps" or case.reads_input)
-    assert with_forms(case, weights, inputs, seed) <= GRADIENT
+def test_forms_for_every_convolution(case: ConvCase, weight: str, source: str, seed: int) -> None:
+    assume(weight == "taps" or case.reads_input)
+    assert with_forms(case, seed, weight_form=weight, input_form=source, forward_form="convolution") <= GRADIENT
 
 
 @settings(max_examples=30, deadline=None)
-@given(conv_cases(stride=1), seeds)
-def test_shifts_for_every_convolution_without_stride(case: ConvCase, seed: int) -> None:
-    assert with_forms(case, "shifts", "transposed", seed) <= GRADIENT
+@given(conv_cases(), seeds)
+def test_one_product_forward_for_every_convolution(case: ConvCase, seed: int) -> None:
+    assert with_forms(case, seed, input_form="transposed", forward_form="product") <= GRADIENT
 
 
-@settings(max_examples=30, deadline=None)
-@given(conv_cases(stride=1, padded=False), seeds)
-def test_flipping_without_stride(case: ConvCase, seed: int) -> None:
-    assert with_forms(case, "volume", "flipped", seed) <= GRADIENT
+@settings(max_examples=40, deadline=None)
+@given(conv_cases(stride=1), st.sampled_from(["flipped", "product"]), st.sampled_from(["shifts", "volume"]), seeds)
+def test_turned_convolutions_without_stride(case: ConvCase, source: str, weight: str, seed: int) -> None:
+    assume(all(window.turns for window in case.geometry.windows))
+    assume(weight == "shifts" or case.reads_input)
+    assert with_forms(case, seed, weight_form=weight, input_form=source, forward_form="convolution") <= GRADIENT
 
 
 @settings(max_examples=30, deadline=None)
 @given(conv_cases(kernel=1, padded=False), seeds)
 def test_products_for_every_pointwise_convolution(case: ConvCase, seed: int) -> None:
-    assert with_forms(case, "product", "transposed", seed) <= GRADIENT
+    assert with_forms(case, seed, weight_form="pointwise") <= GRADIENT
 
 
 def geometry(*, depth: int, side: int, kernel: int, stride: int = 1, batch: int = 128) -> Geometry:
@@ -135,19 +150,50 @@ def geometry(*, depth: int, side: int, kernel: int, stride: int = 1, batch: int 
     return Geometry(batch, depth, depth, 1, window, window)
 
 
-def test_forms_are_chosen_by_shape_and_provider() -> None:
-    narrow, wide = geometry(depth=16, side=32, kernel=3), geometry(depth=256, side=14, kernel=3)
-    strided, pointwise = geometry(depth=16, side=32, kernel=3, stride=2), geometry(depth=64, side=8, kernel=1)
-    assert [weight_form(each, "cpu") for each in (narrow, wide, strided, pointwise)] == [
-        "shifts",
-        "volume",
-        "volume",
-        "product",
-    ]
-    assert {weight_form(each, "cuda") for each in (narrow, wide, strided)} == {"taps"}
-    heavy = geometry(depth=512, side=7, kernel=3, batch=1)
-    assert [input_form(each, "cpu") for each in (narrow, strided, heavy)] == ["flipped", "transposed", "transposed"]
+@pytest.mark.parametrize(
+    ("form", "name"),
+    [
+        ({"depth": 64, "side": 8, "kernel": 1}, "pointwise"),
+        ({"depth": 16, "side": 32, "kernel": 3}, "shifts"),
+        ({"depth": 256, "side": 14, "kernel": 3}, "shifts"),
+        ({"depth": 256, "side": 4, "kernel": 3}, "volume"),
+        ({"depth": 16, "side": 32, "kernel": 3, "stride": 2}, "volume"),
+    ],
+)
+def test_forms_of_weights_are_chosen_by_shape_and_provider(form: dict[str, int], name: str) -> None:
+    assert weight_form(geometry(**form), "cpu") == name
+    assert weight_form(geometry(**form), "cuda") == ("pointwise" if form["kernel"] == 1 else "taps")
+
+
+def test_a_convolution_with_more_padding_than_its_span_is_not_turned() -> None:
+    window = Window(8, 12, 3, 1, 1, 3, 3)
+    padded = Geometry(2, 4, 4, 1, window, window)
+    assert weight_form(padded, "cpu") == "volume"
+    assert input_form(padded, "cpu") == "transposed"
+
+
+@pytest.mark.parametrize(
+    ("form", "forward", "source"),
+    [
+        ({"depth": 16, "side": 32, "kernel": 3}, "convolution", "flipped"),
+        ({"depth": 16, "side": 32, "kernel": 3, "stride": 2}, "convolution", "transposed"),
+        ({"depth": 512, "side": 4, "kernel": 3, "batch": 1}, "convolution", "transposed"),
+        ({"depth": 512, "side": 2, "kernel": 3}, "product", "product"),
+        ({"depth": 512, "side": 2, "kernel": 1}, "product", "product"),
+        ({"depth": 512, "side": 7, "kernel": 3}, "product", "product"),
+        ({"depth": 16, "side": 7, "kernel": 3}, "convolution", "flipped"),
+    ],
+)
+def test_forms_are_chosen_by_shape_and_provider(form: dict[str, int], forward: str, source: str) -> None:
+    """Products of all images where an image's pixels would leave much of a panel of 16 columns empty."""
+    assert forward_form(geometry(**form), "cpu") == forward
+    assert input_form(geometry(**form), "cpu") == source
+    assert forward_form(geometry(**form), "cuda") == "convolution"
+
+
+def test_unequal_pads_are_cropped_on_cuda() -> None:
     uneven = Geometry(2, 4, 4, 1, Window(8, 4, 3, 2, 1, 0, 1), Window(8, 4, 3, 2, 1, 0, 1))
+    narrow = geometry(depth=16, side=32, kernel=3)
     assert [input_form(each, "cuda") for each in (narrow, uneven)] == ["transposed", "cropped"]
 
 
@@ -284,29 +330,29 @@ def test_adjoints_of_a_value_used_twice_add_up() -> None:
 
 def test_what_leads_to_nothing_wanted_is_not_differentiated() -> None:
     """Behind a pool that has no gradient, and without the convolution's own input and weights."""
-    emit = Emitter("")
+    emit = Emitter("", "cpu")
     weights, biases = (Value(name, Type("float32", shape)) for name, shape in (("w", (4, 3, 1, 1)), ("b", (4,))))
     pooled = apply("AveragePool", X, name="a", kernel_shape=(3, 3), strides=(1, 1))
     y = apply("Conv", pooled, weights, biases, name="y", kernel_shape=(1, 1))
     traced = trace(Graph("g", (X, weights, biases), (y,)), {}, emit)
     seed = {traced.values[y]: Value("dy", y.type)}
-    found = backward(traced, seed, [biases], "cpu", emit)
+    found = backward(traced, seed, [biases], emit)
     assert found[biases].node is not None
     assert found[biases].node.operator == "ReduceSum"
     with pytest.raises(GraphError, match="overlap"):
-        backward(traced, seed, [X], "cpu", emit)
+        backward(traced, seed, [X], emit)
 
 
 def test_a_value_without_influence_is_an_error() -> None:
-    emit = Emitter("")
+    emit = Emitter("", "cpu")
     y = apply("Relu", X, name="y")
     stranger = Value("stranger", X.type)
     traced = trace(Graph("g", (X,), (y,)), {}, emit)
     with pytest.raises(GraphError, match="no influence on what is differentiated @ stranger"):
-        backward(traced, {traced.values[y]: Value("dy", y.type)}, [stranger], "cpu", emit)
+        backward(traced, {traced.values[y]: Value("dy", y.type)}, [stranger], emit)
 
 
 def test_an_operator_without_a_rule_is_an_error() -> None:
     y = apply("Sqrt", X, name="y")
     with pytest.raises(GraphError, match="no gradient rule for Sqrt @ y"):
-        trace(Graph("g", (X,), (y,)), {}, Emitter(""))
+        trace(Graph("g", (X,), (y,)), {}, Emitter("", "cpu"))

@@ -9,6 +9,8 @@ and columns, n values in all. With d = x - m and r = 1 / sqrt(v + epsilon),
 which has the dependence of m and v on x in it. The operator itself stays the one of inference, with the batch's
 statistics for the moving ones: that is one pass over the map, and the CUDA provider refuses `training_mode`. Two of the
 three passes of dx are the same operator too, which multiplies, subtracts and scales by channel at once.
+
+A frozen norm goes by its moving statistics, which do not depend on x: dx = gamma r dy, and nothing else is asked for.
 """
 
 from __future__ import annotations
@@ -74,4 +76,12 @@ def _filled(number: float, channels: int, like: Value, emit: Emitter) -> Value:
     return emit.tensor(f"{number!r}x{channels}", np.full(channels, number, like.type.dtype), like.type.dtype)
 
 
-RULES = {"BatchNormalization": Rule(_backward, _forward)}
+def _backward_frozen(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    gamma, variance = applied.input(1), applied.input(4)
+    channels = static(gamma)[0]
+    scale = emit.apply("Mul", gamma, _reciprocal_deviation(applied, variance, emit))
+    dx = emit.apply("Mul", adjoint.output, emit.reshape(scale, (1, channels, 1, 1)))
+    return dx, None, None, None, None
+
+
+RULES = {"BatchNormalization": Rule(_backward, _forward, frozen=Rule(_backward_frozen))}

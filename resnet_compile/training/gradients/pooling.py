@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+
+import numpy as np
 
 from resnet_compile.errors import GraphError
 from resnet_compile.graph import Node, Value, apply_many
+from resnet_compile.graph.ir import Attribute
 from resnet_compile.training.gradients.emitter import Emitter, static
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Rule
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Rule, apply_unchanged
 
 
 def _max_pool_forward(node: Node, inputs: tuple[Value | None, ...], name: str, emit: Emitter) -> Applied:
+    if _subsamples(node.attributes):
+        return apply_unchanged(node, inputs, name, emit)
     y, places = apply_many("MaxPool", *inputs, names=(name, f"{name}/indices"), **node.attributes)
     return Applied(inputs, node.attributes, y, (places,))
 
@@ -21,11 +27,37 @@ def _max_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
     Windows overlap, so that several outputs can be one input: the adjoints add up there. (MaxUnpool keeps one of them,
     and comparing inputs with the maximum takes ties for several.)
     """
+    if not applied.saved:
+        return (_spread(applied, adjoint.output, emit),)
     shape, outputs = static(applied.x), math.prod(static(adjoint.output))
     (places,) = applied.saved
     zeros = emit.apply("Expand", emit.scalar(0.0, adjoint.output, rank=1), emit.integers((math.prod(shape),)))
     flat = (emit.reshape(value, (outputs,)) for value in (places, adjoint.output))
     return (emit.reshape(emit.apply("ScatterElements", zeros, *flat, axis=0, reduction="add"), shape),)
+
+
+def _subsamples(attributes: Mapping[str, Attribute]) -> bool:
+    """Whether windows are single pixels, so that there is no maximum to remember the place of."""
+    pads = _integers(attributes.get("pads", (0, 0, 0, 0)))
+    return _integers(attributes["kernel_shape"]) == (1, 1) and not any(pads)
+
+
+def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
+    """Each adjoint in the first place of its stride, with zeros after it up to the next.
+
+    Along rows by a product with a matrix of zeros and ones, as it takes single elements apart.
+    """
+    batch, channels, height, width = static(dy)
+    rows, columns = static(applied.x)[2:]
+    down, right = _integers(applied.attributes.get("strides", (1, 1)))
+    places = np.zeros((width, columns), dy.type.dtype)
+    places[np.arange(width), right * np.arange(width)] = 1
+    matrix = emit.tensor(f"places/{width}x{columns}/{right}", places, dy.type.dtype)
+    wide = emit.apply("MatMul", emit.reshape(dy, (batch * channels * height, width)), matrix)
+    apart = emit.pad(emit.reshape(wide, (batch, channels, height, 1, columns)), (0,) * 5, (0, 0, 0, down - 1, 0))
+    spread = emit.reshape(apart, (batch, channels, height * down, columns))
+    kept = emit.slice(spread, {2: (0, min(rows, height * down), 1)})
+    return emit.pad(kept, (0, 0, 0, 0), (0, 0, max(rows - height * down, 0), 0))
 
 
 def _average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:

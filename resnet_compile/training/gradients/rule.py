@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from resnet_compile.graph import Node, Value, apply
 from resnet_compile.graph.ir import Attribute
 from resnet_compile.training.gradients.emitter import Emitter
-
-Target = Literal["cpu", "cuda"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +64,10 @@ class Adjoint:
     Attributes:
         output: The adjoint of its output: the loss's derivative by it, of its shape.
         needed: For each input, whether its adjoint is wanted.
-        target: The provider whose forms to take.
     """
 
     output: Value
     needed: tuple[bool, ...]
-    target: Target
 
 
 Forward = Callable[[Node, tuple[Value | None, ...], str, Emitter], Applied]
@@ -89,7 +84,14 @@ def apply_unchanged(node: Node, inputs: tuple[Value | None, ...], name: str, emi
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How one operator is trained."""
+    """How one operator is trained.
+
+    Attributes:
+        backward: Its adjoints.
+        forward: How it is applied.
+        frozen: The rule where what it reads is frozen; None where that makes no difference.
+    """
 
     backward: Backward
     forward: Forward = apply_unchanged
+    frozen: Rule | None = None

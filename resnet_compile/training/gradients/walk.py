@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from resnet_compile.errors import GraphError
 from resnet_compile.graph import Graph, Value
 from resnet_compile.training.gradients.emitter import Emitter
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Target
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Rule
 from resnet_compile.training.gradients.rules import RULES
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operator of the forward pass."""
+    """One operator of the forward pass, and the rule that it was applied by."""
 
-    operator: str
+    rule: Rule
     applied: Applied
 
 
@@ -41,13 +41,16 @@ class Trace:
         return tuple(average for step in self.steps for average in step.applied.averages)
 
 
-def trace(graph: Graph, leaves: Mapping[Value, Value], emit: Emitter) -> Trace:
+def trace(
+    graph: Graph, leaves: Mapping[Value, Value], emit: Emitter, *, frozen: Collection[Value] = frozenset()
+) -> Trace:
     """Applies an inference graph's operators as training does.
 
     Args:
         graph: What to apply; every value in it is the first output of its node.
         leaves: What stands for inputs and initializers; those not in it stay themselves.
         emit: Where to write.
+        frozen: Leaves that no step changes.
 
     Raises:
         GraphError: An operator has no rule.
@@ -65,14 +68,17 @@ def trace(graph: Graph, leaves: Mapping[Value, Value], emit: Emitter) -> Trace:
         operator = value.node.operator
         if operator not in RULES:
             raise GraphError(f"no gradient rule for {operator}", where=value.name)
-        applied = RULES[operator].forward(value.node, inputs, value.name, emit.within(value.name))
+        rule = RULES[operator]
+        if rule.frozen and any(source in frozen for source in inputs):
+            rule = rule.frozen
+        applied = rule.forward(value.node, inputs, value.name, emit.within(value.name))
         values[value] = applied.output
-        steps.append(Step(operator, applied))
+        steps.append(Step(rule, applied))
     return Trace(tuple(steps), values)
 
 
 def backward(
-    traced: Trace, seeds: Mapping[Value, Value], wanted: Collection[Value], target: Target, emit: Emitter
+    traced: Trace, seeds: Mapping[Value, Value], wanted: Collection[Value], emit: Emitter
 ) -> dict[Value, Value]:
     """The adjoint of each wanted value: the derivative of a scalar by it, of its shape.
 
@@ -80,7 +86,6 @@ def backward(
         traced: The forward pass.
         seeds: The adjoints of some of its values.
         wanted: Values of it whose adjoints to find; what does not lead to one of them is not differentiated.
-        target: The provider whose forms to take.
         emit: Where to write.
 
     Raises:
@@ -96,7 +101,7 @@ def backward(
         output = scope.total(parts[applied.output])
         parts[applied.output] = [output]
         needed = tuple(source in led_to for source in applied.inputs)
-        adjoints = RULES[step.operator].backward(applied, Adjoint(output, needed, target), scope)
+        adjoints = step.rule.backward(applied, Adjoint(output, needed), scope)
         for source, adjoint, need in zip(applied.inputs, adjoints, needed, strict=True):
             if source is not None and adjoint is not None and need:
                 parts.setdefault(source, []).append(adjoint)

@@ -1,0 +1,136 @@
+"""The arithmetic of a convolution."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from resnet_compile.graph.ir import Attribute
+from resnet_compile.training.gradients.emitter import static
+from resnet_compile.training.gradients.rule import Applied
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A convolution's arithmetic along rows or columns.
+
+    Attributes:
+        size: Rows of the input.
+        output: Rows of the output.
+        kernel: Taps.
+        stride: Rows between windows.
+        rate: Rows between taps.
+        before: Rows of padding before.
+        after: Rows of padding after.
+    """
+
+    size: int
+    output: int
+    kernel: int
+    stride: int
+    rate: int
+    before: int
+    after: int
+
+    @property
+    def span(self) -> int:
+        """Rows that the kernel covers."""
+        return (self.kernel - 1) * self.rate + 1
+
+    @property
+    def rest(self) -> int:
+        """Rows at the end of the padded input that no window reaches."""
+        return self.size + self.before + self.after - self.span - (self.output - 1) * self.stride
+
+    @property
+    def reads_input(self) -> bool:
+        """Whether the windows reach past the padding before the input."""
+        return self.rest - self.after < self.size
+
+    @property
+    def turns(self) -> bool:
+        """Whether `mirrored` has pads that are none or some, not less."""
+        return self.before < self.span and self.after < self.span
+
+    def seen(self, tap: int) -> tuple[int, int, int]:
+        """The padded rows that a tap sees, as a slice."""
+        start = tap * self.rate
+        return start, start + (self.output - 1) * self.stride + 1, self.stride
+
+    def mirrored(self) -> Window:
+        """The window, without a stride, that reads the output where this one was read by it; its taps run backward."""
+        before, after = self.span - 1 - self.before, self.span - 1 - self.after
+        return Window(self.output, self.size, self.kernel, 1, self.rate, before, after)
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """A convolution's shapes."""
+
+    batch: int
+    source: int
+    depth: int
+    groups: int
+    rows: Window
+    columns: Window
+
+    @classmethod
+    def of(cls, applied: Applied) -> Geometry:
+        """The geometry of a Conv; what its attributes leave out has ONNX's defaults."""
+        x, weights, y = static(applied.x), static(applied.input(1)), static(applied.output)
+        strides, rates = (_integers(applied.attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
+        pads, groups = _integers(applied.attributes.get("pads", (0, 0, 0, 0))), applied.attributes.get("group", 1)
+        assert isinstance(groups, int)
+        rows, columns = (
+            Window(x[2 + axis], y[2 + axis], weights[2 + axis], strides[axis], rates[axis], pads[axis], pads[axis + 2])
+            for axis in (0, 1)
+        )
+        return cls(x[0], x[1], y[1], groups, rows, columns)
+
+    @property
+    def windows(self) -> tuple[Window, Window]:
+        """Rows and columns."""
+        return self.rows, self.columns
+
+    @property
+    def inner(self) -> int:
+        """Input channels of a group."""
+        return self.source // self.groups
+
+    @property
+    def outer(self) -> int:
+        """Output channels of a group."""
+        return self.depth // self.groups
+
+    @property
+    def kernel(self) -> tuple[int, int]:
+        """Rows and columns of the kernel."""
+        return self.rows.kernel, self.columns.kernel
+
+    @property
+    def taps(self) -> int:
+        """Of the kernel."""
+        return self.rows.kernel * self.columns.kernel
+
+    @property
+    def pixels(self) -> int:
+        """Of one output channel."""
+        return self.rows.output * self.columns.output
+
+    def mirrored(self) -> Geometry:
+        """The convolution that makes the input's adjoint of the output's, where nothing strides."""
+        return Geometry(self.batch, self.depth, self.source, self.groups, self.rows.mirrored(), self.columns.mirrored())
+
+    @property
+    def pointwise(self) -> bool:
+        """Whether each output pixel reads one input pixel, and never the padding."""
+        return all(window.kernel == 1 and window.before == window.after == 0 for window in self.windows)
+
+    @property
+    def strided(self) -> bool:
+        """Whether it strides along either axis."""
+        return any(window.stride > 1 for window in self.windows)
+
+
+def _integers(attribute: Attribute) -> tuple[int, ...]:
+    assert isinstance(attribute, tuple)
+    return tuple(int(item) for item in attribute)
