@@ -24,16 +24,8 @@ from resnet_compile.report.svg import (
     title,
 )
 
-SERIES = 6
-"""How many colours there are for models."""
-
 _BINS = 48
 _LEFT, _RIGHT = 64, WIDTH - 16
-
-
-def series(position: int) -> str:
-    """The style class of the model at a position."""
-    return f"s{position % SERIES}"
 
 
 def latency(rows: Sequence[Row], styles: Sequence[str]) -> str:

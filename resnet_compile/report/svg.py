@@ -10,6 +10,14 @@ from html import escape
 WIDTH = 760
 """Of every chart, in the units of its own coordinates."""
 
+SERIES = 6
+"""How many colours there are for what is compared."""
+
+
+def series(position: int) -> str:
+    """The style class of what stands at a position."""
+    return f"s{position % SERIES}"
+
 
 def element(tag: str, *children: str, **attributes: str | float | None) -> str:
     """An element; attributes that are None are left out, ``_`` in their names is ``-``, and the class is ``cls``."""

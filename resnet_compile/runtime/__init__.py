@@ -12,9 +12,10 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding
-from resnet_compile.runtime.devices import Device, cuda_faults, parse_device
+from resnet_compile.runtime.devices import Device, choose_device, cuda_faults, parse_device
 from resnet_compile.runtime.machine import Cpu, Gpu, describe_cpu, describe_gpu, installed_packages, onnxruntime_wheels
 from resnet_compile.runtime.options import SessionOptions
+from resnet_compile.runtime.recurrence import Recurrence
 from resnet_compile.runtime.session import Session, TensorInfo
 
 __all__ = [
@@ -23,9 +24,11 @@ __all__ = [
     "Cpu",
     "Device",
     "Gpu",
+    "Recurrence",
     "Session",
     "SessionOptions",
     "TensorInfo",
+    "choose_device",
     "cuda_faults",
     "describe_cpu",
     "describe_gpu",

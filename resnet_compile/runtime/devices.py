@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from resnet_compile.errors import DeviceError, OptionError
-from resnet_compile.runtime.backend import Backend
+from resnet_compile.runtime.backend import Backend, installed_backend
 
 CUDA_PROVIDER = "CUDAExecutionProvider"
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -58,6 +58,19 @@ def parse_device(name: str) -> Device | None:
     if match is None:
         raise OptionError(f"no device is called {name!r}", hint="one of auto, cpu, cuda, cuda:N")
     return Device("cuda", int(match[1] or 0))
+
+
+def choose_device(name: str, backend: Backend | None = None) -> Device:
+    """The device of a name, and of `auto` CUDA where nothing is known to keep it from working.
+
+    Raises:
+        OptionError: No device has that name.
+        DeviceError: There is no onnxruntime.
+    """
+    wanted = parse_device(name)
+    if wanted is not None:
+        return wanted
+    return CPU if cuda_faults(0, backend or installed_backend()) else Device("cuda")
 
 
 def require_cuda(device: Device, backend: Backend) -> None:

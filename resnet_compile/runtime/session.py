@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
@@ -20,6 +21,7 @@ from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding
 from resnet_compile.runtime.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, Device, parse_device, require_cuda
 from resnet_compile.runtime.options import SessionOptions
+from resnet_compile.runtime.recurrence import Recurrence
 
 # What onnxruntime raises for a model that is none, or that it does not take.
 _MODEL_ERRORS = ("InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented")
@@ -163,6 +165,39 @@ class Session:
                 transfer=transfer,
                 run_options=self._graph_options(next(self._graphs)) if self.options.cuda_graph else None,
                 failures=self._failures,
+            )
+
+    def recur(
+        self,
+        state: Mapping[str, NDArray[Any]],
+        next_names: Mapping[str, str],
+        inputs: Mapping[str, NDArray[Any]],
+        told: Sequence[str],
+    ) -> Recurrence:
+        """Gives a state its place on the device, for a model whose outputs are its next inputs.
+
+        Args:
+            state: The first state: arrays by input name.
+            next_names: For each input of the state that changes, the output that is its next value.
+            inputs: An array for each other input, of the type and shape that it will have in every run.
+            told: The outputs that every run gives, all of fixed shapes.
+
+        Raises:
+            OptionError: An input is missing or has another type or shape.
+            ResnetCompileError: There is no memory for it.
+        """
+        self._check_inputs({**inputs, **state})
+        shapes = {name: self.outputs[name] for name in told}
+        with self._failures():
+            return Recurrence(
+                self.native,
+                self._backend.onnxruntime.OrtValue,
+                self.device,
+                state,
+                next_names,
+                inputs,
+                {name: np.empty(info.shape, info.dtype) for name, info in shapes.items()},  # type: ignore[arg-type]
+                self._failures,
             )
 
     def _graph_options(self, graph: int) -> Any:

@@ -1,5 +1,11 @@
-"""Training without a training framework: a network's step as an ONNX graph that any runtime can take."""
+"""Training without a training framework: a network's step as an ONNX graph that any runtime can take, and its loop."""
 
+from resnet_compile.training.checkpoints import Progress, best_precision
+from resnet_compile.training.evaluation import Evaluation, evaluate
+from resnet_compile.training.loop import Listener, StepTaken
+from resnet_compile.training.program import Trained, evaluate_run, train
+from resnet_compile.training.run_log import read_log
+from resnet_compile.training.schedule import learning_rate
 from resnet_compile.training.step import (
     ACCURACY,
     IMAGES,
@@ -19,7 +25,18 @@ __all__ = [
     "LEARNING_RATE",
     "LOSS",
     "PREDICTIONS",
+    "Evaluation",
+    "Listener",
+    "Progress",
+    "StepTaken",
+    "Trained",
     "TrainingStep",
+    "best_precision",
     "compile_step",
+    "evaluate",
+    "evaluate_run",
+    "learning_rate",
     "next_name",
+    "read_log",
+    "train",
 ]

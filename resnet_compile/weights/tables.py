@@ -18,7 +18,14 @@ _UNIT = "block{b}/unit_{u}/{kind}"
 _TORCH_ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 _TORCH_IGNORED = (r"(^|\.)num_batches_tracked$",)
 
-NATIVE = Naming("native", (("{rest}", "{rest}"),), kernel="OIHW", dense="OI")
+NATIVE = Naming(
+    "native",
+    (("{rest}", "{rest}"),),
+    kernel="OIHW",
+    dense="OI",
+    # What our own training keeps beside the parameters.
+    ignored=(r"^(progress|step)$", r"/(Momentum|biased)$"),
+)
 
 TF_SLIM = Naming("tf-slim", (("{rest}", "{rest}"),), kernel="HWIO", dense="IO", ignored=_TENSORFLOW_IGNORED)
 

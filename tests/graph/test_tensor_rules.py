@@ -41,6 +41,8 @@ def ints(*values: int) -> Value:
         ("Expand", (X, ints(2, 3, 8, 9)), {}, "does not expand to"),
         ("ReduceSum", (X, ints(4)), {}, "has not all axes of"),
         ("MatMul", (X, W), {}, "have no product"),
+        ("Gather", (X, W), {"axis": 1}, "is no list of places"),
+        ("Gather", (X, THREE), {"axis": 4}, "is no list of places"),
         ("Concat", (X, W), {"axis": 0}, "does not continue"),
         ("Concat", (X, X), {}, "an axis is required"),
         ("ConvTranspose", (X, constant("v", "float32", (4, 3, 3, 3))), {}, "does not fit weights"),

@@ -22,10 +22,12 @@ from resnet_compile.weights.readers.tensorflow_v1 import open_tensorflow_v1
 from resnet_compile.weights.readers.tensorflow_v1 import sniff as is_tensorflow_v1
 from resnet_compile.weights.readers.tensorflow_v2 import open_tensorflow_v2
 from resnet_compile.weights.readers.tensorflow_v2 import sniff as is_tensorflow_v2
+from resnet_compile.weights.readers.training_run import is_training_run, open_training_run
 
 _FORMATS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Checkpoint]], ...] = (
     (is_tensorflow_v1, open_tensorflow_v1),
     (is_tensorflow_v2, open_tensorflow_v2),
+    (is_training_run, open_training_run),
     (is_npz, open_npz),
     (is_pytorch, open_pytorch),
     (is_safetensors, open_safetensors),
@@ -44,7 +46,8 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens a checkpoint of any format; which one, its content tells and not its name.
 
     Args:
-        path: A file; for TensorFlow also the prefix of a V2 checkpoint or of shards, or a training folder.
+        path: A file; for TensorFlow also the prefix of a V2 checkpoint or of shards, or a training folder; the folder
+            of a training run of ours.
 
     Raises:
         CheckpointError: There is no such file, its format is none of these, or it is damaged.

@@ -1,0 +1,97 @@
+"""Curves over the steps of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from resnet_compile.report.svg import (
+    WIDTH,
+    Scale,
+    axis_below,
+    axis_left,
+    chart,
+    element,
+    number,
+    round_steps,
+    title,
+)
+
+Points = Sequence[tuple[int, float]]
+"""Step and value."""
+
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, WIDTH - 16, 12, 210
+# Points of a line: more than a screen's columns only make the page large.
+_MOST = 600
+# Share of all points that a smoothed one is the mean of.
+_WINDOW = 0.03
+
+
+def curves(label: str, lines: Mapping[str, Points], styles: Mapping[str, str], *, logarithmic: bool = False) -> str:
+    """Values over the step, a line each; a line of few points has them marked.
+
+    Args:
+        label: For who cannot see it.
+        lines: At least one point in all.
+        styles: The class of each line, by its name.
+        logarithmic: Whether equal factors stand at equal distances.
+    """
+    steps = [step for points in lines.values() for step, _ in points]
+    values = [value for points in lines.values() for _, value in points]
+    across = Scale(min(0, *steps), max(steps), _LEFT, _RIGHT)
+    up = _scale(values, logarithmic=logarithmic)
+    marks = _decades(up) if logarithmic else round_steps(up.low, up.high)
+    parts = [axis_left(up, marks, _LEFT, _RIGHT)]
+    for name, points in lines.items():
+        path = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in thinned(points))
+        parts.append(element("polyline", title(name), points=path, cls=f"line {styles[name]}"))
+        if len(points) <= 40:
+            parts += [
+                element(
+                    "circle",
+                    title(f"{name}, step {step:,}: {number(value)}"),
+                    cx=across(step),
+                    cy=up(value),
+                    r=3.5,
+                    cls=f"dot {styles[name]}",
+                )
+                for step, value in points
+            ]
+    return chart(label, _BOTTOM + 40, axis_below(across, round_steps(0, across.high), _BOTTOM, _BOTTOM, "step"), *parts)
+
+
+def _scale(values: Sequence[float], *, logarithmic: bool) -> Scale:
+    """Over the values, with room; from zero where they are not far from it."""
+    low, high = min(values), max(values)
+    if logarithmic:
+        return Scale(low / 1.3, high * 1.3, _BOTTOM, _TOP, logarithmic=True)
+    room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
+    near_zero = 0 <= low < 0.5 * high
+    return Scale(0.0 if near_zero else low - room, high + room, _BOTTOM, _TOP)
+
+
+def _decades(scale: Scale) -> list[float]:
+    """Powers of ten, and of few of them twice and five times each, within the scale."""
+    powers = range(int(np.floor(np.log10(scale.low))), int(np.ceil(np.log10(scale.high))) + 1)
+    factors = (1, 2, 5) if len(powers) <= 3 else (1,)
+    found = [factor * 10.0**power for power in powers for factor in factors]
+    return [value for value in found if scale.low <= value <= scale.high]
+
+
+def smoothed(points: Points) -> list[tuple[int, float]]:
+    """Each value as the mean of those about it, as many before as after."""
+    values = np.array([value for _, value in points])
+    reach = int(len(values) * _WINDOW / 2)
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    places = np.arange(len(values))
+    width = np.minimum(np.minimum(places, len(values) - 1 - places), reach)
+    means = (sums[places + width + 1] - sums[places - width]) / (2 * width + 1)
+    return [(step, float(mean)) for (step, _), mean in zip(points, means, strict=True)]
+
+
+def thinned(points: Points) -> Points:
+    """Of many points some, evenly, the last among them."""
+    if len(points) <= _MOST:
+        return points
+    return [points[place] for place in np.linspace(0, len(points) - 1, _MOST).round().astype(int)]

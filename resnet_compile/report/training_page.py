@@ -1,0 +1,118 @@
+"""A training run as one page that needs nothing from anywhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from resnet_compile.report.curves import curves, smoothed
+from resnet_compile.report.page import legend, note, page, section, table, tiles
+from resnet_compile.report.svg import element
+from resnet_compile.training import Trained
+
+Entry = dict[str, Any]
+# Evaluations that the table shows, the newest; the curve has all.
+_ROWS = 30
+
+
+def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
+    """The page, as HTML with its style and drawings in it.
+
+    Args:
+        name: The network's.
+        trained: What the run came to.
+        log: Its entries, of `resnet_compile.training.read_log`.
+    """
+    steps = [entry for entry in log if "precision" not in entry]
+    evaluations = [entry for entry in log if "precision" in entry]
+    progress = trained.progress
+    described = f"Trained for {progress.step:,} of {progress.steps:,} steps on {trained.device}"
+    return page(
+        f"resnet-train: {name}",
+        element("h1", escape(name)),
+        element("p", escape(described)),
+        *([note("Interrupted: --resume goes on from here.")] if trained.interrupted else []),
+        _tiles(trained, steps),
+        *_precision(steps, evaluations),
+        *_loss(steps, evaluations),
+        *_rate(steps),
+        *_evaluations(evaluations),
+        section("Setup", "", table([], _setup(trained))),
+    )
+
+
+def _tiles(trained: Trained, steps: Sequence[Entry]) -> str:
+    progress = trained.progress
+    figures = []
+    if progress.precision is not None and progress.best_precision is not None:
+        figures += [(f"{progress.precision:.2%}", "precision"), (f"{progress.best_precision:.2%}", "best precision")]
+    if steps:
+        figures.append((f"{steps[-1]['loss']:.3f}", "loss, last step logged"))
+        figures.append((f"{np.median([each['images_per_second'] for each in steps]):,.0f}", "images a second, median"))
+    return tiles(figures)
+
+
+def _points(entries: Sequence[Entry], key: str) -> list[tuple[int, float]]:
+    return [(entry["step"], entry[key]) for entry in entries]
+
+
+def _precision(steps: Sequence[Entry], evaluations: Sequence[Entry]) -> list[str]:
+    lines = {"training batches, smoothed": smoothed(_points(steps, "accuracy"))} if steps else {}
+    lines |= {"test images": _points(evaluations, "precision")} if evaluations else {}
+    return _chart("Precision", "The share of images whose greatest logit is their class's.", lines)
+
+
+def _loss(steps: Sequence[Entry], evaluations: Sequence[Entry]) -> list[str]:
+    lines = {"training batches, smoothed": smoothed(_points(steps, "loss"))} if steps else {}
+    lines |= {"test images": _points(evaluations, "loss")} if evaluations else {}
+    explanation = "Cross-entropy; that of training batches has the L2 penalty in it."
+    positive = all(value > 0 for points in lines.values() for _, value in points)
+    return _chart("Loss", explanation, lines, logarithmic=positive)
+
+
+def _rate(steps: Sequence[Entry]) -> list[str]:
+    lines = {"learning rate": _points(steps, "learning_rate")} if steps else {}
+    positive = all(value > 0 for points in lines.values() for _, value in points)
+    return _chart("Learning rate", "", lines, logarithmic=positive)
+
+
+def _chart(
+    heading: str, explanation: str, lines: dict[str, list[tuple[int, float]]], *, logarithmic: bool = False
+) -> list[str]:
+    if not lines:
+        return []
+    styles = {name: "s1" if name == "test images" else "s0" for name in lines}
+    drawing = curves(heading, lines, styles, logarithmic=logarithmic)
+    return [section(heading, explanation, legend(styles), drawing)]
+
+
+def _evaluations(evaluations: Sequence[Entry]) -> list[str]:
+    if not evaluations:
+        return []
+    rows = [
+        [f"{each['step']:,}", f"{each['precision']:.4f}", f"{each['best_precision']:.4f}", f"{each['loss']:.4f}"]
+        for each in reversed(evaluations[-_ROWS:])
+    ]
+    explanation = f"On all {evaluations[-1]['images']:,} test images, the newest first."
+    return [section("Evaluations", explanation, table(["step", "precision", "best precision", "loss"], rows, words=()))]
+
+
+def _setup(trained: Trained) -> list[list[str]]:
+    setup = trained.progress.setup
+    schedule = setup["schedule"]
+    rates = ", ".join(f"{key} {value}" for key, value in schedule.items() if key != "kind")
+    rows = [
+        ("batch", f"{setup['batch']} images"),
+        ("training images", f"{setup['data']['images']:,}"),
+        ("optimizer", setup["optimizer"]),
+        ("schedule", f"{schedule['kind']}: {rates}"),
+        ("augmentation", setup["augmentation"]),
+        ("weight decay", f"{setup['spec']['weight_decay']:g}"),
+        ("frozen", ", ".join(setup["freeze"])),
+        ("seed", str(setup["seed"])),
+        ("checkpoint", str(trained.checkpoint)),
+    ]
+    return [[name, value] for name, value in rows if value]

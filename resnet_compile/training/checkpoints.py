@@ -1,0 +1,184 @@
+"""A training run's checkpoints: all that it needs to go on, in one file that appears whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import CheckpointError, OutputError, TrainingError
+from resnet_compile.files import replacing
+from resnet_compile.weights.readers.numpy_npz import NpzCheckpoint
+from resnet_compile.weights.readers.training_run import checkpoint_files, checkpoint_name, open_whole
+
+PROGRESS = "progress"
+"""The array that holds the `Progress`: bytes of JSON. All others are state variables under their names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        step: Steps taken.
+        steps: Steps to take in all.
+        evaluated: Steps taken when it was last evaluated; 0 where it never was.
+        precision: What that evaluation said.
+        best_precision: The best that any said.
+        setup: What the steps depend on, as JSON values: the spec, the options, the data.
+    """
+
+    step: int
+    steps: int
+    setup: Mapping[str, Any]
+    evaluated: int = 0
+    precision: float | None = None
+    best_precision: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A checkpoint that was read back.
+
+    Attributes:
+        path: Its file.
+        progress: How far the run was.
+        state: Every state variable by its name.
+    """
+
+    path: Path
+    progress: Progress
+    state: Mapping[str, NDArray[Any]]
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, NDArray[Any]], progress: Progress, keep: int) -> Path:
+    """Writes a checkpoint and then removes the oldest ones.
+
+    It is written aside, brought to the disk and renamed, so that a process killed at any moment, or a machine that
+    stops, leaves either this checkpoint whole or those before it.
+
+    Args:
+        folder: The run's.
+        state: Every state variable by its name.
+        progress: Goes into the file too.
+        keep: How many checkpoints to leave, this one among them.
+
+    Returns:
+        The file.
+
+    Raises:
+        TrainingError: A variable is not finite; nothing is written.
+        OutputError: It cannot be written; those before it stay.
+    """
+    require_finite(state)
+    path = folder / checkpoint_name(progress.step)
+    with replacing(path) as file:
+        _write(file, {PROGRESS: np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8), **state})
+        file.flush()
+        os.fsync(file.fileno())
+    _to_disk(folder)
+    for old in checkpoint_files(folder)[keep:]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def require_finite(state: Mapping[str, NDArray[Any]]) -> None:
+    """Raises a `TrainingError` that names the first variable with a value that is no finite number."""
+    for name, values in state.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise TrainingError("holds a value that is no finite number", where=name)
+
+
+def _write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """An `.npz` of arrays, not compressed, the same bytes for the same arrays."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, values in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, values, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getbuffer())
+
+
+def _to_disk(folder: Path) -> None:
+    """Makes a rename last. Windows, which opens no folders, does it by itself."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def read_checkpoint(file: Path) -> Saved:
+    """Reads one checkpoint whole.
+
+    Raises:
+        CheckpointError: It is damaged, or no checkpoint of a training run.
+    """
+    with open_whole(file) as checkpoint:
+        progress = _progress(checkpoint)
+        return Saved(file, progress, {name: np.array(checkpoint[name]) for name in checkpoint if name != PROGRESS})
+
+
+def _progress(checkpoint: NpzCheckpoint) -> Progress:
+    try:
+        return Progress(**json.loads(checkpoint[PROGRESS].tobytes()))
+    except (KeyError, TypeError, ValueError):
+        where = str(checkpoint.files[0])
+        raise CheckpointError("not a checkpoint of a training run", where=where) from None
+
+
+def newest_checkpoint(folder: Path) -> tuple[Saved | None, list[CheckpointError]]:
+    """The newest checkpoint that is whole, None where there is none; and what is wrong with those that are newer.
+
+    Raises:
+        CheckpointError: There are checkpoints, and all are damaged.
+    """
+    faults: list[CheckpointError] = []
+    for file in checkpoint_files(folder):
+        try:
+            return read_checkpoint(file), faults
+        except CheckpointError as error:
+            faults.append(error)
+    if faults:
+        raise faults[0]
+    return None, []
+
+
+def best_precision(path: Path) -> float | None:
+    """The best that any evaluation of a run said, by its folder or one of its checkpoints; None of anything else."""
+    try:
+        saved = newest_checkpoint(path)[0] if path.is_dir() else read_checkpoint(path)
+    except CheckpointError:
+        return None
+    return saved.progress.best_precision if saved else None
+
+
+def clear_folder(folder: Path, newest: Path | None) -> None:
+    """Removes what a killed run left half-written, and puts damaged checkpoints out of the way of those to come.
+
+    Args:
+        folder: The run's; it is made where it is not there.
+        newest: Its newest whole checkpoint.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for part in folder.glob(".*.part"):
+            part.unlink(missing_ok=True)
+        for file in checkpoint_files(folder):
+            if newest is None or file.name == newest.name:
+                break
+            file.replace(file.with_name(f"{file.name}.damaged"))
+    except OSError as error:
+        raise OutputError(f"cannot write here: {error.strerror}", where=str(folder)) from None

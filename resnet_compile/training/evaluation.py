@@ -1,0 +1,84 @@
+"""How well a network does on images that it has not learned from, as it would be used: by its moving averages."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from resnet_compile.compiler import compile as compile_network
+from resnet_compile.options import CompileOptions
+from resnet_compile.runtime import Session, SessionOptions
+from resnet_compile.spec import NetworkSpec
+from resnet_compile.training.data import Dataset, evaluation_batches
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A network judged by a whole set.
+
+    Attributes:
+        images: How many there were.
+        precision: The share whose greatest logit is the label's, which the CIFAR system calls so.
+        loss: Mean cross-entropy of the softmax, without any decay.
+    """
+
+    images: int
+    precision: float
+    loss: float
+
+
+def evaluate(
+    spec: NetworkSpec,
+    weights: Mapping[str, ArrayLike] | str | os.PathLike[str],
+    dataset: Dataset,
+    *,
+    batch: int,
+    device: str = "auto",
+    session: SessionOptions | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Evaluation | None:
+    """Runs the inference graph over a whole set.
+
+    Args:
+        spec: The network; its input's size is what images are brought to.
+        weights: As `resnet_compile.compile` takes them.
+        dataset: The images.
+        batch: Images at a time.
+        device: As `resnet_compile.runtime.Session.open` takes it.
+        session: Settings of the session.
+        interrupted: Asked before every batch.
+
+    Returns:
+        The judgement; None where it was interrupted.
+
+    Raises:
+        DataError: An image cannot be read.
+        DeviceError: The device is not usable.
+    """
+    model = compile_network(spec, CompileOptions(outputs=("logits",)), weights=weights)
+    opened = Session.open(model.to_proto().SerializeToString(), device, session)
+    images = right = 0
+    loss = 0.0
+    size = (spec.input.height, spec.input.width)
+    with evaluation_batches(dataset, batch=batch, size=size, scheme=spec.input.preprocess) as batches:
+        for each in batches:
+            if interrupted():
+                return None
+            (logits,) = opened.run({"input": each.images}).values()
+            scores = logits.reshape(len(each.labels), -1).astype(np.float64)
+            right += int((scores.argmax(1) == each.labels).sum())
+            loss += float(_cross_entropy(scores, each.labels).sum())
+            images += len(each.labels)
+    return Evaluation(images, right / images, loss / images)
+
+
+def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[Any]:
+    """-log softmax(logits)[label] of each row."""
+    shifted = logits - logits.max(1, keepdims=True)
+    own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
+    return np.log(np.exp(shifted).sum(1)) - own  # type: ignore[no-any-return]  # numpy says Any

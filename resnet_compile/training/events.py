@@ -1,0 +1,58 @@
+"""Scalars in TensorBoard's event files, by the tags of the CIFAR system, where `tensorboard` is installed."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any, Self
+
+TAGS = {
+    "loss": "costs/cost",
+    "learning_rate": "learning_rate",
+    "accuracy": "accuracy",
+    "precision": "Precision",
+    "best_precision": "Best Precision",
+}
+"""The tag of each figure of the log. An evaluation's loss has none in the original, and gets its own."""
+
+
+class EventFile:
+    """An event file that is being written. `EventFile.open` makes one."""
+
+    def __init__(self, writer: Any, proto: Any) -> None:
+        self._writer = writer
+        self._proto = proto
+
+    @classmethod
+    def open(cls, folder: Path, step: int) -> Self | None:
+        """A new file for a run that goes on from a step; None where tensorboard is not installed."""
+        try:
+            # Deferred: optional, and slow to import.
+            from tensorboard.compat.proto import event_pb2, summary_pb2
+            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+        except ImportError:
+            return None
+        writer = EventFileWriter(str(folder))
+        # Makes TensorBoard forget what an earlier file holds of later steps.
+        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
+        writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=start))
+        return cls(writer, (event_pb2.Event, summary_pb2.Summary))
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Writes the scalars of one entry of the log."""
+        event, summary = self._proto
+        evaluation = "precision" in entry
+        values = [
+            summary.Value(tag="evaluation/loss" if evaluation and name == "loss" else tag, simple_value=entry[name])
+            for name, tag in TAGS.items()
+            if name in entry
+        ]
+        self._writer.add_event(event(wall_time=time.time(), step=entry["step"], summary=summary(value=values)))
+
+    def flush(self) -> None:
+        """Writes what is still in memory."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Ends the file."""
+        self._writer.close()

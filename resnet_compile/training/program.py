@@ -1,0 +1,227 @@
+"""Training as a whole: the CIFAR system's main program, with an end, and able to go on after any stop."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import OptionError
+from resnet_compile.graph import Value
+from resnet_compile.options import StepOptions, TrainOptions
+from resnet_compile.runtime import Recurrence, Session, SessionOptions, choose_device
+from resnet_compile.spec import NetworkSpec
+from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, newest_checkpoint
+from resnet_compile.training.data import Dataset, Split, open_dataset, training_batches
+from resnet_compile.training.evaluation import Evaluation, evaluate
+from resnet_compile.training.gradients.emitter import static
+from resnet_compile.training.loop import Listener, Loop
+from resnet_compile.training.run_log import RunLog
+from resnet_compile.training.schedule import end_of
+from resnet_compile.training.setup import require_same, setup_of
+from resnet_compile.training.start import starting_state
+from resnet_compile.training.step import ACCURACY, LOSS, TrainingStep, compile_step
+from resnet_compile.weights.readers.training_run import checkpoint_files
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What a training came to.
+
+    Attributes:
+        progress: How far it is.
+        checkpoint: The checkpoint of that.
+        interrupted: Whether it was told to stop before its end, which is the last evaluation.
+        device: Where it ran.
+    """
+
+    progress: Progress
+    checkpoint: Path
+    interrupted: bool
+    device: str
+
+
+def train(
+    spec: NetworkSpec,
+    data: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    options: TrainOptions | None = None,
+    *,
+    resume: bool = False,
+    weights: str | os.PathLike[str] | None = None,
+    device: str = "auto",
+    session: SessionOptions | None = None,
+    listener: Listener | None = None,
+    interrupted: Callable[[], bool] = lambda: False,
+) -> Trained:
+    """Trains a network, and evaluates it every so often on the whole test set.
+
+    A run that was killed or interrupted goes on with `resume` from its newest checkpoint. On a CPU, with as many
+    threads, it comes to the same bits as if it had never stopped: a batch depends on the seed and its number alone, the
+    learning rate on the number of steps taken, and all else is in the checkpoint.
+
+    Args:
+        spec: The network; its input's size and preprocessing are what images are brought to.
+        data: Training and test images, as `resnet_compile.training.data.open_dataset` takes them.
+        out: A folder for checkpoints, `log.jsonl` and TensorBoard's event files.
+        options: How; None for the defaults.
+        resume: Go on with the run in the folder. All options but steps, epochs, eval_every, save_every and keep have to
+            be those that it began with.
+        weights: A checkpoint of any format to begin with. Where only its number of classes differs, the head is drawn.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where it works.
+        session: Settings of the sessions.
+        listener: Hears how it goes.
+        interrupted: Asked between steps; once it says so, a checkpoint is written and training ends.
+
+    Raises:
+        SpecError: The spec describes no network.
+        OptionError: An option is impossible, the folder holds a run already or none to resume, or the run began
+            otherwise.
+        DataError: The data is not as it must be.
+        WeightsError: The weights do not fill the network, or every checkpoint of the run is damaged.
+        DeviceError: The device is not usable.
+        TrainingError: The loss or a variable is no finite number any more.
+        OutputError: A file cannot be written. After this and every other error the last checkpoint stays.
+    """
+    options, listener, folder = options or TrainOptions(), listener or Listener(), Path(out)
+    saved = _saved(folder, resume=resume, weights=weights, listener=listener)
+    chosen = choose_device(device)
+    step = _compiled(spec, options, chosen.kind)
+    training, test = (_opened(spec, data, split, compat=options.compat) for split in ("train", "test"))
+    progress = _progress(spec, options, training, folder, saved)
+    state = saved.state if saved else _first_state(step, weights, options.seed, listener)
+    opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session)
+    recurrence = _recurrence(step, opened, state)
+    clear_folder(folder, saved.path if saved else None)
+    log = RunLog(folder, progress.step, progress.evaluated)
+    checkpoint = saved.path if saved else None
+    loop = Loop(step.plan, options, folder, test, opened, recurrence, log, listener, interrupted, checkpoint)
+    try:
+        with training_batches(
+            training,
+            batch=options.batch,
+            size=(spec.input.height, spec.input.width),
+            scheme=spec.input.preprocess,
+            augmentation=options.augmentation,
+            seed=options.seed,
+            first_step=progress.step,
+        ) as batches:
+            progress = loop.run(batches, progress)
+    finally:
+        log.close()
+    assert loop.checkpoint is not None, "a run ends with a checkpoint"
+    return Trained(progress, loop.checkpoint, progress.evaluated < progress.steps, str(chosen))
+
+
+def evaluate_run(
+    spec: NetworkSpec,
+    data: str | os.PathLike[str],
+    weights: str | os.PathLike[str],
+    options: TrainOptions | None = None,
+    *,
+    device: str = "auto",
+    session: SessionOptions | None = None,
+) -> Evaluation:
+    """Evaluates a checkpoint on the whole test set.
+
+    Args:
+        spec: The network.
+        data: As `train` takes it.
+        weights: A checkpoint of any format, or a run's folder, of which the newest is taken.
+        options: Of which batch and compat count.
+        device: As `train` takes it.
+        session: Settings of the session.
+
+    Raises:
+        SpecError, DataError, WeightsError, DeviceError: As `train`.
+    """
+    options = options or TrainOptions()
+    test = _opened(spec, data, "test", compat=options.compat)
+    chosen = str(choose_device(device))
+    evaluation = evaluate(spec, weights, test, batch=options.batch, device=chosen, session=session)
+    assert evaluation is not None, "nothing interrupts it"
+    return evaluation
+
+
+def _saved(folder: Path, *, resume: bool, weights: object, listener: Listener) -> Saved | None:
+    """The checkpoint to go on from; None for a new run."""
+    if not resume:
+        if newest := checkpoint_files(folder):
+            hint = "--resume goes on with it"
+            raise OptionError(f"there is a run already, with {newest[0].name}", where=str(folder), hint=hint)
+        return None
+    if weights is not None:
+        raise OptionError("a run that goes on has its weights", where="weights", hint="leave --weights or --resume out")
+    saved, faults = newest_checkpoint(folder)
+    if saved is None:
+        raise OptionError("there is no run to resume", where=str(folder), hint="leave --resume out to begin one")
+    for fault in faults:
+        listener.note(f"going on from {saved.path.name}: {fault}")
+    return saved
+
+
+def _compiled(spec: NetworkSpec, options: TrainOptions, target: Any) -> TrainingStep:
+    step = compile_step(
+        spec,
+        StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=target),
+    )
+    if len(step.graph.inputs[1].shape) != 1:
+        raise OptionError("the logits are a map, and an image has one label", where="$.head.global_pool")
+    return step
+
+
+def _opened(spec: NetworkSpec, data: str | os.PathLike[str], split: Split, *, compat: bool) -> Dataset:
+    classes = spec.head.num_classes
+    if classes is None:
+        raise OptionError("a network without logits has no classes to tell apart", where="$.head.num_classes")
+    return open_dataset(data, split, num_classes=classes, channels=spec.input.channels, compat=compat)
+
+
+def _progress(
+    spec: NetworkSpec, options: TrainOptions, training: Dataset, folder: Path, saved: Saved | None
+) -> Progress:
+    """Where the run is and where it is to end."""
+    setup = setup_of(spec, options, training)
+    if saved:
+        require_same(folder, saved.progress.setup, setup)
+    steps = options.steps
+    if options.epochs is not None:
+        steps = -(-options.epochs * len(training) // options.batch)
+    steps = steps or (saved.progress.steps if saved else end_of(options.schedule))
+    if steps is None:
+        raise OptionError("the schedule has no end", where="steps", hint="give --steps or --epochs")
+    if saved is None:
+        return Progress(0, steps, setup)
+    if steps < saved.progress.step:
+        raise OptionError(f"the run has taken {saved.progress.step} steps already", where="steps")
+    return replace(saved.progress, steps=steps)
+
+
+def _first_state(
+    step: TrainingStep, weights: str | os.PathLike[str] | None, seed: int, listener: Listener
+) -> Mapping[str, NDArray[Any]]:
+    state, classes = starting_state(step, weights, seed)
+    if classes is not None:
+        ours = step.plan.spec.head.num_classes
+        listener.note(f"{os.fspath(weights or '')} has {classes} classes and not {ours}: the head is drawn anew")
+    return state
+
+
+def _recurrence(step: TrainingStep, session: Session, state: Mapping[str, NDArray[Any]]) -> Recurrence:
+    wanted = {value.name for value in step.state}
+    fed = (value for value in step.graph.inputs if value.name not in wanted)
+    return session.recur(
+        state,
+        step.next_names,
+        {value.name: _empty(value) for value in fed},
+        (LOSS, ACCURACY),
+    )
+
+
+def _empty(value: Value) -> NDArray[Any]:
+    return np.empty(static(value), value.type.dtype)

@@ -1,0 +1,105 @@
+"""What a run tells of itself: one JSON object a line, in `log.jsonl`, and event files for TensorBoard.
+
+A line with `loss`, `accuracy`, `learning_rate` and `images_per_second` is of one step, one with `precision` and
+`best_precision` of an evaluation after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from resnet_compile.errors import OutputError
+from resnet_compile.files import replacing
+from resnet_compile.training.events import EventFile
+
+LOG = "log.jsonl"
+Entry = dict[str, Any]
+
+
+def read_log(folder: Path) -> list[Entry]:
+    """The entries of a run's log in order; none where there is no log. A line that is not whole ends it.
+
+    Raises:
+        OutputError: It cannot be read.
+    """
+    try:
+        return list(_entries((folder / LOG).read_bytes()))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise OutputError(f"cannot read the log: {error.strerror}", where=str(folder / LOG)) from None
+
+
+def _entries(text: bytes) -> Iterator[Entry]:
+    for line in text.splitlines(keepends=True):
+        try:
+            entry = json.loads(line)
+        except ValueError:
+            return
+        # What a kill cut short can still be JSON, but has no end of line.
+        if not line.endswith(b"\n") or not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+            return
+        yield entry
+
+
+class RunLog:
+    """The log of a run that goes on.
+
+    Entries past the checkpoint that the run goes on from are taken back, as their steps will be taken again.
+
+    Args:
+        folder: The run's.
+        step: Steps taken.
+        evaluated: Steps taken at the last evaluation that the checkpoint knows of.
+
+    Raises:
+        OutputError: The log cannot be written.
+    """
+
+    def __init__(self, folder: Path, step: int, evaluated: int) -> None:
+        self._path = folder / LOG
+        kept = [each for each in read_log(folder) if each["step"] <= (evaluated if "precision" in each else step)]
+        with replacing(self._path) as file:
+            file.writelines(_line(entry) for entry in kept)
+        self._file = self._path.open("ab")
+        self._events = EventFile.open(folder, step)
+
+    def add(self, entry: Entry) -> None:
+        """Writes one entry; an `OutputError` where it cannot be written."""
+        try:
+            self._file.write(_line(entry))
+            self._file.flush()
+            if self._events:
+                self._events.add(entry)
+        except OSError as error:
+            raise self._error(error) from None
+
+    def to_disk(self) -> None:
+        """Makes what was written last, whatever happens to the machine."""
+        try:
+            os.fsync(self._file.fileno())
+            if self._events:
+                self._events.flush()
+        except OSError as error:
+            raise self._error(error) from None
+
+    def close(self) -> None:
+        """Closes the files."""
+        # What cannot be written has been told of when it was added.
+        with contextlib.suppress(OSError):
+            self._file.close()
+        with contextlib.suppress(OSError):
+            if self._events:
+                self._events.close()
+
+    def _error(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot write: {error.strerror or error}", where=str(self._path))
+
+
+def _line(entry: Entry) -> bytes:
+    return json.dumps(entry).encode() + b"\n"

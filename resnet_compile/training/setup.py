@@ -1,0 +1,58 @@
+"""What a run's steps depend on, so that it goes on as it began or not at all."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from resnet_compile.errors import OptionError
+from resnet_compile.options import TrainOptions
+from resnet_compile.spec import NetworkSpec
+from resnet_compile.training.data import Dataset
+
+# What may change from one part of a run to the next.
+_FREE = {"steps", "epochs", "eval_every", "save_every", "keep"}
+# Differences that one message lists before it only counts them.
+_SHOWN = 4
+
+
+def setup_of(spec: NetworkSpec, options: TrainOptions, training: Dataset) -> dict[str, Any]:
+    """The spec, the options and the data as JSON values."""
+    described = {"images": len(training), "labels_sha256": hashlib.sha256(training.labels.tobytes()).hexdigest()}
+    own = {name: value for name, value in options.model_dump(mode="json").items() if name not in _FREE}
+    return {"spec": spec.model_dump(mode="json"), **own, "data": described}
+
+
+def require_same(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuses to go on otherwise than a run began.
+
+    Raises:
+        OptionError: There are differences; the message names them.
+    """
+    found = list(_differences(begun, now, "$"))
+    if found:
+        shown = "; ".join(
+            f"{path} was {_short(before)} and is {_short(after)}" for path, before, after in found[:_SHOWN]
+        )
+        more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        hint = "give what it began with, or another --out"
+        raise OptionError(f"the run began otherwise: {shown}{more}", where=str(folder), hint=hint)
+
+
+def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        for key in {**before, **after}:
+            yield from _differences(before.get(key), after.get(key), f"{path}.{key}")
+    elif isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        for index, (one, other) in enumerate(zip(before, after, strict=True)):
+            yield from _differences(one, other, f"{path}[{index}]")
+    elif before != after:
+        yield path, before, after
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
