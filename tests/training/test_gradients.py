@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from support.gradients import gradient_error, gradients, operator
+from support.gradients import gradient_error, gradients, operator, trained
 from support.tolerances import GRADIENT
 
 from resnet_compile.errors import GraphError
@@ -17,7 +17,7 @@ from resnet_compile.graph import OPERATORS, Graph, Type, Value, apply, constant
 from resnet_compile.training.gradients import RULES, Emitter, backward, convolution, trace, weights
 from resnet_compile.training.gradients.convolution import forward_form, input_form
 from resnet_compile.training.gradients.geometry import Geometry, Window
-from resnet_compile.training.gradients.weights import weight_form
+from resnet_compile.training.gradients.weights import Products, weight_form
 
 seeds = st.integers(0, 2**32 - 1)
 targets = st.sampled_from(["cpu", "cuda"])
@@ -124,10 +124,16 @@ def test_forms_for_every_convolution(case: ConvCase, weight: str, source: str, s
     assert with_forms(case, seed, weight_form=weight, input_form=source, forward_form="convolution") <= GRADIENT
 
 
-@settings(max_examples=30, deadline=None)
-@given(conv_cases(), seeds)
-def test_one_product_forward_for_every_convolution(case: ConvCase, seed: int) -> None:
-    assert with_forms(case, seed, input_form="transposed", forward_form="product") <= GRADIENT
+@settings(max_examples=40, deadline=None)
+@given(conv_cases(), st.booleans(), seeds)
+def test_one_product_forward_for_every_convolution(case: ConvCase, biases: bool, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    build, arrays = operator("Conv", **case.attributes), case.arrays(rng, biases=biases)
+    expected = case.definition(*(array.astype(np.float64) for array in arrays))
+    with patch.object(convolution, "forward_form", lambda geometry, target: "product"):
+        assert gradient_error(build, case.definition, arrays, rng) <= GRADIENT
+        y, _ = trained(build, arrays, rng.standard_normal(expected.shape, np.float32))
+    assert np.all(np.abs(y - expected) <= GRADIENT * case.definition(*map(np.abs, arrays)))
 
 
 @settings(max_examples=40, deadline=None)
@@ -136,6 +142,15 @@ def test_turned_convolutions_without_stride(case: ConvCase, source: str, weight:
     assume(all(window.turns for window in case.geometry.windows))
     assume(weight == "shifts" or case.reads_input)
     assert with_forms(case, seed, weight_form=weight, input_form=source, forward_form="convolution") <= GRADIENT
+
+
+@pytest.mark.parametrize("depth", [2, 16])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_shifts_of_maps_that_keep_their_size(depth: int, groups: int) -> None:
+    """Of a few channels one image at a time, of many all images together."""
+    case = ConvCase(3, depth, depth, groups, (2, 8), (3, 3), (1, 1), (1, 1), (1, 1, 1, 1))
+    assert Products.of(case.geometry, 3, 3, Emitter("", "cpu")).together == (depth > 2)
+    assert with_forms(case, 0, weight_form="shifts") <= GRADIENT
 
 
 @settings(max_examples=30, deadline=None)
@@ -203,8 +218,8 @@ def batch_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray
 
 
 @settings(max_examples=30, deadline=None)
-@given(*[st.integers(1, 6)] * 4, seeds)
-def test_batch_normalization(batch: int, channels: int, height: int, width: int, seed: int) -> None:
+@given(*[st.integers(1, 6)] * 4, targets, seeds)
+def test_batch_normalization(batch: int, channels: int, height: int, width: int, target: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = 3 + rng.standard_normal((batch, channels, height, width), np.float32)
     moving = constant("mean", "float32", (channels,)), constant("variance", "float32", (channels,))
@@ -213,7 +228,7 @@ def test_batch_normalization(batch: int, channels: int, height: int, width: int,
     def build(*inputs: Value) -> Value:
         return apply("BatchNormalization", *inputs, *moving, name="y", epsilon=0.01)
 
-    assert gradient_error(build, batch_norm, arrays, rng) <= GRADIENT
+    assert gradient_error(build, batch_norm, arrays, rng, target=target) <= GRADIENT
 
 
 @settings(max_examples=40, deadline=None)
@@ -232,6 +247,15 @@ def test_max_pool(window: tuple[int, int, int], size: tuple[int, int], opset: in
 
     build = operator("MaxPool", kernel_shape=(kernel,) * 2, strides=(stride,) * 2, pads=(pad,) * 4)
     assert gradient_error(build, definition, [x], rng, opset=opset) <= GRADIENT
+
+
+@settings(max_examples=20, deadline=None)
+@given(*[st.integers(1, 4)] * 2, *[st.integers(1, 9)] * 2, seeds)
+def test_subsampling(down: int, right: int, height: int, width: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((2, 3, height, width), np.float32)
+    build = operator("MaxPool", kernel_shape=(1, 1), strides=(down, right))
+    assert gradient_error(build, lambda x: x[:, :, ::down, ::right], [x], rng) <= GRADIENT
 
 
 def test_of_equal_values_in_a_window_one_gets_the_adjoint() -> None:

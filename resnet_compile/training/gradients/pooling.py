@@ -56,8 +56,7 @@ def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
     wide = emit.apply("MatMul", emit.reshape(dy, (batch * channels * height, width)), matrix)
     apart = emit.pad(emit.reshape(wide, (batch, channels, height, 1, columns)), (0,) * 5, (0, 0, 0, down - 1, 0))
     spread = emit.reshape(apart, (batch, channels, height * down, columns))
-    kept = emit.slice(spread, {2: (0, min(rows, height * down), 1)})
-    return emit.pad(kept, (0, 0, 0, 0), (0, 0, max(rows - height * down, 0), 0))
+    return emit.slice(spread, {2: (0, rows, 1)})
 
 
 def _average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
