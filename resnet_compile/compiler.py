@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -103,7 +103,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
             where="dtype",
             hint="resnet_compile.quantize.quantize(spec, options) makes one",
         )
-    planned = plan_network(sized(spec, options))
+    planned = plan_network(sized(spec, options.size))
     graph = lower(
         planned,
         outputs=resolve_outputs(planned, options.outputs),
@@ -153,11 +153,11 @@ def _sha256(path: Path) -> str:
         raise CheckpointError(f"cannot read the weights: {error.strerror}", where=str(path)) from None
 
 
-def sized(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
-    """The spec for images of the size that the options ask for."""
-    if not isinstance(options.size, tuple):
+def sized(spec: NetworkSpec, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:
+    """The spec for images of a size, rows and columns; without a size as it is."""
+    if not isinstance(size, tuple):
         return spec
-    height, width = options.size
+    height, width = size
     return spec.model_copy(update={"input": spec.input.model_copy(update={"height": height, "width": width})})
 
 

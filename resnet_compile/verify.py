@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.classify import Skipped, image_input, run_images
 from resnet_compile.compiler import CompiledModel
 from resnet_compile.errors import VerificationError
-from resnet_compile.images import choose_scheme
 from resnet_compile.runtime import Session, SessionOptions
 
 # Of an output's error: norm of the difference over norm of the reference. ResNet-152 in float32 shows up to 1e-6 and in
@@ -25,7 +22,6 @@ from resnet_compile.runtime import Session, SessionOptions
 # channels, shows up to 7e-2 in logits and 3e-1 in predictions.
 _BOUNDS = {"float32": 1e-4, "float16": 5e-2, "int8": 5e-1}
 _BATCH = 2
-
 
 Outputs = Mapping[str, NDArray[np.floating]]
 
@@ -58,7 +54,7 @@ def compare(
     model: CompiledModel,
     reference: CompiledModel,
     *,
-    images: Sequence[str | os.PathLike[str]] = (),
+    images: NDArray[np.float32] | None = None,
     seed: int = 0,
 ) -> tuple[Comparison, ...]:
     """Runs two models of one network on the same images on the CPU: normally distributed ones, and those given.
@@ -68,30 +64,24 @@ def compare(
     Args:
         model: What is to be verified.
         reference: What it is held against, in float32; it runs without onnxruntime's own rewrites.
-        images: Files, which the network's own preprocessing scheme prepares.
+        images: As the models take them, float32; any number of them, whatever the batch size.
         seed: Of the random images, two of them where the batch size is free.
 
     Raises:
-        ImageError: An image cannot be read.
         ResnetCompileError: A model cannot be run.
     """
     types = {value.type.dtype for value in model.graph.values()}
     bound = _BOUNDS["int8" if "uint8" in types else "float16" if "float16" in types else "float32"]
-    random = {name: _Difference() for name in model.outputs}
-    given = {name: _Difference() for name in model.outputs}
+    told: list[Comparison] = []
     with (
         _opened(model, SessionOptions(spinning=False)) as actual,
         _opened(reference, SessionOptions(spinning=False, graph_optimization="disabled")) as expected,
     ):
-        noise = _noise(model, seed)
-        _add(random, _run(actual, noise), _run(expected, noise))
-        for batch in zip(_run_given(actual, model, images), _run_given(expected, model, images), strict=True):
-            _add(given, *batch)
-    rows = [difference.comparison(name, "random", bound) for name, difference in random.items()]
-    if images:
-        rows = [] if "uint8" in types else rows
-        rows += [difference.comparison(name, "given", bound) for name, difference in given.items()]
-    return tuple(rows)
+        if images is None or "uint8" not in types:
+            told += _compared("random", model, (actual, expected), _noise(model, seed), bound)
+        if images is not None:
+            told += _compared("given", model, (actual, expected), images, bound)
+    return tuple(told)
 
 
 def require_agreement(comparisons: tuple[Comparison, ...]) -> None:
@@ -129,9 +119,19 @@ class _Difference:
         return Comparison(output, images, error, self.largest, bound)
 
 
-def _add(differences: Mapping[str, _Difference], actual: Outputs, expected: Outputs) -> None:
-    for name, difference in differences.items():
-        difference.add(actual[name], expected[name])
+def _compared(
+    kind: Literal["random", "given"],
+    model: CompiledModel,
+    sessions: tuple[Session, Session],
+    images: NDArray[np.float32],
+    bound: float,
+) -> list[Comparison]:
+    differences = {name: _Difference() for name in model.outputs}
+    for batch in _batches(model, images):
+        actual, expected = (_run(session, batch) for session in sessions)
+        for name, difference in differences.items():
+            difference.add(actual[name][: len(batch)], expected[name][: len(batch)])
+    return [difference.comparison(name, kind, bound) for name, difference in differences.items()]
 
 
 @contextmanager
@@ -150,17 +150,14 @@ def _noise(model: CompiledModel, seed: int) -> NDArray[np.float32]:
     return np.random.default_rng(seed).standard_normal(shape, np.float32)
 
 
+def _batches(model: CompiledModel, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    size = model.graph.inputs[0].shape[0]
+    step = size if isinstance(size, int) else _BATCH
+    return (images[begin : begin + step] for begin in range(0, len(images), step))
+
+
 def _run(session: Session, images: NDArray[np.float32]) -> Outputs:
+    """The outputs for a batch, which is filled up with its own images where the model takes more."""
     ((name, info),) = session.inputs.items()
-    return session.run({name: images.astype(info.dtype)})
-
-
-def _run_given(session: Session, model: CompiledModel, images: Sequence[str | os.PathLike[str]]) -> Iterator[Outputs]:
-    if not images:
-        return
-    source = image_input(session)
-    scheme = choose_scheme(model.plan.spec.input.preprocess, (source.height, source.width))
-    for each in run_images(session, images, scheme):
-        if isinstance(each, Skipped):
-            raise each.error
-        yield each.outputs
+    size = info.shape[0] if isinstance(info.shape[0], int) else len(images)
+    return session.run({name: np.resize(images, (size, *images.shape[1:])).astype(info.dtype)})

@@ -11,25 +11,12 @@ from click.testing import CliRunner
 from PIL import Image
 from support.commands import command
 from support.models import run
-from support.specs import parsed, tiny_document
 
-from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec
+from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.cli.compile import cli
-from resnet_compile.errors import ImageError, VerificationError
+from resnet_compile.errors import VerificationError
 from resnet_compile.graph import ConstantTensor
-from resnet_compile.images import SCHEMES, decode_image
 from resnet_compile.verify import Comparison, compare, require_agreement
-
-
-def with_scheme(name: str) -> NetworkSpec:
-    return parsed({**tiny_document(), "input": {"height": 32, "width": 32, "channels": 3, "preprocess": name}})
-
-
-def pictures(folder: Path, count: int) -> list[Path]:
-    files = [folder / f"{number}.png" for number in range(count)]
-    for number, file in enumerate(files):
-        Image.fromarray(np.random.default_rng(number).integers(0, 256, (32, 32, 3), np.uint8)).save(file)
-    return files
 
 
 @pytest.mark.parametrize(
@@ -50,18 +37,15 @@ def test_a_rewritten_model_agrees(options: CompileOptions) -> None:
 
 
 @pytest.mark.parametrize("batch", [2, "dynamic"])
-def test_given_images_are_compared_as_the_network_wants_them(tmp_path: Path, batch: Any) -> None:
-    spec = with_scheme("cifar")
-    files = pictures(tmp_path, 3)
-    model = compile(spec, CompileOptions(dtype="float16", outputs=("logits",), batch=batch))
-    reference = compile(spec, CompileOptions(outputs=("logits",), batch=batch))
-    random, given = compare(model, reference, images=files)
+def test_given_images_are_compared_whatever_the_batch_size(batch: Any) -> None:
+    images = np.random.default_rng(1).standard_normal((3, 3, 32, 32), np.float32)
+    model = compile(load_spec("tiny"), CompileOptions(dtype="float16", outputs=("logits",), batch=batch))
+    reference = compile(load_spec("tiny"), CompileOptions(outputs=("logits",), batch=batch))
+    random, given = compare(model, reference, images=images)
     assert (random.images, given.images) == ("random", "given")
-    x = np.stack([SCHEMES["cifar"](decode_image(file), 32, 32) for file in files]).transpose(0, 3, 1, 2)
     # Of a batch of one image and a repeated one, the first row is what it is alone.
-    batches = [x[[0, 1]], x[[2, 2]]]
     actual, expected = (
-        np.concatenate([run(each.to_proto(), images)["tiny/logits"] for images in batches])[:3]
+        np.concatenate([run(each.to_proto(), images[rows])["tiny/logits"] for rows in ([0, 1], [2, 2])])[:3]
         for each in (model, reference)
     )
     difference = actual.astype(np.float64) - expected
@@ -69,11 +53,18 @@ def test_given_images_are_compared_as_the_network_wants_them(tmp_path: Path, bat
     assert given.largest == pytest.approx(np.abs(difference).max(), rel=1e-3)
 
 
-def test_given_images_must_be_readable(tmp_path: Path) -> None:
-    model = compile(with_scheme("cifar"))
-    (tmp_path / "broken.png").write_bytes(b"no image")
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        compare(model, model, images=[tmp_path / "broken.png"])
+def test_the_command_verifies_on_a_folder_of_images(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for number in range(3):
+        pixels = np.random.default_rng(number).integers(0, 256, (40, 50, 3), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "photos" / f"{number}.png")
+    flags = ["--target", "cuda", "--verify", "--calibration", "photos", "--size", "dynamic", "--json"]
+    done = command("resnet-compile", "tiny", *flags, "-o", "model.onnx", cwd=tmp_path)
+    assert (done.code, done.err) == (0, "")
+    document = json.loads(done.out)["verification"]
+    assert [(each["output"], each["images"]) for each in document] == [
+        (name, images) for images in ("random", "given") for name in ("tiny/logits", "predictions")
+    ]
 
 
 def test_another_function_does_not_agree() -> None:

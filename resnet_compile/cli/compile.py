@@ -21,7 +21,8 @@ from resnet_compile.cli.parameters import batch, names, scopes, size
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
-    help="A checkpoint: TensorFlow V1 or V2, .npz, safetensors, PyTorch or Keras; without it, initial weights.",
+    help="A checkpoint: TensorFlow V1 or V2, .npz, safetensors, PyTorch or Keras, or the folder of a training run; "
+    "without it, initial weights.",
 )
 @click.option("--naming", metavar="TABLE", help="How the checkpoint names its tensors; found by itself.")
 @click.option(
@@ -60,7 +61,7 @@ from resnet_compile.cli.parameters import batch, names, scopes, size
     "--calibration",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Images to calibrate int8 on, and to verify on; without it, random numbers.",
+    help="Images to calibrate int8 on, and to verify on, 64 at most; without it, random numbers.",
 )
 @click.option(
     "--keep-float",
@@ -89,7 +90,8 @@ from resnet_compile.cli.parameters import batch, names, scopes, size
 @click.option(
     "--verify",
     is_flag=True,
-    help="Run the model and the unrewritten float32 network on random images; write nothing if they differ.",
+    help="Run the model and the unrewritten float32 network on random images and those of --calibration; write nothing "
+    "if they differ.",
 )
 def cli(
     report: Report,
@@ -183,13 +185,13 @@ def _verified(
     """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
     # Deferred, since only this needs onnxruntime.
     from resnet_compile.compiler import compile as compile_network
-    from resnet_compile.images import find_images
     from resnet_compile.options import CompileOptions
+    from resnet_compile.quantize.images import folder_images
     from resnet_compile.report.table import table
     from resnet_compile.verify import compare, require_agreement
 
     plain = CompileOptions(**{**options, "target": None, "dtype": "float32", "io_dtype": "float32", "keep_float": ()})
-    images = find_images([calibration]) if calibration else ()
+    images = folder_images(calibration, model.plan, plain.layout).values if calibration else None
     comparisons = compare(model, compile_network(spec, plain, weights=weights), images=images)
     if not report.as_json:
         rows = [

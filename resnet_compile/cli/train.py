@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from resnet_compile.cli.common import Report, command, run
-from resnet_compile.cli.parameters import names
+from resnet_compile.cli.parameters import scopes
 from resnet_compile.limits import MAX_BATCH
 
 if TYPE_CHECKING:
@@ -67,7 +67,9 @@ PAGE = "report.html"
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly as if it had never stopped.")
 @click.option("--weights", type=click.Path(path_type=Path), help="A checkpoint to begin with, or to evaluate.")
-@click.option("--freeze", callback=names, metavar="SCOPE[,SCOPE...]", help="What is not trained, such as conv1,block1.")
+@click.option(
+    "--freeze", callback=scopes, metavar="SCOPE[,SCOPE...]", help="What is not trained, such as conv1,block1."
+)
 @click.option("--eval", "only_evaluate", is_flag=True, help="Only evaluate: the run in --out, or --weights.")
 @click.option(
     "--eval-every",
@@ -94,7 +96,7 @@ def cli(
     schedule: str | None,
     resume: bool,
     weights: Path | None,
-    freeze: Any,
+    freeze: tuple[str, ...],
     only_evaluate: bool,
     device: str,
     **options: Any,
@@ -115,12 +117,14 @@ def cli(
     from resnet_compile.spec import load_spec
 
     network = load_spec(spec)
-    if freeze == "all":
-        raise OptionError("everything is frozen, and nothing is left to train", where="freeze")
     if options["steps"] and options["epochs"]:
         raise OptionError("--steps and --epochs exclude each other")
-    chosen = TrainOptions(schedule=_schedule(schedule) if schedule else CIFAR_SCHEDULE, freeze=freeze or (), **options)
+    chosen = TrainOptions(schedule=_schedule(schedule) if schedule else CIFAR_SCHEDULE, freeze=freeze, **options)
     if only_evaluate:
+        unread = {"--resume": resume, "--schedule": schedule, "--freeze": freeze}
+        unread |= {f"--{name}": options[name] for name in ("steps", "epochs")}
+        if given := next((flag for flag, value in unread.items() if value), None):
+            raise OptionError(f"--eval only evaluates and takes no {given}")
         _evaluate(report, network, data, out, weights, chosen, device)
         return
     if out is None:
@@ -251,16 +255,8 @@ def _interruption() -> Iterator[Callable[[], bool]]:
 
 def _resuming(arguments: list[str]) -> str:
     """The command line that goes on with what this one began."""
-    kept = [*arguments]
-    for position, argument in enumerate(kept):
-        if argument == "--weights":
-            del kept[position : position + 2]
-            break
-        if argument.startswith("--weights="):
-            del kept[position]
-            break
-    resume = [] if "--resume" in kept else ["--resume"]
-    return shlex.join(["resnet-train", *kept, *resume])
+    resume = [] if "--resume" in arguments else ["--resume"]
+    return shlex.join(["resnet-train", *arguments, *resume])
 
 
 @contextmanager

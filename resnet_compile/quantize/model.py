@@ -72,12 +72,12 @@ def quantize(
     """
     options = options or CompileOptions(dtype="int8")
     _refuse(options)
-    plan = plan_network(sized(spec, options))
+    plan = plan_network(sized(spec, options.size))
     kept = kept_scopes(plan, options.keep_float)
     calibration = _images(images, plan, options)
     requested, points = resolve_outputs(plan, options.outputs), _points(plan)
     plain = _compiled(spec, options, weights, (*requested, *points))
-    prepared, applied = optimize(plain.graph, None, "int8")
+    prepared, applied = optimize(plain.graph, options.target, "int8")
     placement = place(prepared, kept)
     limits = ranges(prepared, set(placement.sources.values()), calibration)
     grids = {name: Grid.over(low, high) for name, (low, high) in limits.items()}

@@ -83,10 +83,9 @@ def smoothed(points: Points) -> list[tuple[int, float]]:
     """Each value as the mean of those about it, as many before as after."""
     values = np.array([value for _, value in points])
     reach = int(len(values) * _WINDOW / 2)
-    sums = np.concatenate(([0.0], np.cumsum(values)))
-    places = np.arange(len(values))
-    width = np.minimum(np.minimum(places, len(values) - 1 - places), reach)
-    means = (sums[places + width + 1] - sums[places - width]) / (2 * width + 1)
+    widths = [min(place, len(values) - 1 - place, reach) for place in range(len(values))]
+    # Not by differences of running sums, in which one great loss would drown all that follow.
+    means = [values[place - width : place + width + 1].mean() for place, width in enumerate(widths)]
     return [(step, float(mean)) for (step, _), mean in zip(points, means, strict=True)]
 
 

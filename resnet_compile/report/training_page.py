@@ -106,7 +106,7 @@ def _setup(trained: Trained) -> list[list[str]]:
     rates = ", ".join(f"{key} {value}" for key, value in schedule.items() if key != "kind")
     rows = [
         ("batch", f"{setup['batch']} images"),
-        ("training images", f"{setup['data']['images']:,}"),
+        ("training images", f"{setup['data']['training']['images']:,}"),
         ("optimizer", setup["optimizer"]),
         ("schedule", f"{schedule['kind']}: {rates}"),
         ("augmentation", setup["augmentation"]),

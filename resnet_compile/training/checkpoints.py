@@ -174,8 +174,10 @@ def clear_folder(folder: Path, newest: Path | None) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for part in folder.glob(".*.part"):
-            part.unlink(missing_ok=True)
+        # As `replacing` calls them; what else lies there is not ours.
+        for written in ("checkpoint-*.npz", "log.jsonl"):
+            for part in folder.glob(f".{written}.*.part"):
+                part.unlink(missing_ok=True)
         for file in checkpoint_files(folder):
             if newest is None or file.name == newest.name:
                 break

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile.compiler import compile as compile_network
+from resnet_compile.errors import OptionError, TrainingError
 from resnet_compile.options import CompileOptions
+from resnet_compile.plan import Plan
 from resnet_compile.runtime import Session, SessionOptions
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.data import Dataset, evaluation_batches
@@ -57,10 +60,13 @@ def evaluate(
         The judgement; None where it was interrupted.
 
     Raises:
+        OptionError: The logits are a map.
         DataError: An image cannot be read.
         DeviceError: The device is not usable.
+        TrainingError: The loss is no finite number.
     """
     model = compile_network(spec, CompileOptions(outputs=("logits",)), weights=weights)
+    require_one_label(model.plan)
     opened = Session.open(model.to_proto().SerializeToString(), device, session)
     images = right = 0
     loss = 0.0
@@ -74,11 +80,25 @@ def evaluate(
             right += int((scores.argmax(1) == each.labels).sum())
             loss += float(_cross_entropy(scores, each.labels).sum())
             images += len(each.labels)
+    if not math.isfinite(loss):
+        raise TrainingError(f"the loss on the test set is {loss}", where=model.outputs[0])
     return Evaluation(images, right / images, loss / images)
+
+
+def require_one_label(plan: Plan) -> None:
+    """Refuses networks that judge every place of an image.
+
+    Raises:
+        OptionError: The logits are a map.
+    """
+    logits = next((point for point in plan.end_points if point.name == f"{plan.name}/logits"), None)
+    if logits and math.prod(logits.shape[1:]) > 1:
+        raise OptionError("the logits are a map, and an image has one label", where="$.head.global_pool")
 
 
 def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[Any]:
     """-log softmax(logits)[label] of each row."""
-    shifted = logits - logits.max(1, keepdims=True)
-    own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
-    return np.log(np.exp(shifted).sum(1)) - own  # type: ignore[no-any-return]  # numpy says Any
+    with np.errstate(invalid="ignore"):  # of infinite logits the loss is nan, which is told
+        shifted = logits - logits.max(1, keepdims=True)
+        own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
+        return np.log(np.exp(shifted).sum(1)) - own  # type: ignore[no-any-return]  # numpy says Any

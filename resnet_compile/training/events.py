@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
 from pathlib import Path
 from typing import Any, Self
@@ -29,25 +31,33 @@ class EventFile:
         try:
             # Deferred: optional, and slow to import.
             from tensorboard.compat.proto import event_pb2, summary_pb2
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+            # Not its EventFileWriter, whose thread loses errors, and which imports TensorFlow where it is installed.
+            from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError:
             return None
-        writer = EventFileWriter(str(folder))
+        now = time.time()
+        name = f"events.out.tfevents.{int(now):010}.{socket.gethostname()}.{os.getpid()}.{step}"
+        events = cls(RecordWriter((folder / name).open("wb")), (event_pb2.Event, summary_pb2.Summary))
+        events._write(file_version="brain.Event:2")
         # Makes TensorBoard forget what an earlier file holds of later steps.
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        writer.add_event(event_pb2.Event(wall_time=time.time(), step=step + 1, session_log=start))
-        return cls(writer, (event_pb2.Event, summary_pb2.Summary))
+        events._write(step=step + 1, session_log=start)
+        return events
 
     def add(self, entry: dict[str, Any]) -> None:
         """Writes the scalars of one entry of the log."""
-        event, summary = self._proto
+        summary = self._proto[1]
         evaluation = "precision" in entry
         values = [
             summary.Value(tag="evaluation/loss" if evaluation and name == "loss" else tag, simple_value=entry[name])
             for name, tag in TAGS.items()
             if name in entry
         ]
-        self._writer.add_event(event(wall_time=time.time(), step=entry["step"], summary=summary(value=values)))
+        self._write(step=entry["step"], summary=summary(value=values))
+
+    def _write(self, **what: Any) -> None:
+        self._writer.write(self._proto[0](wall_time=time.time(), **what).SerializeToString())
 
     def flush(self) -> None:
         """Writes what is still in memory."""

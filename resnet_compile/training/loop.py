@@ -143,15 +143,15 @@ class Loop:
         values = self.state.state()
         with self._hinting():
             require_finite(values)
-        return evaluate(
-            self.plan.spec,
-            {parameter.name: values[parameter.name] for parameter in self.plan.parameters},
-            self.test,
-            batch=self.options.batch,
-            device=str(self.session.device),
-            session=self.session.options,
-            interrupted=self.interrupted,
-        )
+            return evaluate(
+                self.plan.spec,
+                {parameter.name: values[parameter.name] for parameter in self.plan.parameters},
+                self.test,
+                batch=self.options.batch,
+                device=str(self.session.device),
+                session=self.session.options,
+                interrupted=self.interrupted,
+            )
 
     def _judged(self, progress: Progress, evaluation: Evaluation) -> Progress:
         best = max(progress.best_precision or 0.0, evaluation.precision)

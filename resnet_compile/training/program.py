@@ -18,10 +18,10 @@ from resnet_compile.runtime import Recurrence, Session, SessionOptions, choose_d
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, newest_checkpoint
 from resnet_compile.training.data import Dataset, Split, open_dataset, training_batches
-from resnet_compile.training.evaluation import Evaluation, evaluate
+from resnet_compile.training.evaluation import Evaluation, evaluate, require_one_label
 from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.loop import Listener, Loop
-from resnet_compile.training.run_log import RunLog
+from resnet_compile.training.run_log import LOG, RunLog, read_log
 from resnet_compile.training.schedule import end_of
 from resnet_compile.training.setup import require_same, setup_of
 from resnet_compile.training.start import starting_state
@@ -72,8 +72,9 @@ def train(
         options: How; None for the defaults.
         resume: Go on with the run in the folder. All options but steps, epochs, eval_every, save_every and keep have to
             be those that it began with.
-        weights: A checkpoint of any format to begin with. Where only its number of classes differs, the head is drawn.
-        device: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where it works.
+        weights: A checkpoint of any format to begin with, which a run that goes on has done. Where only its number of
+            classes differs, the head is drawn.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where nothing is known to keep it from working.
         session: Settings of the sessions.
         listener: Hears how it goes.
         interrupted: Asked between steps; once it says so, a checkpoint is written and training ends.
@@ -93,7 +94,7 @@ def train(
     chosen = choose_device(device)
     step = _compiled(spec, options, chosen.kind)
     training, test = (_opened(spec, data, split, compat=options.compat) for split in ("train", "test"))
-    progress = _progress(spec, options, training, folder, saved)
+    progress = _progress(spec, options, (training, test), folder, saved)
     state = saved.state if saved else _first_state(step, weights, options.seed, listener)
     opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session)
     recurrence = _recurrence(step, opened, state)
@@ -154,9 +155,12 @@ def _saved(folder: Path, *, resume: bool, weights: object, listener: Listener) -
         if newest := checkpoint_files(folder):
             hint = "--resume goes on with it"
             raise OptionError(f"there is a run already, with {newest[0].name}", where=str(folder), hint=hint)
+        if read_log(folder):
+            hint = "move it away, or give another --out"
+            raise OptionError("there is the log of a run without its checkpoints", where=str(folder / LOG), hint=hint)
         return None
     if weights is not None:
-        raise OptionError("a run that goes on has its weights", where="weights", hint="leave --weights or --resume out")
+        listener.note("the run goes on with its own weights")
     saved, faults = newest_checkpoint(folder)
     if saved is None:
         raise OptionError("there is no run to resume", where=str(folder), hint="leave --resume out to begin one")
@@ -170,8 +174,7 @@ def _compiled(spec: NetworkSpec, options: TrainOptions, target: Any) -> Training
         spec,
         StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=target),
     )
-    if len(step.graph.inputs[1].shape) != 1:
-        raise OptionError("the logits are a map, and an image has one label", where="$.head.global_pool")
+    require_one_label(step.plan)
     return step
 
 
@@ -183,15 +186,15 @@ def _opened(spec: NetworkSpec, data: str | os.PathLike[str], split: Split, *, co
 
 
 def _progress(
-    spec: NetworkSpec, options: TrainOptions, training: Dataset, folder: Path, saved: Saved | None
+    spec: NetworkSpec, options: TrainOptions, data: tuple[Dataset, Dataset], folder: Path, saved: Saved | None
 ) -> Progress:
     """Where the run is and where it is to end."""
-    setup = setup_of(spec, options, training)
+    setup = setup_of(spec, options, *data)
     if saved:
         require_same(folder, saved.progress.setup, setup)
     steps = options.steps
     if options.epochs is not None:
-        steps = -(-options.epochs * len(training) // options.batch)
+        steps = -(-options.epochs * len(data[0]) // options.batch)
     steps = steps or (saved.progress.steps if saved else end_of(options.schedule))
     if steps is None:
         raise OptionError("the schedule has no end", where="steps", hint="give --steps or --epochs")

@@ -66,8 +66,11 @@ class RunLog:
         kept = [each for each in read_log(folder) if each["step"] <= (evaluated if "precision" in each else step)]
         with replacing(self._path) as file:
             file.writelines(_line(entry) for entry in kept)
-        self._file = self._path.open("ab")
-        self._events = EventFile.open(folder, step)
+        try:
+            self._file = self._path.open("ab")
+            self._events = EventFile.open(folder, step)
+        except OSError as error:
+            raise self._error(error) from None
 
     def add(self, entry: Entry) -> None:
         """Writes one entry; an `OutputError` where it cannot be written."""
@@ -102,4 +105,4 @@ class RunLog:
 
 
 def _line(entry: Entry) -> bytes:
-    return json.dumps(entry).encode() + b"\n"
+    return json.dumps(entry, allow_nan=False).encode() + b"\n"

@@ -19,11 +19,15 @@ _FREE = {"steps", "epochs", "eval_every", "save_every", "keep"}
 _SHOWN = 4
 
 
-def setup_of(spec: NetworkSpec, options: TrainOptions, training: Dataset) -> dict[str, Any]:
-    """The spec, the options and the data as JSON values."""
-    described = {"images": len(training), "labels_sha256": hashlib.sha256(training.labels.tobytes()).hexdigest()}
+def setup_of(spec: NetworkSpec, options: TrainOptions, training: Dataset, test: Dataset) -> dict[str, Any]:
+    """The spec, the options and the data as JSON values; what is in the images is not looked at."""
+    data = {"training": _described(training), "test": _described(test)}
     own = {name: value for name, value in options.model_dump(mode="json").items() if name not in _FREE}
-    return {"spec": spec.model_dump(mode="json"), **own, "data": described}
+    return {"spec": spec.model_dump(mode="json"), **own, "data": data}
+
+
+def _described(dataset: Dataset) -> dict[str, Any]:
+    return {"images": len(dataset), "labels_sha256": hashlib.sha256(dataset.labels.tobytes()).hexdigest()}
 
 
 def require_same(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:

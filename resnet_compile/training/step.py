@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile._version import __version__
-from resnet_compile.compiler import METADATA_PREFIX, CompiledModel
+from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, sized
 from resnet_compile.compiler import compile as compile_network
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, Value, apply
@@ -99,9 +99,7 @@ def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
         OptionError: The network has no logits to train, a scope to freeze is none or leaves nothing to train, or there
             is no such opset.
     """
-    if options.size:
-        height, width = options.size
-        spec = spec.model_copy(update={"input": spec.input.model_copy(update={"height": height, "width": width})})
+    spec = sized(spec, options.size)
     planned = plan_network(spec)
     if not planned.head.logits:
         raise OptionError("a network without logits has no loss to train it by", where="$.head.num_classes")

@@ -19,7 +19,7 @@ SETUP = {
     "augmentation": "crop-flip",
     "freeze": ["conv1", "block1"],
     "seed": 3,
-    "data": {"images": 50_000},
+    "data": {"training": {"images": 50_000}, "test": {"images": 10_000}},
 }
 
 
@@ -95,6 +95,11 @@ def test_smoothing_is_a_mean_about_each_point() -> None:
     assert result[1][1] == pytest.approx(values[0:3].mean())
     assert result[0][1] == pytest.approx(values[0])
     assert result[-1][1] == pytest.approx(values[-1])
+
+
+def test_a_great_value_is_forgotten_where_it_is_far() -> None:
+    result = smoothed([(place, 1e30 if place == 0 else 1.0) for place in range(200)])
+    assert [value for _, value in result[7:]] == [1.0] * 193
 
 
 def test_many_points_become_some() -> None:

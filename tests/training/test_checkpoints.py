@@ -167,9 +167,11 @@ def test_before_the_rename_it_is_on_the_disk(tmp_path: Path, monkeypatch: pytest
 def test_a_folder_is_cleared_of_what_a_kill_left(tmp_path: Path) -> None:
     kept, older, newer = save(tmp_path, 5), save(tmp_path, 3), save(tmp_path, 10)
     (tmp_path / ".checkpoint-00000011.npz.0123.part").write_bytes(b"half")
+    (tmp_path / ".log.jsonl.0123.part").write_bytes(b"half")
+    (tmp_path / ".film.mkv.part").write_bytes(b"not ours")
     clear_folder(tmp_path, kept)
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == [older.name, kept.name, f"{newer.name}.damaged"]
+    assert names == [".film.mkv.part", older.name, kept.name, f"{newer.name}.damaged"]
 
 
 def test_a_folder_is_made(tmp_path: Path) -> None:

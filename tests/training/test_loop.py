@@ -233,7 +233,18 @@ def test_a_run_goes_on_only_as_it_began(data: Path, tmp_path: Path, changes: Any
 def test_other_data_is_told(data: Path, tmp_path: Path) -> None:
     trained(data, tmp_path / "run", steps=1)
     other = write_cifar(tmp_path / "other", images=23)
-    with pytest.raises(OptionError, match=r"\$\.data\.images was 120 and is 115"):
+    with pytest.raises(OptionError, match=r"\$\.data\.training\.images was 120 and is 115"):
+        trained(other, tmp_path / "run", resume=True)
+
+
+def test_another_test_set_is_told(data: Path, tmp_path: Path) -> None:
+    """Or the best precision would be that of two sets."""
+    trained(data, tmp_path / "run", steps=1)
+    other = write_cifar(tmp_path / "other")
+    records = np.fromfile(other / "test_batch.bin", np.uint8)
+    records[0] = (records[0] + 1) % 10
+    records.tofile(other / "test_batch.bin")
+    with pytest.raises(OptionError, match=r"\$\.data\.test\.labels_sha256 was"):
         trained(other, tmp_path / "run", resume=True)
 
 
@@ -243,6 +254,16 @@ def test_a_folder_that_holds_a_run_is_not_begun_in(data: Path, tmp_path: Path) -
         trained(data, tmp_path)
 
 
+def test_the_log_of_a_run_whose_checkpoints_are_gone_is_kept(data: Path, tmp_path: Path) -> None:
+    trained(data, tmp_path, steps=10)
+    before = (tmp_path / "log.jsonl").read_bytes()
+    for checkpoint in tmp_path.glob("*.npz"):
+        checkpoint.unlink()
+    with pytest.raises(OptionError, match=r"the log of a run without its checkpoints @ .*log\.jsonl"):
+        trained(data, tmp_path)
+    assert (tmp_path / "log.jsonl").read_bytes() == before
+
+
 def test_what_cannot_be_resumed_is_told(data: Path, tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="no run to resume"):
         trained(data, tmp_path / "none", resume=True)
@@ -250,8 +271,17 @@ def test_what_cannot_be_resumed_is_told(data: Path, tmp_path: Path) -> None:
     trained(data, tmp_path / "run", steps=10)
     with pytest.raises(OptionError, match="has taken 10 steps already"):
         trained(data, tmp_path / "run", steps=9, resume=True)
-    with pytest.raises(OptionError, match="has its weights"):
-        trained(data, tmp_path / "run", resume=True, weights=tmp_path / "run")
+
+
+def test_a_run_that_goes_on_has_its_own_weights(data: Path, tmp_path: Path) -> None:
+    """So that the command that began it goes on with it."""
+    other = trained(data, tmp_path / "other", steps=3)
+    trained(data, tmp_path / "run", steps=10, weights=other.checkpoint)
+    diary = Diary()
+    done = trained(data, tmp_path / "run", steps=20, resume=True, weights=other.checkpoint, listener=diary)
+    assert "the run goes on with its own weights" in diary.notes
+    whole = trained(data, tmp_path / "whole", steps=20, weights=other.checkpoint)
+    same_state(done.checkpoint, whole.checkpoint)
 
 
 @pytest.mark.parametrize(("epochs", "steps"), [(1, 15), (2, 30)])
@@ -344,6 +374,26 @@ def test_networks_that_cannot_be_trained_so_are_refused(data: Path, tmp_path: Pa
     with pytest.raises(ResnetCompileError, match="10 classes"):
         trained(data, tmp_path, spec=with_classes(9))
     assert not [*tmp_path.iterdir()]
+
+
+def test_networks_that_cannot_be_evaluated_so_are_refused(data: Path, tmp_path: Path) -> None:
+    spec = narrow_spec(head={"num_classes": 10, "global_pool": False})
+    weights = {name: tensor.array() for name, tensor in compile_network(spec).graph.data.items()}
+    np.savez(tmp_path / "weights.npz", **weights)
+    with pytest.raises(OptionError, match=r"an image has one label @ \$\.head\.global_pool"):
+        evaluate_run(spec, data, tmp_path / "weights.npz")
+
+
+@pytest.mark.filterwarnings("error")
+def test_logits_that_are_no_numbers_are_no_precision(data: Path, tmp_path: Path) -> None:
+    spec = narrow_spec()
+    weights = {name: np.array(tensor.array()) for name, tensor in compile_network(spec).graph.data.items()}
+    # Each is a number, and their products are none.
+    weights["narrow/conv1/weights"][:] = 1e30
+    weights["narrow/block1/unit_1/cifar_plain/preact/gamma"][:] = 1e30
+    np.savez(tmp_path / "weights.npz", **weights)
+    with pytest.raises(TrainingError, match="the loss on the test set is nan @ narrow/logits"):
+        evaluate_run(spec, data, tmp_path / "weights.npz")
 
 
 def test_the_setup_is_json(data: Path, tmp_path: Path) -> None:

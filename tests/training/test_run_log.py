@@ -66,6 +66,14 @@ def test_a_full_disk_is_told(tmp_path: Path) -> None:
         log.close()
 
 
+def test_a_figure_that_is_no_number_is_no_json(tmp_path: Path) -> None:
+    log = RunLog(tmp_path, 0, 0)
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        log.add({**step(10), "loss": float("nan")})
+    log.close()
+    assert read_log(tmp_path) == []
+
+
 def test_events_have_the_originals_tags(tmp_path: Path) -> None:
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
     write(tmp_path, step(10), evaluation(10))
