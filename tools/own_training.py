@@ -7,6 +7,7 @@ runs it: one onnxruntime session, its state in two sets of buffers, images broug
 """
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,17 @@ from training_worker import serve_training
 
 from resnet_compile import load_spec
 from resnet_compile.options import StepOptions
-from resnet_compile.runtime import Recurrence, Session, SessionOptions
-from resnet_compile.training import ACCURACY, IMAGES, LABELS, LEARNING_RATE, LOSS, PREDICTIONS, compile_step
+from resnet_compile.runtime import Recurrence, Session
+from resnet_compile.training import (
+    ACCURACY,
+    IMAGES,
+    LABELS,
+    LEARNING_RATE,
+    LOSS,
+    PREDICTIONS,
+    SESSION_OPTIONS,
+    compile_step,
+)
 
 
 def opened(spec: str, start: str, threads: int) -> tuple[Recurrence, dict[str, NDArray[Any]]]:
@@ -25,7 +35,7 @@ def opened(spec: str, start: str, threads: int) -> tuple[Recurrence, dict[str, N
     inputs = {name: given.pop(name) for name in (IMAGES, LABELS, LEARNING_RATE)}
     batch, _, *size = inputs[IMAGES].shape
     step = compile_step(load_spec(spec), StepOptions(batch=batch, size=(size[0], size[1])))
-    session = Session.open(step.to_proto().SerializeToString(), "cpu", SessionOptions(threads=threads))
+    session = Session.open(step.to_proto().SerializeToString(), "cpu", replace(SESSION_OPTIONS, threads=threads))
     state = {value.name: given[value.name] for value in step.state}
     return session.recur(state, step.next_names, inputs, (LOSS, PREDICTIONS, ACCURACY)), inputs
 

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -228,9 +229,9 @@ def _evaluate(
 
 
 def _session(report: Report) -> Any:
-    from resnet_compile.runtime import SessionOptions
+    from resnet_compile.training import SESSION_OPTIONS
 
-    return SessionOptions(log_severity="warning" if report.verbose else "fatal")
+    return replace(SESSION_OPTIONS, log_severity="warning" if report.verbose else "fatal")
 
 
 @contextmanager

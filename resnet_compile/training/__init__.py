@@ -3,7 +3,7 @@
 from resnet_compile.training.checkpoints import Progress, best_precision
 from resnet_compile.training.evaluation import Evaluation, evaluate
 from resnet_compile.training.loop import Listener, StepTaken
-from resnet_compile.training.program import Trained, evaluate_run, train
+from resnet_compile.training.program import SESSION_OPTIONS, Trained, evaluate_run, train
 from resnet_compile.training.run_log import read_log
 from resnet_compile.training.schedule import learning_rate
 from resnet_compile.training.step import (
@@ -25,6 +25,7 @@ __all__ = [
     "LEARNING_RATE",
     "LOSS",
     "PREDICTIONS",
+    "SESSION_OPTIONS",
     "Evaluation",
     "Listener",
     "Progress",

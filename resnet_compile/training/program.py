@@ -28,6 +28,11 @@ from resnet_compile.training.start import starting_state
 from resnet_compile.training.step import ACCURACY, LOSS, TrainingStep, compile_step
 from resnet_compile.weights.readers.training_run import checkpoint_files
 
+SESSION_OPTIONS = SessionOptions(spinning=False)
+"""How a training's sessions run unless it is said otherwise. Threads that wait busily take cores from those that make
+batches ready; and on two processors that may share a core they made steps a quarter slower in half of the trials.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Trained:
@@ -75,7 +80,7 @@ def train(
         weights: A checkpoint of any format to begin with, which a run that goes on has done. Where only its number of
             classes differs, the head is drawn.
         device: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where nothing is known to keep it from working.
-        session: Settings of the sessions.
+        session: Settings of the sessions; None for `SESSION_OPTIONS`.
         listener: Hears how it goes.
         interrupted: Asked between steps; once it says so, a checkpoint is written and training ends.
 
@@ -96,7 +101,7 @@ def train(
     training, test = (_opened(spec, data, split, compat=options.compat) for split in ("train", "test"))
     progress = _progress(spec, options, (training, test), folder, saved)
     state = saved.state if saved else _first_state(step, weights, options.seed, listener)
-    opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session)
+    opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session or SESSION_OPTIONS)
     recurrence = _recurrence(step, opened, state)
     clear_folder(folder, saved.path if saved else None)
     log = RunLog(folder, progress.step, progress.evaluated)
@@ -136,7 +141,7 @@ def evaluate_run(
         weights: A checkpoint of any format, or a run's folder, of which the newest is taken.
         options: Of which batch and compat count.
         device: As `train` takes it.
-        session: Settings of the session.
+        session: Settings of the session; None for `SESSION_OPTIONS`.
 
     Raises:
         SpecError, DataError, WeightsError, DeviceError: As `train`.
@@ -144,7 +149,8 @@ def evaluate_run(
     options = options or TrainOptions()
     test = _opened(spec, data, "test", compat=options.compat)
     chosen = str(choose_device(device))
-    evaluation = evaluate(spec, weights, test, batch=options.batch, device=chosen, session=session)
+    settings = session or SESSION_OPTIONS
+    evaluation = evaluate(spec, weights, test, batch=options.batch, device=chosen, session=settings)
     assert evaluation is not None, "nothing interrupts it"
     return evaluation
 
