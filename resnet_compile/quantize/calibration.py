@@ -48,11 +48,11 @@ def ranges(graph: Graph, wanted: Collection[Value], images: CalibrationImages) -
         WeightsError: An activation is not a finite number.
     """
     installed_backend()  # turns telemetry off, and says so where there is no onnxruntime
-    from onnxruntime.quantization import MinMaxCalibrater  # type: ignore[import-untyped]
+    from onnxruntime.quantization import MinMaxCalibrater
 
     names = {value.name for value in wanted}
 
-    class Calibrater(MinMaxCalibrater):  # type: ignore[misc]
+    class Calibrater(MinMaxCalibrater):  # type: ignore[misc]  # a base without types
         def select_tensors_to_calibrate(self, model: Any) -> tuple[list[str], dict[str, Any]]:
             """Those that are wanted, in an order that is the same every time."""
             found, infos = super().select_tensors_to_calibrate(model)

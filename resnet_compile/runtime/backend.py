@@ -47,7 +47,7 @@ def installed_backend() -> Backend:
     """
     try:
         # Deferred, since it takes a noticeable part of a second.
-        import onnxruntime  # type: ignore[import-untyped]
+        import onnxruntime
     except ImportError as error:
         raise DeviceError(f"onnxruntime does not load: {error}", hint="pip install .") from error
     # The environment variable comes too late where someone imported onnxruntime before this package.

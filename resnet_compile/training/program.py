@@ -29,8 +29,8 @@ from resnet_compile.training.step import ACCURACY, LOSS, TrainingStep, compile_s
 from resnet_compile.weights.readers.training_run import checkpoint_files
 
 SESSION_OPTIONS = SessionOptions(spinning=False)
-"""How a training's sessions run unless it is said otherwise. Threads that wait busily take cores from those that make
-batches ready; and on two processors that may share a core they made steps a quarter slower in half of the trials.
+"""How a training's sessions run unless it is said otherwise: threads that wait busily take cores from those that make
+batches ready, and where two processors share a core, from each other.
 """
 
 

@@ -134,6 +134,10 @@ def test_float16_inputs_and_outputs(target: Any, outputs: Any) -> None:
     inside = optimize(graph, target, "float16")[0]
     half = verify(optimize(graph, target, "float16", io="float16")[0], bound=True)
     assert {value.type.dtype for value in (*half.inputs, *half.outputs)} == {"float16"}
+    for value in half.values():
+        if value.node and value.node.operator == "Cast":
+            assert value.node.inputs[0]
+            assert value.node.inputs[0].type.dtype != value.type.dtype, "a cast that does nothing"
     assert [value.name for value in half.outputs] == [value.name for value in graph.outputs]
     x = x.astype(np.float16).astype(np.float32)
     expected = evaluate(inside, x, rounded=True)
