@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from resnet_compile._version import __version__
+from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import CheckpointError, OptionError
 from resnet_compile.graph import Graph
 from resnet_compile.lower import lower, resolve_outputs
@@ -24,7 +25,6 @@ from resnet_compile.plan import Plan, plan_network
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.weights.binding import Bound, bind, bind_initial
-from resnet_compile.weights.readers.base import Checkpoint
 
 if TYPE_CHECKING:
     import onnx
@@ -130,7 +130,7 @@ def _bind(
     facts = {}
     if isinstance(weights, str | os.PathLike):
         # Deferred: a reader is needed only where there is a file to read.
-        from resnet_compile.weights.readers.formats import open_checkpoint
+        from resnet_compile.checkpoints.formats import open_checkpoint
 
         weights = open_checkpoint(weights)
         facts = {"weights_format": weights.format, "weights_sha256": _digests(weights)}

@@ -26,7 +26,7 @@ def by_tensorflow(path: str) -> Iterator[tuple[str, Any]]:
 
 def by_resnet_compile(path: str) -> Iterator[tuple[str, Any]]:
     """Every tensor, by this package's."""
-    from resnet_compile.weights.readers.formats import open_checkpoint
+    from resnet_compile.checkpoints.formats import open_checkpoint
 
     checkpoint = open_checkpoint(path)
     return ((name, checkpoint[name]) for name in sorted(checkpoint))

@@ -40,15 +40,15 @@ from support.damage import BLIND, Damage, Files  # noqa: E402
 from support.onnx_files import model, tensors, write_external  # noqa: E402
 from support.tensorflow_damage import rebuild_table, reseal_block, reseal_data  # noqa: E402
 
+from resnet_compile.checkpoints.base import Checkpoint  # noqa: E402
+from resnet_compile.checkpoints.hdf5.keras import open_keras_h5  # noqa: E402
+from resnet_compile.checkpoints.numpy_npz import open_npz  # noqa: E402
+from resnet_compile.checkpoints.onnx_file import open_onnx  # noqa: E402
+from resnet_compile.checkpoints.safetensors_file import open_safetensors, open_safetensors_index  # noqa: E402
+from resnet_compile.checkpoints.tensorflow.v1 import open_tensorflow_v1  # noqa: E402
+from resnet_compile.checkpoints.tensorflow.v2 import open_tensorflow_v2  # noqa: E402
+from resnet_compile.checkpoints.torch.file import open_pytorch  # noqa: E402
 from resnet_compile.errors import CheckpointError  # noqa: E402
-from resnet_compile.weights.readers.base import Checkpoint  # noqa: E402
-from resnet_compile.weights.readers.keras_h5 import open_keras_h5  # noqa: E402
-from resnet_compile.weights.readers.numpy_npz import open_npz  # noqa: E402
-from resnet_compile.weights.readers.onnx_file import open_onnx  # noqa: E402
-from resnet_compile.weights.readers.pytorch import open_pytorch  # noqa: E402
-from resnet_compile.weights.readers.safetensors_file import open_safetensors, open_safetensors_index  # noqa: E402
-from resnet_compile.weights.readers.tensorflow_v1 import open_tensorflow_v1  # noqa: E402
-from resnet_compile.weights.readers.tensorflow_v2 import open_tensorflow_v2  # noqa: E402
 
 FIXTURES = ROOT / "tests" / "data" / "checkpoints"
 OTHERS = ROOT / "tests" / "data" / "readers"

@@ -81,8 +81,8 @@ def _is_checkpoint(source: str) -> bool:
     if not path.exists() and not list(path.parent.glob(f"{path.name}*")):
         return False
     # Deferred: the readers are needed for checkpoints alone.
-    from resnet_compile.weights.readers.formats import is_checkpoint
-    from resnet_compile.weights.readers.onnx_file import is_onnx
+    from resnet_compile.checkpoints.formats import is_checkpoint
+    from resnet_compile.checkpoints.onnx_file import is_onnx
 
     return not _is_ours(path) if is_onnx(path) else is_checkpoint(source)
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.report.table import Cell, table
 from resnet_compile.weights.fitting import Fit, fitting_specs
-from resnet_compile.weights.readers.formats import open_checkpoint
 
 
 def checkpoint_document(source: str) -> dict[str, Any]:

@@ -13,11 +13,11 @@ from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.initializers import INITIALIZERS
 from resnet_compile.plan.layers import Conv, Dense, GlobalPool, Layer, NormActivation
 from resnet_compile.plan.parameters import Parameter
-from resnet_compile.plan.roots import RootLayers, plan_root
+from resnet_compile.plan.root_kinds import RootLayers, plan_root
 from resnet_compile.plan.scope import LayerScope
 from resnet_compile.plan.stacking import strides_and_rates
 from resnet_compile.plan.unit import UnitPlan, UnitSite
-from resnet_compile.plan.units import plan_unit
+from resnet_compile.plan.unit_kinds import plan_unit
 from resnet_compile.spec.network import NetworkSpec
 
 

@@ -15,10 +15,10 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
+from resnet_compile.checkpoints.training_run import checkpoint_files, checkpoint_name, open_whole
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
 from resnet_compile.files import replacing
-from resnet_compile.weights.readers.numpy_npz import NpzCheckpoint
-from resnet_compile.weights.readers.training_run import checkpoint_files, checkpoint_name, open_whole
 
 PROGRESS = "progress"
 """The array that holds the `Progress`: bytes of JSON. All others are state variables under their names."""

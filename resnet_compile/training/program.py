@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.training_run import checkpoint_files
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Value
 from resnet_compile.options import StepOptions, TrainOptions
@@ -26,7 +27,6 @@ from resnet_compile.training.schedule import end_of
 from resnet_compile.training.setup import require_same, setup_of
 from resnet_compile.training.start import starting_state
 from resnet_compile.training.step import ACCURACY, LOSS, TrainingStep, compile_step
-from resnet_compile.weights.readers.training_run import checkpoint_files
 
 SESSION_OPTIONS = SessionOptions(spinning=False)
 """How a training's sessions run unless it is said otherwise: threads that wait busily take cores from those that make

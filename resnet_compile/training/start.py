@@ -8,13 +8,13 @@ from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.training.step import TrainingStep
 from resnet_compile.weights.binding import bind, bind_initial
 from resnet_compile.weights.matching import classes_of
-from resnet_compile.weights.readers.base import Checkpoint
-from resnet_compile.weights.readers.formats import open_checkpoint
 
 State = dict[str, NDArray[Any]]
 

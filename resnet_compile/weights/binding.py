@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.initial import InitialTensor
 from resnet_compile.weights.matching import Match, fits, match
-from resnet_compile.weights.readers.base import Checkpoint
 from resnet_compile.weights.tensor import ParameterTensor, finite
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def bind(plan: Plan, source: Mapping[str, ArrayLike], naming: str | None = None)
     """
     if isinstance(source, Checkpoint):
         # Deferred: initial weights and mappings need no reader.
-        from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint
+        from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
         from resnet_compile.weights.structure import match_structure
 
         if isinstance(source, OnnxCheckpoint) and _by_structure(plan, source, naming):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.spec import catalogue, load_spec
 from resnet_compile.weights.binding import STRUCTURE
 from resnet_compile.weights.matching import classes_of, fits
-from resnet_compile.weights.readers.base import Checkpoint
-from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint
 from resnet_compile.weights.structure import match_structure
 
 

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, OnnxNode
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan, UnitPlan
 from resnet_compile.plan.layers import (
@@ -34,7 +35,6 @@ from resnet_compile.plan.layers import (
     NormActivation,
 )
 from resnet_compile.plan.parameters import Parameter
-from resnet_compile.weights.readers.onnx_file import OnnxCheckpoint, OnnxNode
 from resnet_compile.weights.tensor import ParameterTensor, finite
 
 _TRANSPARENT = frozenset(

@@ -15,6 +15,7 @@ from support.specs import parsed, tiny_document
 from support.tolerances import NETWORK, REWRITE, REWRITE_GROWTH, relative_error
 
 from resnet_compile import CompiledModel, CompileOptions, compile, load_spec, plan_network
+from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.graph import ConstantTensor, Graph, Type, Value, apply, constant, listing, rewrite
 from resnet_compile.passes import Pass
@@ -25,7 +26,6 @@ from resnet_compile.passes.hoist_biases import hoist_biases
 from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
 from resnet_compile.weights.binding import bind
-from resnet_compile.weights.readers.formats import open_checkpoint
 
 X = Value("x", Type("float32", ("batch", 8, 6, 6)))
 

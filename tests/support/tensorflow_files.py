@@ -11,10 +11,10 @@ from pathlib import Path
 import google_crc32c
 import numpy as np
 
+from resnet_compile.checkpoints.tensorflow.snappy import decompress
+from resnet_compile.checkpoints.tensorflow.types import Extent, slice_key
 from resnet_compile.errors import CheckpointError
-from resnet_compile.weights.readers.protobuf import Message
-from resnet_compile.weights.readers.snappy import decompress
-from resnet_compile.weights.readers.tensorflow_types import Extent, slice_key
+from resnet_compile.wire import Message
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "data" / "checkpoints"
 

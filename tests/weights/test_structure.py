@@ -15,9 +15,9 @@ from support.specs import parsed, tiny_document
 from support.tolerances import NETWORK, relative_error
 
 from resnet_compile import CompileOptions, compile, plan_network
+from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import CheckpointError, WeightsError
 from resnet_compile.weights.binding import bind
-from resnet_compile.weights.readers.formats import open_checkpoint
 
 EXPORTS = Path(__file__).resolve().parents[1] / "data" / "onnx"
 TIMM = ("resnet_basic", "resnet_bottleneck", "resnext", "resnetv2")

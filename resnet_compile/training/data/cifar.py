@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.mapped import map_file
 from resnet_compile.errors import DataError
 from resnet_compile.training.data.dataset import (
     Dataset,
@@ -22,7 +23,6 @@ from resnet_compile.training.data.dataset import (
     check_labels,
     data_errors,
 )
-from resnet_compile.weights.readers.mapped import map_file
 
 _SIDE = 32
 _PIXELS = 3 * _SIDE * _SIDE

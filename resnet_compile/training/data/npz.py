@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.checked_file import printable
+from resnet_compile.checkpoints.numpy_npz import open_npz
 from resnet_compile.errors import DataError
 from resnet_compile.training.data.dataset import Dataset, ImageArrays, Split, check_labels, data_errors
-from resnet_compile.weights.readers.checked_file import printable
-from resnet_compile.weights.readers.numpy_npz import open_npz
 
 _NAMED = 8  # arrays that a message lists
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from resnet_compile.checkpoints.mapped import is_file, is_folder
+from resnet_compile.checkpoints.numpy_npz import is_npz
 from resnet_compile.errors import DataError, OptionError
 from resnet_compile.training.data.cifar import CIFAR100, find_cifar, open_cifar
 from resnet_compile.training.data.dataset import Dataset, Split, data_errors
 from resnet_compile.training.data.folder import open_folder
 from resnet_compile.training.data.npz import open_npz_dataset
-from resnet_compile.weights.readers.mapped import is_file, is_folder
-from resnet_compile.weights.readers.numpy_npz import is_npz
 
 _FORMATS = (
     "a folder of CIFAR .bin files, a folder train/CLASS/*.jpg and val/CLASS/*.jpg, or an .npz with x_train and on"

@@ -1,0 +1,145 @@
+"""Datasets of an HDF5 file: where their bytes lie, and their values read from a map of the file.
+
+A dataset can be spread over other files (external storage, virtual datasets) and can pass through filters that HDF5
+would load as plug-ins; all of these are refused. What remains, plain bytes and chunks through gzip and shuffle, is
+decoded here, with every size checked against the file and the memory for a chunk bounded.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous
+from resnet_compile.checkpoints.hdf5.file import (
+    DATASPACE,
+    DATATYPE,
+    EXTERNAL_FILES,
+    FILTERS,
+    LAYOUT,
+    Cursor,
+    Hdf5File,
+)
+from resnet_compile.checkpoints.hdf5.types import CONTIGUOUS, Layout, filters_of, layout_of, number_type, shape_of
+
+_DEFLATE, _SHUFFLE = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A piece of a dataset: its first element's index on every axis, and where its bytes lie."""
+
+    corner: tuple[int, ...]
+    start: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A tensor in the file: at most one contiguous piece, or chunks of `chunk_shape` through `filters` (HDF5 ids)."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    chunks: tuple[Chunk, ...]
+    chunk_shape: tuple[int, ...] | None
+    filters: tuple[int, ...]
+
+
+def locate(hdf5: Hdf5File, address: int, name: str) -> Dataset:
+    """Where the bytes of the dataset at `address` lie, its claims checked against the file's size.
+
+    Raises:
+        CheckpointError: It is not a plain array of numbers within this file, or is damaged.
+    """
+    file = hdf5.file
+    messages = dict(hdf5.messages(address))
+    if EXTERNAL_FILES in messages:
+        raise file.error("a dataset that lies in other files: refused", name)
+    if not {DATASPACE, DATATYPE, LAYOUT} <= messages.keys():
+        raise file.error("no dataset at the tensor's path", name)
+    shape, dtype = shape_of(file, messages[DATASPACE]), number_type(messages[DATATYPE])
+    if shape is None or dtype is None:
+        raise file.error("a dataset that holds no plain numbers", name)
+    size = file.tensor_bytes(shape, dtype, name)
+    filters = filters_of(file, messages[FILTERS]) if FILTERS in messages else ()
+    if filters not in ((), (_DEFLATE,), (_SHUFFLE,), (_SHUFFLE, _DEFLATE)):
+        raise file.error("a dataset through other filters than shuffle and gzip", name, "h5repack -f NONE undoes them")
+    layout = layout_of(file, messages[LAYOUT], name)
+    if layout.kind == CONTIGUOUS:
+        if size != layout.size:
+            raise file.error(f"the shape takes {size} bytes, the dataset has {layout.size}", name)
+        whole = (Chunk((0,) * len(shape), layout.address, size),) if size else ()
+        return Dataset(dtype, shape, whole, None, ())
+    if len(layout.chunk_shape) != len(shape) or layout.itemsize != dtype.itemsize:
+        raise file.error("the dataset's chunks have another rank or dtype", name)
+    chunks = _chunks(hdf5, layout, shape, name) if size else ()
+    file.check_expansion(sum(chunk.size for chunk in chunks), size, name)
+    return Dataset(dtype, shape, chunks, layout.chunk_shape, filters)
+
+
+def check_overlap(file: CheckedFile, datasets: Mapping[str, Dataset]) -> None:
+    """Refuse datasets that share bytes or lie outside the file."""
+    pieces = sorted((chunk.start, chunk.size, name) for name, data in datasets.items() for chunk in data.chunks)
+    stop = 0
+    for start, size, name in pieces:
+        if start < stop:
+            raise file.error("the tensor's bytes are also those of another", name)
+        stop = start + size
+        if stop > file.size:
+            raise file.error("the dataset lies outside the file", name)
+
+
+def read_dataset(file: CheckedFile, dataset: Dataset, name: str) -> NDArray[Any]:
+    """The values of a dataset; a view of the file's map where it is contiguous."""
+    if dataset.chunk_shape is None:
+        pieces = [file.array(chunk.start, chunk.size, "a dataset") for chunk in dataset.chunks]
+        return contiguous(pieces[0] if pieces else np.empty(0, np.uint8), dataset.dtype, dataset.shape)
+    whole = np.empty(dataset.shape, dataset.dtype)
+    for chunk in dataset.chunks:
+        block = _decode(file, chunk, dataset, dataset.chunk_shape, name)
+        place = tuple(slice(at, at + step) for at, step in zip(chunk.corner, dataset.chunk_shape, strict=True))
+        target = whole[place]  # cut off at the tensor's edges, which the chunk may overhang
+        target[...] = block[tuple(slice(size) for size in target.shape)]
+    return whole if dataset.dtype.isnative else whole.astype(dataset.dtype.newbyteorder("="))
+
+
+def _chunks(hdf5: Hdf5File, layout: Layout, shape: tuple[int, ...], name: str) -> tuple[Chunk, ...]:
+    """All chunks, one at every corner of the grid; HDF5 fills in for missing ones, a checkpoint has none."""
+    chunks: list[Chunk] = []
+    for raw_key, start in hdf5.tree(layout.address, kind=1, key_size=16 + 8 * len(shape)):
+        key = Cursor(hdf5.file, raw_key, "a chunk's key")
+        size, filter_mask = key.uint(4), key.uint(4)
+        corner = tuple(key.uint(8) for _ in shape)
+        if filter_mask or key.uint(8):
+            raise hdf5.file.error("a chunk that skips its filters or begins within an element", name)
+        chunks.append(Chunk(corner, start, size))
+    expected = math.prod(-(-size // step) for size, step in zip(shape, layout.chunk_shape, strict=True))
+    corners = {chunk.corner for chunk in chunks}
+    on_grid = all(
+        at % step == 0 and at < size
+        for corner in corners
+        for at, step, size in zip(corner, layout.chunk_shape, shape, strict=True)
+    )
+    if not on_grid or len(chunks) != expected or len(corners) != expected:
+        raise hdf5.file.error("the dataset's chunks do not tile its shape", name)
+    return tuple(chunks)
+
+
+def _decode(file: CheckedFile, chunk: Chunk, dataset: Dataset, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+    """One chunk, its filters undone: gzip, then shuffle, which stores all first bytes, all second bytes, ..."""
+    size = file.tensor_bytes(shape, dataset.dtype, name)
+    data = file.array(chunk.start, chunk.size, "a chunk")
+    if _DEFLATE in dataset.filters:
+        data = np.frombuffer(file.inflate(data, size, name, wbits=zlib.MAX_WBITS), np.uint8)
+    if len(data) != size:
+        raise file.error("a chunk is not of the size that its shape takes", name)
+    if _SHUFFLE in dataset.filters:
+        data = np.ascontiguousarray(data.reshape(dataset.dtype.itemsize, -1).T).reshape(-1)
+    array: NDArray[Any] = data.view(dataset.dtype).reshape(shape)
+    return array

@@ -1,0 +1,138 @@
+"""The messages that describe HDF5 data: shape, number type, layout, filters, attributes.
+
+Source: the HDF5 File Format Specification 3.0, section IV.A.2. Of every message the versions that the classic layout
+has are read, and of the number types those that numpy has.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from resnet_compile.checkpoints.checked_file import CheckedFile
+from resnet_compile.checkpoints.hdf5.file import Cursor
+
+CONTIGUOUS, CHUNKED = 1, 2
+
+_STRING, _VARIABLE = 3, 9
+# A float's sign position, then offset and precision in bits, exponent position and size, mantissa position and size,
+# exponent bias.
+_FLOATS = {
+    2: (15, struct.pack("<2H4BI", 0, 16, 10, 5, 0, 10, 15)),
+    4: (31, struct.pack("<2H4BI", 0, 32, 23, 8, 0, 23, 127)),
+    8: (63, struct.pack("<2H4BI", 0, 64, 52, 11, 0, 52, 1023)),
+}
+
+
+def shape_of(file: CheckedFile, message: bytes) -> tuple[int, ...] | None:
+    """The shape in a dataspace message; None for a dataspace without values."""
+    space = Cursor(file, message, "a dataspace")
+    version, rank, _ = space.uint(1), space.uint(1), space.uint(1)
+    if version == 1:
+        space.take(5)
+    elif version != 2:
+        raise file.error(f"HDF5 dataspace version {version}")
+    elif space.uint(1) == 2:
+        return None
+    return tuple(space.uint(8) for _ in range(rank))
+
+
+def _number_types() -> dict[bytes, np.dtype[Any]]:
+    """The datatype messages of numpy's numbers: class and version, bit field, size, properties."""
+    types: dict[bytes, np.dtype[Any]] = {}
+    for order, mark in ((0, "<"), (1, ">")):
+        for size in (1, 2, 4, 8):
+            for signed, kind in ((0, "u"), (8, "i")):
+                head = struct.pack("<4BI2H", 0x10, order | signed, 0, 0, size, 0, 8 * size)
+                types[head] = np.dtype(f"{mark}{kind}{size}")
+        for size, (sign, properties) in _FLOATS.items():
+            # 0x20: the mantissa's highest bit is implied.
+            types[struct.pack("<4BI", 0x11, order | 0x20, sign, 0, size) + properties] = np.dtype(f"{mark}f{size}")
+    return types
+
+
+_NUMBERS = _number_types()
+
+
+def number_type(message: bytes) -> np.dtype[Any] | None:
+    """The numpy dtype of a datatype message; None where it is not one of numpy's integers or floats."""
+    return next((dtype for known, dtype in _NUMBERS.items() if message.startswith(known)), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where a dataset is: its bytes (`CONTIGUOUS`), or the B-tree of its chunks (`CHUNKED`), at `address`."""
+
+    kind: int
+    address: int
+    size: int
+    chunk_shape: tuple[int, ...]
+    itemsize: int
+
+
+def layout_of(file: CheckedFile, message: bytes, name: str) -> Layout:
+    """The layout in a data layout message of version 3; all other kinds, virtual datasets among them, are refused."""
+    layout = Cursor(file, message, "a data layout")
+    version, kind = layout.uint(1), layout.uint(1)
+    if version != 3 or kind not in (CONTIGUOUS, CHUNKED):
+        raise file.error("a dataset that is neither contiguous nor chunked in the classic way", name)
+    if kind == CONTIGUOUS:
+        return Layout(kind, layout.uint(8), layout.uint(8), (), 0)
+    rank = layout.uint(1) - 1
+    address = layout.uint(8)
+    steps = tuple(layout.uint(4) for _ in range(rank))
+    if rank < 1 or 0 in steps:
+        raise file.error("a chunked dataset without a chunk's shape", name)
+    return Layout(kind, address, 0, steps, layout.uint(4))
+
+
+def filters_of(file: CheckedFile, message: bytes) -> tuple[int, ...]:
+    """The filters' numbers in a filter pipeline message, in the order in which they were applied."""
+    pipeline = Cursor(file, message, "a filter pipeline")
+    if pipeline.uint(1) != 1:
+        raise file.error("a filter pipeline in the newer layout")
+    count = pipeline.uint(1)
+    pipeline.take(6)
+    filters = []
+    for _ in range(count):
+        filters.append(pipeline.uint(2))
+        name_size, _, values = pipeline.uint(2), pipeline.uint(2), pipeline.uint(2)
+        pipeline.take((name_size + 7) // 8 * 8 + (values + values % 2) * 4)
+    return tuple(filters)
+
+
+@dataclass(frozen=True, slots=True)
+class StringAttribute:
+    """An attribute that is a list of strings: `count` of `size` bytes, or references to the heap, in `data`."""
+
+    count: int
+    size: int
+    in_heap: bool
+    data: bytes
+
+
+def attribute_of(file: CheckedFile, message: bytes) -> tuple[str, StringAttribute | None]:
+    """Name and value of an attribute message; None for a value that is no list of strings."""
+    attribute = Cursor(file, message, "an attribute")
+    version, flags = attribute.uint(1), attribute.uint(1)
+    sizes = attribute.uint(2), attribute.uint(2), attribute.uint(2)
+    if version not in (1, 2, 3) or (version > 1 and flags):
+        raise file.error("an attribute in a layout that is not read")
+    if version == 3:
+        attribute.take(1)  # the name's character set
+    step = 8 if version == 1 else 1
+    name, datatype, dataspace = (attribute.take(-(-size // step) * step)[:size] for size in sizes)
+    shape = shape_of(file, dataspace)
+    kind = Cursor(file, datatype, "a datatype")
+    type_class, variant, size = kind.uint(1) & 15, kind.uint(3) & 15, kind.uint(4)
+    in_heap = type_class == _VARIABLE and variant == 1 and size == 16
+    strings = in_heap or (type_class == _STRING and size > 0)
+    text = name.rstrip(b"\0").decode("utf-8", "backslashreplace")
+    if shape is not None and 0 in shape:
+        return text, StringAttribute(0, 0, in_heap, b"")  # Keras writes an empty list as one of floats
+    if not strings or shape is None or len(shape) != 1:
+        return text, None
+    return text, StringAttribute(shape[0], size, in_heap, attribute.take(shape[0] * size))

@@ -1,0 +1,216 @@
+"""ONNX models as checkpoints: the initializers by name, and the nodes for those who match by structure.
+
+The wire format of ``onnx.proto`` is read straight from the memory map, so that a model of gigabytes costs what is asked
+of it. External data is read from files inside the model's own folder and from nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.checked_file import CheckedFile, MappedCheckpoint, contiguous, printable, read_head
+from resnet_compile.wire import Message
+
+# TensorProto.DataType of onnx.proto: numpy's type, and the typed field that may hold the values instead of raw_data.
+_DATA_TYPES: Mapping[int, np.dtype[Any]] = {
+    1: np.dtype(np.float32),
+    2: np.dtype(np.uint8),
+    3: np.dtype(np.int8),
+    4: np.dtype(np.uint16),
+    5: np.dtype(np.int16),
+    6: np.dtype(np.int32),
+    7: np.dtype(np.int64),
+    9: np.dtype(np.bool_),
+    10: np.dtype(np.float16),
+    11: np.dtype(np.float64),
+    12: np.dtype(np.uint32),
+    13: np.dtype(np.uint64),
+    16: np.dtype(ml_dtypes.bfloat16),
+}
+_FLOAT_DATA, _INT32_DATA, _INT64_DATA, _DOUBLE_DATA, _UINT64_DATA = 4, 5, 7, 10, 11
+# First bytes of a model: field 1, the IR version, then another field of ModelProto by its tag.
+_IR_VERSION_TAG = 0x08
+_NEXT_TAGS = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0xCA})
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxNode:
+    """One node: names of what it reads and makes, and its integer and float attributes."""
+
+    operator: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    ints: Mapping[str, tuple[int, ...]]
+    floats: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Where a tensor's values are: in a file's bytes, or in the typed field of its message."""
+
+    file: CheckedFile
+    dtype: np.dtype[Any]
+    start: int | None
+    size: int
+    message: Message
+
+
+def is_onnx(path: str | Path) -> bool:
+    """Whether a file begins as an ONNX model does."""
+    head = read_head(Path(path))
+    return len(head) > 2 and head[0] == _IR_VERSION_TAG and 3 <= head[1] <= 0x7F and head[2] in _NEXT_TAGS
+
+
+def open_onnx(path: str | Path) -> OnnxCheckpoint:
+    """Opens a model.
+
+    Raises:
+        CheckpointError: The file is no ONNX model, is damaged, or names external data outside its folder.
+    """
+    return OnnxCheckpoint(CheckedFile(Path(path)))
+
+
+class OnnxCheckpoint(MappedCheckpoint):
+    """The initializers of a model, and its nodes in order.
+
+    Attributes:
+        nodes: Every node of the main graph; `Constant` nodes count as initializers under their output's name.
+        inputs: The names of the graph's inputs that are no initializers.
+    """
+
+    format: ClassVar[str] = "ONNX"
+    nodes: tuple[OnnxNode, ...]
+    inputs: tuple[str, ...]
+
+    def __init__(self, file: CheckedFile) -> None:
+        super().__init__(file)
+        self._stored: dict[str, _Stored] = {}
+        self._external: dict[str, CheckedFile] = {}
+        model = Message(file.view, str(file.path))
+        if not model.int64(1) or not model.all_bytes(8):
+            raise file.error("not an ONNX model")
+        graph = model.message(7)
+        for tensor in graph.messages(5):
+            self._keep(_text(tensor, 8), tensor)
+        nodes = []
+        for node in graph.messages(1):
+            if _text(node, 4) == "Constant":
+                self._keep_constant(node)
+            else:
+                nodes.append(self._node(node))
+        self.nodes = tuple(nodes)
+        self.inputs = tuple(name for value in graph.messages(11) if (name := _text(value, 1)) not in self._infos)
+        self.files = (file.path, *(external.path for external in self._external.values()))
+
+    def close(self) -> None:
+        """Let go of all files; arrays handed out stay valid."""
+        super().close()
+        for external in self._external.values():
+            external.close()
+
+    def _node(self, node: Message) -> OnnxNode:
+        ints: dict[str, tuple[int, ...]] = {}
+        floats: dict[str, float] = {}
+        for attribute in node.messages(5):
+            name = _text(attribute, 1)
+            kind = attribute.int64(20)
+            if kind == 1:
+                (floats[name],) = struct.unpack("<f", attribute.fixed32(2).to_bytes(4, "little"))
+            elif kind == 2:
+                ints[name] = (attribute.int64(3),)
+            elif kind == 7:
+                ints[name] = attribute.int64s(8)
+        return OnnxNode(_text(node, 4), _texts(node, 1), _texts(node, 2), ints, floats)
+
+    def _keep_constant(self, node: Message) -> None:
+        names = _texts(node, 2)
+        for attribute in node.messages(5):
+            if _text(attribute, 1) == "value" and attribute.all_bytes(5) and names:
+                self._keep(names[0], attribute.message(5))
+
+    def _keep(self, name: str, tensor: Message) -> None:
+        """Takes a tensor into the directory; its values stay where they are. Types without numbers are left out."""
+        dtype = _DATA_TYPES.get(tensor.int64(2))
+        if dtype is None:
+            return
+        shape = tensor.int64s(1)
+        size = self._file.tensor_bytes(shape, dtype, name)
+        self._add(name, shape, dtype)
+        file, start, stored = self._file, None, size
+        if tensor.int64(14) == 1:
+            file, start, stored = self._place(name, tensor)
+        elif (raw := tensor.bytes(9)) is not None:
+            start, stored = _offset(file, raw), len(raw)
+        if stored != size:
+            raise self._file.error(f"{stored} bytes are stored where the shape asks for {size}", name)
+        self._stored[name] = _Stored(file, dtype, start, size, tensor)
+
+    def _place(self, name: str, tensor: Message) -> tuple[CheckedFile, int | None, int]:
+        """The file, offset and length of external data."""
+        entries = {_text(entry, 1): _text(entry, 2) for entry in tensor.messages(13)}
+        location = entries.get("location", "")
+        folder = self._file.path.resolve().parent
+        # No system call takes a null byte, not even to find out where a path leads.
+        path = folder if "\0" in location else (folder / location).resolve()
+        if Path(location).is_absolute() or path == folder or not path.is_relative_to(folder):
+            raise self._file.error(f"external data at {printable(location)!r}, outside the model's folder", name)
+        if location not in self._external:
+            self._external[location] = CheckedFile(path)
+        file = self._external[location]
+        numbers = [entries.get("offset", "0"), entries.get("length", str(file.size))]
+        if not all(number.isdecimal() and len(number) < 20 for number in numbers):
+            raise self._file.error("external data at no number", name)
+        start, size = map(int, numbers)
+        file.array(start, size, name)
+        return file, start, size
+
+    def _read(self, name: str) -> NDArray[Any]:
+        stored, shape = self._stored[name], self._infos[name].shape
+        if stored.start is not None:
+            return contiguous(stored.file.array(stored.start, stored.size, name), stored.dtype, shape)
+        values = self._typed(stored)
+        if values.size != math.prod(shape):
+            raise self._file.error(f"{values.size} values are stored where the shape asks for {math.prod(shape)}", name)
+        return values.reshape(shape)
+
+    def _typed(self, stored: _Stored) -> NDArray[Any]:
+        """The values of a message's typed field (onnx.proto says which type stands in which)."""
+        dtype, message = stored.dtype, stored.message
+        if dtype in (np.dtype(np.float32), np.dtype(np.float64)):
+            field = _FLOAT_DATA if dtype == np.float32 else _DOUBLE_DATA
+            packed = b"".join(bytes(part) for part in message.all_bytes(field))
+            if len(packed) % dtype.itemsize:
+                raise self._file.error("typed values that are cut off")
+            return np.frombuffer(packed, dtype.newbyteorder("<")).astype(dtype)
+        if dtype == np.int64:
+            return np.array(message.int64s(_INT64_DATA), np.int64)
+        if dtype in (np.dtype(np.uint32), np.dtype(np.uint64)):
+            return np.array([value & (1 << 64) - 1 for value in message.int64s(_UINT64_DATA)], np.uint64).astype(dtype)
+        numbers = np.array(message.int64s(_INT32_DATA), np.int64)
+        halves = dtype in (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+        return numbers.astype(np.uint16).view(dtype) if halves else numbers.astype(dtype)
+
+
+def _offset(file: CheckedFile, part: Any) -> int:
+    """Where a view of a file's bytes begins."""
+    if not len(part):
+        return 0
+    whole = np.frombuffer(file.view, np.uint8)
+    return int(np.frombuffer(part, np.uint8).ctypes.data - whole.ctypes.data)
+
+
+def _text(message: Message, number: int) -> str:
+    return bytes(message.bytes(number) or b"").decode(errors="replace")
+
+
+def _texts(message: Message, number: int) -> tuple[str, ...]:
+    return tuple(bytes(part).decode(errors="replace") for part in message.all_bytes(number))

@@ -1,0 +1,209 @@
+"""safetensors files, alone or as shards named by an index.
+
+Layout: a little-endian u64, the header's length; the header, JSON; the tensors' bytes, little-endian, C order. Offsets
+count from the header's end, and the tensors must cover the rest of the file without gap or overlap, as the format asks.
+The `safetensors` package is not used: it has no numpy type for bfloat16 and the 4- and 8-bit floats, and takes a JSON
+header that names a tensor twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.base import Checkpoint, TensorInfo
+from resnet_compile.checkpoints.checked_file import CheckedFile, MappedCheckpoint, contiguous, printable, read_head
+
+MAX_HEADER = 16 << 20  # a tensor takes about 120 bytes; the bound keeps a file from filling memory with JSON
+
+_METADATA = "__metadata__"
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "BOOL": np.dtype(np.bool_),
+    "U8": np.dtype("u1"),
+    "I8": np.dtype("i1"),
+    "U16": np.dtype("<u2"),
+    "I16": np.dtype("<i2"),
+    "U32": np.dtype("<u4"),
+    "I32": np.dtype("<i4"),
+    "U64": np.dtype("<u8"),
+    "I64": np.dtype("<i8"),
+    "F16": np.dtype("<f2"),
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "C64": np.dtype("<c8"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+    "F8_E4M3": np.dtype(ml_dtypes.float8_e4m3fn),  # PyTorch's e4m3, without infinities
+    "F8_E5M2": np.dtype(ml_dtypes.float8_e5m2),
+    "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
+    "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
+    "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
+    "F6_E2M3": np.dtype(ml_dtypes.float6_e2m3fn),
+    "F6_E3M2": np.dtype(ml_dtypes.float6_e3m2fn),
+    "F4": np.dtype(ml_dtypes.float4_e2m1fn),
+}
+_SUB_BYTE_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
+
+
+def is_safetensors(path: str | Path) -> bool:
+    """Whether the file begins with a header length and the brace of a JSON header."""
+    head = read_head(Path(path))
+    # A length of 2**32 or more would be no header; that makes the test strong enough to tell other formats apart.
+    return len(head) >= 9 and head[4:9] == b"\0\0\0\0{"
+
+
+def is_safetensors_index(path: str | Path) -> bool:
+    """Whether the file looks like the JSON index of sharded safetensors (`*.safetensors.index.json`)."""
+    head = read_head(Path(path))
+    return head.lstrip().startswith(b"{") and b'"weight_map"' in head
+
+
+def open_safetensors(path: str | Path) -> SafetensorsCheckpoint:
+    """Open a safetensors file; `CheckpointError` where it is damaged, hostile or not one."""
+    return SafetensorsCheckpoint(Path(path))
+
+
+def open_safetensors_index(path: str | Path) -> ShardedSafetensorsCheckpoint:
+    """Open the shards that an index file names, all in its own folder; `CheckpointError` as for one file."""
+    return ShardedSafetensorsCheckpoint(Path(path))
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+class SafetensorsCheckpoint(MappedCheckpoint):
+    """The tensors of one safetensors file, as views of its map. The format has no checksums."""
+
+    format: ClassVar[str] = "safetensors"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(CheckedFile(path))
+        header_size = int.from_bytes(self._file.copy(0, 8, "the header's length"), "little")
+        if header_size > MAX_HEADER:
+            raise self._file.error(f"the header claims {header_size} bytes; {MAX_HEADER} are allowed")
+        header = parse_json(self._file, self._file.copy(8, header_size, "the header"))
+        self._start = 8 + header_size
+        self._entries = {name: self._parse(name, value) for name, value in header.items() if name != _METADATA}
+        self._check_cover()
+        for name, entry in self._entries.items():
+            self._add(name, entry.shape, _DTYPES[entry.dtype])
+
+    def _parse(self, name: str, value: object) -> _Entry:
+        if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
+            raise self._file.error("a header entry needs dtype, shape and data_offsets, and nothing else", name)
+        dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
+        if not isinstance(dtype, str) or dtype not in _DTYPES:
+            raise self._file.error(f"unknown dtype {printable(str(dtype)[:40])}", name)
+        if not isinstance(shape, list):
+            raise self._file.error("the shape is not a list of sizes", name)
+        if not isinstance(offsets, list) or len(offsets) != 2 or any(type(offset) is not int for offset in offsets):
+            raise self._file.error("data_offsets is not two positions", name)
+        begin, end = offsets
+        claimed = self._file.tensor_bytes(shape, _DTYPES[dtype], name)
+        if bits := _SUB_BYTE_BITS.get(dtype):
+            if claimed * bits % 8:
+                raise self._file.error(f"{claimed} values of {bits} bits do not fill whole bytes", name)
+            claimed = claimed * bits // 8
+        if end - begin != claimed:
+            raise self._file.error(f"the shape takes {claimed} bytes, data_offsets give {end - begin}", name)
+        return _Entry(dtype, tuple(shape), begin, end)
+
+    def _check_cover(self) -> None:
+        """Sorted by position, each tensor begins where the one before it ends, and the last ends with the file."""
+        position = 0
+        for name, entry in sorted(self._entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+            if entry.begin != position:
+                what = "overlaps the one before it" if entry.begin < position else "leaves a gap before it"
+                raise self._file.error(f"the tensor {what}", name)
+            position = entry.end
+        if self._start + position != self._file.size:
+            held = self._file.size - self._start
+            raise self._file.error(f"the header describes {position} bytes of tensors, the file holds {held}")
+
+    def _read(self, name: str) -> NDArray[Any]:
+        entry = self._entries[name]
+        data = self._file.array(self._start + entry.begin, entry.end - entry.begin, "a tensor")
+        if entry.dtype == "F4":  # two values a byte, the first in the low half, as PyTorch packs them
+            data = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)
+        elif entry.dtype in _SUB_BYTE_BITS:
+            raise self._file.error(f"dtype {entry.dtype}: the format does not say how 6-bit values are packed", name)
+        return contiguous(data, _DTYPES[entry.dtype], entry.shape)
+
+
+class ShardedSafetensorsCheckpoint(Checkpoint):
+    """The tensors of several safetensors files: every tensor in the one shard that the index's `weight_map` gives."""
+
+    format: ClassVar[str] = "safetensors, sharded"
+
+    def __init__(self, path: Path) -> None:
+        index = CheckedFile(path)
+        if index.size > MAX_HEADER:
+            raise index.error(f"the index takes {index.size} bytes; {MAX_HEADER} are allowed")
+        weight_map = parse_json(index, index.copy(0, index.size, "the index")).get("weight_map")
+        index.close()
+        if not isinstance(weight_map, dict) or not weight_map:
+            raise index.error("the index has no weight_map")
+        self._shards: dict[str, SafetensorsCheckpoint] = {}
+        for name, file_name in weight_map.items():
+            # Anything but a plain file name could lead out of the index's folder.
+            if not isinstance(file_name, str) or file_name in ("", ".", "..") or set(file_name) & set("/\\:\0"):
+                raise index.error("a shard is not given by a plain file name", name)
+            if file_name not in self._shards:
+                self._shards[file_name] = SafetensorsCheckpoint(path.with_name(file_name))
+            if name not in self._shards[file_name]:
+                raise index.error(f"the index puts the tensor in {printable(file_name)}, which has none", name)
+        for file_name, shard in self._shards.items():
+            for name in shard:
+                if weight_map.get(name) != file_name:
+                    raise index.error(f"{printable(file_name)} holds a tensor that the index does not put there", name)
+        self._weight_map: dict[str, str] = weight_map
+        self.files = (path, *(shard.files[0] for shard in self._shards.values()))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        return self._shards[self._weight_map[name]][name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._weight_map)
+
+    def __len__(self) -> int:
+        return len(self._weight_map)
+
+    def info(self, name: str) -> TensorInfo:
+        """The dtype and shape of a tensor; `KeyError` where there is none."""
+        return self._shards[self._weight_map[name]].info(name)
+
+    def close(self) -> None:
+        """Let go of the shards; arrays handed out stay valid."""
+        for shard in self._shards.values():
+            shard.close()
+
+
+def parse_json(file: CheckedFile, text: bytes) -> dict[str, Any]:
+    """A JSON object of a file; refuses duplicate keys, which `json` would settle in favour of the last."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        values = dict(pairs)
+        if len(values) != len(pairs):
+            twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+            raise file.error("a name stands twice in the JSON header", twice)
+        return values
+
+    try:
+        value = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+        raise file.error("the JSON header cannot be parsed") from error
+    if not isinstance(value, dict):
+        raise file.error("the JSON header is not an object")
+    return value

@@ -1,0 +1,141 @@
+"""Which files a path to a TensorFlow checkpoint means, and which of the two formats a table file has."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Literal
+
+from resnet_compile.checkpoints.mapped import is_file, is_folder, map_file
+from resnet_compile.checkpoints.tensorflow.table import MAGIC, Table
+from resnet_compile.errors import CheckpointError
+
+STATE_FILE = "checkpoint"
+_MAX_STATE_SIZE = 1 << 20
+
+_SHARD = re.compile(r"(?P<prefix>.*)-\d{5}-of-(?P<count>\d{5})", re.DOTALL)
+_BUNDLE = re.compile(r"(?P<prefix>.+)\.(?:index|data-\d{5}-of-\d{5})", re.DOTALL)
+_NEWEST = re.compile(rb'^[ \t]*model_checkpoint_path[ \t]*:[ \t]*"((?:[^"\\\n]|\\.)*)"', re.MULTILINE)
+_ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|(.))")
+
+
+def table_kind(path: Path) -> Literal["v1", "v2", "damaged"] | None:
+    """What a file's content says it is: a V1 checkpoint, the index of a V2 bundle, some other table, or no table.
+
+    Both formats have the magic number of tables and a first record whose key is empty. Its value is a message whose
+    first field is, in V1, a message (tag ``0a``), and in V2 the number of shards (tag ``08``).
+    """
+    try:
+        data = map_file(path)
+        if data[-len(MAGIC) :] != MAGIC:
+            return None
+    except CheckpointError:
+        return None
+    try:
+        table = Table(path)
+        first = table.block(0).get(b"") if len(table) else None
+    except CheckpointError:
+        return "damaged"
+    tag = bytes(first[:1]) if first is not None else b""
+    if tag == b"\x0a":
+        return "v1"
+    return "v2" if tag == b"\x08" else "damaged"
+
+
+def newest(path: Path) -> Path:
+    """The checkpoint that a training folder's state file names as its newest; `path` itself where it is no folder.
+
+    The file, ``checkpoint``, is a ``CheckpointState`` in protobuf's text form. Only what lies in the folder is taken:
+    of an absolute path, which is where training once ran, the last component.
+
+    Raises:
+        CheckpointError: The folder has no such file, or the file names nothing inside the folder.
+    """
+    if not is_folder(path):
+        return path
+    state = path / STATE_FILE
+    data = map_file(state)
+    if len(data) > _MAX_STATE_SIZE:
+        raise CheckpointError(f"a checkpoint state file of {len(data)} bytes", where=str(state))
+    found = _NEWEST.search(bytes(data))
+    if found is None:
+        raise CheckpointError("the file has no model_checkpoint_path", where=str(state))
+    try:
+        named = Path(_ESCAPE.sub(_unescape, found[1]).decode())
+    except UnicodeDecodeError as error:
+        raise CheckpointError("model_checkpoint_path is not UTF-8", where=str(state)) from error
+    inside = Path(named.name) if named.is_absolute() else named
+    if not inside.name or ".." in inside.parts or "\0" in str(inside):
+        raise CheckpointError(f"model_checkpoint_path {str(named)!r} is outside the folder", where=str(state))
+    return path / inside
+
+
+def _unescape(match: re.Match[bytes]) -> bytes:
+    if match[1]:
+        return bytes([int(match[1], 8) & 0xFF])
+    return {b"n": b"\n", b"r": b"\r", b"t": b"\t"}.get(match[2], match[2])
+
+
+def v1_files(path: Path) -> tuple[Path, ...]:
+    """The files of the V1 checkpoint that `path` means: a file, a prefix or a pattern of shards, or a training folder.
+
+    One shard stands for all of them, as TensorFlow's ``Saver`` takes only whole checkpoints: ``x-00001-of-00003``,
+    ``x-?????-of-00003`` and ``x`` are the same checkpoint.
+
+    Raises:
+        CheckpointError: There are no such files, a shard is missing, or shards of two checkpoints are there.
+    """
+    path = newest(path)
+    shard = _SHARD.fullmatch(path.name)
+    if is_file(path) and not shard:
+        return (path,)
+    if shard:
+        prefix, counts = shard["prefix"], {int(shard["count"])}
+    else:
+        pattern = re.fullmatch(r"(.*)-(?:\?{5}|\*)-of-(?:\?{5}|\*|(\d{5}))", path.name, re.DOTALL)
+        prefix = pattern[1] if pattern else path.name
+        wanted = pattern[2] if pattern else None
+        counts = {count for count in _shard_counts(path.parent, prefix) if wanted in (None, f"{count:05d}")}
+    if not counts:
+        raise CheckpointError("no such file, and no shards of that name", where=str(path))
+    if len(counts) > 1:
+        raise CheckpointError(f"shards of checkpoints in {sorted(counts)} files share the name", where=str(path))
+    count = counts.pop()
+    files = tuple(path.with_name(f"{prefix}-{number:05d}-of-{count:05d}") for number in range(count))
+    for file in files:
+        if not is_file(file):
+            raise CheckpointError(f"one of the checkpoint's {count} shards is missing", where=str(file))
+    if not files:
+        raise CheckpointError("no checkpoint has 0 shards", where=str(path))
+    return files
+
+
+def _shard_counts(folder: Path, prefix: str) -> set[int]:
+    """The numbers of shards that files called ``PREFIX-00000-of-00003`` and so on speak of."""
+    try:
+        names = [file.name for file in folder.iterdir()]
+    except OSError as error:
+        raise CheckpointError(f"the folder cannot be read: {error.strerror}", where=str(folder)) from error
+    shards = (_SHARD.fullmatch(name) for name in names)
+    return {int(shard["count"]) for shard in shards if shard and shard["prefix"] == prefix}
+
+
+def v2_prefix(path: Path) -> Path:
+    """The prefix of the V2 bundle that `path` means: the prefix, its index, a data file, or a training folder."""
+    path = newest(path)
+    if not is_file(path):
+        return path
+    file = _BUNDLE.fullmatch(path.name)
+    if file is None:
+        raise CheckpointError("neither the index nor a data file of a bundle, by its name", where=str(path))
+    return path.with_name(file["prefix"])
+
+
+def v2_index(prefix: Path) -> Path:
+    """The index file of a bundle."""
+    return prefix.with_name(prefix.name + ".index")
+
+
+def v2_data(prefix: Path, shard: int, shards: int) -> Path:
+    """One of a bundle's data files."""
+    return prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{shards:05d}")

@@ -1,0 +1,60 @@
+"""The folder of a training run: checkpoints by their steps, of which the newest good one counts.
+
+A checkpoint is an `.npz` file. Of the formats that are read here anyway it has a CRC-32 for every tensor, which
+safetensors has not, and it opens in NumPy alone.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from resnet_compile.checkpoints.mapped import is_folder
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, open_npz
+from resnet_compile.errors import CheckpointError
+
+_NAME = re.compile(r"checkpoint-([0-9]{8,})\.npz")
+
+
+def checkpoint_name(step: int) -> str:
+    """The file name of the checkpoint after so many steps."""
+    return f"checkpoint-{step:08}.npz"
+
+
+def checkpoint_files(folder: Path) -> list[Path]:
+    """The checkpoints of a run, newest first; none where there is no such folder.
+
+    Raises:
+        CheckpointError: The folder cannot be read.
+    """
+    if not is_folder(folder):
+        return []
+    try:
+        found = {int(match[1]): path for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))}
+    except OSError as error:
+        raise CheckpointError(f"cannot read the folder: {error.strerror}", where=str(folder)) from None
+    return [found[step] for step in sorted(found, reverse=True)]
+
+
+def is_training_run(path: str | Path) -> bool:
+    """Whether the path is a folder with checkpoints of ours in it."""
+    return bool(checkpoint_files(Path(path)))
+
+
+def open_training_run(path: str | Path) -> NpzCheckpoint:
+    """Open the newest checkpoint of a run that is whole; `CheckpointError` about the newest one where none is."""
+    first: CheckpointError | None = None
+    for file in checkpoint_files(Path(path)):
+        try:
+            return open_whole(file)
+        except CheckpointError as error:
+            first = first or error
+    raise first or CheckpointError("no checkpoint of a training run", where=str(path))
+
+
+def open_whole(file: Path) -> NpzCheckpoint:
+    """Open one checkpoint and verify the checksum of every tensor in it; `CheckpointError` where it is damaged."""
+    checkpoint = open_npz(file)
+    for name in checkpoint:
+        checkpoint[name]
+    return checkpoint

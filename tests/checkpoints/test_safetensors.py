@@ -1,0 +1,253 @@
+import hashlib
+import json
+import struct
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from resnet_compile.checkpoints.safetensors_file import (
+    is_safetensors,
+    is_safetensors_index,
+    open_safetensors,
+    open_safetensors_index,
+)
+from resnet_compile.errors import CheckpointError
+
+DATA = Path(__file__).parents[1] / "data" / "readers"
+TRUTHS: dict[str, dict[str, Any]] = {
+    name: tensors
+    for name, tensors in json.loads((DATA / "torch.json").read_text()).items()
+    if name.endswith(".safetensors")
+}
+INDEX = DATA / "sharded.safetensors.index.json"
+
+
+def write(path: Path, header: object, data: bytes = b"") -> Path:
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(raw)) + raw + data)
+    return path
+
+
+def entry(dtype: object = "F32", shape: object = (2,), offsets: object = (0, 8)) -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": offsets}
+
+
+@pytest.mark.parametrize("file", TRUTHS)
+def test_equals_what_pytorch_reads(file: str) -> None:
+    assert is_safetensors(DATA / file)
+    with open_safetensors(DATA / file) as checkpoint:
+        assert checkpoint.keys() == TRUTHS[file].keys()
+        for name, truth in TRUTHS[file].items():
+            array, info = checkpoint[name], checkpoint.info(name)
+            assert (info.dtype, list(info.shape)) == (truth["dtype"], truth["shape"])
+            assert (array.dtype.name, array.shape) == (info.dtype, info.shape)
+            assert hashlib.sha256(array.tobytes()).hexdigest() == truth["sha256"]
+            assert array.nbytes == info.nbytes
+
+
+def test_every_dtype_is_in_the_fixtures() -> None:
+    kinds = {tensor["dtype"] for tensor in TRUTHS["dtypes.safetensors"].values()}
+    assert {"bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e8m0fnu", "bool", "uint64", "complex64"} <= kinds
+    assert len(kinds) == 19
+
+
+def test_four_bit_floats() -> None:
+    """PyTorch packed the codes 0 to 15 in order."""
+    array = open_safetensors(DATA / "float4.safetensors")["f4"]
+    assert array.dtype == ml_dtypes.float4_e2m1fn
+    assert array.shape == (2, 8)
+    magnitudes = [0, 0.5, 1, 1.5, 2, 3, 4, 6]
+    np.testing.assert_array_equal(array.astype(float), [magnitudes, [-value for value in magnitudes]])
+    assert np.signbit(array.astype(float)[1, 0])
+
+
+def test_six_bit_floats_are_listed_but_not_read(tmp_path: Path) -> None:
+    path = write(tmp_path / "a", {"w": entry("F6_E2M3", (4,), (0, 3)), "v": entry("U8", (1,), (3, 4))}, bytes(4))
+    checkpoint = open_safetensors(path)
+    assert checkpoint.info("w").dtype == "float6_e2m3fn"
+    assert checkpoint["v"] == 0
+    with pytest.raises(CheckpointError, match="packed"):
+        checkpoint["w"]
+
+
+def test_equals_what_the_package_reads(tmp_path: Path) -> None:
+    tensors = {f"layer{index}/weights": np.arange(index, dtype=np.float16) for index in range(20)}
+    tensors["scalar"] = np.array(2.5)
+    path = tmp_path / "named.anything"
+    safetensors.numpy.save_file(tensors, path, metadata={"made": "here"})
+    checkpoint = open_safetensors(path)
+    assert checkpoint.keys() == tensors.keys()
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(checkpoint[name], array)
+
+
+def test_tensors_are_views_that_outlive_the_file() -> None:
+    with open_safetensors(DATA / "dtypes.safetensors") as checkpoint:
+        array = checkpoint["float32"]
+    assert not array.flags.owndata
+    assert not array.flags.writeable
+    assert array[0, 1] == 1
+    with pytest.raises(CheckpointError, match="closed"):
+        checkpoint["float32"]
+    with pytest.raises(KeyError):
+        checkpoint["none"]
+    with pytest.raises(KeyError):
+        checkpoint.info("none")
+
+
+@pytest.mark.parametrize(
+    ("header", "data", "message"),
+    [
+        ({"w": entry()}, bytes(9), "the file holds 9"),
+        ({"w": entry()}, bytes(7), "the file holds 7"),
+        ({"w": entry(offsets=(4, 12))}, bytes(12), "gap"),
+        ({"v": entry(), "w": entry(offsets=(12, 20))}, bytes(20), "gap"),
+        ({"v": entry(), "w": entry(offsets=(4, 12))}, bytes(12), "overlaps"),
+        ({"v": entry(), "w": entry()}, bytes(8), "overlaps"),
+        ({"w": entry(offsets=(-8, 0))}, bytes(8), "overlaps"),
+        ({"w": entry(offsets=(8, 0))}, bytes(8), "takes 8 bytes"),
+        ({"w": entry(offsets=(0, 4))}, bytes(8), "takes 8 bytes"),
+        ({"w": entry(shape=(1 << 40,))}, bytes(8), "takes"),
+        ({"w": entry(shape=(1 << 40,), offsets=(0, 1 << 42))}, bytes(8), "the file holds 8"),
+        ({"w": entry(shape=(1 << 40, 1 << 40))}, bytes(8), "larger than any memory"),
+        ({"w": entry(shape=(0, 1 << 62), offsets=(0, 0))}, b"", "larger than any memory"),
+        ({"w": entry(shape=(1,) * 33, offsets=(0, 4))}, bytes(4), "33 axes"),
+        ({"w": entry(shape=(-2,))}, bytes(8), "not a list of sizes"),
+        ({"w": entry(shape=(2.0,))}, bytes(8), "not a list of sizes"),
+        ({"w": entry(shape=(True, 2))}, bytes(8), "not a list of sizes"),
+        ({"w": entry(shape=2)}, bytes(8), "not a list of sizes"),
+        ({"w": entry(offsets=(0, 8, 8))}, bytes(8), "not two positions"),
+        ({"w": entry(offsets=(0, 8.0))}, bytes(8), "not two positions"),
+        ({"w": entry(offsets=None)}, bytes(8), "not two positions"),
+        ({"w": entry("F33")}, bytes(8), "unknown dtype F33"),
+        ({"w": entry(["F32"])}, bytes(8), "unknown dtype"),
+        ({"w": entry("F4", (3,), (0, 2))}, bytes(2), "do not fill whole bytes"),
+        ({"w": {"dtype": "F32", "shape": [2]}}, bytes(8), "needs dtype, shape and data_offsets"),
+        ({"w": {**entry(), "strides": [1]}}, bytes(8), "and nothing else"),
+        ({"w": [1, 2]}, bytes(8), "needs dtype"),
+        ([entry()], bytes(8), "not an object"),
+        (b"{", b"", "cannot be parsed"),
+        (b'{"w": \xff}', b"", "cannot be parsed"),
+        (b"[" * 100_000, b"", "cannot be parsed"),
+        (b'{"w": ' + b"9" * 10_000 + b"}", b"", "cannot be parsed"),
+        (b'{"w": 1, "v": 2, "w": 3}', b"", "twice in the JSON header"),
+        (b'{"w": {"dtype": "F32", "dtype": "F64"}}', b"", "twice in the JSON header"),
+    ],
+)
+def test_damaged_headers(tmp_path: Path, header: object, data: bytes, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message) as caught:
+        open_safetensors(write(tmp_path / "a", header, data))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("claim", [9, 1 << 24, (1 << 24) + 1, 1 << 40, (1 << 64) - 1])
+def test_claims_about_the_header_take_no_memory(tmp_path: Path, claim: int) -> None:
+    path = tmp_path / "a"
+    path.write_bytes(struct.pack("<Q", claim) + b'{"a":{}}')
+    tracemalloc.start()
+    try:
+        with pytest.raises(CheckpointError, match=r"outside the file|are allowed"):
+            open_safetensors(path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_boolean_of_another_byte(tmp_path: Path) -> None:
+    checkpoint = open_safetensors(write(tmp_path / "a", {"w": entry("BOOL", (3,), (0, 3))}, b"\0\1\2"))
+    with pytest.raises(CheckpointError, match="neither 0 nor 1"):
+        checkpoint["w"]
+
+
+def test_names_cannot_break_the_line(tmp_path: Path) -> None:
+    name = "w\n\x1b[31m" + "x" * 1000
+    with pytest.raises(CheckpointError) as caught:
+        open_safetensors(write(tmp_path / "a", {name: entry("?")}, bytes(8)))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 200 + len(str(tmp_path))
+
+
+def test_truncation_anywhere(tmp_path: Path) -> None:
+    raw = (DATA / "dtypes.safetensors").read_bytes()
+    path = tmp_path / "a"
+    for size in range(0, len(raw), 5):
+        path.write_bytes(raw[:size])
+        with pytest.raises(CheckpointError):
+            open_safetensors(path)
+
+
+def test_shards() -> None:
+    assert is_safetensors_index(INDEX)
+    assert not is_safetensors_index(DATA / "torch.json")
+    truths = TRUTHS["sharded-00001-of-00002.safetensors"] | TRUTHS["sharded-00002-of-00002.safetensors"]
+    with open_safetensors_index(INDEX) as checkpoint:
+        assert [path.name for path in checkpoint.files] == [
+            "sharded.safetensors.index.json",
+            "sharded-00001-of-00002.safetensors",
+            "sharded-00002-of-00002.safetensors",
+        ]
+        assert checkpoint.keys() == truths.keys()
+        assert len(checkpoint) == 8
+        for name, truth in truths.items():
+            assert checkpoint.info(name).shape == checkpoint[name].shape
+            assert hashlib.sha256(checkpoint[name].tobytes()).hexdigest() == truth["sha256"]
+        with pytest.raises(KeyError):
+            checkpoint["none"]
+
+
+@pytest.mark.parametrize(
+    ("weight_map", "message"),
+    [
+        ({"w": "a.st"}, "does not put there"),
+        ({"w": "a.st", "v": "a.st", "x": "a.st"}, "which has none"),
+        ({"w": "a.st", "v": "b.st"}, "no such file"),
+        ({"w": "../a.st"}, "plain file name"),
+        ({"w": "/etc/passwd"}, "plain file name"),
+        ({"w": "C:a.st"}, "plain file name"),
+        ({"w": ".."}, "plain file name"),
+        ({"w": "a.st\0"}, "plain file name"),
+        ({"w": ["a.st"]}, "plain file name"),
+        ({}, "no weight_map"),
+        ([], "no weight_map"),
+    ],
+)
+def test_damaged_indexes(tmp_path: Path, weight_map: object, message: str) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for place in (folder, tmp_path):  # the one outside could be read, and must not be
+        write(place / "a.st", {"v": entry("U8", (1,), (0, 1)), "w": entry("U8", (1,), (1, 2))}, b"\1\2")
+    index = folder / "index.json"
+    index.write_text(json.dumps({"weight_map": weight_map}))
+    with pytest.raises(CheckpointError, match=message):
+        open_safetensors_index(index)
+
+
+def test_one_tensor_in_two_shards(tmp_path: Path) -> None:
+    for name in ("a.st", "b.st"):
+        write(tmp_path / name, {"w": entry("U8", (1,), (0, 1)), name: entry("U8", (1,), (1, 2))}, b"\1\2")
+    index = tmp_path / "index.json"
+    index.write_text(json.dumps({"weight_map": {"w": "a.st", "a.st": "a.st", "b.st": "b.st"}}))
+    with pytest.raises(CheckpointError, match="does not put there"):
+        open_safetensors_index(index)
+    index.write_text('{"weight_map": {"w": "a.st", "a.st": "a.st", "w": "b.st"}}')
+    with pytest.raises(CheckpointError, match="twice"):
+        open_safetensors_index(index)
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "empty", "text"])
+def test_what_is_no_file_of_this_format(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "a.safetensors"
+    if kind == "folder":
+        path.mkdir()
+    elif kind != "missing":
+        path.write_bytes(b"" if kind == "empty" else b"weights" * 100)
+    assert not is_safetensors(path)
+    assert not is_safetensors_index(path)
+    for opener in (open_safetensors, open_safetensors_index):
+        with pytest.raises(CheckpointError):
+            opener(path)
