@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import ImageError, OptionError
+from resnet_compile.files import writing
 
 IMAGES_KEY = "images"
 """The array of a ``.npz`` that holds the images' paths, row by row."""
@@ -40,7 +41,7 @@ class FeatureFile:
             )
         if not self._npz and len(names) != 1:
             raise OptionError(f"a .npy holds one output, not {len(names)}", where=str(path), hint="save as .npz")
-        self._folder = path.parent
+        self._path = path
         self._names = tuple(names)
         self._images: list[str] = []
         self._rows: dict[str, BinaryIO] = {}
@@ -56,14 +57,19 @@ class FeatureFile:
             rows.close()
 
     def append(self, images: Sequence[str], arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Adds a row for each image to each array."""
+        """Adds a row for each image to each array.
+
+        Raises:
+            OutputError: There is no room for them.
+        """
         self._images.extend(images)
         for name in self._names:
             array = arrays[name]
-            if name not in self._rows:
-                self._rows[name] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115  # closed on exit
-                self._kinds[name] = (array.dtype, array.shape[1:])
-            self._rows[name].write(array.tobytes())
+            with writing(self._path):
+                if name not in self._rows:
+                    self._rows[name] = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115  # closed on exit
+                    self._kinds[name] = (array.dtype, array.shape[1:])
+                self._rows[name].write(array.tobytes())
 
     def write(self, file: BinaryIO) -> dict[str, tuple[int, ...]]:
         """Writes everything to an open file.
@@ -96,5 +102,6 @@ class FeatureFile:
         }
         np.lib.format.write_array_header_1_0(file, header)
         rows = self._rows[name]
-        rows.seek(0)
+        with writing(self._path):
+            rows.seek(0)  # writes what is still buffered
         shutil.copyfileobj(rows, file, 1 << 20)

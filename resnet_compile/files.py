@@ -3,22 +3,72 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from resnet_compile.errors import OptionError, OutputError
 
 
+def as_path(path: object) -> Path:
+    """An argument that names a file or a folder.
+
+    Raises:
+        OptionError: It is no path.
+    """
+    if not isinstance(path, str | bytes | os.PathLike):
+        raise OptionError(f"must be a path, not {type(path).__name__}")
+    text = os.fsdecode(path)
+    if "\0" in text:
+        raise OptionError("a path has no null characters", where=repr(text))
+    return Path(text)
+
+
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
+    """Says of an OSError in the block that the file could not be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{problem}: {error.strerror or error}", where=str(path)) from None
+
+
+class _Output(io.FileIO):
+    """The file beside `path`, whose errors say that `path` cannot be written."""
+
+    def __init__(self, part: Path, path: Path) -> None:
+        with writing(path, "cannot write here"):
+            super().__init__(part, "xb")
+        self._path = path
+
+    def write(self, data: Any) -> int:
+        with writing(self._path):
+            return super().write(data)
+
+    def truncate(self, size: int | None = None) -> int:
+        with writing(self._path):
+            return super().truncate(size)
+
+    def close(self) -> None:
+        with writing(self._path):
+            super().close()
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
     """A file to write that takes the path's place when the block ends well, and vanishes when it does not.
 
     It is written beside the path, so that putting it in place is one rename. A symbolic link is followed, and a file
-    that is replaced keeps its permissions.
+    that is replaced keeps its permissions. Whatever else goes wrong in the block comes out as it is.
+
+    Args:
+        path: The file's.
+        durable: Bring it to the disk before it takes its place, so that a machine that stops leaves it or what was
+            there before.
 
     Raises:
         OptionError: The path names something that is no regular file.
@@ -27,21 +77,33 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     target = Path(os.path.realpath(path))
     permissions = _permissions(target, path)
     part = target.with_name(f".{target.name}.{secrets.token_hex(6)}.part")
-    writing = False
     # The name is chosen before the file is made: an interrupt at any moment finds it here, to be removed.
     try:
-        with part.open("xb") as file:
-            writing = True
+        with io.BufferedWriter(_Output(part, path)) as file:
             yield file
-        if permissions is not None:
-            part.chmod(permissions)
-        part.replace(target)
-    except OSError as error:
-        problem = "cannot write" if writing else "cannot write here"
-        raise OutputError(f"{problem}: {error.strerror or error}", where=str(path)) from None
+            if durable:
+                file.flush()
+                with writing(path):
+                    os.fsync(file.fileno())
+        with writing(path):
+            if permissions is not None:
+                part.chmod(permissions)
+            part.replace(target)
+        if durable:
+            _to_disk(target.parent)
     finally:
         with contextlib.suppress(OSError):
             part.unlink()
+
+
+def _to_disk(folder: Path) -> None:
+    """Makes a rename last. Windows, which opens no folders, does it by itself."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _permissions(target: Path, path: Path) -> int | None:

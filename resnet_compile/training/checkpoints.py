@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
-import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -81,11 +79,8 @@ def save_checkpoint(folder: Path, state: Mapping[str, NDArray[Any]], progress: P
     """
     require_finite(state)
     path = folder / checkpoint_name(progress.step)
-    with replacing(path) as file:
+    with replacing(path, durable=True) as file:
         _write(file, {PROGRESS: np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8), **state})
-        file.flush()
-        os.fsync(file.fileno())
-    _to_disk(folder)
     for old in checkpoint_files(folder)[keep:]:
         old.unlink(missing_ok=True)
     return path
@@ -105,16 +100,6 @@ def _write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
             member = io.BytesIO()
             np.lib.format.write_array(member, values, allow_pickle=False)
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), member.getbuffer())
-
-
-def _to_disk(folder: Path) -> None:
-    """Makes a rename last. Windows, which opens no folders, does it by itself."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
 
 
 def read_checkpoint(file: Path) -> Saved:

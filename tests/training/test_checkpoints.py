@@ -1,12 +1,10 @@
 import errno
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.disk import files_of_at_most
 
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
 from resnet_compile.training.checkpoints import (
@@ -117,17 +115,6 @@ def test_a_state_that_is_not_finite_is_not_saved(tmp_path: Path, value: float) -
     with pytest.raises(TrainingError, match=r"no finite number @ net/conv1/weights"):
         save(tmp_path, 10, state=spoilt)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000005.npz"]
-
-
-@contextmanager
-def files_of_at_most(size: int) -> Iterator[None]:
-    """No file can grow past a size: writes stop in the middle, as on a full disk."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_disk_that_is_full_leaves_the_last_one(tmp_path: Path) -> None:
