@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from resnet_compile._version import __version__
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import CheckpointError, OptionError
+from resnet_compile.files import as_path
 from resnet_compile.graph import Graph
 from resnet_compile.lower import lower, resolve_outputs
 from resnet_compile.options import CompileOptions
@@ -69,7 +70,7 @@ class CompiledModel:
             OutputError: The file cannot be written.
             WeightsError: A weight is not a finite number.
         """
-        write_model(self.graph, self.format, Path(path))
+        write_model(self.graph, self.format, as_path(path))
 
 
 def compile(  # noqa: A001  # the verb of this package; callers write resnet_compile.compile
@@ -92,7 +93,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
         OptionError: An option asks for what the network does not have.
         WeightsError: The weights do not fill the network.
     """
-    options = options or CompileOptions()
+    options = CompileOptions.given(options)
     if options.io_dtype == "float16" != options.dtype:
         raise OptionError(f"inputs and outputs of {options.dtype} weights are float32", where="io_dtype")
     if options.keep_float and options.dtype != "int8":
@@ -132,7 +133,7 @@ def _bind(
         # Deferred: a reader is needed only where there is a file to read.
         from resnet_compile.checkpoints.formats import open_checkpoint
 
-        weights = open_checkpoint(weights)
+        weights = open_checkpoint(as_path(weights))
         facts = {"weights_format": weights.format, "weights_sha256": _digests(weights)}
     bound = bind(planned, weights, options.naming)
     return bound, {**facts, "weights_naming": bound.naming or ""}
@@ -155,10 +156,11 @@ def _sha256(path: Path) -> str:
 
 def sized(spec: NetworkSpec, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:
     """The spec for images of a size, rows and columns; without a size as it is."""
+    spec = NetworkSpec.model_validate(spec)
     if not isinstance(size, tuple):
         return spec
     height, width = size
-    return spec.model_copy(update={"input": spec.input.model_copy(update={"height": height, "width": width})})
+    return spec.replace(input=spec.input.replace(height=height, width=width))
 
 
 def _metadata(spec: NetworkSpec, options: CompileOptions, facts: Mapping[str, str]) -> dict[str, str]:

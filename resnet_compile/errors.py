@@ -18,16 +18,21 @@
     └── DeviceError                   exit code 4   the device asked for is not usable
 
 Each one carries ``where``, the place of the fault: a spec path (``$.blocks[2].args[0].stride``), a parameter name, a
-graph value or a file. It prints as one line, ``message @ where (hint)``.
+graph value or a file. It prints as one line, ``message @ where (hint)``, and then ``; `` and each fault of ``also``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 
 class ResnetCompileError(Exception):
-    """Base class: `message` says what is wrong, `where` names the place, `hint` what to do about it."""
+    """Base class: `message` says what is wrong, `where` names the place, `hint` what to do about it.
+
+    `also` is what else is wrong with the same value: a line each, or how many more there are.
+    """
 
     exit_code: ClassVar[int] = 1
 
@@ -36,11 +41,23 @@ class ResnetCompileError(Exception):
         self.message = message
         self.where = where
         self.hint = hint
+        self.also: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         place = f" @ {self.where}" if self.where else ""
         hint = f" ({self.hint})" if self.hint else ""
-        return f"{self.message}{place}{hint}"
+        return "; ".join((f"{self.message}{place}{hint}", *self.also))
+
+
+@contextmanager
+def inside(file: str | None) -> Iterator[None]:
+    """Lets errors name the file that their places lie in, where there is one."""
+    try:
+        yield
+    except ResnetCompileError as error:
+        if file:
+            error.where = f"{file}: {error.where}" if error.where else file
+        raise
 
 
 class UsageError(ResnetCompileError):

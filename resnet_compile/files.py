@@ -49,10 +49,6 @@ class _Output(io.FileIO):
         with writing(self._path):
             return super().write(data)
 
-    def truncate(self, size: int | None = None) -> int:
-        with writing(self._path):
-            return super().truncate(size)
-
     def close(self) -> None:
         with writing(self._path):
             super().close()

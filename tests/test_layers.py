@@ -18,6 +18,7 @@ ORDER = [
     "files",
     "limits",
     "wire",
+    "checked",
     "spec",
     "plan",
     "graph",
@@ -68,7 +69,7 @@ OWNERS = {
     "onnx": {"serialize", "compiler", "read_model"},
     # quantize has onnxruntime's calibrators, and imports the room runtime first, which turns telemetry off.
     "onnxruntime": {"runtime", "quantize"},
-    "pydantic": {"spec", "options"},
+    "pydantic": {"checked", "spec", "training"},
     "PIL": {"images"},
     "click": {"cli"},
     "rich": {"cli", "report"},

@@ -7,9 +7,9 @@ from support.tolerances import COST, NETWORK, STATE, relative_error
 from support.training_data import GoldenTraining, cifar_training
 
 from resnet_compile.errors import OptionError
-from resnet_compile.options import StepOptions
 from resnet_compile.runtime import Recurrence, Session, choose_device
 from resnet_compile.training import TrainingStep, compile_step
+from resnet_compile.training.options import StepOptions
 
 FED = ("images", "labels", "learning_rate")
 

@@ -91,8 +91,7 @@ def test_counts_are_the_originals(name: str) -> None:
 @pytest.mark.parametrize("name", CIFAR)
 def test_a_copy_with_other_classes_serves_for_cifar_100(name: str) -> None:
     spec = load_spec(name)
-    head = spec.head.model_copy(update={"num_classes": 100})
-    planned = plan_network(spec.model_copy(update={"head": head}))
+    planned = plan_network(spec.replace(head=spec.head.replace(num_classes=100)))
     parameters, convolutions = CIFAR[name]
     assert planned.num_parameters == parameters
     assert sum(isinstance(layer, Conv) for layer in planned.layers) == convolutions

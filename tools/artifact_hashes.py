@@ -115,7 +115,7 @@ def hashed(job: tuple[str, str, dict[str, Any], bool]) -> tuple[str, str]:
 
 def steps() -> Iterator[tuple[str, str]]:
     """The hashes of training steps."""
-    from resnet_compile.options import StepOptions
+    from resnet_compile.training.options import StepOptions
 
     for name in _TRAINED:
         for target in ("cpu", "cuda"):

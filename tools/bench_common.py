@@ -63,7 +63,7 @@ def interleaved(
     for number in range(openings):
         part = protocol.steps // openings + (number < protocol.steps % openings)
         opened = {labels[place]: openers[labels[place]]() for place in generator.permutation(len(labels))}
-        rounds = dataclasses.replace(protocol, steps=part, seed=protocol.seed + number)
+        rounds = protocol.replace(steps=part, seed=protocol.seed + number)
         measured = measure({label: opened[label] for label in labels}, rounds).seconds
         seconds = {label: (*seconds[label], *measured[label]) for label in labels}
         del opened

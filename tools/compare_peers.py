@@ -83,7 +83,7 @@ def forward(files: dict[str, Path], openvino: Path, arguments: argparse.Namespac
     other = OpenVino(openvino, files[OURS], folder / "images.npy", arguments.threads, folder)
     openers = {label: opener(label, path) for label, path in files.items()}
     openers |= {CONTROL: opener(CONTROL, files[OURS]), OPENVINO: lambda: other.run}
-    seconds = interleaved(openers, Protocol(arguments.rounds, arguments.burn_in), OPENINGS)
+    seconds = interleaved(openers, Protocol(steps=arguments.rounds, burn_in=arguments.burn_in), OPENINGS)
     other.close()
     difference = {label: relative(value, logits[OURS]) for label, value in (logits | {OPENVINO: other.logits}).items()}
     if max(difference.values()) > MOST_DIFFERENCE:

@@ -133,7 +133,7 @@ class Comparison:
 
     def _protocols(self) -> dict[int, tuple[Protocol, int]]:
         rounds = self._arguments.rounds
-        return PROTOCOLS if rounds is None else {batch: (Protocol(rounds, 0), 1) for batch in PROTOCOLS}
+        return PROTOCOLS if rounds is None else {batch: (Protocol(steps=rounds, burn_in=0), 1) for batch in PROTOCOLS}
 
     def _make(self) -> None:
         """Our variants, then the peers' graphs of the same weights, then OpenVINO on two of ours."""

@@ -30,9 +30,9 @@ from served import Request, Worker, WorkerError
 
 from resnet_compile import load_spec
 from resnet_compile.bench import Comparison, median_ratio, summarize
-from resnet_compile.options import StepOptions
 from resnet_compile.report.table import table
 from resnet_compile.training import IMAGES, LABELS, LEARNING_RATE, compile_step
+from resnet_compile.training.options import StepOptions
 
 TOOLS = Path(__file__).parent
 OURS, EAGER, CHANNELS_LAST, COMPILED = "resnet-compile", "eager", "channels_last", "compile"

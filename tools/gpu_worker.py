@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from served import serve
 
 from resnet_compile import load_spec
-from resnet_compile.options import StepOptions
 from resnet_compile.runtime import Session, SessionOptions, describe_gpu, installed_backend, installed_packages
+from resnet_compile.training.options import StepOptions
 
 # Where PyTorch is in the same Python, its CUDA libraries are the ones to use; onnxruntime looks for them among the
 # loaded modules.

@@ -7,7 +7,6 @@ runs it: one onnxruntime session, its state in two sets of buffers, images broug
 """
 
 import sys
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,6 @@ from numpy.typing import NDArray
 from training_worker import serve_training
 
 from resnet_compile import load_spec
-from resnet_compile.options import StepOptions
 from resnet_compile.runtime import Recurrence, Session
 from resnet_compile.training import (
     ACCURACY,
@@ -27,6 +25,7 @@ from resnet_compile.training import (
     SESSION_OPTIONS,
     compile_step,
 )
+from resnet_compile.training.options import StepOptions
 
 
 def opened(spec: str, start: str, threads: int) -> tuple[Recurrence, dict[str, NDArray[Any]]]:
@@ -35,7 +34,7 @@ def opened(spec: str, start: str, threads: int) -> tuple[Recurrence, dict[str, N
     inputs = {name: given.pop(name) for name in (IMAGES, LABELS, LEARNING_RATE)}
     batch, _, *size = inputs[IMAGES].shape
     step = compile_step(load_spec(spec), StepOptions(batch=batch, size=(size[0], size[1])))
-    session = Session.open(step.to_proto().SerializeToString(), "cpu", replace(SESSION_OPTIONS, threads=threads))
+    session = Session.open(step.to_proto().SerializeToString(), "cpu", SESSION_OPTIONS.replace(threads=threads))
     state = {value.name: given[value.name] for value in step.state}
     return session.recur(state, step.next_names, inputs, (LOSS, PREDICTIONS, ACCURACY)), inputs
 

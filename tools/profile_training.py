@@ -8,7 +8,6 @@ gradients by inputs and by weights cost as much each; the rate is that of all co
 
 import argparse
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +15,10 @@ from compare_training import NETWORKS, Case
 
 from resnet_compile import load_spec
 from resnet_compile.bench.profile import read_profile
-from resnet_compile.options import StepOptions
 from resnet_compile.report.table import table
 from resnet_compile.runtime import Session
 from resnet_compile.training import IMAGES, LABELS, LEARNING_RATE, LOSS, SESSION_OPTIONS, compile_step
+from resnet_compile.training.options import StepOptions
 
 PRODUCTS = ("Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul")
 BURN_IN = 2
@@ -35,7 +34,7 @@ def profiled(case: Case, threads: int, steps: int) -> str:
         LEARNING_RATE: np.array(1e-3, np.float32),
     }
     with tempfile.TemporaryDirectory() as folder:
-        options = replace(SESSION_OPTIONS, threads=threads, profile=str(Path(folder) / "step"))
+        options = SESSION_OPTIONS.replace(threads=threads, profile=str(Path(folder) / "step"))
         session = Session.open(step.to_proto().SerializeToString(), "cpu", options)
         state = session.recur(step.initial_state(), step.next_names, inputs, (LOSS,))
         for _ in range(BURN_IN + steps):

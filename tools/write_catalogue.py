@@ -82,13 +82,11 @@ def slim_v2(layers: int) -> NetworkSpec:
 
 def segmentation() -> NetworkSpec:
     """TF-slim's `resnet_v2_101` as its documentation uses it to label pixels."""
-    return slim_v2(101).model_copy(
-        update={
-            "origin": "tf_slim.nets.resnet_v2.resnet_v2_101, for 21 classes of pixels",
-            "input": image(513, "inception"),
-            "output_stride": 16,
-            "head": Head(num_classes=21, global_pool=False),
-        }
+    return slim_v2(101).replace(
+        origin="tf_slim.nets.resnet_v2.resnet_v2_101, for 21 classes of pixels",
+        input=image(513, "inception"),
+        output_stride=16,
+        head=Head(num_classes=21, global_pool=False),
     )
 
 
@@ -161,7 +159,7 @@ def cifar(name: str, hps: HParams, filters: tuple[int, int, int, int] | None = N
     origin = f"tensorflow/models resnet (2016), {kind}, num_residual_units={hps.num_residual_units}"
     if filters:
         origin += f", filters={list(filters)}"
-    return cifar_network(hps, name, filters).model_copy(update={"origin": origin})
+    return cifar_network(hps, name, filters).replace(origin=origin)
 
 
 def catalogue() -> Iterator[tuple[str, NetworkSpec]]:

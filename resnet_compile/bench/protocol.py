@@ -13,31 +13,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from resnet_compile.checked import CheckedModel, Natural, Positive
 from resnet_compile.errors import OptionError
 
 Step = Callable[[int], None]
 """Runs a contestant once, on the inputs of that number, and returns when it is done."""
 
 
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """How often to run; the defaults are the original's.
+class Protocol(CheckedModel):
+    """How often to run; the defaults are the original's."""
 
-    Attributes:
-        steps: Timed runs of each contestant.
-        burn_in: Runs before those, which are not timed.
-        seed: Of the order within rounds.
-    """
+    steps: Positive = 100
+    """Timed runs of each contestant."""
 
-    steps: int = 100
-    burn_in: int = 10
-    seed: int = 0
+    burn_in: Natural = 10
+    """Runs before those, which are not timed."""
 
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise OptionError(f"steps must be at least 1, not {self.steps}")
-        if self.burn_in < 0:
-            raise OptionError(f"burn_in must be at least 0, not {self.burn_in}")
+    seed: Natural = 0
+    """Of the order within rounds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +64,9 @@ def measure(
     Raises:
         KeyboardInterrupt: An interrupt came before the first round was complete; a later one is noted in the result.
     """
+    protocol = Protocol.model_validate(protocol)
+    if not isinstance(contestants, Mapping) or not all(callable(step) for step in contestants.values()):
+        raise OptionError("needs functions by name", where="contestants")
     generator = np.random.default_rng(protocol.seed)
     names = list(contestants)
     rounds: list[dict[str, float]] = []

@@ -124,7 +124,7 @@ class Bench:
             "device": self.device,
             "device_reason": self.device_reason,
             "interrupted": self.interrupted,
-            "options": asdict(self.options),
+            "options": self.options.model_dump(),
             "environment": asdict(self.environment),
             "runs": [_row(row) for row in self.rows],
             "comparisons": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import tempfile
 import time
@@ -23,6 +24,7 @@ from resnet_compile.bench.profile import Profile, read_profile
 from resnet_compile.bench.protocol import measure
 from resnet_compile.bench.record import Bench, Data, Environment, Row, Sized
 from resnet_compile.bench.statistics import median_ratio
+from resnet_compile.checked import CheckedModel, Natural, Side, checked_call
 from resnet_compile.errors import OptionError
 from resnet_compile.runtime import (
     Backend,
@@ -55,6 +57,16 @@ class Subject:
     model: Path | bytes
     macs: int | None = None
     size: tuple[int, int] | None = None
+
+    def __post_init__(self) -> None:
+        _check_subject(self.label, self.model, self.macs, self.size)
+
+
+@checked_call(CheckedModel)
+def _check_subject(
+    label: str, model: str | os.PathLike[str] | bytes, macs: Natural | None, size: tuple[Side, Side] | None
+) -> None:
+    """Lets annotations do the checking."""
 
 
 class Listener:
@@ -99,7 +111,11 @@ def bench(
         DeviceError: The device cannot be used.
         ResnetCompileError: A run failed.
     """
-    options = options or BenchOptions()
+    options = BenchOptions.given(options)
+    if not isinstance(subjects, Sequence) or not subjects or not all(isinstance(each, Subject) for each in subjects):
+        raise OptionError("needs a list of one Subject or more", where="subjects")
+    if len({each.label for each in subjects}) < len(subjects):
+        raise OptionError("the labels of subjects differ", where="subjects")
     backend = backend or installed_backend()
     started, cpu = datetime.datetime.now().astimezone().isoformat(timespec="seconds"), describe_cpu()
     work = _Benchmark(options, listener or Listener(), backend)
@@ -186,7 +202,7 @@ class _Benchmark:
                     self._listener.started(opened[0].subject, opened[0].session, opened[0].shape, self._data(transfer))
                 measured = measure(
                     {label: binding.run for label, binding in bindings.items()},
-                    replace(protocol, steps=steps, seed=protocol.seed + done),
+                    protocol.replace(steps=steps, seed=protocol.seed + done),
                     on_round=partial(self._tell, done),
                 )
                 for label, times in measured.seconds.items():

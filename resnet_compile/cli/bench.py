@@ -82,9 +82,9 @@ def cli(
     from resnet_compile.report.bench_text import bench_text
 
     options = BenchOptions(
-        device,
-        batch,
-        Protocol(steps, burn_in),
+        device=device,
+        batches=batch,
+        protocol=Protocol(steps=steps, burn_in=burn_in),
         threads=threads,
         cuda_graph=cuda_graph,
         profile=profile,

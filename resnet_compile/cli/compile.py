@@ -206,8 +206,8 @@ def _verified(
 def _training_step(spec: Any, *, batch: Any, size: Any, target: str | None, opset: int, **others: Any) -> Any:
     """The step for the same options, where they have a meaning for one."""
     from resnet_compile.errors import OptionError
-    from resnet_compile.options import CompileOptions, StepOptions
-    from resnet_compile.training import compile_step
+    from resnet_compile.options import CompileOptions
+    from resnet_compile.training import StepOptions, compile_step
 
     if batch == "dynamic":
         raise OptionError("a training step has one batch size", where="batch", hint="give --batch N")

@@ -8,7 +8,6 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +18,8 @@ from resnet_compile.cli.parameters import scopes
 from resnet_compile.limits import MAX_BATCH
 
 if TYPE_CHECKING:
-    from resnet_compile.options import TrainOptions
     from resnet_compile.spec import NetworkSpec
-    from resnet_compile.training import Listener, Trained
+    from resnet_compile.training import Listener, Trained, TrainOptions
 
 PAGE = "report.html"
 
@@ -114,12 +112,14 @@ def cli(
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need none of it.
     from resnet_compile.errors import OptionError
-    from resnet_compile.options import CIFAR_SCHEDULE, TrainOptions
     from resnet_compile.spec import load_spec
 
     network = load_spec(spec)
     if options["steps"] and options["epochs"]:
         raise OptionError("--steps and --epochs exclude each other")
+    # After what can be wrong without it, since it takes longest.
+    from resnet_compile.training import CIFAR_SCHEDULE, TrainOptions
+
     chosen = TrainOptions(schedule=_schedule(schedule) if schedule else CIFAR_SCHEDULE, freeze=freeze, **options)
     if only_evaluate:
         unread = {"--resume": resume, "--schedule": schedule, "--freeze": freeze}
@@ -137,7 +137,7 @@ def cli(
 
 def _schedule(text: str) -> Any:
     """JSON as it is, or the name of a file of it."""
-    from resnet_compile.options import parse_schedule, read_schedule
+    from resnet_compile.training import parse_schedule, read_schedule
 
     return parse_schedule(text) if text.lstrip().startswith("{") else read_schedule(Path(text))
 
@@ -231,7 +231,7 @@ def _evaluate(
 def _session(report: Report) -> Any:
     from resnet_compile.training import SESSION_OPTIONS
 
-    return replace(SESSION_OPTIONS, log_severity="warning" if report.verbose else "fatal")
+    return SESSION_OPTIONS.replace(log_severity="warning" if report.verbose else "fatal")
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def quantize(
         UsageError: The folder of images has none.
         ImageError: An image cannot be read.
     """
-    options = options or CompileOptions(dtype="int8")
+    options = CompileOptions.given({"dtype": "int8"} if options is None else options)
     _refuse(options)
     plan = plan_network(sized(spec, options.size))
     kept = kept_scopes(plan, options.keep_float)
@@ -123,7 +123,7 @@ def _compiled(
     """The network in float32 as it is, for batches of any size, so that it can be run on few images at a time."""
     changes = {"dtype": "float32", "keep_float": (), "target": None, "batch": "dynamic"}
     names = tuple(dict.fromkeys(outputs))
-    return compile(spec, options.model_copy(update={**changes, "outputs": names}), weights=weights)
+    return compile(spec, options.replace(**changes, outputs=names), weights=weights)
 
 
 def _outputs(graph: Graph, names: Sequence[str]) -> Graph:

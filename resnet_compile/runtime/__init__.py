@@ -16,7 +16,8 @@ from resnet_compile.runtime.devices import Device, choose_device, cuda_faults, p
 from resnet_compile.runtime.machine import Cpu, Gpu, describe_cpu, describe_gpu, installed_packages, onnxruntime_wheels
 from resnet_compile.runtime.options import SessionOptions
 from resnet_compile.runtime.recurrence import Recurrence
-from resnet_compile.runtime.session import Session, TensorInfo
+from resnet_compile.runtime.session import Session
+from resnet_compile.runtime.signature import TensorInfo
 
 __all__ = [
     "Backend",

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from resnet_compile.checked import CheckedModel, checked_call
 from resnet_compile.errors import DeviceError, OptionError
 from resnet_compile.runtime.backend import Backend, installed_backend
 
@@ -44,6 +45,7 @@ class CudaFault:
     hint: str
 
 
+@checked_call(CheckedModel)
 def parse_device(name: str) -> Device | None:
     """``cpu``, ``cuda``, ``cuda:N`` as a device; ``auto`` as None, for which opening a session chooses.
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from resnet_compile.errors import OptionError
+from resnet_compile.checked import CheckedModel, Threads
 from resnet_compile.runtime.backend import Backend
 
 GraphOptimization = Literal["disabled", "basic", "extended", "all"]
@@ -20,43 +19,42 @@ _GRAPH_OPTIMIZATION = {
 _LOG_SEVERITY = {"verbose": 0, "info": 1, "warning": 2, "error": 3, "fatal": 4}
 
 
-@dataclass(frozen=True, slots=True)
-class SessionOptions:
-    """How onnxruntime runs a model.
+class SessionOptions(CheckedModel):
+    """How onnxruntime runs a model."""
 
-    Attributes:
-        threads: Threads within an operator; 0 is one for each physical core.
-        spinning: Idle threads wait busily for the next operator. Faster for one session, but two sessions that spin
-            take each other's cores.
-        memory_arena: Keep freed CPU memory for the next run.
-        memory_pattern: Plan all buffers of a run as one block, once the shapes are known.
-        graph_optimization: How far onnxruntime rewrites the graph when it loads it.
-        tf32: Let CUDA round the factors of float32 products to 10 bits of mantissa, which is faster. Without it
-            onnxruntime keeps convolutions off the tensor cores in float16 too, where nothing is rounded by it.
-        nhwc: Let CUDA run convolutions and pooling with channels last, which its tensor cores want.
-        cuda_graph: Let CUDA record a run and replay it; the caller has to bind inputs and outputs.
-        profile: Prefix of the path of a profile to write, or None.
-        log_severity: The least severe message that onnxruntime writes to stderr.
+    threads: Threads = 0
+    """Threads within an operator; 0 is one for each physical core."""
+
+    spinning: bool = True
+    """Idle threads wait busily for the next operator. Faster for one session, but two sessions that spin take each
+    other's cores.
     """
 
-    threads: int = 0
-    spinning: bool = True
     memory_arena: bool = True
-    memory_pattern: bool = True
-    graph_optimization: GraphOptimization = "all"
-    tf32: bool = False
-    nhwc: bool = False
-    cuda_graph: bool = False
-    profile: str | None = None
-    log_severity: LogSeverity = "fatal"
+    """Keep freed CPU memory for the next run."""
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.threads <= 4096:
-            raise OptionError(f"threads must be 0 to 4096, not {self.threads}")
-        if self.graph_optimization not in _GRAPH_OPTIMIZATION:
-            raise OptionError(f"graph_optimization must be one of {', '.join(_GRAPH_OPTIMIZATION)}")
-        if self.log_severity not in _LOG_SEVERITY:
-            raise OptionError(f"log_severity must be one of {', '.join(_LOG_SEVERITY)}")
+    memory_pattern: bool = True
+    """Plan all buffers of a run as one block, once the shapes are known."""
+
+    graph_optimization: GraphOptimization = "all"
+    """How far onnxruntime rewrites the graph when it loads it."""
+
+    tf32: bool = False
+    """Let CUDA round the factors of float32 products to 10 bits of mantissa, which is faster. Without it onnxruntime
+    keeps convolutions off the tensor cores in float16 too, where nothing is rounded by it.
+    """
+
+    nhwc: bool = False
+    """Let CUDA run convolutions and pooling with channels last, which its tensor cores want."""
+
+    cuda_graph: bool = False
+    """Let CUDA record a run and replay it; the caller has to bind inputs and outputs."""
+
+    profile: str | None = None
+    """Prefix of the path of a profile to write, or None."""
+
+    log_severity: LogSeverity = "fatal"
+    """The least severe message that onnxruntime writes to stderr."""
 
     def native(self, backend: Backend) -> Any:
         """The same for onnxruntime; sets the severity of its process-wide logger too."""

@@ -8,7 +8,6 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,37 +16,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
+from resnet_compile.files import as_path
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding
 from resnet_compile.runtime.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, Device, parse_device, require_cuda
 from resnet_compile.runtime.options import SessionOptions
 from resnet_compile.runtime.recurrence import Recurrence
+from resnet_compile.runtime.signature import TensorInfo, by_name, check_inputs, known_outputs, tensors
 
 # What onnxruntime raises for a model that is none, or that it does not take.
 _MODEL_ERRORS = ("InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented")
 _FAILURES = ("EPFail", "EngineError", "Fail", "RuntimeException")
 # The number under which onnxruntime records no CUDA graph.
 _NO_GRAPH = -1
-_DTYPES = {"float": "float32", "double": "float64"}
-
-
-@dataclass(frozen=True, slots=True)
-class TensorInfo:
-    """An input or output of a model.
-
-    Attributes:
-        name: Its name in the graph.
-        dtype: As NumPy calls it, such as ``float32``; onnxruntime's own word for what NumPy has not.
-        shape: A number, or the symbol or None, for each axis.
-    """
-
-    name: str
-    dtype: str
-    shape: tuple[int | str | None, ...]
-
-    def __str__(self) -> str:
-        axes = ", ".join("?" if axis is None else str(axis) for axis in self.shape)
-        return f"{self.name} {self.dtype}[{axes}]"
 
 
 class Session:
@@ -70,8 +51,8 @@ class Session:
         self.device = device
         self.reason = reason
         self.options = options
-        self.inputs: Mapping[str, TensorInfo] = _tensors(native.get_inputs())
-        self.outputs: Mapping[str, TensorInfo] = _tensors(native.get_outputs())
+        self.inputs: Mapping[str, TensorInfo] = tensors(native.get_inputs())
+        self.outputs: Mapping[str, TensorInfo] = tensors(native.get_outputs())
         self.metadata: Mapping[str, str] = MappingProxyType(dict(native.get_modelmeta().custom_metadata_map))
         self.assignment = _assignment(native)
         self._backend = backend
@@ -102,7 +83,7 @@ class Session:
         wanted = parse_device(device)
         _require_file(model)
         backend = backend or installed_backend()
-        options = options or SessionOptions()
+        options = SessionOptions.given(options)
         if wanted is not None:
             return cls(_create(model, wanted, options, backend), wanted, "asked for", options, backend)
         cuda = Device("cuda")
@@ -127,11 +108,8 @@ class Session:
             OptionError: An input or output does not exist, is missing, or has another type or shape.
             ResnetCompileError: The run failed, for lack of memory for example.
         """
-        self._check_inputs(inputs)
-        names = list(self.outputs) if outputs is None else list(outputs)
-        for name in names:
-            if name not in self.outputs:
-                raise OptionError(f"the model has no output {name!r}", hint=f"it has {', '.join(self.outputs)}")
+        check_inputs(self.inputs, inputs)
+        names = list(self.outputs) if outputs is None else known_outputs(self.outputs, outputs)
         # An array given for one run has an address that will not last, so CUDA must not record it.
         extra = [self._graph_options(_NO_GRAPH)] if self.options.cuda_graph else []
         with self._failures():
@@ -153,8 +131,11 @@ class Session:
             OptionError: An input is missing or has another type or shape.
             ResnetCompileError: There is no memory for it, or CUDA cannot record the model's run.
         """
+        if not isinstance(inputs, Sequence) or not inputs:
+            raise OptionError("inputs are a list of one set of arrays or more")
         for each in inputs:
-            self._check_inputs(each)
+            check_inputs(self.inputs, each)
+        known_outputs(self.outputs, outputs)
         with self._failures():
             return Binding(
                 self.native,
@@ -186,8 +167,12 @@ class Session:
             OptionError: An input is missing or has another type or shape.
             ResnetCompileError: There is no memory for it.
         """
-        self._check_inputs({**inputs, **state})
-        shapes = {name: self.outputs[name] for name in told}
+        check_inputs(self.inputs, {**by_name(inputs), **by_name(state)})
+        known_outputs(self.outputs, by_name(next_names).values())
+        shapes = {name: self.outputs[name] for name in known_outputs(self.outputs, told)}
+        for info in shapes.values():
+            if not all(isinstance(axis, int) for axis in info.shape):
+                raise OptionError(f"the shape of {info} is not fixed")
         with self._failures():
             return Recurrence(
                 self.native,
@@ -230,38 +215,23 @@ class Session:
             "reason": self.reason,
             "onnxruntime": self._backend.onnxruntime.__version__,
             "providers": {name: dict(values) for name, values in self.native.get_provider_options().items()},
-            "options": asdict(self.options),
+            "options": self.options.model_dump(),
             "nodes": None if self.assignment is None else {name: dict(ops) for name, ops in self.assignment.items()},
         }
-
-    def _check_inputs(self, inputs: Mapping[str, NDArray[Any]]) -> None:
-        for name in (*self.inputs, *inputs):
-            if name not in inputs:
-                raise OptionError(f"input {name!r} is missing")
-            if name not in self.inputs:
-                raise OptionError(f"the model has no input {name!r}", hint=f"it has {', '.join(self.inputs)}")
-        for name, info in self.inputs.items():
-            array = inputs[name]
-            fits = len(array.shape) == len(info.shape) and all(
-                size == axis or not isinstance(axis, int) for size, axis in zip(array.shape, info.shape, strict=True)
-            )
-            if array.dtype.name != info.dtype or not fits:
-                given = TensorInfo(name, array.dtype.name, array.shape)
-                raise OptionError(f"the model takes {info}, not {given}")
 
 
 def _require_file(model: str | os.PathLike[str] | bytes) -> None:
     """Settles before onnxruntime is loaded what the file system can tell."""
     if isinstance(model, bytes):
         return
-    place = os.fspath(model)
+    path = as_path(model)
     try:
-        with Path(model).open("rb") as file:
+        with path.open("rb") as file:
             empty = not file.read(1)
     except OSError as error:
-        raise ModelFileError(f"cannot read the model: {error.strerror or error}", where=place) from error
+        raise ModelFileError(f"cannot read the model: {error.strerror or error}", where=str(path)) from error
     if empty:
-        raise ModelFileError("the file is empty", where=place)
+        raise ModelFileError("the file is empty", where=str(path))
 
 
 def _create(model: str | os.PathLike[str] | bytes, device: Device, options: SessionOptions, backend: Backend) -> Any:
@@ -310,15 +280,6 @@ def _assignment(native: Any) -> Mapping[str, Mapping[str, int]] | None:
     for subgraph in query():
         counts.setdefault(subgraph.ep_name, Counter()).update(node.op_type for node in subgraph.get_nodes())
     return MappingProxyType({name: MappingProxyType(dict(operators)) for name, operators in counts.items()})
-
-
-def _tensors(values: Sequence[Any]) -> Mapping[str, TensorInfo]:
-    def info(value: Any) -> TensorInfo:
-        element = re.fullmatch(r"tensor\((\w+)\)", value.type)
-        word = element[1] if element else value.type
-        return TensorInfo(value.name, _DTYPES.get(word, word), tuple(value.shape))
-
-    return MappingProxyType({value.name: info(value) for value in values})
 
 
 def _sentence(error: Exception) -> str:

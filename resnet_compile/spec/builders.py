@@ -1,13 +1,15 @@
 """Specs in a line a block, under the originals' own names.
 
 A block is a run of units of one depth. The blocks of TF-slim and Keras bear their stride in the last unit, all others
-in the first.
+in the first. Arguments that make no block are a `SpecError`.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+from resnet_compile.checked import Positive, checked_call
+from resnet_compile.spec.base import Depth, SpecModel, Stride
 from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec
 from resnet_compile.spec.roots import CifarRoot
 from resnet_compile.spec.units import (
@@ -25,7 +27,8 @@ from resnet_compile.spec.units import (
 )
 
 
-def resnet_v1_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+@checked_call(SpecModel)
+def resnet_v1_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A block of TF-slim's original bottlenecks, as its `resnet_v1_block`.
 
     Args:
@@ -37,18 +40,21 @@ def resnet_v1_block(scope: str, base_depth: int, num_units: int, stride: int) ->
     return Block(scope=scope, unit=BottleneckV1(), args=_stride_last(4 * base_depth, base_depth, num_units, stride))
 
 
-def resnet_v2_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+@checked_call(SpecModel)
+def resnet_v2_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A block of pre-activation bottlenecks, as TF-slim's `resnet_v2_block`; arguments as `resnet_v1_block`."""
     return Block(scope=scope, unit=BottleneckV2(), args=_stride_last(4 * base_depth, base_depth, num_units, stride))
 
 
-def keras_v2_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+@checked_call(SpecModel)
+def keras_v2_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A stack of Keras's `ResNetV2`, as its `stack2`; arguments as `resnet_v1_block`."""
     args = _stride_last(4 * base_depth, base_depth, num_units, stride)
     return Block(scope=scope, unit=KerasV2Bottleneck(), args=args)
 
 
-def caffe_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+@checked_call(SpecModel)
+def caffe_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A stage of He et al.'s Caffe networks.
 
     Args:
@@ -60,13 +66,15 @@ def caffe_block(scope: str, base_depth: int, num_units: int, stride: int) -> Blo
     return Block(scope=scope, unit=CaffeBottleneck(), args=_stride_first(4 * base_depth, base_depth, num_units, stride))
 
 
-def torchvision_basic_block(scope: str, depth: int, num_units: int, stride: int) -> Block:
+@checked_call(SpecModel)
+def torchvision_basic_block(scope: str, depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A layer of torchvision's networks of basic units, whose `depth` is what torchvision calls planes."""
     return Block(scope=scope, unit=TorchvisionBasic(), args=_stride_first(depth, None, num_units, stride))
 
 
+@checked_call(SpecModel)
 def torchvision_bottleneck_block(
-    scope: str, base_depth: int, num_units: int, stride: int, *, groups: int = 1, base_width: int = 64
+    scope: str, base_depth: Depth, num_units: Positive, stride: Stride, *, groups: int = 1, base_width: int = 64
 ) -> Block:
     """A layer of torchvision's networks of bottlenecks.
 
@@ -82,17 +90,19 @@ def torchvision_bottleneck_block(
     return Block(scope=scope, unit=unit, args=_stride_first(4 * base_depth, base_depth, num_units, stride))
 
 
-def timm_preact_block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
+@checked_call(SpecModel)
+def timm_preact_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A stage of timm's `ResNetV2`; arguments as `caffe_block`."""
     args = _stride_first(4 * base_depth, base_depth, num_units, stride)
     return Block(scope=scope, unit=TimmPreactBottleneck(), args=args)
 
 
+@checked_call(SpecModel)
 def cifar_plain_block(
     scope: str,
-    depth: int,
-    num_units: int,
-    stride: int,
+    depth: Depth,
+    num_units: Positive,
+    stride: Stride,
     *,
     relu_leakiness: float = 0.1,
     first_shortcut: FirstShortcut = "raw",
@@ -111,11 +121,12 @@ def cifar_plain_block(
     return Block(scope=scope, unit=unit, args=_stride_first(depth, None, num_units, stride))
 
 
+@checked_call(SpecModel)
 def cifar_bottleneck_block(
     scope: str,
-    depth: int,
-    num_units: int,
-    stride: int,
+    depth: Depth,
+    num_units: Positive,
+    stride: Stride,
     *,
     relu_leakiness: float = 0.1,
     first_shortcut: FirstShortcut = "raw",
@@ -160,6 +171,7 @@ PLAIN_FILTERS = (16, 16, 32, 64)
 BOTTLENECK_FILTERS = (16, 64, 128, 256)
 
 
+@checked_call(SpecModel)
 def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | None = None) -> NetworkSpec:
     """The network that the CIFAR system builds for its hyperparameters.
 

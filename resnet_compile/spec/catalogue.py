@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 from resnet_compile.errors import SpecError
+from resnet_compile.files import as_path
 from resnet_compile.spec.loading import read_spec
 from resnet_compile.spec.network import NetworkSpec
 
@@ -32,12 +33,12 @@ def load_spec(source: str | os.PathLike[str]) -> NetworkSpec:
     Raises:
         SpecError: There is no such file or name, or it holds no spec.
     """
-    path = Path(source)
+    path = as_path(source)
     names = catalogue()
     if path.name != os.fspath(source) or path.suffix or path.exists():
         return read_spec(path)
     if path.name in names:
-        return read_spec(catalogue_folder() / f"{path.name}.json")
+        return read_spec(catalogue_folder() / f"{path.name}.json").coming_from(path.name)
     near = difflib.get_close_matches(path.name, names, n=3)
     hint = f"did you mean {' or '.join(near)}?" if near else "resnet-inspect --catalogue lists the names"
     raise SpecError("neither a file nor a spec of the catalogue", where=str(path), hint=hint)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from resnet_compile.checked import Side
 from resnet_compile.limits import MAX_CLASSES, MAX_UNITS
-from resnet_compile.spec.base import NetworkName, Scope, Side, SpecModel
+from resnet_compile.spec.base import NetworkName, Scope, SpecModel
 from resnet_compile.spec.roots import ImagenetRoot, Root
 from resnet_compile.spec.units import Unit, UnitArgs
 
@@ -144,6 +145,26 @@ class NetworkSpec(SpecModel):
 
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
     """Factor of the L2 penalty on convolution weights; training reads it."""
+
+    _source: str | None = None
+
+    @property
+    def source(self) -> str | None:
+        """The file or the name that the spec was read from, for errors to tell; equal specs may differ in it."""
+        return self._source
+
+    def coming_from(self, source: str | None) -> Self:
+        """The same spec, read from there."""
+        made = self.model_copy()
+        made._source = source
+        return made
+
+    def replace(self, **changes: Any) -> Self:
+        """As of every model; the copy has the same source."""
+        return super().replace(**changes).coming_from(self._source)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, NetworkSpec) and self.__dict__ == other.__dict__
 
     @model_validator(mode="after")
     def _scopes_are_unique(self) -> Self:

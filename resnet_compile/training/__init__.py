@@ -3,9 +3,18 @@
 from resnet_compile.training.checkpoints import Progress, best_precision
 from resnet_compile.training.evaluation import Evaluation, evaluate
 from resnet_compile.training.loop import Listener, StepTaken
+from resnet_compile.training.options import (
+    CIFAR_SCHEDULE,
+    CosineSchedule,
+    PiecewiseSchedule,
+    StepOptions,
+    TrainOptions,
+    learning_rate,
+    parse_schedule,
+    read_schedule,
+)
 from resnet_compile.training.program import SESSION_OPTIONS, Trained, evaluate_run, train
 from resnet_compile.training.run_log import read_log
-from resnet_compile.training.schedule import learning_rate
 from resnet_compile.training.step import (
     ACCURACY,
     IMAGES,
@@ -20,16 +29,21 @@ from resnet_compile.training.update import next_name
 
 __all__ = [
     "ACCURACY",
+    "CIFAR_SCHEDULE",
     "IMAGES",
     "LABELS",
     "LEARNING_RATE",
     "LOSS",
     "PREDICTIONS",
     "SESSION_OPTIONS",
+    "CosineSchedule",
     "Evaluation",
     "Listener",
+    "PiecewiseSchedule",
     "Progress",
+    "StepOptions",
     "StepTaken",
+    "TrainOptions",
     "Trained",
     "TrainingStep",
     "best_precision",
@@ -38,6 +52,8 @@ __all__ = [
     "evaluate_run",
     "learning_rate",
     "next_name",
+    "parse_schedule",
     "read_log",
+    "read_schedule",
     "train",
 ]

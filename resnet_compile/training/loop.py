@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from resnet_compile.errors import OutputError, TrainingError
-from resnet_compile.options import TrainOptions
 from resnet_compile.plan import Plan
 from resnet_compile.runtime import Recurrence, Session
 from resnet_compile.training.checkpoints import Progress, require_finite, save_checkpoint
 from resnet_compile.training.data import Batch, Dataset
 from resnet_compile.training.evaluation import Evaluation, evaluate
+from resnet_compile.training.options import TrainOptions, learning_rate
 from resnet_compile.training.run_log import RunLog
-from resnet_compile.training.schedule import learning_rate
 from resnet_compile.training.step import ACCURACY, IMAGES, LABELS, LEARNING_RATE, LOSS
 
 LOG_EVERY = 10

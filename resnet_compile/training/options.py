@@ -1,14 +1,140 @@
-"""The learning rate as a function of the steps taken."""
+"""What training can be asked for, the learning rate as a function of the steps taken among it."""
 
 from __future__ import annotations
 
 import math
+import os
 from bisect import bisect_right
+from itertools import pairwise
+from typing import Annotated, Literal, Self
 
-from resnet_compile.options import CosineSchedule, PiecewiseSchedule
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from resnet_compile.checked import (
+    Batch,
+    CheckedModel,
+    Names,
+    Natural,
+    Positive,
+    Seed,
+    Side,
+    checked_call,
+    parse_json,
+    read_json,
+)
+from resnet_compile.files import as_path
+
+Optimizer = Literal["momentum", "sgd"]
 
 
-def learning_rate(schedule: PiecewiseSchedule | CosineSchedule, done: int) -> float:
+class StepOptions(CheckedModel):
+    """The options of `resnet_compile.training.compile_step`."""
+
+    batch: Batch
+    """Images at a time."""
+
+    size: tuple[Side, Side] | None = None
+    """Rows and columns of the images; None takes the spec's."""
+
+    optimizer: Optimizer = "momentum"
+    """`sgd`: w' = w - lr g; `momentum`, of 0.9, in TensorFlow's form: v' = 0.9 v + g, w' = w - lr v'."""
+
+    freeze: Names = ()
+    """Scopes that are not trained, with or without the network's name, such as `conv1` or `block1/unit_1`: their
+    variables stay, and their norms go by the moving statistics.
+    """
+
+    target: Literal["cpu", "cuda"] = "cpu"
+    """The provider in whose best forms gradients are written; the step computes the same on any."""
+
+    opset: int = 18
+    """Version of ONNX's default operator set."""
+
+
+Rate = Annotated[float, Field(ge=0, le=1e30)]
+
+
+class PiecewiseSchedule(CheckedModel):
+    """A learning rate that changes at given steps."""
+
+    kind: Literal["piecewise"] = "piecewise"
+
+    boundaries: Annotated[tuple[Positive, ...], Field(strict=False)]
+    """Numbers of steps after which the next value is taken, ascending."""
+
+    values: Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
+    """One more than there are boundaries."""
+
+    @model_validator(mode="after")
+    def _values_fit_the_boundaries(self) -> Self:
+        for index, (before, boundary) in enumerate(pairwise(self.boundaries), 1):
+            if boundary <= before:
+                raise PydanticCustomError(
+                    "boundaries",
+                    "must be greater than the boundary before it, {before}",
+                    {"before": before, "path": ("boundaries", index)},
+                )
+        if len(self.values) != len(self.boundaries) + 1:
+            raise PydanticCustomError(
+                "values",
+                "must have one value more than there are boundaries, {wanted} and not {given}",
+                {"wanted": len(self.boundaries) + 1, "given": len(self.values), "path": ("values",)},
+            )
+        return self
+
+
+class CosineSchedule(CheckedModel):
+    """A learning rate that rises linearly to its peak and falls along half a cosine."""
+
+    kind: Literal["cosine"] = "cosine"
+
+    peak: Rate
+    """The greatest rate."""
+
+    steps: Positive
+    """The step with which the last value is reached, counted from the first step of all."""
+
+    warmup: Natural = 0
+    """Steps that it takes to reach the peak."""
+
+    final: Rate = 0.0
+    """The last value."""
+
+    @model_validator(mode="after")
+    def _the_peak_comes_before_the_end(self) -> Self:
+        if self.warmup >= self.steps:
+            raise PydanticCustomError(
+                "warmup", "must be less than steps, {steps}", {"steps": self.steps, "path": ("warmup",)}
+            )
+        return self
+
+
+Schedule = Annotated[PiecewiseSchedule | CosineSchedule, Field(discriminator="kind")]
+
+
+def parse_schedule(text: str | bytes) -> PiecewiseSchedule | CosineSchedule:
+    """The schedule that a JSON text describes.
+
+    Raises:
+        OptionError: The text is not JSON, or describes no schedule; `where` is the path of the first fault.
+    """
+    schedule: PiecewiseSchedule | CosineSchedule = parse_json(Schedule, text)
+    return schedule
+
+
+def read_schedule(path: str | os.PathLike[str]) -> PiecewiseSchedule | CosineSchedule:
+    """The schedule that a JSON file describes.
+
+    Raises:
+        OptionError: The file cannot be read or holds no schedule; `where` begins with the file's name.
+    """
+    schedule: PiecewiseSchedule | CosineSchedule = read_json(Schedule, as_path(path), "schedule")
+    return schedule
+
+
+@checked_call(CheckedModel)
+def learning_rate(schedule: Schedule, done: Natural) -> float:
     """The rate of the step that is taken when `done` steps are done.
 
     Piecewise: a boundary b parts the steps 1 to b from those after it. With the CIFAR system's 40,000 the step number
@@ -35,3 +161,57 @@ def end_of(schedule: PiecewiseSchedule | CosineSchedule) -> int | None:
     if isinstance(schedule, PiecewiseSchedule):
         return schedule.boundaries[-1] if schedule.boundaries else None
     return schedule.steps
+
+
+CIFAR_SCHEDULE = PiecewiseSchedule(boundaries=(40_000, 60_000, 80_000), values=(0.1, 0.01, 0.001, 0.0001))
+"""The CIFAR system's."""
+
+Augmentation = Literal["crop-flip", "crop", "none"]
+
+
+class TrainOptions(CheckedModel):
+    """The options of `resnet_compile.training.train`; the defaults are those of ``resnet-train``."""
+
+    steps: Positive | None = None
+    """Steps to take in all, those before a resumption among them."""
+
+    epochs: Positive | None = None
+    """The same in rounds through the training set, in the place of `steps`. With neither, a resumed run goes on to the
+    end that it had, and a new one to the schedule's end.
+    """
+
+    batch: Batch = 128
+    """Images at a time."""
+
+    optimizer: Optimizer = "momentum"
+    """As in `StepOptions`."""
+
+    schedule: Schedule = CIFAR_SCHEDULE
+    """The learning rate over the steps."""
+
+    seed: Seed = 0
+    """Of the initial weights, and of the order and the augmentation of the images."""
+
+    augmentation: Augmentation = "crop-flip"
+    """What is done to images of the training set: random crops of the padded image, and random flips."""
+
+    compat: bool = False
+    """Read CIFAR-100 as the CIFAR system did, one byte off."""
+
+    freeze: Names = ()
+    """As in `StepOptions`."""
+
+    eval_every: Positive = 1000
+    """Steps from one evaluation to the next; the last step is followed by one too."""
+
+    save_every: Positive = 500
+    """Steps from one checkpoint to the next; the last step is followed by one too."""
+
+    keep: Positive = 5
+    """How many checkpoints to keep: the newest ones."""
+
+    @model_validator(mode="after")
+    def _steps_or_epochs(self) -> Self:
+        if self.steps is not None and self.epochs is not None:
+            raise PydanticCustomError("steps", "steps and epochs exclude each other", {"path": ("epochs",)})
+        return self

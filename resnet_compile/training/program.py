@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.training_run import checkpoint_files
 from resnet_compile.errors import OptionError
+from resnet_compile.files import as_path
 from resnet_compile.graph import Value
-from resnet_compile.options import StepOptions, TrainOptions
 from resnet_compile.runtime import Recurrence, Session, SessionOptions, choose_device
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, newest_checkpoint
@@ -22,8 +22,8 @@ from resnet_compile.training.data import Dataset, Split, open_dataset, training_
 from resnet_compile.training.evaluation import Evaluation, evaluate, require_one_label
 from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.loop import Listener, Loop
+from resnet_compile.training.options import StepOptions, TrainOptions, end_of
 from resnet_compile.training.run_log import LOG, RunLog, read_log
-from resnet_compile.training.schedule import end_of
 from resnet_compile.training.setup import require_same, setup_of
 from resnet_compile.training.start import starting_state
 from resnet_compile.training.step import ACCURACY, LOSS, TrainingStep, compile_step
@@ -94,7 +94,7 @@ def train(
         TrainingError: The loss or a variable is no finite number any more.
         OutputError: A file cannot be written. After this and every other error the last checkpoint stays.
     """
-    options, listener, folder = options or TrainOptions(), listener or Listener(), Path(out)
+    options, listener, folder = TrainOptions.given(options), listener or Listener(), as_path(out)
     saved = _saved(folder, resume=resume, weights=weights, listener=listener)
     chosen = choose_device(device)
     step = _compiled(spec, options, chosen.kind)
@@ -146,7 +146,7 @@ def evaluate_run(
     Raises:
         SpecError, DataError, WeightsError, DeviceError: As `train`.
     """
-    options = options or TrainOptions()
+    options, spec = TrainOptions.given(options), NetworkSpec.model_validate(spec)
     test = _opened(spec, data, "test", compat=options.compat)
     chosen = str(choose_device(device))
     settings = session or SESSION_OPTIONS
@@ -188,7 +188,7 @@ def _opened(spec: NetworkSpec, data: str | os.PathLike[str], split: Split, *, co
     classes = spec.head.num_classes
     if classes is None:
         raise OptionError("a network without logits has no classes to tell apart", where="$.head.num_classes")
-    return open_dataset(data, split, num_classes=classes, channels=spec.input.channels, compat=compat)
+    return open_dataset(as_path(data), split, num_classes=classes, channels=spec.input.channels, compat=compat)
 
 
 def _progress(

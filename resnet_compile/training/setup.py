@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from resnet_compile.errors import OptionError
-from resnet_compile.options import TrainOptions
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.data import Dataset
+from resnet_compile.training.options import TrainOptions
 
 # What may change from one part of a run to the next.
 _FREE = {"steps", "epochs", "eval_every", "save_every", "keep"}

@@ -46,8 +46,8 @@ def starting_state(step: TrainingStep, weights: str | os.PathLike[str] | None, s
             if classes is None:
                 raise
         # The source's own network, so that all else has to fit.
-        head = step.plan.spec.head.model_copy(update={"num_classes": classes})
-        theirs = _values(plan_network(step.plan.spec.model_copy(update={"head": head})), checkpoint)
+        spec = step.plan.spec
+        theirs = _values(plan_network(spec.replace(head=spec.head.replace(num_classes=classes))), checkpoint)
         drawn = bind_initial(step.plan.parameters, seed).tensors
         logits = f"{step.plan.name}/logits/"
         mixed = {name: tensor.array() if name.startswith(logits) else theirs[name] for name, tensor in drawn.items()}

@@ -21,7 +21,7 @@ from resnet_compile.compiler import compile as compile_network
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, Value, apply
 from resnet_compile.lower import lower
-from resnet_compile.options import CompileOptions, StepOptions
+from resnet_compile.options import CompileOptions
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.serialize import ModelFormat
 from resnet_compile.spec import NetworkSpec
@@ -29,6 +29,7 @@ from resnet_compile.training.freezing import frozen_parameters
 from resnet_compile.training.gradients import Emitter, Trace, backward, trace
 from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
+from resnet_compile.training.options import StepOptions
 from resnet_compile.training.update import (
     Descent,
     State,
@@ -99,6 +100,7 @@ def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
         OptionError: The network has no logits to train, a scope to freeze is none or leaves nothing to train, or there
             is no such opset.
     """
+    options = StepOptions.model_validate(options)
     spec = sized(spec, options.size)
     planned = plan_network(spec)
     if not planned.head.logits:

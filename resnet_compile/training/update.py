@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from resnet_compile.graph import Type, Value, apply
-from resnet_compile.options import Optimizer
 from resnet_compile.training.gradients import Average, Emitter
+from resnet_compile.training.options import Optimizer
 
 MOMENTUM = 0.9
 

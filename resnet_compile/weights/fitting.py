@@ -43,8 +43,7 @@ def fitting_specs(checkpoint: Checkpoint) -> Iterator[Fit]:
         elif isinstance(checkpoint, OnnxCheckpoint) and _has_structure(plan, checkpoint):
             yield Fit(name, STRUCTURE, "")
         elif classes := classes_of(plan.name, plan.parameters, shapes):
-            head = spec.head.model_copy(update={"num_classes": classes})
-            resized = plan_network(spec.model_copy(update={"head": head}))
+            resized = plan_network(spec.replace(head=spec.head.replace(num_classes=classes)))
             if found := fits(resized.name, resized.parameters, shapes):
                 yield Fit(name, found.naming.name, found.prefix, classes)
 

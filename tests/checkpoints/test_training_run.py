@@ -7,9 +7,9 @@ from support.training_run import narrow_spec, with_classes
 from resnet_compile import compile as compile_network
 from resnet_compile.checkpoints.formats import is_checkpoint, open_checkpoint
 from resnet_compile.errors import CheckpointError, WeightsError
-from resnet_compile.options import StepOptions
 from resnet_compile.training import compile_step
 from resnet_compile.training.checkpoints import Progress, save_checkpoint
+from resnet_compile.training.options import StepOptions
 
 
 def run_folder(folder: Path, *steps: int) -> dict[int, dict[str, np.ndarray]]:

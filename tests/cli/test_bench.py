@@ -291,7 +291,7 @@ def test_the_document_of_an_interrupted_benchmark(
     model: Path, resnet_bench: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupted(contestants: Any, protocol: Protocol, **options: Any) -> Measured:
-        return replace(measure(contestants, replace(protocol, steps=2)), interrupted=True)
+        return replace(measure(contestants, protocol.replace(steps=2)), interrupted=True)
 
     monkeypatch.setattr("resnet_compile.bench.run.measure", interrupted)
     ran = resnet_bench(model, *QUICK, "--batch", "1,2", "--profile", "--json")

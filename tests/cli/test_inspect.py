@@ -99,7 +99,7 @@ def checkpoint(folder: Path, spec_name: str, *, num_classes: int | None = None) 
     """An .npz of a catalogue network under TF-slim's names and in its layouts, with a step counter."""
     spec = load_spec(spec_name)
     if num_classes:
-        spec = spec.model_copy(update={"head": spec.head.model_copy(update={"num_classes": num_classes})})
+        spec = spec.replace(head=spec.head.replace(num_classes=num_classes))
     shapes = {p.name: p.shape for p in plan_network(spec).parameters}
     laid_out = {k: tuple(v[i] for i in (2, 3, 1, 0)) if len(v) == 4 else v for k, v in shapes.items()}
     arrays = {name: np.zeros(shape, np.float32) for name, shape in laid_out.items()}

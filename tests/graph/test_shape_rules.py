@@ -6,8 +6,8 @@ import pytest
 from resnet_compile import load_spec
 from resnet_compile.errors import GraphError
 from resnet_compile.graph import Type, Value, apply, constant
-from resnet_compile.options import StepOptions
 from resnet_compile.training import compile_step
+from resnet_compile.training.options import StepOptions
 
 X = Value("x", Type("float32", (2, 3, 8, 8)))
 W = constant("w", "float32", (3, 4, 3, 3))

@@ -213,7 +213,7 @@ def test_the_original_caffe_network_costs_what_the_paper_says() -> None:
     spec = load_spec("resnet_v1_50")
     stages = zip((64, 128, 256, 512), (3, 4, 6, 3), (1, 2, 2, 2), strict=True)
     blocks = tuple(caffe_block(f"block{i}", *stage) for i, stage in enumerate(stages, start=1))
-    planned = plan_network(spec.model_copy(update={"blocks": blocks}))
+    planned = plan_network(spec.replace(blocks=blocks))
     assert round(planned.macs / 1e6) == 3858
     assert planned.num_parameters == 25_557_032
 
@@ -223,10 +223,10 @@ def moved_to_the_next_first_unit(spec: NetworkSpec) -> NetworkSpec:
     blocks, stride = [], 1
     for block in spec.blocks:
         args = [UnitArgs(depth=a.depth, depth_bottleneck=a.depth_bottleneck) for a in block.args]
-        args[0] = args[0].model_copy(update={"stride": stride})
+        args[0] = args[0].replace(stride=stride)
         stride = block.args[-1].stride
         blocks.append(Block(scope=block.scope, unit=CaffeBottleneck(), args=tuple(args)))
-    return spec.model_copy(update={"blocks": tuple(blocks)})
+    return spec.replace(blocks=tuple(blocks))
 
 
 def identity_projections(spec: NetworkSpec) -> dict[str, np.ndarray]:

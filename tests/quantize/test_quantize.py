@@ -195,7 +195,7 @@ def test_every_opset(opset: int) -> None:
 def test_the_signature_is_that_of_the_float_network(changes: dict[str, Any]) -> None:
     options = CompileOptions(**changes)
     reference = compile(load_spec("tiny"), options)
-    model = quantize(load_spec("tiny"), options.model_copy(update={"dtype": "int8"})).model
+    model = quantize(load_spec("tiny"), options.replace(dtype="int8")).model
     verify(model.graph, bound=True)
     assert [(each.name, each.type) for each in model.graph.inputs] == [
         (each.name, each.type) for each in reference.graph.inputs

@@ -20,7 +20,7 @@ def test_every_block_and_the_logits(layout: str) -> None:
     shape = (10, 3, 32, 32) if layout == "nchw" else (10, 32, 32, 3)
     images = np.random.default_rng(1).standard_normal(shape, np.float32)
     options = CompileOptions(outputs=("block1", "block2", "logits"), layout=layout)
-    quantized = quantize(load_spec("tiny"), options.model_copy(update={"dtype": "int8"}), images=images)
+    quantized = quantize(load_spec("tiny"), options.replace(dtype="int8"), images=images)
     expected, actual = (
         run(model.to_proto(), images) for model in (compile(load_spec("tiny"), options), quantized.model)
     )
@@ -82,7 +82,7 @@ def test_the_document_holds_plain_json_values() -> None:
 
 def test_a_network_without_logits_has_no_classes() -> None:
     spec = load_spec("tiny")
-    headless = spec.model_copy(update={"head": spec.head.model_copy(update={"num_classes": None})})
+    headless = spec.replace(head=spec.head.replace(num_classes=None))
     report = quantize(headless, CompileOptions(dtype="int8")).report
     assert [each.name for each in report.points] == POINTS[:2]
     assert report.top1 is None

@@ -1,6 +1,7 @@
 """The JSON Schema: kept fresh, and of one mind with the models."""
 
 import copy
+import json
 
 import jsonschema
 import pytest
@@ -8,7 +9,6 @@ from support.specs import tiny_document
 
 from resnet_compile.spec import catalogue, network_schema, network_schema_text
 from resnet_compile.spec.catalogue import catalogue_folder
-from resnet_compile.spec.loading import _parse_json
 
 
 def test_the_kept_schema_is_the_generated_one() -> None:
@@ -18,7 +18,7 @@ def test_the_kept_schema_is_the_generated_one() -> None:
 
 @pytest.mark.parametrize("name", catalogue())
 def test_the_schema_accepts_the_catalogue(name: str) -> None:
-    document = _parse_json((catalogue_folder() / f"{name}.json").read_bytes())
+    document = json.loads((catalogue_folder() / f"{name}.json").read_bytes())
     jsonschema.Draft202012Validator(network_schema()).validate(document)
 
 

@@ -23,7 +23,7 @@ def calibrated(spec: NetworkSpec, options: CompileOptions, signs: Signs, seed: i
     convolutions have biases where the network has any.
     """
     rng = np.random.default_rng(seed)
-    graph = compile(spec, options.model_copy(update={"target": None, "dtype": "float32"})).graph
+    graph = compile(spec, options.replace(target=None, dtype="float32")).graph
     data = {
         value.name: ConstantTensor(_values(rng, value, graph.data[value.name].array(), signs))
         for value in graph.initializers()

@@ -162,4 +162,4 @@ def narrowed(spec: NetworkSpec) -> NetworkSpec:
 def families() -> list[NetworkSpec]:
     """The catalogue narrowed, once each: many members only differ in their depth."""
     specs = [narrowed(load_spec(name)) for name in catalogue()]
-    return list({spec.model_copy(update={"name": ""}): spec for spec in reversed(specs)}.values())
+    return list({spec.replace(name="any"): spec for spec in reversed(specs)}.values())

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from resnet_compile import Head, Input, NetworkSpec, resnet_v2_block
-from resnet_compile.options import Optimizer, StepOptions
 from resnet_compile.plan import plan_network
 from resnet_compile.spec import HParams, cifar_network
 from resnet_compile.training import compile_step, next_name
+from resnet_compile.training.options import Optimizer, StepOptions
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.tables import TF_CIFAR, TF_SLIM
 from support.golden import GOLDEN

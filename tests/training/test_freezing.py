@@ -8,8 +8,8 @@ from support.training_run import narrow_spec
 from resnet_compile import CompileOptions, NetworkSpec
 from resnet_compile import compile as compile_network
 from resnet_compile.errors import OptionError
-from resnet_compile.options import StepOptions
 from resnet_compile.training import TrainingStep, compile_step, next_name
+from resnet_compile.training.options import StepOptions
 
 # The evaluator takes its time for every pixel.
 SMALL = {"height": 8, "width": 8}
@@ -115,7 +115,7 @@ def test_nothing_is_differentiated_below_what_is_trained() -> None:
 
 def test_the_penalty_is_of_what_is_trained() -> None:
     spec = narrow_spec(weight_decay=1.0)
-    frozen, free = step_of("conv1", spec=spec), step_of("conv1", spec=spec.model_copy(update={"weight_decay": 0.0}))
+    frozen, free = step_of("conv1", spec=spec), step_of("conv1", spec=spec.replace(weight_decay=0.0))
     state = filled(frozen)
     losses = [float(runner(step.to_proto())({**batch(), **state})["loss"]) for step in (frozen, free)]
     trained = [values for name, values in state.items() if name.endswith("/weights") and "/conv1/" not in name[:13]]

@@ -13,7 +13,6 @@ from support.training_run import ONE_THREAD, images_of_test, narrow_spec, with_c
 
 from resnet_compile import compile as compile_network
 from resnet_compile.errors import OptionError, OutputError, ResnetCompileError, TrainingError
-from resnet_compile.options import PiecewiseSchedule, StepOptions, TrainOptions
 from resnet_compile.runtime import Recurrence
 from resnet_compile.training import (
     Evaluation,
@@ -29,6 +28,7 @@ from resnet_compile.training import (
 )
 from resnet_compile.training.checkpoints import read_checkpoint
 from resnet_compile.training.data import open_dataset, training_batches
+from resnet_compile.training.options import PiecewiseSchedule, StepOptions, TrainOptions
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from resnet_compile.errors import SpecError
-from resnet_compile.options import CIFAR_SCHEDULE, parse_schedule, read_schedule
+from resnet_compile.errors import OptionError
 from resnet_compile.training import learning_rate
-from resnet_compile.training.schedule import end_of
+from resnet_compile.training.options import CIFAR_SCHEDULE, end_of, parse_schedule, read_schedule
 
 
 @pytest.mark.parametrize(
@@ -67,7 +66,7 @@ def test_cosine_without_warmup_falls_from_the_first_step_on() -> None:
     ],
 )
 def test_faults_have_a_path(document: Any, message: str) -> None:
-    with pytest.raises(SpecError, match=message):
+    with pytest.raises(OptionError, match=message):
         parse_schedule(json.dumps(document))
 
 
@@ -76,7 +75,7 @@ def test_a_schedule_comes_from_a_file(tmp_path: Path) -> None:
     path.write_text(CIFAR_SCHEDULE.model_dump_json())
     assert read_schedule(path) == CIFAR_SCHEDULE
     path.write_text('{"kind": "cosine"')
-    with pytest.raises(SpecError, match=r"not JSON: .* @ .*schedule\.json"):
+    with pytest.raises(OptionError, match=r"not JSON: .* @ .*schedule\.json"):
         read_schedule(path)
-    with pytest.raises(SpecError, match=r"cannot read the schedule: .* @ .*missing"):
+    with pytest.raises(OptionError, match=r"cannot read the schedule: .* @ .*missing"):
         read_schedule(tmp_path / "missing")

@@ -5,9 +5,9 @@ import pytest
 from support.training_run import narrow_spec, with_classes
 
 from resnet_compile.errors import WeightsError
-from resnet_compile.options import StepOptions
 from resnet_compile.training import compile_step
 from resnet_compile.training.checkpoints import Progress, save_checkpoint
+from resnet_compile.training.options import StepOptions
 from resnet_compile.training.start import starting_state
 
 STEP = compile_step(with_classes(7), StepOptions(batch=2))

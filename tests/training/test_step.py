@@ -16,9 +16,9 @@ from support.training_data import cifar_training, slim_training
 from resnet_compile import NetworkSpec, catalogue, load_spec
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import verify
-from resnet_compile.options import StepOptions
 from resnet_compile.spec.roots import KerasV2Root
 from resnet_compile.training import TrainingStep, compile_step, next_name
+from resnet_compile.training.options import StepOptions
 
 CIFAR = {("plain", "momentum"): {1: STATE, 3: STATE}, ("bottleneck", "sgd"): ILL_CONDITIONED_STATE}
 

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import OptionError
-from resnet_compile.options import Augmentation
 from resnet_compile.training.data.augmentation import Numbers
 from resnet_compile.training.data.dataset import Dataset, ImageFiles
 from resnet_compile.training.data.recipes import Recipe, evaluation_recipe, training_recipe
+from resnet_compile.training.options import Augmentation
 
 # Batches in the making besides the one that is in use.
 _AHEAD = 2

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.images import Preprocessing, choose_scheme, pillow_resize, standardise
-from resnet_compile.options import Augmentation
 from resnet_compile.training.data.augmentation import (
     BOX_NUMBERS,
     SHIFT_NUMBERS,
@@ -21,6 +20,7 @@ from resnet_compile.training.data.augmentation import (
     shifted,
 )
 from resnet_compile.training.data.dataset import Dataset, ImageArrays
+from resnet_compile.training.options import Augmentation
 
 _CIFAR = "cifar"
 

@@ -1,0 +1,113 @@
+"""What specs and options have in common: frozen, strict, closed, and changed by a checked `replace` alone."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, ParamSpec, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, validate_call
+
+from resnet_compile.checked.faults import shortened, translating
+from resnet_compile.checked.text import parse_json
+from resnet_compile.errors import OptionError, UsageError
+from resnet_compile.limits import MAX_BATCH, MAX_SEED, MAX_SIDE, MAX_THREADS
+
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+_Args = ParamSpec("_Args")
+_Made = TypeVar("_Made")
+
+
+class CheckedModel(BaseModel):
+    """A frozen value; unknown keys, and values that are not already of the right type, are refused.
+
+    Raises:
+        ResnetCompileError: A field is wrong: `SpecError` of a spec, `OptionError` of options. It tells all faults, each
+            with its path, and `where` is the first one's.
+    """
+
+    model_config = ConfigDict(**_STRICT, frozen=True, extra="forbid", use_attribute_docstrings=True)
+    raises: ClassVar[type[UsageError]] = OptionError
+
+    def __init__(self, /, **values: Any) -> None:
+        with translating(type(self)):
+            super().__init__(**values)
+
+    # As pydantic's own has it. Without this it would call ours for a model inside a model, and the path would begin
+    # there.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    if not TYPE_CHECKING:  # a type checker would take any name for a field
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            with translating(type(self)):
+                super().__setattr__(name, value)
+
+    @classmethod
+    def given(cls, value: object) -> Self:
+        """An argument that may be left out: None stands for the defaults."""
+        return cls() if value is None else cls.model_validate(value)
+
+    @classmethod
+    def model_validate(cls, obj: Any, **how: Any) -> Self:
+        """As pydantic's, with our error: the value itself if it is of this class, or one made of a dict."""
+        if not isinstance(obj, cls | dict):
+            raise cls.raises(f"must be a {cls.__name__}, not {shortened(repr(obj))}")
+        with translating(cls):
+            return super().model_validate(obj, **how)
+
+    @classmethod
+    def model_validate_json(cls, json_data: str | bytes | bytearray, **how: Any) -> Self:
+        """As pydantic's, with our error and refusing keys that are given twice."""
+        made: Self = parse_json(cls, json_data, **how)
+        return made
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with other values in some fields, checked as a whole.
+
+        For example `spec.replace(output_stride=16)`, or `spec.replace(head=spec.head.replace(num_classes=37))`.
+
+        Raises:
+            ResnetCompileError: As of the class.
+        """
+        keys = {name: field.alias or name for name, field in type(self).model_fields.items()}
+        kept = {keys[name]: value for name, value in self if name in self.model_fields_set}
+        return type(self)(**{**kept, **{keys.get(name, name): value for name, value in changes.items()}})
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, except that `replace` checks the update."""
+        copied = super().model_copy(deep=deep)
+        return copied.replace(**update) if update else copied
+
+
+def checked_call(kind: type[CheckedModel]) -> Callable[[Callable[_Args, _Made]], Callable[_Args, _Made]]:
+    """Makes a function check its arguments by their annotations before it runs, as a model checks its fields.
+
+    Args:
+        kind: The model whose error says what is wrong.
+    """
+
+    def decorate(function: Callable[_Args, _Made]) -> Callable[_Args, _Made]:
+        checked: Callable[..., _Made] = validate_call(config=_STRICT)(function)
+        signature = inspect.signature(function)
+
+        @wraps(function)
+        def call(*args: _Args.args, **kwargs: _Args.kwargs) -> _Made:
+            bound = signature.bind(*args, **kwargs)
+            with translating(kind):
+                return checked(**bound.arguments)  # by name, so that a fault's path has it
+
+        return call
+
+    return decorate
+
+
+Positive = Annotated[int, Field(ge=1)]
+Natural = Annotated[int, Field(ge=0)]
+Batch = Annotated[int, Field(ge=1, le=MAX_BATCH)]
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
+Threads = Annotated[int, Field(ge=0, le=MAX_THREADS)]
+Batches = Annotated[tuple[Batch, ...], Field(strict=False)]
+Names = Annotated[tuple[str, ...], Field(strict=False)]

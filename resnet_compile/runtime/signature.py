@@ -1,0 +1,87 @@
+"""What a model takes and gives, and whether what a caller has is that."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import OptionError
+
+_DTYPES = {"float": "float32", "double": "float64"}
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """An input or output of a model.
+
+    Attributes:
+        name: Its name in the graph.
+        dtype: As NumPy calls it, such as ``float32``; onnxruntime's own word for what NumPy has not.
+        shape: A number, or the symbol or None, for each axis.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str | None, ...]
+
+    def __str__(self) -> str:
+        axes = ", ".join("?" if axis is None else str(axis) for axis in self.shape)
+        return f"{self.name} {self.dtype}[{axes}]"
+
+
+def tensors(values: Sequence[Any]) -> Mapping[str, TensorInfo]:
+    """Inputs or outputs as onnxruntime describes them, by name and in order."""
+
+    def info(value: Any) -> TensorInfo:
+        element = re.fullmatch(r"tensor\((\w+)\)", value.type)
+        word = element[1] if element else value.type
+        return TensorInfo(value.name, _DTYPES.get(word, word), tuple(value.shape))
+
+    return MappingProxyType({value.name: info(value) for value in values})
+
+
+def by_name(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The values, which have to be a mapping."""
+    if not isinstance(values, Mapping):
+        raise OptionError(f"arrays and names are given by name, not as {type(values).__name__}")
+    return values
+
+
+def known_outputs(outputs: Mapping[str, TensorInfo], names: Iterable[str]) -> list[str]:
+    """The names of outputs to compute; `OptionError` where one is none of the model's."""
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        raise OptionError(f"outputs are a list of names, not {names!r}")
+    wanted = list(names)
+    for name in wanted:
+        if name not in outputs:
+            raise OptionError(f"the model has no output {name!r}", hint=f"it has {', '.join(outputs)}")
+    return wanted
+
+
+def check_inputs(infos: Mapping[str, TensorInfo], inputs: Mapping[str, NDArray[Any]]) -> None:
+    """Refuses arrays that are not exactly the model's inputs.
+
+    Raises:
+        OptionError: An input does not exist, is missing, is no array, or has another type or shape.
+    """
+    for name in (*infos, *by_name(inputs)):
+        if name not in inputs:
+            raise OptionError(f"input {name!r} is missing")
+        if name not in infos:
+            raise OptionError(f"the model has no input {name!r}", hint=f"it has {', '.join(infos)}")
+    for name, info in infos.items():
+        array = inputs[name]
+        if not isinstance(array, np.ndarray | np.generic):
+            raise OptionError(f"input {name!r} must be a NumPy array, not {type(array).__name__}")
+        fits = len(array.shape) == len(info.shape) and all(
+            size == axis or not isinstance(axis, int) for size, axis in zip(array.shape, info.shape, strict=True)
+        )
+        if array.dtype.name != info.dtype or not fits:
+            given = TensorInfo(name, array.dtype.name, array.shape)
+            raise OptionError(f"the model takes {info}, not {given}")
