@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from resnet_compile.errors import SpecError
+from resnet_compile.errors import SpecError, inside
 from resnet_compile.limits import MAX_PARAMETERS
 from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.initializers import INITIALIZERS
@@ -157,6 +157,12 @@ def plan_network(spec: NetworkSpec) -> Plan:
         SpecError: The spec describes no network: an output stride that cannot be reached, a squeeze of a map that is
             not 1x1, more parameters than the limit.
     """
+    spec = NetworkSpec.model_validate(spec)
+    with inside(spec.source):
+        return _planned(spec)
+
+
+def _planned(spec: NetworkSpec) -> Plan:
     source = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
     initializer = INITIALIZERS[spec.initializer]
     scope = LayerScope(spec.name, spec.norm, initializer.body)

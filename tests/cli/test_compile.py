@@ -57,6 +57,15 @@ def test_every_flag_reaches_the_model(spec: Path, tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx.data").exists()
 
 
+def test_a_fault_that_only_the_plan_finds_names_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "bad.json"
+    path.write_text(json.dumps(tiny_document() | {"output_stride": 6}))
+    for flags in ((), ("--size", "48"), ("--training-step", "--batch", "1"), ("--dtype", "int8")):
+        done = command("resnet-compile", path, "-o", tmp_path / "model.onnx", *flags)
+        assert done.code == 2
+        assert done.err.endswith(f"not 6 @ {path}: $.output_stride\n")
+
+
 def test_a_catalogue_name_is_a_spec(tmp_path: Path) -> None:
     assert command("resnet-compile", "tiny", "-o", "model.onnx", "--size", "dynamic", cwd=tmp_path).code == 0
     assert (tmp_path / "model.onnx").exists()
@@ -76,7 +85,7 @@ def broken_specs() -> dict[str, tuple[bytes, str]]:
         "empty blocks": (changed(blocks=[]), "must not be empty @ {path}: $.blocks"),
         "zero": (changed(output_stride=0), "must be at least 1, not 0 @ {path}: $.output_stride"),
         "negative": (changed(weight_decay=-1), "must be at least 0.0, not -1 @ {path}: $.weight_decay"),
-        "unreachable": (changed(output_stride=16), "cannot be reached @ $.output_stride"),
+        "unreachable": (changed(output_stride=16), "cannot be reached @ {path}: $.output_stride"),
         "a billion units": (json.dumps(billion).encode(), "must be at most 4096, not 1000000000 @ {path}: $.blocks[0]"),
         "a side of a million": (
             json.dumps(million).encode(),

@@ -1,5 +1,8 @@
 """Plans against the tables measured on the original (TF-slim 1.1.0)."""
 
+import json
+from pathlib import Path
+
 import pytest
 from support.specs import parsed, tiny_document
 
@@ -31,8 +34,8 @@ SIDES = {
 
 
 def resized(spec: NetworkSpec, side: int, **changes: object) -> NetworkSpec:
-    size = spec.input.model_copy(update={"height": side, "width": side})
-    return spec.model_copy(update={"input": size, **changes})
+    size = spec.input.replace(height=side, width=side)
+    return spec.replace(input=size, **changes)
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -82,7 +85,7 @@ def test_shapes_of_end_points_are_the_originals(name: str, side: int, output_str
 
 
 def strides_and_rates(output_stride: int | None) -> list[tuple[int, int]]:
-    spec = load_spec("resnet50").model_copy(update={"output_stride": output_stride})
+    spec = load_spec("resnet50").replace(output_stride=output_stride)
     return [(unit.stride, unit.rate) for unit in plan_network(spec).units]
 
 
@@ -98,13 +101,14 @@ def test_atrous_rates_are_the_originals() -> None:
 
 @pytest.mark.parametrize("output_stride", [2, 6])
 def test_an_output_stride_must_be_a_multiple_of_the_root_blocks(output_stride: int) -> None:
-    with pytest.raises(SpecError, match=rf"multiple of 4, the root block's, not {output_stride} @ \$\.output_stride"):
+    message = rf"multiple of 4, the root block's, not {output_stride} @ resnet50: \$\.output_stride"
+    with pytest.raises(SpecError, match=message):
         strides_and_rates(output_stride)
 
 
 @pytest.mark.parametrize("output_stride", [12, 20, 24, 64, 128])
 def test_an_output_stride_that_cannot_be_reached_is_refused(output_stride: int) -> None:
-    with pytest.raises(SpecError, match=r"cannot be reached @ \$\.output_stride"):
+    with pytest.raises(SpecError, match=r"cannot be reached @ resnet50: \$\.output_stride"):
         strides_and_rates(output_stride)
 
 
@@ -139,3 +143,16 @@ def test_more_parameters_than_the_limit_are_refused_before_any_is_made() -> None
     document["blocks"][0]["args"] = [{"depth": 65_536, "depth_bottleneck": 65_536, "repeat": 4096}]
     with pytest.raises(SpecError, match=r"parameters are more than the limit of 20000000000 @ \$\.blocks"):
         plan_network(parsed(document))
+
+
+def test_a_fault_that_only_the_plan_finds_names_the_file_or_the_catalogues_name(tmp_path: Path) -> None:
+    path = tmp_path / "net.json"
+    path.write_text(json.dumps(tiny_document() | {"output_stride": 6}))
+    for changed in (load_spec(path), load_spec(path).replace(weight_decay=0.0)):
+        with pytest.raises(SpecError) as caught:
+            plan_network(changed)
+        assert caught.value.where == f"{path}: $.output_stride"
+    with pytest.raises(SpecError, match=r"@ resnet50: \$\.output_stride$"):
+        plan_network(load_spec("resnet50").replace(output_stride=6))
+    with pytest.raises(SpecError, match=r"@ \$\.output_stride$"):
+        plan_network(parsed(tiny_document() | {"output_stride": 6}))
