@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import OptionError
 
 # Resampled medians held in memory at once, in values.
 _CHUNK = 1 << 22
@@ -51,7 +54,7 @@ class Interval:
 
 def summarize(seconds: Sequence[float]) -> Summary:
     """Sums up one or more timings; percentiles lie on the line between the two nearest timings."""
-    values = np.asarray(seconds, np.float64)
+    values = _timings(seconds)
     p50, p90, p99 = np.percentile(values, [50, 90, 99])
     figures = (values.mean(), values.std(), values.min(), p50, p90, p99, values.max())
     return Summary(len(values), *map(float, figures))
@@ -78,7 +81,10 @@ def median_ratio(
         seed: Of the draws.
         resamples: How many draws.
     """
-    ratios = np.asarray(numerators, np.float64) / np.asarray(denominators, np.float64)
+    above, below = _timings(numerators), _timings(denominators)
+    if len(above) != len(below):
+        raise OptionError(f"rounds have a timing of both, not {len(above)} of one and {len(below)} of the other")
+    ratios = above / below
     generator = np.random.default_rng(seed)
     medians: list[np.ndarray] = []
     rows = max(1, _CHUNK // len(ratios))
@@ -88,3 +94,13 @@ def median_ratio(
     tail = 50 * (1 - level)
     low, high = np.percentile(np.concatenate(medians), [tail, 100 - tail])
     return Interval(float(np.median(ratios)), float(low), float(high), level)
+
+
+def _timings(seconds: Sequence[float]) -> NDArray[np.float64]:
+    try:
+        values = np.asarray(seconds, np.float64)
+    except (TypeError, ValueError):
+        values = np.empty(0)
+    if values.ndim != 1 or not len(values):
+        raise OptionError("needs one timing or more, in seconds")
+    return values

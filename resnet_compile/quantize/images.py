@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import OptionError
+from resnet_compile.files import as_path
 from resnet_compile.images import Preprocessing, choose_scheme, decode_image, find_images
 from resnet_compile.plan import Plan
 
@@ -62,7 +63,7 @@ def folder_images(folder: str | os.PathLike[str], plan: Plan, layout: Literal["n
         UsageError: The folder cannot be listed, or holds no images.
         ImageError: An image cannot be read.
     """
-    if not Path(folder).is_dir():
+    if not as_path(folder).is_dir():
         raise OptionError("no such folder", where=os.fspath(folder))
     if plan.input.channels != 3:
         raise OptionError(f"images have 3 channels and the network takes {plan.input.channels}", where="calibration")
@@ -83,6 +84,8 @@ def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw"
     """
     channels, (height, width) = plan.input.channels, plan.input.size
     shape = (channels, height, width) if layout == "nchw" else (height, width, channels)
+    if not isinstance(values, np.ndarray):
+        raise OptionError(f"must be a folder or a NumPy array, not {type(values).__name__}", where="images")
     if values.dtype != np.float32 or values.ndim != 4 or values.shape[1:] != shape or not len(values):
         raise OptionError(
             f"must be float32[N, {str(shape)[1:-1]}], not {values.dtype}{list(values.shape)}", where="images"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
 from resnet_compile.checkpoints.training_run import checkpoint_files, checkpoint_name, open_whole
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
-from resnet_compile.files import replacing
+from resnet_compile.files import as_path, replacing
 
 PROGRESS = "progress"
 """The array that holds the `Progress`: bytes of JSON. All others are state variables under their names."""
@@ -138,8 +139,9 @@ def newest_checkpoint(folder: Path) -> tuple[Saved | None, list[CheckpointError]
     return None, []
 
 
-def best_precision(path: Path) -> float | None:
+def best_precision(path: str | os.PathLike[str]) -> float | None:
     """The best that any evaluation of a run said, by its folder or one of its checkpoints; None of anything else."""
+    path = as_path(path)
     try:
         saved = newest_checkpoint(path)[0] if path.is_dir() else read_checkpoint(path)
     except CheckpointError:

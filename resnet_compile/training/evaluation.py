@@ -65,6 +65,8 @@ def evaluate(
         DeviceError: The device is not usable.
         TrainingError: The loss is no finite number.
     """
+    if not isinstance(dataset, Dataset):
+        raise OptionError(f"must be a data set that open_dataset gives, not {type(dataset).__name__}", where="dataset")
     model = compile_network(spec, CompileOptions(outputs=("logits",)), weights=weights)
     require_one_label(model.plan)
     opened = Session.open(model.to_proto().SerializeToString(), device, session)

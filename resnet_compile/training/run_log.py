@@ -14,25 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from resnet_compile.errors import OutputError
-from resnet_compile.files import replacing
+from resnet_compile.files import as_path, replacing
 from resnet_compile.training.events import EventFile
 
 LOG = "log.jsonl"
 Entry = dict[str, Any]
 
 
-def read_log(folder: Path) -> list[Entry]:
+def read_log(folder: str | os.PathLike[str]) -> list[Entry]:
     """The entries of a run's log in order; none where there is no log. A line that is not whole ends it.
 
     Raises:
         OutputError: It cannot be read.
     """
+    path = as_path(folder) / LOG
     try:
-        return list(_entries((folder / LOG).read_bytes()))
+        return list(_entries(path.read_bytes()))
     except FileNotFoundError:
         return []
     except OSError as error:
-        raise OutputError(f"cannot read the log: {error.strerror}", where=str(folder / LOG)) from None
+        raise OutputError(f"cannot read the log: {error.strerror}", where=str(path)) from None
 
 
 def _entries(text: bytes) -> Iterator[Entry]:

@@ -99,7 +99,16 @@ def _by_structure(plan: Plan, source: Checkpoint, naming: str | None) -> bool:
 def _shapes(source: Mapping[str, ArrayLike]) -> dict[str, tuple[int, ...]]:
     if isinstance(source, Checkpoint):
         return {name: source.info(name).shape for name in source}
-    return {name: np.shape(values) for name, values in source.items()}
+    if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
+        raise WeightsError(f"must be a checkpoint's path, or arrays by name, not {type(source).__name__}")
+    return {name: _shape(name, values) for name, values in source.items()}
+
+
+def _shape(name: str, values: ArrayLike) -> tuple[int, ...]:
+    try:
+        return np.shape(values)
+    except ValueError:
+        raise WeightsError("is no array: its rows differ in length", where=name) from None
 
 
 def _dtype(source: Mapping[str, ArrayLike], name: str) -> str:
