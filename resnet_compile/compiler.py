@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from resnet_compile._version import __version__
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import CheckpointError, OptionError
-from resnet_compile.graph import Graph
+from resnet_compile.graph import Graph, Verifier, bound
 from resnet_compile.lower import lower, resolve_outputs
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import Applied, optimize
@@ -111,9 +111,11 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
         dynamic_size=options.size == "dynamic",
         layout=options.layout,
     )
-    bound, facts = _bind(planned, options, weights)
-    filled = replace(graph, data={**graph.data, **bound.tensors})
-    optimized, applied = optimize(filled, options.target, options.dtype, io=options.io_dtype)
+    verifier = Verifier()
+    verifier.verify(graph, "lowering")
+    parameters, facts = _bind(planned, options, weights)
+    filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
+    optimized, applied = optimize(filled, options.target, options.dtype, io=options.io_dtype, verifier=verifier)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
     return CompiledModel(planned, optimized, fmt, applied)
 
@@ -134,8 +136,8 @@ def _bind(
 
         weights = open_checkpoint(weights)
         facts = {"weights_format": weights.format, "weights_sha256": _digests(weights)}
-    bound = bind(planned, weights, options.naming)
-    return bound, {**facts, "weights_naming": bound.naming or ""}
+    given = bind(planned, weights, options.naming)
+    return given, {**facts, "weights_naming": given.naming or ""}
 
 
 def _digests(checkpoint: Checkpoint) -> str:

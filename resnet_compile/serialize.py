@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, assert_never
 
 import numpy as np
 import onnx
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from resnet_compile._version import __version__
 from resnet_compile.errors import GraphError, OptionError
 from resnet_compile.files import replacing
-from resnet_compile.graph import Graph, Node, Shape, Tensor, Value
+from resnet_compile.graph import ONNX_TYPES, Attribute, Graph, Node, Shape, Value, verify
 
 PRODUCER = "resnet_compile"
 OLDEST_OPSET = 17
@@ -32,17 +32,6 @@ DEFAULT_OPSET = 18
 
 # The IR version that came with each opset: the lowest that may carry it (onnx, docs/Versioning.md).
 _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
-_ELEMENT_TYPES = {
-    "float32": onnx.TensorProto.FLOAT,
-    "float16": onnx.TensorProto.FLOAT16,
-    "float64": onnx.TensorProto.DOUBLE,
-    "int64": onnx.TensorProto.INT64,
-    "int32": onnx.TensorProto.INT32,
-    "int8": onnx.TensorProto.INT8,
-    "uint8": onnx.TensorProto.UINT8,
-    "bool": onnx.TensorProto.BOOL,
-}
-
 # Protobuf refuses messages of 2 GiB; this much is kept for everything that is no initializer.
 _LARGEST_MODEL = 2**31 - 2**24
 # Tensors in the making ahead of the one being written, by count and by bytes: enough for every core to have work.
@@ -77,12 +66,13 @@ def to_proto(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
 
     Raises:
         OptionError: The model is too large for a message, or its format asks for external data.
+        GraphError: The graph breaks a rule of the IR.
     """
-    initializers = tuple(graph.initializers())
+    initializers = tuple(verify(graph, bound=True).initializers())
     if fmt.external_data or _total_bytes(initializers) > _LARGEST_MODEL:
         raise OptionError("a model with external data exists only as a file", where="external_data")
     model = _skeleton(graph, fmt)
-    for value, array in zip(initializers, _arrays(initializers, graph.data), strict=True):
+    for value, array in zip(initializers, _arrays(initializers), strict=True):
         tensor = model.graph.initializer.add()
         tensor.CopyFrom(_tensor_header(value))
         tensor.raw_data = array.tobytes()
@@ -94,8 +84,9 @@ def write_model(graph: Graph, fmt: ModelFormat, path: Path) -> None:
 
     Raises:
         OutputError: The file cannot be written; what was there before is still there.
+        GraphError: The graph breaks a rule of the IR.
     """
-    initializers = tuple(graph.initializers())
+    initializers = tuple(verify(graph, bound=True).initializers())
     external = fmt.external_data
     if external is None:
         external = _total_bytes(initializers) > _LARGEST_MODEL
@@ -117,7 +108,7 @@ def _write_embedded(graph: Graph, fmt: ModelFormat, initializers: tuple[Value, .
         prefixes.append(_length_prefix(_INITIALIZER, length) + header + raw)
     graph_bytes = sum(len(prefix) + _num_bytes(value) for prefix, value in zip(prefixes, initializers, strict=True))
     _write_skeleton(graph, fmt, graph_bytes, file)
-    for prefix, array in zip(prefixes, _arrays(initializers, graph.data), strict=True):
+    for prefix, array in zip(prefixes, _arrays(initializers), strict=True):
         file.write(prefix)
         file.write(array.data)
 
@@ -127,7 +118,7 @@ def _write_external(
 ) -> None:
     fields = []
     offset = 0
-    for value, array in zip(initializers, _arrays(initializers, graph.data), strict=True):
+    for value, array in zip(initializers, _arrays(initializers), strict=True):
         padding = -offset % _ALIGNMENT
         data.write(b"\0" * padding)
         data.write(array.data)
@@ -200,7 +191,7 @@ def _node(node: Node, made: tuple[Value, ...]) -> onnx.NodeProto:
     )
 
 
-def _attribute(name: str, value: object) -> onnx.AttributeProto:
+def _attribute(name: str, value: Attribute) -> onnx.AttributeProto:
     kinds = onnx.AttributeProto
     match value:
         case int():
@@ -209,17 +200,16 @@ def _attribute(name: str, value: object) -> onnx.AttributeProto:
             return kinds(name=name, type=kinds.FLOAT, f=value)
         case str():
             return kinds(name=name, type=kinds.STRING, s=value.encode())
-        case tuple() if all(isinstance(item, int) for item in value):
-            return kinds(name=name, type=kinds.INTS, ints=value)
         case tuple():
-            return kinds(name=name, type=kinds.FLOATS, floats=value)
-    raise GraphError(f"an attribute of type {type(value).__name__}", where=name)
+            return kinds(name=name, type=kinds.INTS, ints=value)
+        case _:
+            assert_never(value)
 
 
 def _value_info(value: Value) -> onnx.ValueInfoProto:
     info = onnx.ValueInfoProto(name=value.name)
     tensor = info.type.tensor_type
-    tensor.elem_type = _ELEMENT_TYPES[value.type.dtype]
+    tensor.elem_type = ONNX_TYPES[value.type.dtype]
     _set_shape(tensor.shape, value.shape)
     return info
 
@@ -235,25 +225,18 @@ def _set_shape(proto: onnx.TensorShapeProto, shape: Shape) -> None:
 
 
 def _tensor_header(value: Value) -> onnx.TensorProto:
-    return onnx.TensorProto(name=value.name, dims=_static(value), data_type=_ELEMENT_TYPES[value.type.dtype])
-
-
-def _static(value: Value) -> tuple[int, ...]:
-    dims = tuple(dim for dim in value.shape if isinstance(dim, int))
-    if len(dims) < len(value.shape):
-        raise GraphError("an initializer of unknown shape", where=value.name)
-    return dims
+    return onnx.TensorProto(name=value.name, dims=value.static_shape, data_type=ONNX_TYPES[value.type.dtype])
 
 
 def _num_bytes(value: Value) -> int:
-    return math.prod(_static(value)) * np.dtype(value.type.dtype).itemsize
+    return math.prod(value.static_shape) * np.dtype(value.type.dtype).itemsize
 
 
 def _total_bytes(initializers: Iterable[Value]) -> int:
     return sum(_num_bytes(value) for value in initializers)
 
 
-def _arrays(initializers: tuple[Value, ...], data: Mapping[str, Tensor]) -> Iterator[NDArray[Any]]:
+def _arrays(initializers: tuple[Value, ...]) -> Iterator[NDArray[Any]]:
     """The initializers' values in order, made on every core a little ahead of the one that is asked for."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead: deque[tuple[Value, Future[NDArray[Any]]]] = deque()
@@ -264,7 +247,7 @@ def _arrays(initializers: tuple[Value, ...], data: Mapping[str, Tensor]) -> Iter
                 while len(ahead) < _AHEAD_TENSORS and (ahead_bytes < _AHEAD_BYTES or not ahead):
                     if (value := next(waiting, None)) is None:
                         break
-                    ahead.append((value, pool.submit(_checked_array, value, data)))
+                    ahead.append((value, pool.submit(_checked_array, value)))
                     ahead_bytes += _num_bytes(value)
                 if not ahead:
                     return
@@ -277,10 +260,8 @@ def _arrays(initializers: tuple[Value, ...], data: Mapping[str, Tensor]) -> Iter
             pool.shutdown(cancel_futures=True)
 
 
-def _checked_array(value: Value, data: Mapping[str, Tensor]) -> NDArray[Any]:
-    if value.name not in data:
-        raise GraphError("an initializer without contents", where=value.name)
-    array = data[value.name].array()
+def _checked_array(value: Value) -> NDArray[Any]:
+    array = value.tensor.array()
     if array.shape != value.shape or array.dtype.name != value.type.dtype:
         raise GraphError(f"contents of {array.dtype}{list(array.shape)} for {value.type}", where=value.name)
     little_endian = array.dtype.newbyteorder("<")

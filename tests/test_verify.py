@@ -10,12 +10,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from support.commands import command
+from support.contents import with_arrays
 from support.models import run
 
 from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.cli.compile import cli
 from resnet_compile.errors import VerificationError
-from resnet_compile.graph import ConstantTensor
 from resnet_compile.verify import Comparison, compare, require_agreement
 
 
@@ -70,7 +70,7 @@ def test_the_command_verifies_on_a_folder_of_images(tmp_path: Path) -> None:
 def test_another_function_does_not_agree() -> None:
     model = compile(load_spec("tiny"))
     name = "tiny/logits/biases"
-    moved = replace(model.graph, data={**model.graph.data, name: ConstantTensor(np.full(10, 9, np.float32))})
+    moved = with_arrays(model.graph, {name: np.full(10, 9, np.float32)})
     comparisons = compare(replace(model, graph=moved), model)
     with pytest.raises(VerificationError, match=r"1 of 2 outputs differ .* by up to 1\.9.* @ tiny/logits"):
         require_agreement(comparisons)

@@ -47,7 +47,7 @@ def lower(
     for block in plan.blocks:
         x = _block(block, x, lowering)
     _head(plan.head, x, lowering)
-    graph = Graph(plan.name, (source,), tuple(lowering.values[name] for name in outputs), lowering.data)
+    graph = Graph(plan.name, (source,), tuple(lowering.values[name] for name in outputs))
     return _nhwc_outputs(graph) if layout == "nhwc" else graph
 
 
@@ -147,4 +147,4 @@ def _nhwc_outputs(graph: Graph) -> Graph:
         apply("Transpose", value, name=output.name, perm=(0, 2, 3, 1)) if output.name in maps else value
         for value, output in zip(inside.outputs, graph.outputs, strict=True)
     )
-    return Graph(graph.name, graph.inputs, tuple(outputs), graph.data)
+    return Graph(graph.name, graph.inputs, tuple(outputs))

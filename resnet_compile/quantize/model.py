@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, compile, sized  # noqa: A004  # the verb of this package
 from resnet_compile.errors import OptionError
-from resnet_compile.graph import Graph, Type, Value, apply, rewrite
+from resnet_compile.graph import Graph, Type, rewrite
 from resnet_compile.lower import resolve_outputs
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import optimize
@@ -137,14 +137,7 @@ def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
         return graph
     (source,) = graph.inputs
     fixed = replace(source, type=Type(source.type.dtype, (batch, *source.shape[1:])))
-
-    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
-        if value is source:
-            return fixed
-        node = value.node
-        return apply(node.operator, *sources, name=value.name, **node.attributes) if node else None
-
-    return replace(rewrite(graph, rule), inputs=(fixed,))
+    return rewrite(graph, lambda value, sources: None, inputs={source: fixed})
 
 
 def _metadata(options: CompileOptions, images: CalibrationImages) -> dict[str, str]:

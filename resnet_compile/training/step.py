@@ -27,7 +27,6 @@ from resnet_compile.serialize import ModelFormat
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.freezing import frozen_parameters
 from resnet_compile.training.gradients import Emitter, Trace, backward, trace
-from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
 from resnet_compile.training.update import (
     Descent,
@@ -75,11 +74,12 @@ class TrainingStep(CompiledModel):
         Raises:
             WeightsError: The weights do not fill the network.
         """
-        parameters = compile_network(self.plan.spec, CompileOptions(seed=seed), weights=weights).graph.data
+        network = compile_network(self.plan.spec, CompileOptions(seed=seed), weights=weights)
+        parameters = {value.name: value.tensor for value in network.graph.initializers()}
         return {
             value.name: parameters[value.name].array()
             if value.name in parameters
-            else np.zeros(static(value), value.type.dtype)
+            else np.zeros(value.static_shape, value.type.dtype)
             for value in self.state
         }
 
@@ -133,7 +133,6 @@ def _step(planned: Plan, options: StepOptions) -> Graph:
         planned.name,
         (images, labels, learning_rate, *parameters.values(), *state.inputs.values()),
         (loss, predictions, judged.accuracy, *state.outputs),
-        emit.data,
     )
 
 
@@ -144,7 +143,6 @@ def _forward(
     logits_name = planned.end_points[-1 - planned.head.predictions].name
     outputs = (logits_name, *((PREDICTIONS,) if planned.head.predictions else ()))
     network = lower(planned, outputs=outputs, batch=batch)
-    emit.data.update(network.data)
     images = Value(IMAGES, network.inputs[0].type)
     read = {value: parameters[value.name] for value in network.initializers() if value.name in parameters}
     traced = trace(network, {network.inputs[0]: images, **read}, emit, frozen=frozen)

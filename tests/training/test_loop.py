@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.contents import arrays_of
 from support.models import run, runner
 from support.tolerances import COST
 from support.training_run import ONE_THREAD, images_of_test, narrow_spec, with_classes, write_cifar
@@ -378,7 +379,7 @@ def test_networks_that_cannot_be_trained_so_are_refused(data: Path, tmp_path: Pa
 
 def test_networks_that_cannot_be_evaluated_so_are_refused(data: Path, tmp_path: Path) -> None:
     spec = narrow_spec(head={"num_classes": 10, "global_pool": False})
-    weights = {name: tensor.array() for name, tensor in compile_network(spec).graph.data.items()}
+    weights = arrays_of(compile_network(spec).graph)
     np.savez(tmp_path / "weights.npz", **weights)
     with pytest.raises(OptionError, match=r"an image has one label @ \$\.head\.global_pool"):
         evaluate_run(spec, data, tmp_path / "weights.npz")
@@ -387,7 +388,7 @@ def test_networks_that_cannot_be_evaluated_so_are_refused(data: Path, tmp_path: 
 @pytest.mark.filterwarnings("error")
 def test_logits_that_are_no_numbers_are_no_precision(data: Path, tmp_path: Path) -> None:
     spec = narrow_spec()
-    weights = {name: np.array(tensor.array()) for name, tensor in compile_network(spec).graph.data.items()}
+    weights = {name: np.array(values) for name, values in arrays_of(compile_network(spec).graph).items()}
     # Each is a number, and their products are none.
     weights["narrow/conv1/weights"][:] = 1e30
     weights["narrow/block1/unit_1/cifar_plain/preact/gamma"][:] = 1e30
