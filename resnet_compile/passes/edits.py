@@ -118,7 +118,8 @@ def _not_linear(reader: Value, source: Value) -> str | None:
     if node.input(1).contents is None:
         return f"the weights of {reader.name} are computed"
     if node.operator == "Gemm":
-        return None if node.attributes.integer("transB") else f"{reader.name} is a product with a matrix that lies"
+        turned = node.attributes.integer("transB")
+        return None if turned else f"{reader.name}, which reads it, is a product with a matrix that is not transposed"
     if node.attributes.integer("group") > 1:
         return f"{reader.name}, which reads it, is a convolution in groups"
     if any(node.attributes.integers("pads", 4)) or node.attributes.text("auto_pad") != "NOTSET":

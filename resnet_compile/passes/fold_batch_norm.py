@@ -68,8 +68,11 @@ def _refusal(x: Value, read_by: Readers, outputs: Collection[Value]) -> str | No
         return f"{x.name} is a requested output"
     if len(read_by[x]) > 1:
         return f"{x.name} has other readers"
-    if any(source and source.contents and len(read_by[source]) > 1 for source in conv.inputs):
-        return f"other nodes share the weights of {x.name}"
+    for what, source in (("weights", conv.input(1)), ("biases", conv.optional(2))):
+        if source and source.contents is None:
+            return f"the {what} of {x.name} are computed"
+        if source and len(read_by[source]) > 1:
+            return f"other nodes share the {what} of {x.name}"
     return None
 
 

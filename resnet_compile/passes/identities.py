@@ -24,8 +24,10 @@ def remove_identities(graph: Graph) -> PassResult:
         if (identity := made_by(output, "Identity")) is None:
             continue
         source = identity.input(0)
-        if source.node is None or source in outputs or source in names:
-            refused.append(f"{output.name}: what it reads is an output or input itself")
+        if source.node is None:
+            refused.append(f"{output.name}: what it reads is an input")
+        elif source in outputs or source in names:
+            refused.append(f"{output.name}: what it reads is requested as {names.get(source, source.name)} too")
         else:
             names[source] = output.name
     done = 0

@@ -61,6 +61,8 @@ def _pattern(relu: Value, read_by: Readers, outputs: Collection[Value]) -> Value
     made = made_by(conv, "Conv")
     if normed is None or conv is None or made is None or {normed, conv} & {*outputs}:
         return None
+    if any(source.contents is None for source in filter(None, made.inputs[1:])):
+        return None
     alone = len(read_by[normed]) == len(read_by[conv]) == len(read_by[made.input(1)]) == 1
     return conv if alone else None
 

@@ -57,8 +57,10 @@ def max_preactivation(graph: Graph) -> PassResult:
         norm = made_by(normed, "BatchNormalization")
         if normed is None or norm is None or made_by(norm.input(0), "Conv"):
             continue  # the normalisation of a convolution goes into it at no cost
-        if normed in outputs or len(read_by[normed]) > 1:
-            refused.append(f"{relu.name}: {normed.name} is a requested output or has other readers")
+        if normed in outputs:
+            refused.append(f"{relu.name}: {normed.name} is a requested output")
+        elif len(read_by[normed]) > 1:
+            refused.append(f"{relu.name}: {normed.name} has other readers")
         elif isinstance(consumers := linear_readers(relu, read_by, outputs), str):
             refused.append(f"{relu.name}: {consumers}")
         elif isinstance(form := _form(affine(norm), edits, consumers), str):

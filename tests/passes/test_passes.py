@@ -209,14 +209,52 @@ def test_an_offset_far_beyond_the_stream_ends_in_its_unit() -> None:
         assert relative_error(value, expected[name]) <= REWRITE, name
 
 
-def test_a_grouped_convolution_takes_no_offset() -> None:
-    graph = preactivation(np.ones(8), np.full(8, 0.2))
-    node = graph.outputs[0].node
-    assert node is not None
-    weights = single("grouped", np.ones((16, 4, 1, 1)))
-    grouped = apply("Conv", node.inputs[0], weights, name="conv", kernel_shape=(1, 1), group=2)
-    result = max_preactivation(replace(graph, outputs=(grouped,)))
-    assert (result.done, result.refused) == (0, ("relu: conv, which reads it, is a convolution in groups",))
+POINTWISE, WIDE = single("pointwise", np.ones((16, 8, 1, 1))), single("wide", np.ones((16, 8, 3, 3)))
+FLAT = single("flat", np.ones((8, 16)))
+
+
+@pytest.mark.parametrize(
+    ("read", "reason"),
+    [
+        (lambda x: apply("Sqrt", x, name="y"), "y, a Sqrt, reads it"),
+        (
+            lambda x: apply("Conv", x, single("w", np.ones((16, 4, 1, 1))), name="y", group=2),
+            "y, which reads it, is a convolution in groups",
+        ),
+        (
+            lambda x: apply("Conv", x, WIDE, name="y", pads=(1, 1, 1, 1)),
+            "y, which reads it, is padded: its border has no such offset",
+        ),
+        (
+            lambda x: apply("Conv", x, WIDE, name="y", auto_pad="SAME_UPPER"),
+            "y, which reads it, is padded: its border has no such offset",
+        ),
+        (
+            lambda x: apply("Add", *(apply("Conv", x, POINTWISE, name=n) for n in "ab"), name="y"),
+            "other nodes share the weights of a",
+        ),
+        (
+            lambda x: apply("Conv", x, apply("Sqrt", POINTWISE, name="root"), name="y"),
+            "the weights of y are computed",
+        ),
+        (
+            lambda x: apply("Conv", POINTWISE, x, name="y"),
+            "y reads it as its weights or biases",
+        ),
+        (
+            lambda x: apply(
+                "Gemm", apply("Flatten", apply("GlobalAveragePool", x, name="p"), name="f"), FLAT, name="y"
+            ),
+            "y, which reads it, is a product with a matrix that is not transposed",
+        ),
+    ],
+)
+def test_a_reader_that_takes_no_offset_is_named_with_the_reason(read: Callable[[Value], Value], reason: str) -> None:
+    x = Value("x", Type("float32", (16, 8, 1, 1) if "as its weights" in reason else (2, 8, 6, 6)))
+    statistics = [single(name, np.ones(8)) for name in ("gamma", "beta", "mean", "variance")]
+    relu = apply("Relu", apply("BatchNormalization", x, *statistics, name="norm", epsilon=1e-5), name="relu")
+    result = max_preactivation(Graph("g", (x,), (read(relu),)))
+    assert (result.done, result.refused) == (0, (f"relu: {reason}",))
 
 
 @pytest.mark.parametrize("beta", np.linspace(-3, 3, 13))
