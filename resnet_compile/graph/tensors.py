@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,11 +87,7 @@ class VectorTensor:
     name: str
     shape: tuple[int, ...]
     compute: Callable[[], Vector]
-
-    @property
-    def dtype(self) -> Literal["float32"]:
-        """float32."""
-        return "float32"
+    dtype: ClassVar[Literal["float32"]] = "float32"
 
     def exact(self) -> Vector:
         """The values before they are rounded."""
@@ -123,11 +119,7 @@ class ScaledTensor:
     source: Tensor
     axis: int
     scale: Callable[[], Vector]
-
-    @property
-    def dtype(self) -> Literal["float32"]:
-        """float32."""
-        return "float32"
+    dtype: ClassVar[Literal["float32"]] = "float32"
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -24,7 +24,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,11 +66,7 @@ class HalfTensor:
     name: str
     source: Tensor
     clipped: bool
-
-    @property
-    def dtype(self) -> Literal["float16"]:
-        """float16."""
-        return "float16"
+    dtype: ClassVar[Literal["float16"]] = "float16"
 
     @property
     def shape(self) -> tuple[int, ...]:

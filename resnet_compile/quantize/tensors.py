@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,11 +43,7 @@ class QuantizedWeights:
 
     source: Tensor
     scales: NDArray[np.float32]
-
-    @property
-    def dtype(self) -> Literal["int8"]:
-        """int8."""
-        return "int8"
+    dtype: ClassVar[Literal["int8"]] = "int8"
 
     @property
     def shape(self) -> tuple[int, ...]:
