@@ -9,7 +9,7 @@ from typing import Literal
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Dim, Graph, Type, Value, apply, rename
 from resnet_compile.lower.layers import Lowering, lower_activation, lower_layer
-from resnet_compile.plan import BlockPlan, Head, Plan, UnitPlan
+from resnet_compile.plan import BlockPlan, HeadPlan, Plan, UnitPlan
 from resnet_compile.plan.layers import AveragePool, Dense
 
 Layout = Literal["nchw", "nhwc"]
@@ -122,7 +122,7 @@ def _unit(unit: UnitPlan, x: Value, lowering: Lowering) -> Value:
     return lowering.record(lower_activation(unit.activation, total, unit.scope) if unit.activation else total)
 
 
-def _head(head: Head, x: Value, lowering: Lowering) -> None:
+def _head(head: HeadPlan, x: Value, lowering: Lowering) -> None:
     for layer in (head.postnorm, head.pool):
         if layer:
             x = lower_layer(layer, x, lowering)

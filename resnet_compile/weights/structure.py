@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from resnet_compile.plan.layers import (
     Conv,
     Dense,
     GlobalPool,
+    Layer,
     MaxPool,
     Norm,
     NormActivation,
@@ -170,7 +171,7 @@ def _chain(walk: _Walk, layers: Sequence[Conv | MaxPool | AveragePool | ChannelP
         yield from (step.then(rest) for rest in _chain(walk, layers[1:], step.value))
 
 
-def _layer(walk: _Walk, layer: object, value: str) -> Iterator[_Step]:
+def _layer(walk: _Walk, layer: Layer, value: str) -> Iterator[_Step]:
     """Every way through one layer."""
     match layer:
         case Conv():
@@ -187,8 +188,10 @@ def _layer(walk: _Walk, layer: object, value: str) -> Iterator[_Step]:
             return _moved(walk, value, "AveragePool")
         case GlobalPool():
             return _moved(walk, value, "GlobalAveragePool", "ReduceMean", "AveragePool")
-        case _:  # channels of zeros: a Pad, which is looked through
+        case ChannelPad():  # a Pad, which is looked through
             return iter((_Step(value),))
+        case _:
+            assert_never(layer)
 
 
 def _moved(walk: _Walk, value: str, *operators: str) -> Iterator[_Step]:
