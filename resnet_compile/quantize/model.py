@@ -13,10 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, compile, sized  # noqa: A004  # the verb of this package
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, rewrite
-from resnet_compile.lower import resolve_outputs
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import optimize
 from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.quantize.calibration import METHOD, means, ranges
 from resnet_compile.quantize.images import CalibrationImages, folder_images, given_images, random_images
 from resnet_compile.quantize.insertion import insert
