@@ -41,19 +41,14 @@ def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None
     return resolved
 
 
-def resolve_scopes(plan: Plan, words: Sequence[str], where: str) -> tuple[str, ...]:
-    """The full names of scopes: end points, layers and what stands above them, but for the whole network.
-
-    Args:
-        plan: The network.
-        words: What the user wrote.
-        where: The option that holds them, for errors.
+def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:
+    """The full names of scopes to keep in float: end points, layers and what stands above them, but for the network.
 
     Raises:
         OptionError: There is no such scope.
     """
     ends = (*(layer.scope for layer in plan.layers), *(end_point.name for end_point in plan.end_points))
-    return _resolve(plan, words, _with_parents(plan, ends), "scope", where)
+    return _resolve(plan, words, _with_parents(plan, ends), "scope", "keep_float")
 
 
 def frozen_parameters(plan: Plan, words: Sequence[str]) -> frozenset[str]:

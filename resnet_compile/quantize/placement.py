@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import OPERATORS, Graph, Value, made_by
-from resnet_compile.plan import Plan
-from resnet_compile.plan.names import is_within, resolve_scopes
+from resnet_compile.plan.names import is_within
 
 
 @dataclass(frozen=True)
@@ -51,22 +50,6 @@ def place(graph: Graph, kept: Collection[str]) -> Placement:
         if value in outputs or not _before_relu(value, read_by[value], integer):
             sources[value] = sources[value.maker.input(0)] if value in integer and _moves(value) else value
     return Placement(integer, sources)
-
-
-def kept_scopes(plan: Plan, names: Sequence[str]) -> frozenset[str]:
-    """The scopes whose operators stay in float32: those named, and the logits.
-
-    Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
-
-    Args:
-        plan: The network.
-        names: End points, layers or what stands above them, such as `block4/unit_1`.
-
-    Raises:
-        OptionError: Nothing is called by one of the names.
-    """
-    logits = (plan.head.logits.scope,) if plan.head.logits else ()
-    return frozenset((*resolve_scopes(plan, names, "keep_float"), *logits))
 
 
 def _integer(graph: Graph, kept: Collection[str]) -> frozenset[Value]:

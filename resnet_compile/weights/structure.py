@@ -237,18 +237,12 @@ def _dense(walk: _Walk, layer: Dense, value: str) -> Iterator[_Step]:
     """A Gemm, a MatMul with an Add, or a 1x1 convolution."""
     outputs, inputs = layer.weights.shape
     for node in walk.next(value, "Gemm", "MatMul", "Conv"):
-        transposed = node.operator == "Gemm" and node.ints.get("transB", (0,)) == (1,)
-        wanted = (
-            (outputs, inputs, 1, 1)
-            if node.operator == "Conv"
-            else (outputs, inputs)
-            if transposed
-            else (inputs, outputs)
-        )
-        if walk.shape(node, 1) != wanted:
+        ours = node.operator == "Conv" or (node.operator == "Gemm" and node.ints.get("transB", (0,)) == (1,))
+        kernel = (1, 1) if node.operator == "Conv" else ()
+        if walk.shape(node, 1) != ((outputs, inputs) if ours else (inputs, outputs)) + kernel:
             continue
         stored = walk.values(node, 1)
-        weights = partial(_transposed, stored) if wanted == (inputs, outputs) and not transposed else stored
+        weights = stored if ours else partial(_transposed, stored)
         biases = walk.values(node, 2) if walk.shape(node, 2) else None
         made = _Step(node.outputs[0], (node,), (ComputedTensor(layer.weights, weights),))
         for after in walk.next(made.value, "Add") if node.operator == "MatMul" else ():

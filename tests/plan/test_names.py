@@ -9,7 +9,6 @@ from support.specs import parsed, tiny_document
 from resnet_compile import Plan, plan_network
 from resnet_compile.errors import OptionError
 from resnet_compile.plan.names import frozen_parameters, resolve_outputs, resolve_scopes
-from resnet_compile.quantize.placement import kept_scopes
 
 KIND = "bottleneck_v2"
 Resolver = Callable[..., tuple[str, ...] | frozenset[str]]
@@ -51,7 +50,7 @@ def test_one_grammar_for_all(name: str, slash: str, prefixed: bool) -> None:
     for word in ("conv1", f"block1/unit_2/{KIND}", f"block2/unit_1/{KIND}/conv2"):
         written, meant = f"{before}{word}{slash}", f"{name}/{word}"
         assert resolve_outputs(planned, (written,)) == (meant,)
-        assert resolve_scopes(planned, (written,), "keep_float") == (meant,)
+        assert resolve_scopes(planned, (written,)) == (meant,)
         assert frozen_scopes(planned, written) == layers_below(planned, meant)
 
 
@@ -61,7 +60,7 @@ def test_a_unit_is_found_by_its_place() -> None:
     unit = f"tiny/block1/unit_2/{KIND}"
     meant = (unit, f"tiny/block2/unit_1/{KIND}", f"tiny/block2/unit_2/{KIND}/conv3")
     assert resolve_outputs(planned, words) == meant
-    assert resolve_scopes(planned, words, "keep_float") == meant
+    assert resolve_scopes(planned, words) == meant
     assert frozen_scopes(planned, *words) == layers_below(planned, *meant)
 
 
@@ -85,11 +84,6 @@ def test_a_headless_network_outputs_its_features() -> None:
     assert resolve_outputs(plan(head={"num_classes": None, "global_pool": False}), None) == ("tiny/postnorm",)
 
 
-def test_logits_are_always_kept_in_float() -> None:
-    assert kept_scopes(plan(), ("block1/",)) == {"tiny/block1", "tiny/logits"}
-    assert kept_scopes(plan(head={"num_classes": None}), ()) == frozenset()
-
-
 def test_moving_statistics_are_frozen_too() -> None:
     names = {"gamma", "beta", "moving_mean", "moving_variance"}
     assert frozen_parameters(plan(), ("postnorm",)) == {f"tiny/postnorm/{name}" for name in names}
@@ -100,7 +94,7 @@ def test_moving_statistics_are_frozen_too() -> None:
     ("resolver", "message"),
     [
         (resolve_outputs, "the network has no end point or layer {!r} @ outputs ("),
-        (kept_scopes, "the network has no scope {!r} @ keep_float ("),
+        (resolve_scopes, "the network has no scope {!r} @ keep_float ("),
         (frozen_parameters, "the network has no scope with parameters {!r} @ freeze ("),
     ],
 )
@@ -110,7 +104,7 @@ def test_unknown_words_are_refused(word: str, resolver: Resolver, message: str) 
     assert str(caught.value).startswith(message.format(word))
 
 
-@pytest.mark.parametrize("resolver", [resolve_outputs, kept_scopes, frozen_parameters])
+@pytest.mark.parametrize("resolver", [resolve_outputs, resolve_scopes, frozen_parameters])
 def test_a_hint_names_what_the_option_takes(resolver: Resolver) -> None:
     with pytest.raises(OptionError, match=r"\(did you mean block1 or block2"):
         resolver(plan(), ("tiny/blok1",))
