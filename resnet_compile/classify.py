@@ -44,7 +44,7 @@ class ImageInput:
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class Computed:
     """What the network computed for some images: for each output an array with a row for each of `paths`.
 
     `positions` tells where each of them stood among the paths asked for.
@@ -114,7 +114,7 @@ def run_images(
     outputs: Sequence[str] | None = None,
     batch: int | None = None,
     workers: int | None = None,
-) -> Iterator[Batch | Skipped]:
+) -> Iterator[Computed | Skipped]:
     """Runs images through the network, in order; what cannot be read is told as soon as that is known.
 
     Threads decode and preprocess the next two batches while the network computes. Where the model leaves the height and
@@ -130,7 +130,7 @@ def run_images(
         workers: Threads that decode; one a core, four at most, by default.
 
     Yields:
-        A `Batch` for each run of the network, and a `Skipped` for each image that cannot be read.
+        A `Computed` for each run of the network, and a `Skipped` for each image that cannot be read.
 
     Raises:
         ModelFileError: The model does not take RGB images.
@@ -185,7 +185,7 @@ def _ahead(
 
 def _run(
     session: Session, source: ImageInput, ready: list[tuple[int, str, NDArray[Any]]], outputs: Sequence[str] | None
-) -> Batch:
+) -> Computed:
     positions, paths, rows = zip(*ready, strict=True)
     images = np.stack(rows)
     if source.batch is not None:
@@ -196,7 +196,7 @@ def _run(
     for name, array in computed.items():
         if array.ndim == 0 or len(array) != len(images):
             raise OptionError(f"output {name!r} has no row for each image: its shape is {array.shape}")
-    return Batch(positions, paths, {name: array[: len(rows)] for name, array in computed.items()})
+    return Computed(positions, paths, {name: array[: len(rows)] for name, array in computed.items()})
 
 
 def classification_output(session: Session) -> str:

@@ -18,10 +18,11 @@ from resnet_compile._version import __version__
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import CheckpointError, OptionError
 from resnet_compile.graph import Graph, Verifier, bound
-from resnet_compile.lower import lower, resolve_outputs
+from resnet_compile.lower import lower
 from resnet_compile.options import CompileOptions
-from resnet_compile.passes import Applied, optimize
+from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.weights.binding import Bound, bind, bind_initial
@@ -46,7 +47,7 @@ class CompiledModel:
     plan: Plan
     graph: Graph
     format: ModelFormat
-    passes: tuple[Applied, ...] = ()
+    passes: tuple[AppliedPass, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ Outputs = Mapping[str, NDArray[np.floating]]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class OutputComparison:
     """One output of two models for the same images.
 
     Attributes:
@@ -56,7 +56,7 @@ def compare(
     *,
     images: NDArray[np.float32] | None = None,
     seed: int = 0,
-) -> tuple[Comparison, ...]:
+) -> tuple[OutputComparison, ...]:
     """Runs two models of one network on the same images on the CPU: normally distributed ones, and those given.
 
     Of an int8 model those given stand alone: numbers beyond the range that it was calibrated for show nothing.
@@ -72,7 +72,7 @@ def compare(
     """
     types = {value.type.dtype for value in model.graph.values()}
     bound = _BOUNDS["int8" if "uint8" in types else "float16" if "float16" in types else "float32"]
-    told: list[Comparison] = []
+    told: list[OutputComparison] = []
     with (
         _opened(model, SessionOptions(spinning=False)) as actual,
         _opened(reference, SessionOptions(spinning=False, graph_optimization="disabled")) as expected,
@@ -84,7 +84,7 @@ def compare(
     return tuple(told)
 
 
-def require_agreement(comparisons: tuple[Comparison, ...]) -> None:
+def require_agreement(comparisons: tuple[OutputComparison, ...]) -> None:
     """Does nothing if every output agrees.
 
     Raises:
@@ -114,9 +114,9 @@ class _Difference:
         self.reference += float(np.square(expected, dtype=np.float64).sum())
         self.largest = float(np.maximum(self.largest, np.abs(difference).max()))
 
-    def comparison(self, output: str, images: Literal["random", "given"], bound: float) -> Comparison:
+    def comparison(self, output: str, images: Literal["random", "given"], bound: float) -> OutputComparison:
         error = math.sqrt(self.squares / self.reference if self.reference else self.squares)
-        return Comparison(output, images, error, self.largest, bound)
+        return OutputComparison(output, images, error, self.largest, bound)
 
 
 def _compared(
@@ -125,7 +125,7 @@ def _compared(
     sessions: tuple[Session, Session],
     images: NDArray[np.float32],
     bound: float,
-) -> list[Comparison]:
+) -> list[OutputComparison]:
     differences = {name: _Difference() for name in model.outputs}
     for batch in _batches(model, images):
         actual, expected = (_run(session, batch) for session in sessions)

@@ -125,6 +125,16 @@ def test_third_party_packages_stay_with_their_owners(package: str) -> None:
     assert strangers == set()
 
 
+def test_a_class_name_stands_for_one_thing() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in sorted(PACKAGE.rglob("*.py")):
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                homes.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    assert {name: places for name, places in homes.items() if len(places) > 1} == {}
+    assert len(homes) > 100
+
+
 def test_compiling_imports_nothing_slow() -> None:
     """In a process of its own: what a compilation has imported when it is done."""
     import subprocess

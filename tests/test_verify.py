@@ -16,7 +16,7 @@ from support.models import run
 from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.cli.compile import cli
 from resnet_compile.errors import VerificationError
-from resnet_compile.verify import Comparison, compare, require_agreement
+from resnet_compile.verify import OutputComparison, compare, require_agreement
 
 
 @pytest.mark.parametrize(
@@ -78,7 +78,7 @@ def test_another_function_does_not_agree() -> None:
 
 def test_no_number_is_no_agreement() -> None:
     with pytest.raises(VerificationError, match="nan"):
-        require_agreement((Comparison("y", "random", float("nan"), float("nan"), 1e-4),))
+        require_agreement((OutputComparison("y", "random", float("nan"), float("nan"), 1e-4),))
 
 
 def test_the_command_prints_a_table(tmp_path: Path) -> None:

@@ -15,14 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.bench.comparison import Comparison
 from resnet_compile.bench.inputs import image_shape, random_images
 from resnet_compile.bench.memory import PeakMemory
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile, read_profile
 from resnet_compile.bench.protocol import measure
 from resnet_compile.bench.record import Bench, Data, Environment, Row, Sized
-from resnet_compile.bench.statistics import median_ratio
+from resnet_compile.bench.statistics import Comparison, median_ratio
 from resnet_compile.errors import OptionError
 from resnet_compile.runtime import (
     Backend,
@@ -57,7 +56,7 @@ class Subject:
     size: tuple[int, int] | None = None
 
 
-class Listener:
+class BenchListener:
     """Told how a benchmark goes; this one does not listen."""
 
     def started(self, subject: Subject, session: Session, shape: tuple[int, ...], data: Data) -> None:
@@ -74,7 +73,7 @@ def bench(
     subjects: Sequence[Subject],
     options: BenchOptions | None = None,
     *,
-    listener: Listener | None = None,
+    listener: BenchListener | None = None,
     backend: Backend | None = None,
 ) -> Bench:
     """Times the first subject, alone or against the others.
@@ -102,7 +101,7 @@ def bench(
     options = options or BenchOptions()
     backend = backend or installed_backend()
     started, cpu = datetime.datetime.now().astimezone().isoformat(timespec="seconds"), describe_cpu()
-    work = _Benchmark(options, listener or Listener(), backend)
+    work = _Benchmark(options, listener or BenchListener(), backend)
     interrupted = False
     try:
         for batch in options.batches or (None,):
@@ -147,7 +146,7 @@ class _Opened:
 class _Benchmark:
     """The work, and what it has come to so far."""
 
-    def __init__(self, options: BenchOptions, listener: Listener, backend: Backend) -> None:
+    def __init__(self, options: BenchOptions, listener: BenchListener, backend: Backend) -> None:
         self._options = options
         self._listener = listener
         self._backend = backend

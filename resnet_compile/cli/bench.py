@@ -14,7 +14,7 @@ from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.limits import MAX_BATCH
 
 if TYPE_CHECKING:
-    from resnet_compile.bench import Listener, Subject
+    from resnet_compile.bench import BenchListener, Subject
     from resnet_compile.bench.record import Data, Row
     from resnet_compile.plan import Plan
     from resnet_compile.runtime import Session
@@ -138,12 +138,12 @@ def _macs(plan: Plan, outputs: Sequence[str]) -> int | None:
 
 
 @contextmanager
-def _progress(report: Report, steps: int) -> Iterator[Listener]:
+def _progress(report: Report, steps: int) -> Iterator[BenchListener]:
     """Lines as the original's on stdout, unless the result is a document; a bar where nobody sees those lines."""
-    from resnet_compile.bench import Listener
+    from resnet_compile.bench import BenchListener
     from resnet_compile.bench.protocol import final_line, step_line
 
-    class Lines(Listener):
+    class Lines(BenchListener):
         def started(self, subject: Subject, session: Session, shape: tuple[int, ...], data: Data) -> None:
             report.note(f"session of {subject.label}: {session.record()}")
             if not report.as_json:

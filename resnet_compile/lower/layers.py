@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import numpy as np
 
@@ -68,6 +69,8 @@ def lower_layer(layer: Layer, x: Value, lowering: Lowering, *, name: str | None 
             value = _channel_pad(layer, x, name)
         case GlobalPool():
             value = apply("GlobalAveragePool", x, name=name)
+        case _:
+            assert_never(layer)
     return lowering.record(value)
 
 
@@ -109,6 +112,8 @@ def lower_activation(activation: Activation, x: Value, name: str) -> Value:
             return apply("Relu", x, name=name)
         case LeakyRelu(slope):
             return apply("LeakyRelu", x, name=name, alpha=slope)
+        case _:
+            assert_never(activation)
 
 
 def _max_pool(layer: MaxPool, x: Value, name: str, lowering: Lowering) -> Value:

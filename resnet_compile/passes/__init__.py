@@ -56,7 +56,7 @@ PRECISIONS: Mapping[Precision, tuple[Pass, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedPass:
     """What became of one pass.
 
     Attributes:
@@ -77,7 +77,7 @@ def optimize(
     *,
     io: IoPrecision = "float32",
     verifier: Verifier | None = None,
-) -> tuple[Graph, tuple[Applied, ...]]:
+) -> tuple[Graph, tuple[AppliedPass, ...]]:
     """The graph after the passes of a target and for a precision, and what each of them did.
 
     Args:
@@ -96,8 +96,8 @@ def optimize(
     for each in (*(TARGETS[target] if target else ()), *PRECISIONS[precision], *last):
         result = each(graph)
         graph = verifier.verify(result.graph, each.__name__, bound=True)
-        applied.append(Applied(each.__name__, result.done, result.refused))
+        applied.append(AppliedPass(each.__name__, result.done, result.refused))
     return graph, tuple(applied)
 
 
-__all__ = ["PRECISIONS", "TARGETS", "Applied", "Pass", "PassResult", "Precision", "Target", "optimize"]
+__all__ = ["PRECISIONS", "TARGETS", "AppliedPass", "Pass", "PassResult", "Precision", "Target", "optimize"]

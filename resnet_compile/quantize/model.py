@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike, NDArray
 from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, compile, sized  # noqa: A004  # the verb of this package
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, rewrite
-from resnet_compile.lower import resolve_outputs
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import optimize
 from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan.names import resolve_outputs, resolve_scopes
 from resnet_compile.quantize.calibration import METHOD, means, ranges
 from resnet_compile.quantize.images import CalibrationImages, folder_images, given_images, random_images
 from resnet_compile.quantize.insertion import insert
-from resnet_compile.quantize.placement import kept_scopes, place
+from resnet_compile.quantize.placement import place
 from resnet_compile.quantize.report import QuantizationReport, compare_points
 from resnet_compile.quantize.tensors import Grid
 from resnet_compile.spec import NetworkSpec
@@ -73,7 +73,9 @@ def quantize(
     options = options or CompileOptions(dtype="int8")
     _refuse(options)
     plan = plan_network(sized(spec, options.size))
-    kept = kept_scopes(plan, options.keep_float)
+    # Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
+    logits = plan.head.logits.scope if plan.head.logits else None
+    kept = {*resolve_scopes(plan, options.keep_float), *filter(None, [logits])}
     calibration = _images(images, plan, options)
     requested, points = resolve_outputs(plan, options.outputs), _points(plan)
     plain = _compiled(spec, options, weights, (*requested, *points))
@@ -82,7 +84,6 @@ def quantize(
     limits = ranges(prepared, set(placement.sources.values()), calibration)
     grids = {name: Grid.over(low, high) for name, (low, high) in limits.items()}
     quantized = insert(prepared, placement, grids, means(prepared, placement.convolved, calibration))
-    logits = plan.head.logits.scope if plan.head.logits else None
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
     graph = _with_batch(_outputs(quantized, requested), options.batch)
     fmt = replace(plain.format, metadata={**plain.format.metadata, **_metadata(options, calibration)})

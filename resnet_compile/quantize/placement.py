@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import OPERATORS, Graph, Value, made_by
-from resnet_compile.plan import Plan
+from resnet_compile.plan.names import is_within
 
 
 @dataclass(frozen=True)
@@ -53,52 +52,11 @@ def place(graph: Graph, kept: Collection[str]) -> Placement:
     return Placement(integer, sources)
 
 
-def kept_scopes(plan: Plan, names: Sequence[str]) -> frozenset[str]:
-    """The scopes whose operators stay in float32: those named, and the logits.
-
-    Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
-
-    Args:
-        plan: The network.
-        names: End points, layers or what stands above them, such as `block4/unit_1`; with or without the network's
-            name.
-
-    Raises:
-        OptionError: Nothing is called by one of the names.
-    """
-    ends = [*(layer.scope for layer in plan.layers), *(unit.scope for unit in plan.units)]
-    ends += [end_point.name for end_point in plan.end_points]
-    known = {scope for end in ends for scope in _with_parents(end)} - set(_with_parents(plan.name))
-    logits = {plan.head.logits.scope} if plan.head.logits else set()
-    return frozenset({_resolve(name, plan.name, known) for name in names} | logits)
-
-
-def _resolve(name: str, network: str, known: Collection[str]) -> str:
-    for candidate in (f"{network}/{name}", name):
-        if candidate in known:
-            return candidate
-    near = difflib.get_close_matches(f"{network}/{name}", sorted(known), n=3)
-    shown = " or ".join(match.removeprefix(f"{network}/") for match in near)
-    raise OptionError(
-        f"no end point or scope {name}", where="keep_float", hint=f"did you mean {shown}?" if shown else None
-    )
-
-
-def _with_parents(scope: str) -> Iterator[str]:
-    while scope:
-        yield scope
-        scope = scope.rpartition("/")[0]
-
-
-def _is_kept(name: str, scopes: Collection[str]) -> bool:
-    return any(name == scope or name.startswith(f"{scope}/") for scope in scopes)
-
-
 def _integer(graph: Graph, kept: Collection[str]) -> frozenset[Value]:
     """What computes in integers: what can, and what moves the numbers that this makes."""
     integer: set[Value] = set()
     for value in graph.values():
-        if value.node is None or value.type.dtype != "float32" or _is_kept(value.name, kept):
+        if value.node is None or value.type.dtype != "float32" or is_within(value.name, kept):
             continue
         if OPERATORS[value.node.operator].integer or (_moves(value) and value.node.input(0) in integer):
             integer.add(value)

@@ -23,9 +23,9 @@ from resnet_compile.graph import Graph, Type, Value, apply
 from resnet_compile.lower import lower
 from resnet_compile.options import CompileOptions, StepOptions
 from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan.names import frozen_parameters
 from resnet_compile.serialize import ModelFormat
 from resnet_compile.spec import NetworkSpec
-from resnet_compile.training.freezing import frozen_parameters
 from resnet_compile.training.gradients import Emitter, Trace, backward, trace
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
 from resnet_compile.training.update import (

@@ -10,7 +10,7 @@ import pytest
 from onnx import TensorProto, helper
 from support.machine import FakeMachine
 
-from resnet_compile.bench import BenchOptions, Listener, Measured, Protocol, Subject, bench
+from resnet_compile.bench import BenchListener, BenchOptions, Measured, Protocol, Subject, bench
 from resnet_compile.bench.inputs import image_shape, random_images
 from resnet_compile.bench.record import Data
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError
@@ -103,7 +103,7 @@ def test_inputs_are_random_and_differ() -> None:
 # --- on the CPU -------------------------------------------------------------------------------------------------------
 
 
-class Diary(Listener):
+class Diary(BenchListener):
     """What a listener was told, in order."""
 
     def __init__(self) -> None:
@@ -237,7 +237,7 @@ def test_document_is_json_and_whole() -> None:
     assert document["environment"]["cpu"]["cores"] >= 1
 
 
-class InterruptAt(Listener):
+class InterruptAt(BenchListener):
     def __init__(self, batch: int, number: int) -> None:
         self._target = (batch, number)
         self._batch = 0

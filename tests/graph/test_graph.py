@@ -14,6 +14,7 @@ from resnet_compile.graph import (
     Type,
     Value,
     apply,
+    apply_many,
     initializer,
     listing,
     rename,
@@ -52,6 +53,16 @@ def test_rewriting_shares_what_it_keeps() -> None:
     assert listing(rewritten).count("Relu") == 1
     assert "MaxPool" not in listing(rewritten)
     assert "MaxPool" in listing(graph)
+
+
+def test_a_node_of_several_outputs_stays_one() -> None:
+    relu = apply("Relu", X, name="relu")
+    pooled, indices = apply_many("MaxPool", relu, names=("pooled", "indices"), kernel_shape=(2, 2))
+    rewritten = rewrite(Graph("g", (X,), (pooled, indices)), lambda value, _: X if value is relu else None)
+    ((node, made),) = verify(rewritten).nodes()
+    assert node.inputs == (X,)
+    assert made == rewritten.outputs
+    assert [(value.name, value.index) for value in made] == [("pooled", 0), ("indices", 1)]
 
 
 def test_renaming_reaches_every_use() -> None:

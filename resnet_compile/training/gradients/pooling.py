@@ -34,8 +34,11 @@ def _max_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
 
 
 def _subsamples(attributes: Attributes) -> bool:
-    """Whether windows are single pixels, so that there is no maximum to remember the place of."""
-    return attributes.integers("kernel_shape") == (1, 1) and not any(attributes.integers("pads", 4))
+    """Whether windows are single pixels, so that there is no maximum to remember the place of.
+
+    Padding is narrower than a window, so they have none.
+    """
+    return attributes.integers("kernel_shape") == (1, 1)
 
 
 def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
