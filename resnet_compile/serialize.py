@@ -24,6 +24,7 @@ from resnet_compile._version import __version__
 from resnet_compile.errors import GraphError, OptionError
 from resnet_compile.files import replacing
 from resnet_compile.graph import Graph, Node, Shape, Tensor, Value
+from resnet_compile.metadata import Metadata
 
 PRODUCER = "resnet_compile"
 OLDEST_OPSET = 17
@@ -58,13 +59,13 @@ class ModelFormat:
 
     Attributes:
         opset: The version of ONNX's default operator set.
-        metadata: Key and value pairs that travel in the model.
+        metadata: What the model says of itself.
         external_data: Whether initializers go to a file beside the model; None puts them there when the model would
             otherwise be too large for protobuf.
     """
 
     opset: int = DEFAULT_OPSET
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)
     external_data: bool | None = None
 
     def __post_init__(self) -> None:
@@ -174,12 +175,13 @@ def _varint(number: int) -> bytes:
 
 def _skeleton(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
     """The model without its initializers."""
+    entries = fmt.metadata.entries()
     model = onnx.ModelProto(
         ir_version=_IR_VERSIONS[fmt.opset],
         producer_name=PRODUCER,
         producer_version=__version__,
         opset_import=[onnx.OperatorSetIdProto(domain="", version=fmt.opset)],
-        metadata_props=[onnx.StringStringEntryProto(key=key, value=fmt.metadata[key]) for key in sorted(fmt.metadata)],
+        metadata_props=[onnx.StringStringEntryProto(key=key, value=text) for key, text in entries.items()],
     )
     model.graph.name = graph.name
     model.graph.input.extend(_value_info(value) for value in graph.inputs)
