@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from resnet_compile.errors import CheckpointError, ModelFileError
+from resnet_compile.errors import ModelFileError
 from resnet_compile.files import map_file
-from resnet_compile.wire import Buffer, Message
+from resnet_compile.wire import Message
 
 # Before every key, as other programs write entries too.
 _PREFIX = "resnet_compile."
@@ -132,35 +132,33 @@ def read_model(path: Path) -> ModelInterface:
     Raises:
         ModelFileError: The file cannot be read or is no ONNX model.
     """
+
+    def fail(reason: str) -> ModelFileError:
+        return ModelFileError(f"not an ONNX model: {reason}", where=str(path))
+
     try:
-        interface = _interface(Message(map_file(path), str(path)))
+        interface = _interface(Message(map_file(path), fail))
     except OSError as error:
         raise ModelFileError(f"cannot read the model: {error.strerror}", where=str(path)) from None
-    except (CheckpointError, UnicodeDecodeError):
-        interface = None
-    if interface is None or not interface.ir_version or not interface.opset:
-        raise ModelFileError("not an ONNX model", where=str(path))
+    if not interface.ir_version or not interface.opset:
+        raise fail("it has no IR version or no opset")
     return interface
 
 
 def _interface(model: Message) -> ModelInterface:
     """The numbers are those of the fields of onnx.proto."""
     graph = model.message(7)
-    opsets = {_string(each.bytes(1)): each.int64(2) for each in model.messages(8)}
+    opsets = {each.text(1): each.int64(2) for each in model.messages(8)}
     return ModelInterface(
-        Metadata.from_entries({_string(each.bytes(1)): _string(each.bytes(2)) for each in model.messages(14)}),
+        Metadata.from_entries({each.text(1): each.text(2) for each in model.messages(14)}),
         ir_version=model.int64(1),
         opset=opsets.get("", next(iter(opsets.values()), 0)),
         nodes=len(graph.all_bytes(1)),
-        inputs={_string(value.bytes(1)): _shape(value) for value in graph.messages(11)},
-        outputs={_string(value.bytes(1)): _shape(value) for value in graph.messages(12)},
+        inputs={value.text(1): _shape(value) for value in graph.messages(11)},
+        outputs={value.text(1): _shape(value) for value in graph.messages(12)},
     )
-
-
-def _string(data: Buffer | None) -> str:
-    return str(data or b"", "utf-8")
 
 
 def _shape(value: Message) -> tuple[int | str, ...]:
     dims = value.message(2).message(1).message(2).messages(1)
-    return tuple(_string(dim.bytes(2)) or dim.int64(1) or "?" for dim in dims)
+    return tuple(dim.text(2) or dim.int64(1) or "?" for dim in dims)

@@ -25,6 +25,7 @@ from resnet_compile.errors import GraphError, OptionError
 from resnet_compile.files import replacing
 from resnet_compile.graph import Graph, Node, Shape, Tensor, Value
 from resnet_compile.metadata import Metadata
+from resnet_compile.wire import length_prefix
 
 PRODUCER = "resnet_compile"
 OLDEST_OPSET = 17
@@ -113,9 +114,9 @@ def _write_embedded(graph: Graph, fmt: ModelFormat, initializers: tuple[Value, .
     headers = [_tensor_header(value).SerializeToString(deterministic=True) for value in initializers]
     prefixes = []
     for value, header in zip(initializers, headers, strict=True):
-        raw = _length_prefix(_RAW_DATA, _num_bytes(value))
+        raw = length_prefix(_RAW_DATA, _num_bytes(value))
         length = len(header) + len(raw) + _num_bytes(value)
-        prefixes.append(_length_prefix(_INITIALIZER, length) + header + raw)
+        prefixes.append(length_prefix(_INITIALIZER, length) + header + raw)
     graph_bytes = sum(len(prefix) + _num_bytes(value) for prefix, value in zip(prefixes, initializers, strict=True))
     _write_skeleton(graph, fmt, graph_bytes, file)
     for prefix, array in zip(prefixes, _arrays(initializers, graph.data), strict=True):
@@ -139,7 +140,7 @@ def _write_external(
             tensor.external_data.add(key=key, value=str(entry))
         offset += array.nbytes
         wire = tensor.SerializeToString(deterministic=True)
-        fields.append(_length_prefix(_INITIALIZER, len(wire)) + wire)
+        fields.append(length_prefix(_INITIALIZER, len(wire)) + wire)
     _write_skeleton(graph, fmt, sum(map(len, fields)), file)
     file.writelines(fields)
 
@@ -154,23 +155,8 @@ def _write_skeleton(graph: Graph, fmt: ModelFormat, initializer_bytes: int, file
     graph_wire = model.graph.SerializeToString(deterministic=True)
     model.ClearField("graph")
     file.write(model.SerializeToString(deterministic=True))
-    file.write(_length_prefix(_MODEL_GRAPH, len(graph_wire) + initializer_bytes))
+    file.write(length_prefix(_MODEL_GRAPH, len(graph_wire) + initializer_bytes))
     file.write(graph_wire)
-
-
-def _length_prefix(field_number: int, length: int) -> bytes:
-    """The tag and length that open a length-delimited protobuf field."""
-    wire_type = 2
-    return _varint(field_number << 3 | wire_type) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _skeleton(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:

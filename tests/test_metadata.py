@@ -144,7 +144,7 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
             read_model(tmp_path / place)
     (tmp_path / "empty").touch()
     for path in (tmp_path / "empty", foreign(tmp_path, ir_version=0)):
-        with pytest.raises(ModelFileError, match=f"not an ONNX model @ {path}"):
+        with pytest.raises(ModelFileError, match=f"not an ONNX model: it has no IR version or no opset @ {path}"):
             read_model(path)
 
 

@@ -83,15 +83,9 @@ def _is_checkpoint(source: str) -> bool:
     # Deferred: the readers are needed for checkpoints alone.
     from resnet_compile.checkpoints.formats import is_checkpoint
     from resnet_compile.checkpoints.onnx_file import is_onnx
-
-    return not _is_ours(path) if is_onnx(path) else is_checkpoint(source)
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a model says of itself that resnet-compile made it."""
     from resnet_compile.metadata import read_model
 
-    return read_model(path).metadata.spec is not None
+    return read_model(path).metadata.spec is None if is_onnx(path) else is_checkpoint(source)
 
 
 def _inspect_checkpoint(report: Report, source: str) -> None:
