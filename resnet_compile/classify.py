@@ -17,7 +17,7 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 from resnet_compile.images import Preprocessing, decode_image
 from resnet_compile.runtime import ImageInput, Session, TensorInfo, image_input
 
-_DEFAULT_BATCH = 8
+DEFAULT_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def run_images(
         ResnetCompileError: A run failed.
     """
     source = image_input(session, channels=3)
-    size = source.batch_size(batch, _DEFAULT_BATCH)
+    size = source.batch_size(batch, DEFAULT_BATCH)
     height, width = source.size((preprocessing.default_size,) * 2)
 
     def prepare(path: str) -> NDArray[Any] | ImageError:

@@ -137,22 +137,18 @@ def read_model(path: Path) -> ModelInterface:
         return ModelFileError(f"not an ONNX model: {reason}", where=str(path))
 
     try:
-        interface = _interface(Message(map_file(path), fail))
+        model = Message(map_file(path), fail)
     except OSError as error:
         raise ModelFileError(f"cannot read the model: {error.strerror}", where=str(path)) from None
-    if not interface.ir_version or not interface.opset:
-        raise fail("it has no IR version or no opset")
-    return interface
-
-
-def _interface(model: Message) -> ModelInterface:
-    """The numbers are those of the fields of onnx.proto."""
-    graph = model.message(7)
+    # By the field numbers of onnx.proto.
+    ir_version, graph = model.int64(1), model.message(7)
     opsets = {each.text(1): each.int64(2) for each in model.messages(8)}
+    if not ir_version or not opsets:
+        raise fail("it has no IR version or no opset")
     return ModelInterface(
         Metadata.from_entries({each.text(1): each.text(2) for each in model.messages(14)}),
-        ir_version=model.int64(1),
-        opset=opsets.get("", next(iter(opsets.values()), 0)),
+        ir_version,
+        opset=opsets.get("", next(iter(opsets.values()))),
         nodes=len(graph.all_bytes(1)),
         inputs={value.text(1): _shape(value) for value in graph.messages(11)},
         outputs={value.text(1): _shape(value) for value in graph.messages(12)},

@@ -5,7 +5,10 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
+from support.commands import command
 
+from resnet_compile import classify
+from resnet_compile.bench.inputs import DEFAULT_BATCH
 from resnet_compile.errors import ModelFileError, OptionError
 from resnet_compile.runtime import ImageInput, Session, image_input
 
@@ -94,3 +97,8 @@ def test_images_are_laid_out_and_a_batch_is_filled_with_its_own(channels_last: b
     back = fed if channels_last else fed.transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(back, images[[0, 1, 2, 0]])
     assert len(ImageInput("x", "float32", None, 3, 2, 5, channels_last).feed(images)["x"]) == 3
+
+
+@pytest.mark.parametrize(("name", "default"), [("resnet-run", classify.DEFAULT_BATCH), ("resnet-bench", DEFAULT_BATCH)])
+def test_a_commands_help_tells_the_batch_that_is_taken_where_it_is_open(name: str, default: int) -> None:
+    assert f"the model's own number, or {default}." in " ".join(command(name, "--help").out.split())
