@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -19,18 +19,17 @@ from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import CheckpointError, OptionError
 from resnet_compile.graph import Graph, Verifier, bound
 from resnet_compile.lower import lower
+from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
-from resnet_compile.spec import NetworkSpec
+from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
 
 if TYPE_CHECKING:
     import onnx
-
-METADATA_PREFIX = "resnet_compile."
 
 
 @dataclass(frozen=True)
@@ -114,31 +113,29 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     )
     verifier = Verifier()
     verifier.verify(graph, "lowering")
-    parameters, facts = _bind(planned, options, weights)
+    parameters, source = _bind(planned, options, weights)
     filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
     optimized, applied = optimize(filled, options.target, options.dtype, io=options.io_dtype, verifier=verifier)
-    fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
+    fmt = ModelFormat(options.opset, _metadata(planned.spec, options, source), options.external_data)
     return CompiledModel(planned, optimized, fmt, applied)
 
 
 def _bind(
     planned: Plan, options: CompileOptions, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None
-) -> tuple[Bound, dict[str, str]]:
+) -> tuple[Bound, Metadata]:
     """The parameters' values, and what the model shall say of where they came from."""
     if weights is None:
-        return bind_initial(planned.parameters, options.seed), {
-            "seed": str(options.seed),
-            "numpy_version": np.__version__,
-        }
-    facts = {}
+        drawn = bind_initial(planned.parameters, options.seed)
+        return drawn, Metadata(seed=options.seed, numpy_version=np.__version__)
+    source = Metadata()
     if isinstance(weights, str | os.PathLike):
         # Deferred: a reader is needed only where there is a file to read.
         from resnet_compile.checkpoints.formats import open_checkpoint
 
         weights = open_checkpoint(weights)
-        facts = {"weights_format": weights.format, "weights_sha256": _digests(weights)}
+        source = Metadata(weights_format=weights.format, weights_sha256=_digests(weights))
     given = bind(planned, weights, options.naming)
-    return given, {**facts, "weights_naming": given.naming or ""}
+    return given, replace(source, weights_naming=given.naming or "")
 
 
 def _digests(checkpoint: Checkpoint) -> str:
@@ -164,19 +161,14 @@ def sized(spec: NetworkSpec, size: tuple[int, int] | Literal["dynamic"] | None) 
     return spec.model_copy(update={"input": spec.input.model_copy(update={"height": height, "width": width})})
 
 
-def _metadata(spec: NetworkSpec, options: CompileOptions, facts: Mapping[str, str]) -> dict[str, str]:
-    """What the model says of its making; the facts are about its weights."""
-    text = json.dumps(spec.model_dump(mode="json"), separators=(",", ":"))
-    entries = {
-        "spec": text,
-        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "version": __version__,
-        "layout": options.layout,
-    }
-    if spec.input.preprocess:
-        entries["preprocess"] = spec.input.preprocess
-    if options.target:
-        entries["target"] = options.target
-    if options.dtype != "float32":
-        entries["dtype"] = options.dtype
-    return {f"{METADATA_PREFIX}{key}": value for key, value in {**entries, **facts}.items()}
+def _metadata(spec: NetworkSpec, options: CompileOptions, source: Metadata) -> Metadata:
+    """What the model says of its making, the source of its weights among it."""
+    return replace(
+        source,
+        spec=spec_text(spec),
+        version=__version__,
+        layout=options.layout,
+        preprocess=spec.input.preprocess,
+        target=options.target,
+        dtype=None if options.dtype == "float32" else options.dtype,
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +24,8 @@ from resnet_compile._version import __version__
 from resnet_compile.errors import GraphError, OptionError
 from resnet_compile.files import replacing
 from resnet_compile.graph import ONNX_TYPES, Attribute, Graph, Node, Shape, Value, verify
+from resnet_compile.metadata import Metadata
+from resnet_compile.wire import length_prefix
 
 PRODUCER = "resnet_compile"
 OLDEST_OPSET = 17
@@ -47,13 +49,13 @@ class ModelFormat:
 
     Attributes:
         opset: The version of ONNX's default operator set.
-        metadata: Key and value pairs that travel in the model.
+        metadata: What the model says of itself.
         external_data: Whether initializers go to a file beside the model; None puts them there when the model would
             otherwise be too large for protobuf.
     """
 
     opset: int = DEFAULT_OPSET
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)
     external_data: bool | None = None
 
     def __post_init__(self) -> None:
@@ -103,9 +105,9 @@ def _write_embedded(graph: Graph, fmt: ModelFormat, initializers: tuple[Value, .
     headers = [_tensor_header(value).SerializeToString(deterministic=True) for value in initializers]
     prefixes = []
     for value, header in zip(initializers, headers, strict=True):
-        raw = _length_prefix(_RAW_DATA, _num_bytes(value))
+        raw = length_prefix(_RAW_DATA, _num_bytes(value))
         length = len(header) + len(raw) + _num_bytes(value)
-        prefixes.append(_length_prefix(_INITIALIZER, length) + header + raw)
+        prefixes.append(length_prefix(_INITIALIZER, length) + header + raw)
     graph_bytes = sum(len(prefix) + _num_bytes(value) for prefix, value in zip(prefixes, initializers, strict=True))
     _write_skeleton(graph, fmt, graph_bytes, file)
     for prefix, array in zip(prefixes, _arrays(initializers), strict=True):
@@ -129,7 +131,7 @@ def _write_external(
             tensor.external_data.add(key=key, value=str(entry))
         offset += array.nbytes
         wire = tensor.SerializeToString(deterministic=True)
-        fields.append(_length_prefix(_INITIALIZER, len(wire)) + wire)
+        fields.append(length_prefix(_INITIALIZER, len(wire)) + wire)
     _write_skeleton(graph, fmt, sum(map(len, fields)), file)
     file.writelines(fields)
 
@@ -144,33 +146,19 @@ def _write_skeleton(graph: Graph, fmt: ModelFormat, initializer_bytes: int, file
     graph_wire = model.graph.SerializeToString(deterministic=True)
     model.ClearField("graph")
     file.write(model.SerializeToString(deterministic=True))
-    file.write(_length_prefix(_MODEL_GRAPH, len(graph_wire) + initializer_bytes))
+    file.write(length_prefix(_MODEL_GRAPH, len(graph_wire) + initializer_bytes))
     file.write(graph_wire)
-
-
-def _length_prefix(field_number: int, length: int) -> bytes:
-    """The tag and length that open a length-delimited protobuf field."""
-    wire_type = 2
-    return _varint(field_number << 3 | wire_type) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _skeleton(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
     """The model without its initializers."""
+    entries = fmt.metadata.entries()
     model = onnx.ModelProto(
         ir_version=_IR_VERSIONS[fmt.opset],
         producer_name=PRODUCER,
         producer_version=__version__,
         opset_import=[onnx.OperatorSetIdProto(domain="", version=fmt.opset)],
-        metadata_props=[onnx.StringStringEntryProto(key=key, value=fmt.metadata[key]) for key in sorted(fmt.metadata)],
+        metadata_props=[onnx.StringStringEntryProto(key=key, value=text) for key, text in entries.items()],
     )
     model.graph.name = graph.name
     model.graph.input.extend(_value_info(value) for value in graph.inputs)

@@ -16,7 +16,6 @@ from resnet_compile.classify import (
     Computed,
     Skipped,
     classification_output,
-    image_input,
     probabilities,
     resolve_names,
     run_images,
@@ -24,7 +23,7 @@ from resnet_compile.classify import (
 )
 from resnet_compile.errors import OptionError, ResnetCompileError
 from resnet_compile.images import SCHEMES, decode_image
-from resnet_compile.runtime import Session
+from resnet_compile.runtime import Session, image_input
 
 
 def network(*outputs: str, shape: Iterable[int | str] = ("N", 3, 4, 6)) -> Session:

@@ -18,6 +18,7 @@ ORDER = [
     "files",
     "limits",
     "wire",
+    "metadata",
     "spec",
     "plan",
     "graph",
@@ -27,7 +28,6 @@ ORDER = [
     "weights",
     "options",
     "serialize",
-    "read_model",
     "compiler",
     "images",
     "runtime",
@@ -65,7 +65,7 @@ FORBIDDEN = {
 }
 # Which rooms may import a third-party package that has one owner.
 OWNERS = {
-    "onnx": {"serialize", "compiler", "read_model"},
+    "onnx": {"serialize", "compiler"},
     # quantize has onnxruntime's calibrators, and imports the room runtime first, which turns telemetry off.
     "onnxruntime": {"runtime", "quantize"},
     "pydantic": {"spec", "options"},

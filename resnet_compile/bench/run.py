@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.bench.inputs import image_shape, random_images
+from resnet_compile.bench.inputs import DEFAULT_BATCH, DEFAULT_SIZE, random_images
 from resnet_compile.bench.memory import PeakMemory
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile, read_profile
@@ -29,6 +29,7 @@ from resnet_compile.runtime import (
     SessionOptions,
     describe_cpu,
     describe_gpu,
+    image_input,
     installed_backend,
     installed_packages,
     parse_device,
@@ -266,8 +267,9 @@ class _Benchmark:
         self.device, self.reason = str(session.device), self.reason or session.reason
         if settings.cuda_graph and session.device.kind != "cuda":
             raise OptionError("a CUDA graph needs a CUDA device", hint="--device cuda")
-        shape = image_shape(session, batch, subject.size)
-        images = random_images(next(iter(session.inputs.values())), shape, _BUFFERS, seed=0)
+        source = image_input(session)
+        shape = source.shape(source.batch_size(batch, DEFAULT_BATCH), subject.size or DEFAULT_SIZE)
+        images = random_images(source, shape, _BUFFERS, seed=0)
         start = time.perf_counter()
         outputs = session.run(images[0])
         first_run_seconds = time.perf_counter() - start

@@ -112,23 +112,20 @@ def _labelled(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _subject(source: str, label: str) -> Subject:
     from resnet_compile.bench import Subject
-    from resnet_compile.compiler import METADATA_PREFIX
     from resnet_compile.compiler import compile as compile_network
+    from resnet_compile.metadata import read_model
     from resnet_compile.plan import plan_network
-    from resnet_compile.read_model import read_skeleton
     from resnet_compile.spec import load_spec, parse_spec
 
     if means_spec(source):
         compiled = compile_network(load_spec(source))
         return Subject(label, compiled.to_proto().SerializeToString(), _macs(compiled.plan, compiled.outputs))
     path = Path(source)
-    skeleton = read_skeleton(path)
-    for entry in skeleton.metadata_props:
-        if entry.key == f"{METADATA_PREFIX}spec":
-            plan = plan_network(parse_spec(entry.value))
-            outputs = [output.name for output in skeleton.graph.output]
-            return Subject(label, path, _macs(plan, outputs), (plan.input.height, plan.input.width))
-    return Subject(label, path)
+    read = read_model(path)
+    if read.metadata.spec is None:
+        return Subject(label, path)
+    plan = plan_network(parse_spec(read.metadata.spec))
+    return Subject(label, path, _macs(plan, [*read.outputs]), (plan.input.height, plan.input.width))
 
 
 def _macs(plan: Plan, outputs: Sequence[str]) -> int | None:

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, compile, sized  # noqa: A004  # the verb of this package
+from resnet_compile.compiler import CompiledModel, compile, sized  # noqa: A004  # the verb of this package
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, rewrite
+from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import optimize
 from resnet_compile.plan import Plan, plan_network
@@ -86,7 +87,7 @@ def quantize(
     quantized = insert(prepared, placement, grids, means(prepared, placement.convolved, calibration))
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
     graph = _with_batch(_outputs(quantized, requested), options.batch)
-    fmt = replace(plain.format, metadata={**plain.format.metadata, **_metadata(options, calibration)})
+    fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options, calibration))
     return QuantizedModel(CompiledModel(plan, graph, fmt, applied), report)
 
 
@@ -141,16 +142,14 @@ def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
     return rewrite(graph, lambda value, sources: None, inputs={source: fixed})
 
 
-def _metadata(options: CompileOptions, images: CalibrationImages) -> dict[str, str]:
-    """What the model says of its quantisation."""
-    entries = {
-        "dtype": "int8",
-        "calibration_method": METHOD,
-        "calibration_images": str(len(images.values)),
-        "calibration_data": "random" if images.source == "random" else f"sha256:{images.digest}",
-    }
-    if options.keep_float:
-        entries["keep_float"] = ",".join(options.keep_float)
-    if options.target:
-        entries["target"] = options.target
-    return {f"{METADATA_PREFIX}{key}": value for key, value in entries.items()}
+def _metadata(plain: Metadata, options: CompileOptions, images: CalibrationImages) -> Metadata:
+    """What the model says of itself, its quantisation added."""
+    return replace(
+        plain,
+        dtype="int8",
+        calibration_method=METHOD,
+        calibration_images=len(images.values),
+        calibration_data="random" if images.source == "random" else f"sha256:{images.digest}",
+        keep_float=options.keep_float or None,
+        target=options.target,
+    )

@@ -6,8 +6,6 @@ name; the outputs are what is told of the batch and the new state, every variabl
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,16 +14,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile._version import __version__
-from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, sized
+from resnet_compile.compiler import CompiledModel, sized
 from resnet_compile.compiler import compile as compile_network
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, Value, apply
 from resnet_compile.lower import lower
+from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions, StepOptions
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import frozen_parameters
 from resnet_compile.serialize import ModelFormat
-from resnet_compile.spec import NetworkSpec
+from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.training.gradients import Emitter, Trace, backward, trace
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
 from resnet_compile.training.update import (
@@ -104,7 +103,14 @@ def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
     if not planned.head.logits:
         raise OptionError("a network without logits has no loss to train it by", where="$.head.num_classes")
     graph = _step(planned, options)
-    return TrainingStep(planned, graph, ModelFormat(options.opset, _metadata(spec, options)), options=options)
+    metadata = Metadata(
+        kind="training_step",
+        spec=spec_text(spec),
+        version=__version__,
+        target=options.target,
+        optimizer=options.optimizer,
+    )
+    return TrainingStep(planned, graph, ModelFormat(options.opset, metadata), options=options)
 
 
 def _step(planned: Plan, options: StepOptions) -> Graph:
@@ -164,16 +170,3 @@ def _update_averages(planned: Plan, traced: Trace, state: State, emit: Emitter) 
             update_zero_debiased(average, decay, weight, state, scope)
         else:
             update_corrected(average, decay, state, scope, variance=average.moving.name in variances)
-
-
-def _metadata(spec: NetworkSpec, options: StepOptions) -> dict[str, str]:
-    text = json.dumps(spec.model_dump(mode="json"), separators=(",", ":"))
-    entries = {
-        "kind": "training_step",
-        "optimizer": options.optimizer,
-        "spec": text,
-        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "target": options.target,
-        "version": __version__,
-    }
-    return {f"{METADATA_PREFIX}{key}": value for key, value in entries.items()}

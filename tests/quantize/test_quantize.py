@@ -226,7 +226,7 @@ def test_what_is_kept_in_float_has_float_weights(names: tuple[str, ...], kept: i
     inside = {name for name in float_weights(model.graph) if any(f"{name}/".startswith(scope) for scope in scopes)}
     assert float_weights(model.graph) == inside | {"tiny/logits/Conv"}
     assert len(inside) == kept
-    assert model.format.metadata["resnet_compile.keep_float"] == ",".join(names)
+    assert model.format.metadata.keep_float == names
 
 
 def test_unit_10_is_not_in_the_scope_of_unit_1() -> None:
@@ -274,7 +274,7 @@ def test_the_same_bytes_every_time(tmp_path: Path) -> None:
 def test_the_model_says_how_it_was_made() -> None:
     def said(model: QuantizedModel) -> dict[str, str]:
         keys = ("dtype", "calibration_method", "calibration_images", "calibration_data")
-        return {key: model.model.format.metadata[f"resnet_compile.{key}"] for key in keys}
+        return {key: model.model.format.metadata.facts()[key] for key in keys}
 
     digest = hashlib.sha256(arrays(load_spec("tiny"), 6, 1).tobytes()).hexdigest()
     common = {"dtype": "int8", "calibration_method": "minmax"}

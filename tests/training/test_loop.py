@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from resnet_compile.training import (
     read_log,
     train,
 )
-from resnet_compile.training.checkpoints import read_checkpoint
+from resnet_compile.training.checkpoints import read_checkpoint, save_checkpoint
 from resnet_compile.training.data import open_dataset, training_batches
 
 
@@ -229,6 +230,14 @@ def test_a_run_goes_on_only_as_it_began(data: Path, tmp_path: Path, changes: Any
     with pytest.raises(OptionError, match=rf"the run began otherwise: {message}.* @ .*\(give what it began with"):
         trained(data, tmp_path, resume=True, **changes)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+def test_a_run_from_before_a_field_was_in_the_language_goes_on(data: Path, tmp_path: Path) -> None:
+    saved = read_checkpoint(trained(data, tmp_path, steps=1).checkpoint)
+    older = json.loads(json.dumps(saved.progress.setup))
+    assert older["spec"]["head"].pop("predictions") == "softmax"
+    save_checkpoint(tmp_path, saved.state, replace(saved.progress, setup=older), keep=1)
+    assert trained(data, tmp_path, steps=2, resume=True).progress.step == 2
 
 
 def test_other_data_is_told(data: Path, tmp_path: Path) -> None:
