@@ -13,38 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.errors import ImageError, ModelFileError, OptionError, ResnetCompileError
+from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 from resnet_compile.images import Preprocessing, decode_image
-from resnet_compile.runtime import Session, TensorInfo
+from resnet_compile.runtime import ImageInput, Session, TensorInfo, image_input
 
-LAYOUT_KEY = "resnet_compile.layout"
-PREPROCESS_KEY = "resnet_compile.preprocess"
-_DEFAULT_BATCH = 8
+DEFAULT_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
-class ImageInput:
-    """The one input of an image network.
-
-    Attributes:
-        name: Its name in the graph.
-        dtype: As NumPy calls it.
-        batch: Images at a time; None where the model leaves it open.
-        height: Rows; None where the model leaves them open.
-        width: Columns; None where the model leaves them open.
-        channels_last: NHWC rather than NCHW.
-    """
-
-    name: str
-    dtype: str
-    batch: int | None
-    height: int | None
-    width: int | None
-    channels_last: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Computed:
     """What the network computed for some images: for each output an array with a row for each of `paths`.
 
     `positions` tells where each of them stood among the paths asked for.
@@ -62,32 +39,6 @@ class Skipped:
     position: int
     path: str
     error: ImageError
-
-
-def image_input(session: Session) -> ImageInput:
-    """How the model takes images: by its metadata where this package wrote it, else by where the axis of 3 stands.
-
-    Raises:
-        ModelFileError: It does not take RGB images.
-    """
-    infos = list(session.inputs.values())
-    if len(infos) != 1:
-        raise ModelFileError(f"not an image network: it has {len(infos)} inputs, not one")
-    info = infos[0]
-    shape = info.shape
-    if len(shape) != 4 or not info.dtype.startswith("float"):
-        raise ModelFileError(f"not an image network: its input is {info}")
-    layout = session.metadata.get(LAYOUT_KEY, "nhwc" if shape[3] == 3 and shape[1] != 3 else "nchw")
-    channels_last = layout == "nhwc"
-    channels = shape[3 if channels_last else 1]
-    if channels != 3:
-        raise ModelFileError(f"the network takes {channels} channels and images have 3: its input is {info}")
-    rows, columns = shape[1:3] if channels_last else shape[2:]
-    return ImageInput(info.name, info.dtype, _fixed(shape[0]), _fixed(rows), _fixed(columns), channels_last)
-
-
-def _fixed(axis: int | str | None) -> int | None:
-    return axis if isinstance(axis, int) else None
 
 
 def resolve_names(session: Session, names: Sequence[str]) -> list[str]:
@@ -114,12 +65,12 @@ def run_images(
     outputs: Sequence[str] | None = None,
     batch: int | None = None,
     workers: int | None = None,
-) -> Iterator[Batch | Skipped]:
+) -> Iterator[Computed | Skipped]:
     """Runs images through the network, in order; what cannot be read is told as soon as that is known.
 
     Threads decode and preprocess the next two batches while the network computes. Where the model leaves the height and
     width open, the preprocessing scheme's default size is used. A last batch that is too small for a model of fixed
-    batch size is filled up with zeros, of which nothing comes back.
+    batch size is filled up with its own images, for which nothing comes back.
 
     Args:
         session: The network.
@@ -130,25 +81,22 @@ def run_images(
         workers: Threads that decode; one a core, four at most, by default.
 
     Yields:
-        A `Batch` for each run of the network, and a `Skipped` for each image that cannot be read.
+        A `Computed` for each run of the network, and a `Skipped` for each image that cannot be read.
 
     Raises:
         ModelFileError: The model does not take RGB images.
         OptionError: The model has another batch size, or no such output.
         ResnetCompileError: A run failed.
     """
-    source = image_input(session)
-    size = batch or source.batch or _DEFAULT_BATCH
-    if source.batch not in (None, size):
-        raise OptionError(f"the model takes {source.batch} images at a time, not {size}")
-    height, width = (side or preprocessing.default_size for side in (source.height, source.width))
+    source = image_input(session, channels=3)
+    size = source.batch_size(batch, DEFAULT_BATCH)
+    height, width = source.size((preprocessing.default_size,) * 2)
 
     def prepare(path: str) -> NDArray[Any] | ImageError:
         try:
-            pixels = preprocessing(decode_image(path), height, width)
+            return preprocessing(decode_image(path), height, width)
         except ImageError as error:
             return error
-        return pixels.astype(source.dtype, copy=False)
 
     ready: list[tuple[int, str, NDArray[Any]]] = []
     workers = workers or min(4, os.cpu_count() or 1)
@@ -185,18 +133,13 @@ def _ahead(
 
 def _run(
     session: Session, source: ImageInput, ready: list[tuple[int, str, NDArray[Any]]], outputs: Sequence[str] | None
-) -> Batch:
+) -> Computed:
     positions, paths, rows = zip(*ready, strict=True)
-    images = np.stack(rows)
-    if source.batch is not None:
-        images = np.pad(images, [(0, source.batch - len(rows)), (0, 0), (0, 0), (0, 0)])
-    if not source.channels_last:
-        images = np.ascontiguousarray(images.transpose(0, 3, 1, 2))
-    computed = session.run({source.name: images}, outputs)
+    computed = session.run(source.feed(source.laid_out(np.stack(rows))), outputs)
     for name, array in computed.items():
-        if array.ndim == 0 or len(array) != len(images):
+        if array.ndim == 0 or len(array) != (source.batch or len(rows)):
             raise OptionError(f"output {name!r} has no row for each image: its shape is {array.shape}")
-    return Batch(positions, paths, {name: array[: len(rows)] for name, array in computed.items()})
+    return Computed(positions, paths, {name: array[: len(rows)] for name, array in computed.items()})
 
 
 def classification_output(session: Session) -> str:

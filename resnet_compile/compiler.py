@@ -18,19 +18,19 @@ from resnet_compile._version import __version__
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import CheckpointError, OptionError
 from resnet_compile.files import as_path
-from resnet_compile.graph import Graph
-from resnet_compile.lower import lower, resolve_outputs
+from resnet_compile.graph import Graph, Verifier, bound
+from resnet_compile.lower import lower
+from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions
-from resnet_compile.passes import Applied, optimize
+from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
-from resnet_compile.spec import NetworkSpec
+from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
 
 if TYPE_CHECKING:
     import onnx
-
-METADATA_PREFIX = "resnet_compile."
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class CompiledModel:
     plan: Plan
     graph: Graph
     format: ModelFormat
-    passes: tuple[Applied, ...] = ()
+    passes: tuple[AppliedPass, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -112,31 +112,31 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
         dynamic_size=options.size == "dynamic",
         layout=options.layout,
     )
-    bound, facts = _bind(planned, options, weights)
-    filled = replace(graph, data={**graph.data, **bound.tensors})
-    optimized, applied = optimize(filled, options.target, options.dtype, io=options.io_dtype)
-    fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
+    verifier = Verifier()
+    verifier.verify(graph, "lowering")
+    parameters, source = _bind(planned, options, weights)
+    filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
+    optimized, applied = optimize(filled, options.target, options.dtype, io=options.io_dtype, verifier=verifier)
+    fmt = ModelFormat(options.opset, _metadata(planned.spec, options, source), options.external_data)
     return CompiledModel(planned, optimized, fmt, applied)
 
 
 def _bind(
     planned: Plan, options: CompileOptions, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None
-) -> tuple[Bound, dict[str, str]]:
+) -> tuple[Bound, Metadata]:
     """The parameters' values, and what the model shall say of where they came from."""
     if weights is None:
-        return bind_initial(planned.parameters, options.seed), {
-            "seed": str(options.seed),
-            "numpy_version": np.__version__,
-        }
-    facts = {}
+        drawn = bind_initial(planned.parameters, options.seed)
+        return drawn, Metadata(seed=options.seed, numpy_version=np.__version__)
+    source = Metadata()
     if isinstance(weights, str | os.PathLike):
         # Deferred: a reader is needed only where there is a file to read.
         from resnet_compile.checkpoints.formats import open_checkpoint
 
         weights = open_checkpoint(as_path(weights))
-        facts = {"weights_format": weights.format, "weights_sha256": _digests(weights)}
-    bound = bind(planned, weights, options.naming)
-    return bound, {**facts, "weights_naming": bound.naming or ""}
+        source = Metadata(weights_format=weights.format, weights_sha256=_digests(weights))
+    given = bind(planned, weights, options.naming)
+    return given, replace(source, weights_naming=given.naming or "")
 
 
 def _digests(checkpoint: Checkpoint) -> str:
@@ -163,19 +163,14 @@ def sized(spec: NetworkSpec, size: tuple[int, int] | Literal["dynamic"] | None) 
     return spec.replace(input=spec.input.replace(height=height, width=width))
 
 
-def _metadata(spec: NetworkSpec, options: CompileOptions, facts: Mapping[str, str]) -> dict[str, str]:
-    """What the model says of its making; the facts are about its weights."""
-    text = json.dumps(spec.model_dump(mode="json"), separators=(",", ":"))
-    entries = {
-        "spec": text,
-        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "version": __version__,
-        "layout": options.layout,
-    }
-    if spec.input.preprocess:
-        entries["preprocess"] = spec.input.preprocess
-    if options.target:
-        entries["target"] = options.target
-    if options.dtype != "float32":
-        entries["dtype"] = options.dtype
-    return {f"{METADATA_PREFIX}{key}": value for key, value in {**entries, **facts}.items()}
+def _metadata(spec: NetworkSpec, options: CompileOptions, source: Metadata) -> Metadata:
+    """What the model says of its making, the source of its weights among it."""
+    return replace(
+        source,
+        spec=spec_text(spec),
+        version=__version__,
+        layout=options.layout,
+        preprocess=spec.input.preprocess,
+        target=options.target,
+        dtype=None if options.dtype == "float32" else options.dtype,
+    )

@@ -1,9 +1,11 @@
-"""Writing files so that they appear whole or not at all."""
+"""Writing files so that they appear whole or not at all, and reading them in place."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
+import mmap
 import os
 import secrets
 import stat
@@ -115,3 +117,19 @@ def _permissions(target: Path, path: Path) -> int | None:
     if not stat.S_ISREG(mode):
         raise OptionError("is not a regular file", where=str(path))
     return stat.S_IMODE(mode)
+
+
+def map_file(path: Path) -> memoryview:
+    """The bytes of a regular file as a read-only view, valid for as long as the view or an array over it lives.
+
+    Raises:
+        OSError: The file cannot be read, or is a pipe, a device or a directory.
+    """
+    # Looked at before it is opened, because opening a pipe waits for its other end.
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    with path.open("rb") as file:
+        if status.st_size == 0:  # which the system refuses to map
+            return memoryview(b"")
+        return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

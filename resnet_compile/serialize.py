@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, assert_never
 
 import numpy as np
 import onnx
@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from resnet_compile._version import __version__
 from resnet_compile.errors import GraphError, OptionError
 from resnet_compile.files import replacing
-from resnet_compile.graph import Graph, Node, Shape, Tensor, Value
+from resnet_compile.graph import ONNX_TYPES, Attribute, Graph, Node, Shape, Value, verify
+from resnet_compile.metadata import Metadata
+from resnet_compile.wire import length_prefix
 
 PRODUCER = "resnet_compile"
 OLDEST_OPSET = 17
@@ -32,17 +34,6 @@ DEFAULT_OPSET = 18
 
 # The IR version that came with each opset: the lowest that may carry it (onnx, docs/Versioning.md).
 _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
-_ELEMENT_TYPES = {
-    "float32": onnx.TensorProto.FLOAT,
-    "float16": onnx.TensorProto.FLOAT16,
-    "float64": onnx.TensorProto.DOUBLE,
-    "int64": onnx.TensorProto.INT64,
-    "int32": onnx.TensorProto.INT32,
-    "int8": onnx.TensorProto.INT8,
-    "uint8": onnx.TensorProto.UINT8,
-    "bool": onnx.TensorProto.BOOL,
-}
-
 # Protobuf refuses messages of 2 GiB; this much is kept for everything that is no initializer.
 _LARGEST_MODEL = 2**31 - 2**24
 # Tensors in the making ahead of the one being written, by count and by bytes: enough for every core to have work.
@@ -58,13 +49,13 @@ class ModelFormat:
 
     Attributes:
         opset: The version of ONNX's default operator set.
-        metadata: Key and value pairs that travel in the model.
+        metadata: What the model says of itself.
         external_data: Whether initializers go to a file beside the model; None puts them there when the model would
             otherwise be too large for protobuf.
     """
 
     opset: int = DEFAULT_OPSET
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Metadata = field(default_factory=Metadata)
     external_data: bool | None = None
 
     def __post_init__(self) -> None:
@@ -77,12 +68,13 @@ def to_proto(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
 
     Raises:
         OptionError: The model is too large for a message, or its format asks for external data.
+        GraphError: The graph breaks a rule of the IR.
     """
-    initializers = tuple(graph.initializers())
+    initializers = tuple(verify(graph, bound=True).initializers())
     if fmt.external_data or _total_bytes(initializers) > _LARGEST_MODEL:
         raise OptionError("a model with external data exists only as a file", where="external_data")
     model = _skeleton(graph, fmt)
-    for value, array in zip(initializers, _arrays(initializers, graph.data), strict=True):
+    for value, array in zip(initializers, _arrays(initializers), strict=True):
         tensor = model.graph.initializer.add()
         tensor.CopyFrom(_tensor_header(value))
         tensor.raw_data = array.tobytes()
@@ -94,8 +86,9 @@ def write_model(graph: Graph, fmt: ModelFormat, path: Path) -> None:
 
     Raises:
         OutputError: The file cannot be written; what was there before is still there.
+        GraphError: The graph breaks a rule of the IR.
     """
-    initializers = tuple(graph.initializers())
+    initializers = tuple(verify(graph, bound=True).initializers())
     external = fmt.external_data
     if external is None:
         external = _total_bytes(initializers) > _LARGEST_MODEL
@@ -112,12 +105,12 @@ def _write_embedded(graph: Graph, fmt: ModelFormat, initializers: tuple[Value, .
     headers = [_tensor_header(value).SerializeToString(deterministic=True) for value in initializers]
     prefixes = []
     for value, header in zip(initializers, headers, strict=True):
-        raw = _length_prefix(_RAW_DATA, _num_bytes(value))
+        raw = length_prefix(_RAW_DATA, _num_bytes(value))
         length = len(header) + len(raw) + _num_bytes(value)
-        prefixes.append(_length_prefix(_INITIALIZER, length) + header + raw)
+        prefixes.append(length_prefix(_INITIALIZER, length) + header + raw)
     graph_bytes = sum(len(prefix) + _num_bytes(value) for prefix, value in zip(prefixes, initializers, strict=True))
     _write_skeleton(graph, fmt, graph_bytes, file)
-    for prefix, array in zip(prefixes, _arrays(initializers, graph.data), strict=True):
+    for prefix, array in zip(prefixes, _arrays(initializers), strict=True):
         file.write(prefix)
         file.write(array.data)
 
@@ -127,7 +120,7 @@ def _write_external(
 ) -> None:
     fields = []
     offset = 0
-    for value, array in zip(initializers, _arrays(initializers, graph.data), strict=True):
+    for value, array in zip(initializers, _arrays(initializers), strict=True):
         padding = -offset % _ALIGNMENT
         data.write(b"\0" * padding)
         data.write(array.data)
@@ -138,7 +131,7 @@ def _write_external(
             tensor.external_data.add(key=key, value=str(entry))
         offset += array.nbytes
         wire = tensor.SerializeToString(deterministic=True)
-        fields.append(_length_prefix(_INITIALIZER, len(wire)) + wire)
+        fields.append(length_prefix(_INITIALIZER, len(wire)) + wire)
     _write_skeleton(graph, fmt, sum(map(len, fields)), file)
     file.writelines(fields)
 
@@ -153,33 +146,19 @@ def _write_skeleton(graph: Graph, fmt: ModelFormat, initializer_bytes: int, file
     graph_wire = model.graph.SerializeToString(deterministic=True)
     model.ClearField("graph")
     file.write(model.SerializeToString(deterministic=True))
-    file.write(_length_prefix(_MODEL_GRAPH, len(graph_wire) + initializer_bytes))
+    file.write(length_prefix(_MODEL_GRAPH, len(graph_wire) + initializer_bytes))
     file.write(graph_wire)
-
-
-def _length_prefix(field_number: int, length: int) -> bytes:
-    """The tag and length that open a length-delimited protobuf field."""
-    wire_type = 2
-    return _varint(field_number << 3 | wire_type) + _varint(length)
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def _skeleton(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
     """The model without its initializers."""
+    entries = fmt.metadata.entries()
     model = onnx.ModelProto(
         ir_version=_IR_VERSIONS[fmt.opset],
         producer_name=PRODUCER,
         producer_version=__version__,
         opset_import=[onnx.OperatorSetIdProto(domain="", version=fmt.opset)],
-        metadata_props=[onnx.StringStringEntryProto(key=key, value=fmt.metadata[key]) for key in sorted(fmt.metadata)],
+        metadata_props=[onnx.StringStringEntryProto(key=key, value=text) for key, text in entries.items()],
     )
     model.graph.name = graph.name
     model.graph.input.extend(_value_info(value) for value in graph.inputs)
@@ -200,7 +179,7 @@ def _node(node: Node, made: tuple[Value, ...]) -> onnx.NodeProto:
     )
 
 
-def _attribute(name: str, value: object) -> onnx.AttributeProto:
+def _attribute(name: str, value: Attribute) -> onnx.AttributeProto:
     kinds = onnx.AttributeProto
     match value:
         case int():
@@ -209,17 +188,16 @@ def _attribute(name: str, value: object) -> onnx.AttributeProto:
             return kinds(name=name, type=kinds.FLOAT, f=value)
         case str():
             return kinds(name=name, type=kinds.STRING, s=value.encode())
-        case tuple() if all(isinstance(item, int) for item in value):
-            return kinds(name=name, type=kinds.INTS, ints=value)
         case tuple():
-            return kinds(name=name, type=kinds.FLOATS, floats=value)
-    raise GraphError(f"an attribute of type {type(value).__name__}", where=name)
+            return kinds(name=name, type=kinds.INTS, ints=value)
+        case _:
+            assert_never(value)
 
 
 def _value_info(value: Value) -> onnx.ValueInfoProto:
     info = onnx.ValueInfoProto(name=value.name)
     tensor = info.type.tensor_type
-    tensor.elem_type = _ELEMENT_TYPES[value.type.dtype]
+    tensor.elem_type = ONNX_TYPES[value.type.dtype]
     _set_shape(tensor.shape, value.shape)
     return info
 
@@ -235,25 +213,18 @@ def _set_shape(proto: onnx.TensorShapeProto, shape: Shape) -> None:
 
 
 def _tensor_header(value: Value) -> onnx.TensorProto:
-    return onnx.TensorProto(name=value.name, dims=_static(value), data_type=_ELEMENT_TYPES[value.type.dtype])
-
-
-def _static(value: Value) -> tuple[int, ...]:
-    dims = tuple(dim for dim in value.shape if isinstance(dim, int))
-    if len(dims) < len(value.shape):
-        raise GraphError("an initializer of unknown shape", where=value.name)
-    return dims
+    return onnx.TensorProto(name=value.name, dims=value.static_shape, data_type=ONNX_TYPES[value.type.dtype])
 
 
 def _num_bytes(value: Value) -> int:
-    return math.prod(_static(value)) * np.dtype(value.type.dtype).itemsize
+    return math.prod(value.static_shape) * np.dtype(value.type.dtype).itemsize
 
 
 def _total_bytes(initializers: Iterable[Value]) -> int:
     return sum(_num_bytes(value) for value in initializers)
 
 
-def _arrays(initializers: tuple[Value, ...], data: Mapping[str, Tensor]) -> Iterator[NDArray[Any]]:
+def _arrays(initializers: tuple[Value, ...]) -> Iterator[NDArray[Any]]:
     """The initializers' values in order, made on every core a little ahead of the one that is asked for."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead: deque[tuple[Value, Future[NDArray[Any]]]] = deque()
@@ -264,7 +235,7 @@ def _arrays(initializers: tuple[Value, ...], data: Mapping[str, Tensor]) -> Iter
                 while len(ahead) < _AHEAD_TENSORS and (ahead_bytes < _AHEAD_BYTES or not ahead):
                     if (value := next(waiting, None)) is None:
                         break
-                    ahead.append((value, pool.submit(_checked_array, value, data)))
+                    ahead.append((value, pool.submit(_checked_array, value)))
                     ahead_bytes += _num_bytes(value)
                 if not ahead:
                     return
@@ -277,10 +248,8 @@ def _arrays(initializers: tuple[Value, ...], data: Mapping[str, Tensor]) -> Iter
             pool.shutdown(cancel_futures=True)
 
 
-def _checked_array(value: Value, data: Mapping[str, Tensor]) -> NDArray[Any]:
-    if value.name not in data:
-        raise GraphError("an initializer without contents", where=value.name)
-    array = data[value.name].array()
+def _checked_array(value: Value) -> NDArray[Any]:
+    array = value.tensor.array()
     if array.shape != value.shape or array.dtype.name != value.type.dtype:
         raise GraphError(f"contents of {array.dtype}{list(array.shape)} for {value.type}", where=value.name)
     little_endian = array.dtype.newbyteorder("<")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from resnet_compile.compiler import CompiledModel
 from resnet_compile.errors import VerificationError
-from resnet_compile.runtime import Session, SessionOptions
+from resnet_compile.runtime import Session, SessionOptions, image_input
 
 # Of an output's error: norm of the difference over norm of the reference. ResNet-152 in float32 shows up to 1e-6 and in
 # float16 up to 5e-3; a pass that computes something else, more than 1e-1. In int8 the catalogue, narrowed to a few
@@ -23,11 +23,9 @@ from resnet_compile.runtime import Session, SessionOptions
 _BOUNDS = {"float32": 1e-4, "float16": 5e-2, "int8": 5e-1}
 _BATCH = 2
 
-Outputs = Mapping[str, NDArray[np.floating]]
-
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class OutputComparison:
     """One output of two models for the same images.
 
     Attributes:
@@ -56,7 +54,7 @@ def compare(
     *,
     images: NDArray[np.float32] | None = None,
     seed: int = 0,
-) -> tuple[Comparison, ...]:
+) -> tuple[OutputComparison, ...]:
     """Runs two models of one network on the same images on the CPU: normally distributed ones, and those given.
 
     Of an int8 model those given stand alone: numbers beyond the range that it was calibrated for show nothing.
@@ -72,19 +70,22 @@ def compare(
     """
     types = {value.type.dtype for value in model.graph.values()}
     bound = _BOUNDS["int8" if "uint8" in types else "float16" if "float16" in types else "float32"]
-    told: list[Comparison] = []
+    told: list[OutputComparison] = []
     with (
         _opened(model, SessionOptions(spinning=False)) as actual,
         _opened(reference, SessionOptions(spinning=False, graph_optimization="disabled")) as expected,
     ):
         if images is None or "uint8" not in types:
-            told += _compared("random", model, (actual, expected), _noise(model, seed), bound)
+            source = image_input(actual)
+            shape = source.shape(source.batch_size(None, _BATCH), model.plan.input.size)
+            noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+            told += _compared("random", (actual, expected), noise, bound)
         if images is not None:
-            told += _compared("given", model, (actual, expected), images, bound)
+            told += _compared("given", (actual, expected), images, bound)
     return tuple(told)
 
 
-def require_agreement(comparisons: tuple[Comparison, ...]) -> None:
+def require_agreement(comparisons: tuple[OutputComparison, ...]) -> None:
     """Does nothing if every output agrees.
 
     Raises:
@@ -114,21 +115,22 @@ class _Difference:
         self.reference += float(np.square(expected, dtype=np.float64).sum())
         self.largest = float(np.maximum(self.largest, np.abs(difference).max()))
 
-    def comparison(self, output: str, images: Literal["random", "given"], bound: float) -> Comparison:
+    def comparison(self, output: str, images: Literal["random", "given"], bound: float) -> OutputComparison:
         error = math.sqrt(self.squares / self.reference if self.reference else self.squares)
-        return Comparison(output, images, error, self.largest, bound)
+        return OutputComparison(output, images, error, self.largest, bound)
 
 
 def _compared(
     kind: Literal["random", "given"],
-    model: CompiledModel,
     sessions: tuple[Session, Session],
     images: NDArray[np.float32],
     bound: float,
-) -> list[Comparison]:
-    differences = {name: _Difference() for name in model.outputs}
-    for batch in _batches(model, images):
-        actual, expected = (_run(session, batch) for session in sessions)
+) -> list[OutputComparison]:
+    differences = {name: _Difference() for name in sessions[0].outputs}
+    step = image_input(sessions[0]).batch_size(None, _BATCH)
+    for begin in range(0, len(images), step):
+        batch = images[begin : begin + step]
+        actual, expected = (session.run(image_input(session).feed(batch)) for session in sessions)
         for name, difference in differences.items():
             difference.add(actual[name][: len(batch)], expected[name][: len(batch)])
     return [difference.comparison(name, kind, bound) for name, difference in differences.items()]
@@ -141,23 +143,3 @@ def _opened(model: CompiledModel, options: SessionOptions) -> Iterator[Session]:
         path = Path(folder) / "model.onnx"
         model.save(path)
         yield Session.open(path, "cpu", options)
-
-
-def _noise(model: CompiledModel, seed: int) -> NDArray[np.float32]:
-    (source,) = model.graph.inputs
-    free = {"batch": _BATCH, "height": model.plan.input.height, "width": model.plan.input.width}
-    shape = [dim if isinstance(dim, int) else free[str(dim)] for dim in source.shape]
-    return np.random.default_rng(seed).standard_normal(shape, np.float32)
-
-
-def _batches(model: CompiledModel, images: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
-    size = model.graph.inputs[0].shape[0]
-    step = size if isinstance(size, int) else _BATCH
-    return (images[begin : begin + step] for begin in range(0, len(images), step))
-
-
-def _run(session: Session, images: NDArray[np.float32]) -> Outputs:
-    """The outputs for a batch, which is filled up with its own images where the model takes more."""
-    ((name, info),) = session.inputs.items()
-    size = info.shape[0] if isinstance(info.shape[0], int) else len(images)
-    return session.run({name: np.resize(images, (size, *images.shape[1:])).astype(info.dtype)})

@@ -1,32 +1,35 @@
-"""A bounded reader of the protobuf wire format, for the small messages of which checkpoints are made.
+"""Protobuf's wire format, read with every bound checked, and written.
 
 A tag is a varint ``field number << 3 | wire type``. Wire type 0 is followed by a varint, 1 by 8 bytes, 2 by a varint
 length and that many bytes, 5 by 4 bytes (https://protobuf.dev/programming-guides/encoding). Groups, types 3 and 4, are
-in no message of a checkpoint.
+in no message that is read here.
+
+Readers take `fail`, which makes the error to raise of a message: the caller knows what the bytes belong to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TypeAlias
+from collections.abc import Callable, Iterator
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.errors import CheckpointError
+from resnet_compile.errors import ResnetCompileError
 
 Buffer: TypeAlias = bytes | memoryview
+Fail: TypeAlias = Callable[[str], ResnetCompileError]
 
 # A repeated field becomes a list, whose elements take more memory than their bytes in the file.
 MAX_FIELDS = 1 << 20
 
-_VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 _LONGEST_VARINT = 10
 # How many bytes of packed varints are widened to 64 bits at a time.
 _PIECE = 1 << 18
 
 
-def read_varint(data: Buffer, at: int, end: int, where: str) -> tuple[int, int]:
+def read_varint(data: Buffer, at: int, end: int, fail: Fail) -> tuple[int, int]:
     """An unsigned 64-bit varint at `at`, which must stop before `end`: its value and the offset after it.
 
     Only the shortest form of a number is taken. No writer of checkpoints makes another, and in a place that no checksum
@@ -40,131 +43,156 @@ def read_varint(data: Buffer, at: int, end: int, where: str) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         if byte < 0x80:
             if byte == 0 and shift:
-                raise CheckpointError(f"the varint at byte {at} is padded", where=where)
+                raise fail(f"the varint at byte {at} is padded")
             if value >> 64:
-                raise CheckpointError(f"the varint at byte {at} is over 64 bits", where=where)
+                raise fail(f"the varint at byte {at} is over 64 bits")
             return value, position + 1
         shift += 7
     reason = "never ends" if end - at >= _LONGEST_VARINT else "is cut off"
-    raise CheckpointError(f"the varint at byte {at} {reason}", where=where)
+    raise fail(f"the varint at byte {at} {reason}")
+
+
+def fields(data: Buffer, fail: Fail) -> Iterator[tuple[int, int, int | Buffer]]:
+    """The fields of one message in order, read as they are asked for, so that a mapped file is walked without its bulk.
+
+    Args:
+        data: The message's bytes.
+        fail: Makes the error of a tag, length or varint that is malformed or points past the end.
+
+    Yields:
+        Field number, wire type, and the unsigned value of a number or the slice of `data` that a `BYTES` field holds
+        (a view, if `data` is one).
+    """
+    at, end = 0, len(data)
+    while at < end:
+        tag = data[at]
+        at += 1
+        if tag >= 0x80:  # which is rare, and a call for each tag would be felt
+            tag, at = read_varint(data, at - 1, end, fail)
+        wire = tag & 7
+        if wire == VARINT:
+            value, at = read_varint(data, at, end, fail)
+            yield tag >> 3, wire, value
+            continue
+        if wire == BYTES:
+            size, at = read_varint(data, at, end, fail)
+        elif wire in (FIXED32, FIXED64):
+            size = 4 if wire == FIXED32 else 8
+        else:
+            raise fail(f"a message has a field of wire type {wire}")
+        if size > end - at:
+            raise fail(f"a field of {size} bytes ends past the end of its message")
+        content = data[at : at + size]
+        at += size
+        yield tag >> 3, wire, content if wire == BYTES else int.from_bytes(content, "little")
 
 
 class Message:
     """The fields of one message by number; nested messages stay bytes until they are asked for.
 
     As in protobuf itself, fields that nobody asks for are ignored, and so are fields of another wire type than the one
-    asked for. A field that may stand once and stands twice is an error.
+    asked for. A field that may stand once and stands twice is an error, and so are more than `MAX_FIELDS` fields.
 
     Args:
         data: The message's bytes; byte fields are slices of it (views, if it is a view).
-        where: What the message belongs to, for errors.
-
-    Raises:
-        CheckpointError: A tag, length or varint is malformed or points past the end.
+        fail: Makes the error of a message that is malformed.
     """
 
-    __slots__ = ("_bytes", "_numbers", "_where")
+    __slots__ = ("_fail", "_fields")
 
-    def __init__(self, data: Buffer, where: str) -> None:
-        self._where = where
-        self._numbers: dict[int, list[int]] = {}  # by tag
-        self._bytes: dict[int, list[Buffer]] = {}  # by field number
-        at, end = 0, len(data)
-        fields = 0
-        while at < end:
-            fields += 1
-            if fields > MAX_FIELDS:
-                raise CheckpointError(f"a message has more than {MAX_FIELDS} fields", where=where)
-            tag, at = read_varint(data, at, end, where)
-            wire = tag & 7
-            if wire == _VARINT:
-                value, at = read_varint(data, at, end, where)
-                self._numbers.setdefault(tag, []).append(value)
-                continue
-            if wire == _BYTES:
-                size, at = read_varint(data, at, end, where)
-            elif wire in (_FIXED32, _FIXED64):
-                size = 4 if wire == _FIXED32 else 8
+    def __init__(self, data: Buffer, fail: Fail) -> None:
+        self._fail = fail
+        self._fields: dict[int, list[Any]] = {}  # by tag: slices where its wire type is BYTES, else numbers
+        left = MAX_FIELDS
+        for number, wire, value in fields(data, fail):
+            if not left:
+                raise fail(f"a message has more than {MAX_FIELDS} fields")
+            left -= 1
+            tag = number << 3 | wire
+            if tag in self._fields:
+                self._fields[tag].append(value)
             else:
-                raise CheckpointError(f"a message has a field of wire type {wire}", where=where)
-            if size > end - at:
-                raise CheckpointError(f"a field of {size} bytes ends past the end of its message", where=where)
-            field = data[at : at + size]
-            at += size
-            if wire == _BYTES:
-                self._bytes.setdefault(tag >> 3, []).append(field)
-            else:
-                self._numbers.setdefault(tag, []).append(int.from_bytes(field, "little"))
+                self._fields[tag] = [value]
 
-    def _once(self, tag: int, default: int) -> int:
-        values = self._numbers.get(tag)
+    def _once(self, number: int, wire: int, default: Any) -> Any:
+        values = self._fields.get(number << 3 | wire)
         if values is None:
             return default
         if len(values) > 1:
-            raise CheckpointError(f"field {tag >> 3} stands more than once", where=self._where)
+            raise self._fail(f"field {number} stands more than once")
         return values[0]
 
     def int64(self, number: int, default: int = 0) -> int:
         """The signed value of a varint field, `default` where it is absent."""
-        value = self._once(number << 3 | _VARINT, default)
-        return value - (1 << 64) if value >> 63 == 1 else value
+        return _signed(self._once(number, VARINT, default))
 
     def int64s(self, number: int) -> tuple[int, ...]:
         """The signed values of a repeated varint field, packed or not."""
-        values = list(self._numbers.get(number << 3 | _VARINT, ()))
+        values = self._fields.get(number << 3 | VARINT, []).copy()
         for packed in self.all_bytes(number):
             at = 0
             while at < len(packed):
-                value, at = read_varint(packed, at, len(packed), self._where)
+                value, at = read_varint(packed, at, len(packed), self._fail)
                 values.append(value)
-        return tuple(value - (1 << 64) if value >> 63 == 1 else value for value in values)
+        return tuple(map(_signed, values))
 
     def fixed32(self, number: int) -> int:
         """The unsigned value of a fixed32 field, 0 where it is absent."""
-        return self._once(number << 3 | _FIXED32, 0)
+        return int(self._once(number, FIXED32, 0))
 
     def all_bytes(self, number: int) -> list[Buffer]:
         """Every occurrence of a field of bytes, text or messages, in order."""
-        return self._bytes.get(number, [])
+        return self._fields.get(number << 3 | BYTES, [])
 
     def bytes(self, number: int) -> Buffer | None:
         """The one occurrence of a field of bytes, None where it is absent."""
-        found = self.all_bytes(number)
-        if len(found) > 1:
-            raise CheckpointError(f"field {number} stands more than once", where=self._where)
-        return found[0] if found else None
+        found: Buffer | None = self._once(number, BYTES, None)
+        return found
+
+    def text(self, number: int) -> str:
+        """The one occurrence of a field of text, empty where it is absent."""
+        try:
+            return str(self.bytes(number) or b"", "utf-8")
+        except UnicodeDecodeError:
+            raise self._fail(f"field {number} is not UTF-8") from None
 
     def message(self, number: int) -> Message:
         """A nested message, empty where it is absent, as protobuf has it."""
-        return Message(self.bytes(number) or b"", self._where)
+        return Message(self.bytes(number) or b"", self._fail)
 
     def messages(self, number: int) -> list[Message]:
         """The nested messages of a repeated field."""
-        return [Message(data, self._where) for data in self.all_bytes(number)]
+        return [Message(data, self._fail) for data in self.all_bytes(number)]
 
 
-def unpack_varints(data: Buffer, count: int, where: str) -> Iterator[NDArray[np.uint64]]:
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >> 63 == 1 else value
+
+
+def unpack_varints(data: Buffer, count: int, fail: Fail) -> Iterator[NDArray[np.uint64]]:
     """The `count` varints of a packed field as their 64 bits, piece by piece, so that temporaries stay small.
 
     A negative number is its two's complement.
 
-    Raises:
-        CheckpointError: There are more or fewer of them, or one is malformed.
+    Args:
+        data: The field's bytes.
+        count: How many numbers there have to be.
+        fail: Makes the error of more or fewer of them, or of one that is malformed.
     """
     encoded = np.frombuffer(data, np.uint8) if len(data) else np.empty(0, np.uint8)
     # Every number ends in the one byte of its encoding that is below 0x80.
     found = sum(int(np.count_nonzero(encoded[at : at + _PIECE] < 0x80)) for at in range(0, len(encoded), _PIECE))
     if found != count or (len(encoded) and encoded[-1] >= 0x80):
-        raise CheckpointError(f"{found} values where the shape asks for {count}", where=where)
+        raise fail(f"{found} values where the shape asks for {count}")
     at = 0
     while at < len(encoded):
         piece = encoded[at : at + _PIECE]
         stops = np.flatnonzero(piece < 0x80)
         lengths = np.diff(stops, prepend=-1)
         if not len(stops) or lengths.max() > _LONGEST_VARINT:
-            raise CheckpointError("a packed varint never ends", where=where)
+            raise fail("a packed varint never ends")
         if np.any(piece[stops[lengths == _LONGEST_VARINT]] > 1):
-            raise CheckpointError("a packed varint is over 64 bits", where=where)
+            raise fail("a packed varint is over 64 bits")
         starts = stops - lengths + 1
         values = np.zeros(len(stops), np.uint64)
         for place in range(int(lengths.max())):
@@ -173,3 +201,18 @@ def unpack_varints(data: Buffer, count: int, where: str) -> Iterator[NDArray[np.
             values[has] |= bits << np.uint64(7 * place)
         yield values
         at += int(stops[-1]) + 1
+
+
+def varint(number: int) -> bytes:
+    """An unsigned number in its shortest form."""
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)
+
+
+def length_prefix(field_number: int, length: int) -> bytes:
+    """The tag and length that open a field of `length` bytes."""
+    return varint(field_number << 3 | BYTES) + varint(length)

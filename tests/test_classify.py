@@ -13,10 +13,9 @@ from PIL import Image
 
 from resnet_compile import classify
 from resnet_compile.classify import (
-    Batch,
+    Computed,
     Skipped,
     classification_output,
-    image_input,
     probabilities,
     resolve_names,
     run_images,
@@ -24,7 +23,7 @@ from resnet_compile.classify import (
 )
 from resnet_compile.errors import OptionError, ResnetCompileError
 from resnet_compile.images import SCHEMES, decode_image
-from resnet_compile.runtime import Session
+from resnet_compile.runtime import Session, image_input
 
 
 def network(*outputs: str, shape: Iterable[int | str] = ("N", 3, 4, 6)) -> Session:
@@ -50,7 +49,7 @@ def paths(tmp_path: Path) -> list[Path]:
 
 def test_batches_hold_preprocessed_images_and_their_positions(paths: list[Path]) -> None:
     events = list(run_images(network("copy"), paths, SCHEMES["vgg"], batch=2, workers=2))
-    batches = [event for event in events if isinstance(event, Batch)]
+    batches = [event for event in events if isinstance(event, Computed)]
     assert [batch.positions for batch in batches] == [(0, 1), (2, 4)]
     assert [batch.paths for batch in batches] == [(str(paths[0]), str(paths[1])), (str(paths[2]), str(paths[4]))]
     (skipped,) = (event for event in events if isinstance(event, Skipped))
@@ -65,7 +64,7 @@ def test_a_model_may_leave_one_side_open(paths: list[Path]) -> None:
     session = network("copy", shape=[1, 3, 10, "width"])
     assert (image_input(session).height, image_input(session).width) == (10, None)
     (batch,) = run_images(session, paths[:1], SCHEMES["cifar"])
-    assert isinstance(batch, Batch)
+    assert isinstance(batch, Computed)
     assert batch.outputs["copy"].shape == (1, 3, 10, 32)
 
 

@@ -10,13 +10,13 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 from support.commands import command
+from support.contents import with_arrays
 from support.models import run
 
 from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.cli.compile import cli
 from resnet_compile.errors import VerificationError
-from resnet_compile.graph import ConstantTensor
-from resnet_compile.verify import Comparison, compare, require_agreement
+from resnet_compile.verify import OutputComparison, compare, require_agreement
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_the_command_verifies_on_a_folder_of_images(tmp_path: Path) -> None:
 def test_another_function_does_not_agree() -> None:
     model = compile(load_spec("tiny"))
     name = "tiny/logits/biases"
-    moved = replace(model.graph, data={**model.graph.data, name: ConstantTensor(np.full(10, 9, np.float32))})
+    moved = with_arrays(model.graph, {name: np.full(10, 9, np.float32)})
     comparisons = compare(replace(model, graph=moved), model)
     with pytest.raises(VerificationError, match=r"1 of 2 outputs differ .* by up to 1\.9.* @ tiny/logits"):
         require_agreement(comparisons)
@@ -78,7 +78,7 @@ def test_another_function_does_not_agree() -> None:
 
 def test_no_number_is_no_agreement() -> None:
     with pytest.raises(VerificationError, match="nan"):
-        require_agreement((Comparison("y", "random", float("nan"), float("nan"), 1e-4),))
+        require_agreement((OutputComparison("y", "random", float("nan"), float("nan"), 1e-4),))
 
 
 def test_the_command_prints_a_table(tmp_path: Path) -> None:

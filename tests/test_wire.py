@@ -1,18 +1,22 @@
-"""The wire reader: right messages, and every way in which one can run past its end."""
+"""The wire format: right messages, every way in which one can run past its end, and what is written."""
 
 import numpy as np
 import pytest
 from support.tensorflow_files import field, fixed32, number, varint
 
 from resnet_compile import wire
-from resnet_compile.errors import CheckpointError
-from resnet_compile.wire import Message, read_varint, unpack_varints
+from resnet_compile.errors import ResnetCompileError
+from resnet_compile.wire import BYTES, FIXED32, FIXED64, VARINT, Message, fields, read_varint, unpack_varints
+
+
+class MalformedError(ResnetCompileError):
+    """What the readers' caller says of bytes that are wrong."""
 
 
 @pytest.mark.parametrize("value", [0, 1, 127, 128, 300, 1 << 32, (1 << 63) - 1, 1 << 63, (1 << 64) - 1])
 def test_varint_is_read_back(value: int) -> None:
     encoded = varint(value)
-    assert read_varint(b"\xff" + encoded + b"\xff", 1, len(encoded) + 1, "x") == (value, len(encoded) + 1)
+    assert read_varint(b"\xff" + encoded + b"\xff", 1, len(encoded) + 1, MalformedError) == (value, len(encoded) + 1)
 
 
 @pytest.mark.parametrize(
@@ -29,13 +33,13 @@ def test_varint_is_read_back(value: int) -> None:
     ],
 )
 def test_malformed_varint_is_refused(encoded: bytes, reason: str) -> None:
-    with pytest.raises(CheckpointError, match=reason):
-        read_varint(encoded, 0, len(encoded), "x")
+    with pytest.raises(MalformedError, match=reason):
+        read_varint(encoded, 0, len(encoded), MalformedError)
 
 
 def test_varint_stops_at_the_given_end() -> None:
-    with pytest.raises(CheckpointError, match="is cut off"):
-        read_varint(b"\x80\x01", 0, 1, "x")
+    with pytest.raises(MalformedError, match="is cut off"):
+        read_varint(b"\x80\x01", 0, 1, MalformedError)
 
 
 @pytest.mark.parametrize("kind", [bytes, memoryview])
@@ -51,7 +55,7 @@ def test_message_gives_its_fields(kind: type) -> None:
         + field(5, b"")
         + fixed64
     )
-    message = Message(kind(data), "x")
+    message = Message(kind(data), MalformedError)
     assert message.int64(1) == 7
     assert message.int64(2) == -3
     assert message.bytes(3) == b"abc"
@@ -59,18 +63,53 @@ def test_message_gives_its_fields(kind: type) -> None:
     assert [part.int64(1) for part in message.messages(5)] == [5, 0]
     assert (message.int64(6), message.int64(6, default=-1), message.bytes(6), message.fixed32(6)) == (0, -1, None, 0)
     assert message.message(6).int64(1) == 0
+    assert (message.text(3), message.text(6)) == ("abc", "")
+    with pytest.raises(MalformedError, match="field 3 is not UTF-8"):
+        Message(kind(field(3, b"abc\xff")), MalformedError).text(3)
+
+
+def test_fields_come_in_order_and_one_at_a_time() -> None:
+    fixed64 = varint(4 << 3 | FIXED64) + (1 << 40).to_bytes(8, "little")
+    data = number(1, -1) + field(2, b"abc") + fixed32(3, 7) + fixed64 + field(2, b"") + b"\xff" * 10
+    found = fields(memoryview(data), MalformedError)
+    assert [next(found) for _ in range(5)] == [
+        (1, VARINT, (1 << 64) - 1),
+        (2, BYTES, b"abc"),
+        (3, FIXED32, 7),
+        (4, FIXED64, 1 << 40),
+        (2, BYTES, b""),
+    ]
+    with pytest.raises(MalformedError, match="never ends"):
+        next(found)
+
+
+def test_long_tag_is_read_back() -> None:
+    assert list(fields(number(1 << 20, 3), MalformedError)) == [(1 << 20, VARINT, 3)]
+
+
+def test_bytes_of_a_view_are_views_of_it() -> None:
+    data = memoryview(field(1, bytes(1000)))
+    ((_, _, value),) = fields(data, MalformedError)
+    assert isinstance(value, memoryview)
+    assert value.obj is data.obj
+
+
+@pytest.mark.parametrize("value", [0, 1, 127, 128, 300, (1 << 63) - 1])
+def test_what_is_written_is_what_others_write(value: int) -> None:
+    assert wire.varint(value) == varint(value)
+    assert wire.length_prefix(7, value) == varint(7 << 3 | BYTES) + varint(value)
 
 
 def test_field_of_another_wire_type_is_not_taken() -> None:
-    message = Message(field(1, b"abc") + number(2, 1 << 40), "x")
+    message = Message(field(1, b"abc") + number(2, 1 << 40), MalformedError)
     assert message.int64(1) == 0
     assert message.bytes(2) is None  # and bytes(1 << 40) is never made
 
 
 @pytest.mark.parametrize("data", [number(1, 2) * 2, field(1, b"x") * 2, fixed32(1, 2) * 2])
 def test_field_that_stands_twice_is_refused(data: bytes) -> None:
-    message = Message(data, "x")
-    with pytest.raises(CheckpointError, match="more than once"):
+    message = Message(data, MalformedError)
+    with pytest.raises(MalformedError, match="more than once"):
         _ = message.int64(1), message.bytes(1), message.fixed32(1)
 
 
@@ -89,27 +128,27 @@ def test_field_that_stands_twice_is_refused(data: bytes) -> None:
     ],
 )
 def test_malformed_message_is_refused(data: bytes) -> None:
-    with pytest.raises(CheckpointError, match="tensor y"):
-        Message(data, "tensor y")
+    with pytest.raises(MalformedError):
+        Message(data, MalformedError)
 
 
 def test_number_of_fields_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wire, "MAX_FIELDS", 10)
-    Message(number(1, 1) * 10, "x")
-    with pytest.raises(CheckpointError, match="more than 10 fields"):
-        Message(number(1, 1) * 11, "x")
+    Message(number(1, 1) * 10, MalformedError)
+    with pytest.raises(MalformedError, match="more than 10 fields"):
+        Message(number(1, 1) * 11, MalformedError)
 
 
 @pytest.mark.parametrize("piece", [10, 11, 64, 1 << 18])
 def test_packed_varints_are_read_back_whatever_the_piece(monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
     monkeypatch.setattr(wire, "_PIECE", piece)
     numbers = [0, 1, 127, 128, -1, 1 << 20, -(1 << 63), (1 << 63) - 1, 5] * 7
-    pieces = unpack_varints(b"".join(map(varint, numbers)), len(numbers), "x")
+    pieces = unpack_varints(b"".join(map(varint, numbers)), len(numbers), MalformedError)
     assert np.concatenate(list(pieces)).view(np.int64).tolist() == numbers
 
 
 def test_no_packed_varints() -> None:
-    assert list(unpack_varints(b"", 0, "x")) == []
+    assert list(unpack_varints(b"", 0, MalformedError)) == []
 
 
 @pytest.mark.parametrize(
@@ -126,5 +165,5 @@ def test_no_packed_varints() -> None:
     ],
 )
 def test_malformed_packed_varints_are_refused(data: bytes, count: int) -> None:
-    with pytest.raises(CheckpointError):
-        list(unpack_varints(data, count, "x"))
+    with pytest.raises(MalformedError):
+        list(unpack_varints(data, count, MalformedError))

@@ -3,24 +3,23 @@
 Knows how to time and nothing of how models are built.
 """
 
-from resnet_compile.bench.comparison import Comparison, Verdict
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.protocol import Measured, Protocol, measure
 from resnet_compile.bench.record import Bench, Row
-from resnet_compile.bench.run import Listener, Subject, bench
-from resnet_compile.bench.statistics import Interval, Summary, median_ratio, summarize
+from resnet_compile.bench.run import BenchListener, Subject, bench
+from resnet_compile.bench.statistics import Comparison, Interval, TimingSummary, Verdict, median_ratio, summarize
 
 __all__ = [
     "Bench",
+    "BenchListener",
     "BenchOptions",
     "Comparison",
     "Interval",
-    "Listener",
     "Measured",
     "Protocol",
     "Row",
     "Subject",
-    "Summary",
+    "TimingSummary",
     "Verdict",
     "bench",
     "measure",

@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from resnet_compile.bench.comparison import Comparison
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile
-from resnet_compile.bench.statistics import Summary, summarize
+from resnet_compile.bench.statistics import Comparison, TimingSummary, summarize
 from resnet_compile.runtime import Cpu, Gpu
 
 Data = Literal["host", "device", "host to host"]
@@ -49,7 +48,7 @@ class Row:
     session: Mapping[str, Any]
 
     @property
-    def summary(self) -> Summary:
+    def summary(self) -> TimingSummary:
         """The timings, summed up."""
         return summarize(self.seconds)
 

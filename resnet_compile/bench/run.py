@@ -16,14 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.bench.comparison import Comparison
-from resnet_compile.bench.inputs import image_shape, random_images
+from resnet_compile.bench.inputs import DEFAULT_BATCH, DEFAULT_SIZE, random_images
 from resnet_compile.bench.memory import PeakMemory
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile, read_profile
 from resnet_compile.bench.protocol import measure
 from resnet_compile.bench.record import Bench, Data, Environment, Row, Sized
-from resnet_compile.bench.statistics import median_ratio
+from resnet_compile.bench.statistics import Comparison, median_ratio
 from resnet_compile.checked import CheckedModel, Natural, Side, checked_call
 from resnet_compile.errors import OptionError
 from resnet_compile.runtime import (
@@ -32,6 +31,7 @@ from resnet_compile.runtime import (
     SessionOptions,
     describe_cpu,
     describe_gpu,
+    image_input,
     installed_backend,
     installed_packages,
     parse_device,
@@ -69,7 +69,7 @@ def _check_subject(
     """Lets annotations do the checking."""
 
 
-class Listener:
+class BenchListener:
     """Told how a benchmark goes; this one does not listen."""
 
     def started(self, subject: Subject, session: Session, shape: tuple[int, ...], data: Data) -> None:
@@ -86,7 +86,7 @@ def bench(
     subjects: Sequence[Subject],
     options: BenchOptions | None = None,
     *,
-    listener: Listener | None = None,
+    listener: BenchListener | None = None,
     backend: Backend | None = None,
 ) -> Bench:
     """Times the first subject, alone or against the others.
@@ -118,7 +118,7 @@ def bench(
         raise OptionError("the labels of subjects differ", where="subjects")
     backend = backend or installed_backend()
     started, cpu = datetime.datetime.now().astimezone().isoformat(timespec="seconds"), describe_cpu()
-    work = _Benchmark(options, listener or Listener(), backend)
+    work = _Benchmark(options, listener or BenchListener(), backend)
     interrupted = False
     try:
         for batch in options.batches or (None,):
@@ -163,7 +163,7 @@ class _Opened:
 class _Benchmark:
     """The work, and what it has come to so far."""
 
-    def __init__(self, options: BenchOptions, listener: Listener, backend: Backend) -> None:
+    def __init__(self, options: BenchOptions, listener: BenchListener, backend: Backend) -> None:
         self._options = options
         self._listener = listener
         self._backend = backend
@@ -283,8 +283,9 @@ class _Benchmark:
         self.device, self.reason = str(session.device), self.reason or session.reason
         if settings.cuda_graph and session.device.kind != "cuda":
             raise OptionError("a CUDA graph needs a CUDA device", hint="--device cuda")
-        shape = image_shape(session, batch, subject.size)
-        images = random_images(next(iter(session.inputs.values())), shape, _BUFFERS, seed=0)
+        source = image_input(session)
+        shape = source.shape(source.batch_size(batch, DEFAULT_BATCH), subject.size or DEFAULT_SIZE)
+        images = random_images(source, shape, _BUFFERS, seed=0)
         start = time.perf_counter()
         outputs = session.run(images[0])
         first_run_seconds = time.perf_counter() - start

@@ -1,9 +1,10 @@
-"""What many timings come to."""
+"""What many timings come to, and what may be concluded from two models timed in the same rounds."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ _CHUNK = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class TimingSummary:
     """Timings in seconds, summed up.
 
     Attributes:
@@ -52,12 +53,54 @@ class Interval:
         return self.low <= value <= self.high
 
 
-def summarize(seconds: Sequence[float]) -> Summary:
+class Verdict(StrEnum):
+    """What a comparison shows of the first model."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    NO_DIFFERENCE = "no difference seen"
+    TOO_NOISY = "the machine is too noisy to conclude"
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """A model against another, by paired ratios.
+
+    Attributes:
+        model: Whose times are above the line.
+        other: Whose times are below it.
+        ratio: model over other; above 1 the model is slower.
+        control: The model over a second session of itself (A/A), from the same rounds. The sessions do the same work,
+            so what this differs from 1 by is the machine's noise.
+    """
+
+    model: str
+    other: str
+    ratio: Interval
+    control: Interval
+
+    @property
+    def verdict(self) -> Verdict:
+        """What the intervals show.
+
+        The control has to hold 1. A difference counts when its interval lies beyond 1 and beyond all of the control's:
+        two sessions of one model can differ, by where their memory came to lie for example.
+        """
+        if 1.0 not in self.control:
+            return Verdict.TOO_NOISY
+        if self.ratio.low > max(1.0, self.control.high):
+            return Verdict.SLOWER
+        if self.ratio.high < min(1.0, self.control.low):
+            return Verdict.FASTER
+        return Verdict.NO_DIFFERENCE
+
+
+def summarize(seconds: Sequence[float]) -> TimingSummary:
     """Sums up one or more timings; percentiles lie on the line between the two nearest timings."""
     values = _timings(seconds)
     p50, p90, p99 = np.percentile(values, [50, 90, 99])
     figures = (values.mean(), values.std(), values.min(), p50, p90, p99, values.max())
-    return Summary(len(values), *map(float, figures))
+    return TimingSummary(len(values), *map(float, figures))
 
 
 def median_ratio(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import mmap
 import stat
 from pathlib import Path
 
 import google_crc32c
 import numpy as np
 
+from resnet_compile import files
 from resnet_compile.errors import CheckpointError
 from resnet_compile.wire import Buffer
 
@@ -37,13 +37,7 @@ def map_file(path: Path) -> memoryview:
         CheckpointError: The file cannot be read, or is a pipe, a device or a directory.
     """
     try:
-        # Looked at before it is opened, because opening a pipe waits for its other end.
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise CheckpointError("not a regular file", where=str(path))
-        with path.open("rb") as file:
-            if path.stat().st_size == 0:  # which the system refuses to map
-                return memoryview(b"")
-            return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
+        return files.map_file(path)
     except FileNotFoundError as error:
         raise CheckpointError("no such file", where=str(path)) from error
     except OSError as error:

@@ -95,7 +95,7 @@ class OnnxCheckpoint(MappedCheckpoint):
         super().__init__(file)
         self._stored: dict[str, _Stored] = {}
         self._external: dict[str, CheckedFile] = {}
-        model = Message(file.view, str(file.path))
+        model = Message(file.view, file.error)
         if not model.int64(1) or not model.all_bytes(8):
             raise file.error("not an ONNX model")
         graph = model.message(7)

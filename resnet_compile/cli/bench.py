@@ -14,7 +14,7 @@ from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.limits import MAX_BATCH
 
 if TYPE_CHECKING:
-    from resnet_compile.bench import Listener, Subject
+    from resnet_compile.bench import BenchListener, Subject
     from resnet_compile.bench.record import Data, Row
     from resnet_compile.plan import Plan
     from resnet_compile.runtime import Session
@@ -112,23 +112,20 @@ def _labelled(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 def _subject(source: str, label: str) -> Subject:
     from resnet_compile.bench import Subject
-    from resnet_compile.compiler import METADATA_PREFIX
     from resnet_compile.compiler import compile as compile_network
+    from resnet_compile.metadata import read_model
     from resnet_compile.plan import plan_network
-    from resnet_compile.read_model import read_skeleton
     from resnet_compile.spec import load_spec, parse_spec
 
     if means_spec(source):
         compiled = compile_network(load_spec(source))
         return Subject(label, compiled.to_proto().SerializeToString(), _macs(compiled.plan, compiled.outputs))
     path = Path(source)
-    skeleton = read_skeleton(path)
-    for entry in skeleton.metadata_props:
-        if entry.key == f"{METADATA_PREFIX}spec":
-            plan = plan_network(parse_spec(entry.value))
-            outputs = [output.name for output in skeleton.graph.output]
-            return Subject(label, path, _macs(plan, outputs), (plan.input.height, plan.input.width))
-    return Subject(label, path)
+    read = read_model(path)
+    if read.metadata.spec is None:
+        return Subject(label, path)
+    plan = plan_network(parse_spec(read.metadata.spec))
+    return Subject(label, path, _macs(plan, [*read.outputs]), (plan.input.height, plan.input.width))
 
 
 def _macs(plan: Plan, outputs: Sequence[str]) -> int | None:
@@ -138,12 +135,12 @@ def _macs(plan: Plan, outputs: Sequence[str]) -> int | None:
 
 
 @contextmanager
-def _progress(report: Report, steps: int) -> Iterator[Listener]:
+def _progress(report: Report, steps: int) -> Iterator[BenchListener]:
     """Lines as the original's on stdout, unless the result is a document; a bar where nobody sees those lines."""
-    from resnet_compile.bench import Listener
+    from resnet_compile.bench import BenchListener
     from resnet_compile.bench.protocol import final_line, step_line
 
-    class Lines(Listener):
+    class Lines(BenchListener):
         def started(self, subject: Subject, session: Session, shape: tuple[int, ...], data: Data) -> None:
             report.note(f"session of {subject.label}: {session.record()}")
             if not report.as_json:

@@ -22,7 +22,7 @@ _MOST_DIFFERENCE = 1e-4
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class DeviceVerdict:
     """Whether a device runs a network, and what was seen or what is missing."""
 
     device: str
@@ -52,7 +52,7 @@ def cli(report: Report) -> None:
     try:
         backend = installed_backend()
     except DeviceError as error:
-        document |= {"onnxruntime": None, "devices": [asdict(Verdict("cpu", False, error.message, error.hint))]}
+        document |= {"onnxruntime": None, "devices": [asdict(DeviceVerdict("cpu", False, error.message, error.hint))]}
     else:
         document |= _examined(backend, report)
     document["faults"] = faults
@@ -92,27 +92,29 @@ def _examined(backend: Backend, report: Report) -> dict[str, Any]:
     }
 
 
-def _cpu_verdict(backend: Backend) -> tuple[Verdict, NDArray[np.float32] | None]:
+def _cpu_verdict(backend: Backend) -> tuple[DeviceVerdict, NDArray[np.float32] | None]:
     try:
         logits = _tiny_logits("cpu", backend)
     except ResnetCompileError as error:
-        return Verdict("cpu", False, error.message, error.hint), None
-    return Verdict("cpu", True, "runs a network"), logits
+        return DeviceVerdict("cpu", False, error.message, error.hint), None
+    return DeviceVerdict("cpu", True, "runs a network"), logits
 
 
-def _cuda_verdict(backend: Backend, expected: NDArray[np.float32] | None) -> Verdict:
+def _cuda_verdict(backend: Backend, expected: NDArray[np.float32] | None) -> DeviceVerdict:
     import numpy as np
 
     try:
         logits = _tiny_logits("cuda", backend)
     except ResnetCompileError as error:
-        return Verdict("cuda:0", False, error.message, error.hint)
+        return DeviceVerdict("cuda:0", False, error.message, error.hint)
     if expected is None:
-        return Verdict("cuda:0", True, "runs a network")
+        return DeviceVerdict("cuda:0", True, "runs a network")
     difference = float(np.linalg.norm(logits - expected) / np.linalg.norm(expected))
     if not difference <= _MOST_DIFFERENCE:
-        return Verdict("cuda:0", False, f"runs a network, but its result differs from the CPU's by {difference:.1e}")
-    return Verdict("cuda:0", True, f"runs a network; its result is the CPU's to {difference:.0e}")
+        return DeviceVerdict(
+            "cuda:0", False, f"runs a network, but its result differs from the CPU's by {difference:.1e}"
+        )
+    return DeviceVerdict("cuda:0", True, f"runs a network; its result is the CPU's to {difference:.0e}")
 
 
 def _tiny_model(opset: int | None = None) -> tuple[bytes, int]:

@@ -83,16 +83,9 @@ def _is_checkpoint(source: str) -> bool:
     # Deferred: the readers are needed for checkpoints alone.
     from resnet_compile.checkpoints.formats import is_checkpoint
     from resnet_compile.checkpoints.onnx_file import is_onnx
+    from resnet_compile.metadata import read_model
 
-    return not _is_ours(path) if is_onnx(path) else is_checkpoint(source)
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a model says of itself that resnet-compile made it."""
-    from resnet_compile.compiler import METADATA_PREFIX
-    from resnet_compile.read_model import read_skeleton
-
-    return any(prop.key == f"{METADATA_PREFIX}spec" for prop in read_skeleton(path).metadata_props)
+    return read_model(path).metadata.spec is None if is_onnx(path) else is_checkpoint(source)
 
 
 def _inspect_checkpoint(report: Report, source: str) -> None:
@@ -108,31 +101,21 @@ def _load(source: str) -> tuple[NetworkSpec, dict[str, Any]]:
 
     if means_spec(source):
         return load_spec(source), {}
-    from resnet_compile.compiler import METADATA_PREFIX
     from resnet_compile.errors import ModelFileError
-    from resnet_compile.read_model import read_skeleton
+    from resnet_compile.metadata import read_model
 
-    model = read_skeleton(Path(source))
-    metadata = {
-        prop.key.removeprefix(METADATA_PREFIX): prop.value
-        for prop in model.metadata_props
-        if prop.key.startswith(METADATA_PREFIX)
-    }
-    if "spec" not in metadata:
+    model = read_model(Path(source))
+    if model.metadata.spec is None:
         raise ModelFileError("a model that resnet-compile did not make", where=source)
     facts = {
-        "opset": model.opset_import[0].version,
+        "opset": model.opset,
         "ir_version": model.ir_version,
-        "nodes": len(model.graph.node),
-        "inputs": {value.name: _shape(value) for value in model.graph.input},
-        "outputs": {value.name: _shape(value) for value in model.graph.output},
-        **{key: metadata[key] for key in sorted(metadata) if key != "spec"},
+        "nodes": model.nodes,
+        "inputs": model.inputs,
+        "outputs": model.outputs,
+        **{key: text for key, text in model.metadata.facts().items() if key != "spec"},
     }
-    return parse_spec(metadata["spec"]), facts
-
-
-def _shape(value: Any) -> list[int | str]:
-    return [dim.dim_param or dim.dim_value or "?" for dim in value.type.tensor_type.shape.dim]
+    return parse_spec(model.metadata.spec), facts
 
 
 def _totals(planned: Plan, summary: Summary) -> dict[str, Any]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from resnet_compile.images import Preprocessing
-    from resnet_compile.runtime import Session
+    from resnet_compile.runtime import ImageInput, Session
 
 
 @command("resnet-run")
@@ -74,16 +74,17 @@ def cli(
     if outputs is not None and output is None:
         raise OptionError("--outputs needs a file to save them in", hint="-o features.npz")
     # Deferred, so that --help and usage errors need none of it.
-    from resnet_compile.classify import classification_output, image_input, resolve_names
+    from resnet_compile.classify import classification_output, resolve_names
     from resnet_compile.images import find_images, load_labels
-    from resnet_compile.runtime import Session, SessionOptions
+    from resnet_compile.runtime import Session, SessionOptions, image_input
 
     label_names = load_labels(labels) if labels else None
     paths = find_images(_listed(images))
     session = Session.open(model, device, SessionOptions(log_severity="warning" if report.verbose else "fatal"))
     report.note(f"device {session.device} ({session.reason})")
-    source = image_input(session)
-    scheme = _scheme(session, preprocess, report)
+    source = image_input(session, channels=3)
+    scheme = _scheme(source, preprocess, report)
+    height, width = source.size((scheme.default_size,) * 2)
     if outputs is None:
         wanted = [classification_output(session)]
         describe = _Classes(wanted[0], top, label_names)
@@ -96,8 +97,8 @@ def cli(
         "device": str(session.device),
         "device_reason": session.reason,
         "preprocess": scheme.name,
-        "height": source.height or scheme.default_size,
-        "width": source.width or scheme.default_size,
+        "height": height,
+        "width": width,
         "images": entries,
     }
     if saved is not None:
@@ -119,13 +120,11 @@ def _listed(images: tuple[str, ...]) -> Iterator[str]:
             yield image
 
 
-def _scheme(session: Session, asked: str | None, report: Report) -> Preprocessing:
+def _scheme(source: ImageInput, asked: str | None, report: Report) -> Preprocessing:
     """The scheme asked for, or the model's own, or the default; -v tells which and why."""
-    from resnet_compile.classify import PREPROCESS_KEY, image_input
     from resnet_compile.images import choose_scheme
 
-    stored = session.metadata.get(PREPROCESS_KEY)
-    source = image_input(session)
+    stored = source.preprocess
     scheme = choose_scheme(asked or stored, (source.height, source.width))
     reason = "asked for" if asked else "from the model" if stored else "the default, as the model names none"
     report.note(f"preprocessing {scheme.name} ({reason}): {scheme.description}")

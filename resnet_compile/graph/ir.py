@@ -6,18 +6,31 @@ not reach does not exist. Nothing is ever changed in place; a pass builds new va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-import numpy as np
 from numpy.typing import NDArray
+
+from resnet_compile.errors import GraphError
+from resnet_compile.graph.attributes import Attributes
 
 DType = Literal["float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"]
 Dim = int | str | None
 """The length of an axis: a number, a name for a length known at run time, or None where it has no name."""
 Shape = tuple[Dim, ...]
-Attribute = int | float | str | tuple[int, ...] | tuple[float, ...]
+
+ONNX_TYPES: Mapping[DType, int] = {
+    "float32": 1,
+    "uint8": 2,
+    "int8": 3,
+    "int32": 6,
+    "int64": 7,
+    "bool": 9,
+    "float16": 10,
+    "float64": 11,
+}
+"""The number of each element type in `onnx.TensorProto`."""
 
 
 class Tensor(Protocol):
@@ -53,12 +66,26 @@ class Node:
     Attributes:
         operator: The operator's ONNX name.
         inputs: What it reads; None stands for an optional input that is left out.
-        attributes: By ONNX name.
+        attributes: Those given.
     """
 
     operator: str
     inputs: tuple[Value | None, ...]
-    attributes: Mapping[str, Attribute]
+    attributes: Attributes
+
+    def input(self, place: int) -> Value:
+        """An input that has to be there.
+
+        Raises:
+            GraphError: It is left out.
+        """
+        if (value := self.optional(place)) is None:
+            raise GraphError(f"input {place} is required")
+        return value
+
+    def optional(self, place: int) -> Value | None:
+        """An input; None where it is left out."""
+        return self.inputs[place] if place < len(self.inputs) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,22 +97,64 @@ class Value:
         type: Element type and shape.
         node: The node that makes it; None for graph inputs and initializers.
         index: Which of the node's outputs it is.
-        initializer: Whether its contents are part of the model, under its name.
+        contents: What an initializer holds, `Unbound` while its values are not known; None for any other value.
     """
 
     name: str
     type: Type
     node: Node | None = None
     index: int = 0
-    initializer: bool = False
+    contents: Tensor | None = None
 
     @property
     def shape(self) -> Shape:
         """Its type's."""
         return self.type.shape
 
+    @property
+    def static_shape(self) -> tuple[int, ...]:
+        """Its type's, of which every length is known.
+
+        Raises:
+            GraphError: One is not.
+        """
+        dims = tuple(dim for dim in self.type.shape if isinstance(dim, int))
+        if len(dims) < len(self.type.shape):
+            raise GraphError(f"{self.type} has a length that is not known", where=self.name)
+        return dims
+
+    @property
+    def maker(self) -> Node:
+        """The node that makes it.
+
+        Raises:
+            GraphError: It is an input or an initializer.
+        """
+        if self.node is None:
+            raise GraphError("is made by no node", where=self.name)
+        return self.node
+
+    @property
+    def tensor(self) -> Tensor:
+        """The contents of an initializer.
+
+        Raises:
+            GraphError: It is none.
+        """
+        if self.contents is None:
+            raise GraphError("is no initializer", where=self.name)
+        return self.contents
+
     def __repr__(self) -> str:
         return f"<Value {self.name}: {self.type}>"
+
+
+def made_by(value: Value | None, operator: str) -> Node | None:
+    """The node that makes a value, if it is of this operator."""
+    return value.node if value and value.node and value.node.operator == operator else None
+
+
+Readers = Mapping[Value, tuple[Value, ...]]
 
 
 @dataclass(frozen=True)
@@ -96,14 +165,11 @@ class Graph:
         name: The network's.
         inputs: In signature order.
         outputs: In signature order; a caller finds each by its value's name.
-        data: The contents of initializers, by name. It may hold more than the graph reads, and before weights are bound
-            it holds less.
     """
 
     name: str
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
-    data: Mapping[str, Tensor] = field(default_factory=dict)
 
     def values(self) -> Iterator[Value]:
         """Every value that the outputs reach, what it is made from before it; iterative, as networks are deep."""
@@ -129,59 +195,13 @@ class Graph:
 
     def initializers(self) -> Iterator[Value]:
         """Every initializer, in the order of first use."""
-        return (value for value in self.values() if value.initializer)
+        return (value for value in self.values() if value.contents is not None)
 
-
-def rewrite(graph: Graph, rule: Callable[[Value, Sequence[Value | None]], Value | None]) -> Graph:
-    """The graph with some of its values replaced.
-
-    Args:
-        graph: What to rewrite.
-        rule: Called for each value, sources first, with the new values of what its node reads; returns what to put in
-            the value's place, or None to keep it (on its new sources).
-    """
-    new: dict[Value, Value] = {}
-    nodes: dict[Node, Node] = {}
-    for value in graph.values():
-        sources = tuple(source and new[source] for source in value.node.inputs) if value.node else ()
-        if (replaced := rule(value, sources)) is not None:
-            new[value] = replaced
-        elif value.node is None or sources == value.node.inputs:
-            new[value] = value
-        else:
-            node = nodes.setdefault(value.node, replace(value.node, inputs=sources))
-            new[value] = replace(value, node=node)
-    return replace(graph, outputs=tuple(new[output] for output in graph.outputs))
-
-
-def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
-    """The graph with some of its values under other names; outputs are called by theirs."""
-
-    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
-        if value.name not in names:
-            return None
-        node = replace(value.node, inputs=tuple(sources)) if value.node else None
-        return replace(value, name=names[value.name], node=node)
-
-    return rewrite(graph, rule)
-
-
-@dataclass(frozen=True, slots=True)
-class ConstantTensor:
-    """Values known when the graph is built."""
-
-    values: NDArray[Any]
-
-    @property
-    def dtype(self) -> DType:
-        """The array's."""
-        return self.values.dtype.name  # type: ignore[return-value]  # numpy types the name as str
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The array's."""
-        return self.values.shape
-
-    def array(self) -> NDArray[Any]:
-        """The array itself."""
-        return np.ascontiguousarray(self.values).reshape(self.shape)  # numpy makes a scalar one axis
+    def readers(self) -> Readers:
+        """For every value, the values that nodes make of it; an output of the graph is not a reader."""
+        found: dict[Value, list[Value]] = {value: [] for value in self.values()}
+        for value in found:
+            if value.node:
+                for source in dict.fromkeys(filter(None, value.node.inputs)):
+                    found[source].append(value)
+        return {value: tuple(made) for value, made in found.items()}

@@ -1,192 +1,284 @@
-"""Shape rules of the operators that training and quantisation add to those of inference.
+"""Shape rules of operators without windows.
 
-Axes, shapes and bounds are inputs in ONNX; a shape rule knows those that a Constant node holds.
+A length may be unknown (None) or known by a name alone: two lengths fit unless both are different numbers. Axes, shapes
+and bounds are inputs in ONNX; a shape rule knows those that a Constant node holds.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections import Counter
+from typing import NamedTuple
 
 from resnet_compile.errors import GraphError
-from resnet_compile.graph.ir import Attribute, Dim, Shape, Type, Value
+from resnet_compile.graph.ir import ONNX_TYPES, Dim, Node, Shape, Type, Value, made_by
 
-Inputs = tuple[Value | None, ...]
-Attributes = Mapping[str, Attribute]
-
-
-def reshape(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
-    """The shape given, whose elements must be as many as the input's."""
-    x, shape = _required(inputs, 0), _ints(inputs, 1)
-    if _size(x.shape) != math.prod(shape):
-        raise GraphError(f"{x.type} has not the elements of {list(shape)}")
-    return (Type(x.type.dtype, shape),)
+_DTYPES = {number: dtype for dtype, number in ONNX_TYPES.items()}
 
 
-def expand(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def like_first(node: Node) -> tuple[Type, ...]:
+    """The first input's."""
+    return (node.input(0).type,)
+
+
+def broadcast(node: Node) -> tuple[Type, ...]:
+    """Numpy's rule, for two values of one element type."""
+    a, b = node.input(0), node.input(1)
+    if a.type.dtype != b.type.dtype:
+        raise GraphError(f"{a!r} and {b!r} are not of one type")
+    rank = max(len(a.shape), len(b.shape))
+    left, right = ((1,) * (rank - len(value.shape)) + value.shape for value in (a, b))
+    return (Type(a.type.dtype, tuple(map(_broadcast, left, right))),)
+
+
+def compare(node: Node) -> tuple[Type, ...]:
+    """The same, of booleans."""
+    (type_,) = broadcast(node)
+    return (Type("bool", type_.shape),)
+
+
+def batch_normalization(node: Node) -> tuple[Type, ...]:
+    """The first input's; the others have one value for each of its channels."""
+    x = node.input(0)
+    for statistic in map(node.input, range(1, 5)):
+        if statistic.type != Type(x.type.dtype, (x.shape[1],)):
+            raise GraphError(f"{statistic!r} has not one value for each channel of {x.type}")
+    return (x.type,)
+
+
+def global_average_pool(node: Node) -> tuple[Type, ...]:
+    """One row and one column."""
+    x = node.input(0)
+    return (Type(x.type.dtype, (*x.shape[:2], *(1 for _ in x.shape[2:]))),)
+
+
+def flatten(node: Node) -> tuple[Type, ...]:
+    """Everything but the first axis in one."""
+    x = node.input(0)
+    rest = _elements(x.shape[1:])
+    return (Type(x.type.dtype, (x.shape[0], rest.length if rest else None)),)
+
+
+def transpose(node: Node) -> tuple[Type, ...]:
+    """The axes in another order."""
+    x, order = node.input(0), node.attributes.integers("perm")
+    if sorted(order) != list(range(len(x.shape))):
+        raise GraphError(f"{order} is no order of the axes of {x.type}")
+    return (Type(x.type.dtype, tuple(x.shape[axis] for axis in order)),)
+
+
+def constant(node: Node) -> tuple[Type, ...]:
+    """A list of int64."""
+    return (Type("int64", (len(node.attributes.integers("value_ints")),)),)
+
+
+def gemm(node: Node) -> tuple[Type, ...]:
+    """A product of two matrices, and biases for its columns."""
+    x, weights, biases = node.input(0), node.input(1), node.optional(2)
+    if len(weights.shape) != 2 or len(x.shape) != 2:
+        raise GraphError("two matrices are required")
+    rows, inner = x.shape[::-1] if node.attributes.integer("transA") else x.shape
+    weights_inner, columns = weights.shape[::-1] if node.attributes.integer("transB") else weights.shape
+    if not _fit(inner, weights_inner) or x.type.dtype != weights.type.dtype:
+        raise GraphError(f"{x.type} does not fit weights {weights.type}")
+    if biases and biases.type != Type(x.type.dtype, (columns,)):
+        raise GraphError(f"{biases!r} has not one value for each of {columns} columns")
+    return (Type(x.type.dtype, (rows, columns)),)
+
+
+def pad(node: Node) -> tuple[Type, ...]:
+    """So many more at either end of each axis."""
+    x, made = node.input(0), made_by(node.input(1), "Constant")
+    pads = made.attributes.integers("value_ints") if made else ()
+    if len(pads) != 2 * len(x.shape):
+        raise GraphError(f"a Constant of two pads for each axis of {x.type} is required")
+    both = zip(x.shape, pads[: len(x.shape)], pads[len(x.shape) :], strict=True)
+    return (Type(x.type.dtype, tuple(_longer(dim, before + after) for dim, before, after in both)),)
+
+
+def reshape(node: Node) -> tuple[Type, ...]:
+    """The shape given, in which 0 stands for the input's own length and one -1 for whatever is left."""
+    x, given = node.input(0), list_of(node, 1)
+    if given.count(-1) > 1 or any(
+        length < -1 or (length == 0 and at >= len(x.shape)) for at, length in enumerate(given)
+    ):
+        raise GraphError(f"{list(given)} is no shape for {x.type}")
+    shape: list[Dim] = [x.shape[at] if length == 0 else length for at, length in enumerate(given)]
+    if -1 in shape:
+        place = shape.index(-1)
+        shape[place] = _quotient(x.shape, (*shape[:place], *shape[place + 1 :]))
+    ours, theirs = _elements(x.shape), _elements(tuple(shape))
+    if ours and theirs and ours.names == theirs.names and ours.number != theirs.number:
+        raise GraphError(f"{x.type} has not the elements of {list(given)}")
+    return (Type(x.type.dtype, tuple(shape)),)
+
+
+def expand(node: Node) -> tuple[Type, ...]:
     """The shape given, of the input's rank, where each of the input's axes has its length or 1."""
-    x, shape = _required(inputs, 0), _ints(inputs, 1)
-    if len(x.shape) != len(shape) or any(a not in (1, b) for a, b in zip(x.shape, shape, strict=True)):
+    x, shape = node.input(0), list_of(node, 1)
+    if len(x.shape) != len(shape) or any(a != 1 and not _fit(a, b) for a, b in zip(x.shape, shape, strict=True)):
         raise GraphError(f"{x.type} does not expand to {list(shape)}")
     return (Type(x.type.dtype, shape),)
 
 
-def reduce_sum(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def reduce_sum(node: Node) -> tuple[Type, ...]:
     """The axes given keep a length of 1, or go."""
-    x, axes = _required(inputs, 0), _ints(inputs, 1)
+    x, axes = node.input(0), list_of(node, 1)
     if any(not 0 <= axis < len(x.shape) for axis in axes):
         raise GraphError(f"{x.type} has not all axes of {list(axes)}")
-    if attributes.get("keepdims", 1):
+    if node.attributes.integer("keepdims"):
         return (Type(x.type.dtype, tuple(1 if axis in axes else dim for axis, dim in enumerate(x.shape))),)
     return (Type(x.type.dtype, tuple(dim for axis, dim in enumerate(x.shape) if axis not in axes)),)
 
 
-def matmul(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def matmul(node: Node) -> tuple[Type, ...]:
     """Matrices in the last two axes, of one batch of them."""
-    a, b = _required(inputs, 0), _required(inputs, 1)
-    if len(a.shape) < 2 or a.shape[:-2] != b.shape[:-2] or a.shape[-1] != b.shape[-2]:
+    a, b = node.input(0), node.input(1)
+    batches = len(a.shape) == len(b.shape) and all(map(_fit, a.shape[:-2], b.shape[:-2]))
+    if len(a.shape) < 2 or not batches or not _fit(a.shape[-1], b.shape[-2]) or a.type.dtype != b.type.dtype:
         raise GraphError(f"{a.type} and {b.type} have no product")
-    return (Type(a.type.dtype, (*a.shape[:-1], b.shape[-1])),)
+    return (Type(a.type.dtype, (*map(_broadcast, a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])),)
 
 
-def slice_(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def slice_(node: Node) -> tuple[Type, ...]:
     """Of each axis given what a Python slice of the same start, end and step takes."""
-    x = _required(inputs, 0)
-    starts, ends, axes, steps = (_ints(inputs, place) for place in range(1, 5))
+    x = node.input(0)
     shape = list(x.shape)
-    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+    for start, end, axis, step in zip(*(list_of(node, place) for place in range(1, 5)), strict=True):
         length = shape[axis]
-        if not isinstance(length, int):
-            raise GraphError(f"axis {axis} of {x.type} has no known length")
         # ONNX has no way to say "past the first element" but an end far below zero.
-        stop = None if step < 0 and end < -length else end
-        shape[axis] = len(range(*slice(start, stop, step).indices(length)))
+        if isinstance(length, int):
+            stop = None if step < 0 and end < -length else end
+            shape[axis] = len(range(*slice(start, stop, step).indices(length)))
+        else:
+            shape[axis] = None
     return (Type(x.type.dtype, tuple(shape)),)
 
 
-def concat(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def concat(node: Node) -> tuple[Type, ...]:
     """One axis as long as all of the inputs' together; the others are the same in all."""
-    first, axis = _required(inputs, 0), attributes.get("axis")
-    if not isinstance(axis, int):
-        raise GraphError("an axis is required")
-    total = 0
-    for place in range(len(inputs)):
-        x = _required(inputs, place)
-        length = x.shape[axis]
-        others = x.shape[:axis] + x.shape[axis + 1 :]
-        if not isinstance(length, int) or others != first.shape[:axis] + first.shape[axis + 1 :]:
+    first, axis = node.input(0), node.attributes.integer("axis")
+    total: Dim = 0
+    for x in map(node.input, range(len(node.inputs))):
+        length, others = x.shape[axis], x.shape[:axis] + x.shape[axis + 1 :]
+        if others != first.shape[:axis] + first.shape[axis + 1 :] or x.type.dtype != first.type.dtype:
             raise GraphError(f"{x.type} does not continue {first.type} along axis {axis}")
-        total += length
+        total = total + length if isinstance(total, int) and isinstance(length, int) else None
     return (Type(first.type.dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :])),)
 
 
-def gather(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def gather(node: Node) -> tuple[Type, ...]:
     """One axis becomes as long as the list of indices."""
-    x, indices, axis = _required(inputs, 0), _required(inputs, 1), attributes.get("axis", 0)
-    if not isinstance(axis, int) or not 0 <= axis < len(x.shape) or len(indices.shape) != 1:
+    x, indices, axis = node.input(0), node.input(1), node.attributes.integer("axis")
+    if not 0 <= axis < len(x.shape) or len(indices.shape) != 1:
         raise GraphError(f"{indices.type} is no list of places along an axis of {x.type}")
     return (Type(x.type.dtype, (*x.shape[:axis], indices.shape[0], *x.shape[axis + 1 :])),)
 
 
-def conv_transpose(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
-    """Rows: stride * (rows - 1) + k_eff + output_padding - pads; weights are [input, output / group, rows, columns]."""
-    x, weights = _required(inputs, 0), _required(inputs, 1)
-    rank = len(weights.shape) - 2
-    group = attributes.get("group", 1)
-    depth = weights.shape[1]
-    if not isinstance(group, int) or not isinstance(depth, int) or x.shape[1] != weights.shape[0]:
-        raise GraphError(f"{x.type} does not fit weights {weights.type}")
-    strides, dilations, extra = (
-        _tuple(attributes, name, (default,) * rank)
-        for name, default in (("strides", 1), ("dilations", 1), ("output_padding", 0))
-    )
-    pads = _tuple(attributes, "pads", (0,) * 2 * rank)
-    spatial: list[Dim] = []
-    for axis in range(rank):
-        rows, taps = x.shape[2 + axis], weights.shape[2 + axis]
-        if not isinstance(rows, int) or not isinstance(taps, int):
-            raise GraphError(f"{x.type} has rows or columns of unknown number")
-        span = strides[axis] * (rows - 1) + (taps - 1) * dilations[axis] + 1
-        spatial.append(span + extra[axis] - pads[axis] - pads[axis + rank])
-    return (Type(x.type.dtype, (x.shape[0], depth * group, *spatial)),)
-
-
-def resize(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def resize(node: Node) -> tuple[Type, ...]:
     """The shape given as the fourth input; scales, the third, are left out."""
-    return (Type(_required(inputs, 0).type.dtype, _ints(inputs, 3)),)
+    return (Type(node.input(0).type.dtype, list_of(node, 3)),)
 
 
-def scatter_elements(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def scatter_elements(node: Node) -> tuple[Type, ...]:
     """The first input's; each update has its index."""
-    data, indices, updates = (_required(inputs, place) for place in range(3))
+    data, indices, updates = map(node.input, range(3))
     if indices.shape != updates.shape or data.type.dtype != updates.type.dtype:
         raise GraphError(f"{updates.type} at {indices.type} does not fit {data.type}")
     return (data.type,)
 
 
-def arg_max(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def arg_max(node: Node) -> tuple[Type, ...]:
     """Indices; the axis keeps a length of 1."""
-    x, axis = _required(inputs, 0), attributes.get("axis", 0)
-    if not isinstance(axis, int) or not attributes.get("keepdims", 1):
-        raise GraphError("an axis that stays is required")
+    x, axis = node.input(0), node.attributes.integer("axis")
     return (Type("int64", (*x.shape[:axis], 1, *x.shape[axis + 1 :])),)
 
 
-def cast_to_float(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
-    """float32 or float16, which are type numbers 1 and 10 in ONNX."""
-    if attributes.get("to") not in (1, 10):
-        raise GraphError("only float32 and float16 can be cast to")
-    return (Type("float32" if attributes["to"] == 1 else "float16", _required(inputs, 0).shape),)
+def cast(node: Node) -> tuple[Type, ...]:
+    """The element type of the number that it is asked for by."""
+    return (Type(_DTYPES[node.attributes.integer("to")], node.input(0).shape),)
 
 
-def quantize(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def quantize(node: Node) -> tuple[Type, ...]:
     """Integers of the zero point's type, which has a value wherever the scale has one."""
-    x, zero_point = _required(inputs, 0), _required(inputs, 2)
-    _fit_scale(x, _required(inputs, 1), zero_point, attributes)
+    x, zero_point = node.input(0), node.input(2)
+    _fit_scale(node, x, node.input(1), zero_point)
     return (Type(zero_point.type.dtype, x.shape),)
 
 
-def dequantize(inputs: Inputs, attributes: Attributes) -> tuple[Type, ...]:
+def dequantize(node: Node) -> tuple[Type, ...]:
     """Numbers of the scale's type; integers and zero point have one type."""
-    x, scale, zero_point = (_required(inputs, place) for place in range(3))
-    _fit_scale(x, scale, zero_point, attributes)
+    x, scale, zero_point = map(node.input, range(3))
+    _fit_scale(node, x, scale, zero_point)
     if x.type.dtype != zero_point.type.dtype:
         raise GraphError(f"{x.type} and the zero point {zero_point.type} are not of one type")
     return (Type(scale.type.dtype, x.shape),)
 
 
-def _fit_scale(x: Value, scale: Value, zero_point: Value, attributes: Attributes) -> None:
-    axis = attributes.get("axis", 1)
-    allowed: list[Shape] = [()]
-    if isinstance(axis, int) and axis < len(x.shape):
-        allowed.append((x.shape[axis],))
+def _fit_scale(node: Node, x: Value, scale: Value, zero_point: Value) -> None:
+    axis = node.attributes.integer("axis")
+    allowed: list[Shape] = [(), (x.shape[axis],)] if axis < len(x.shape) else [()]
     if scale.shape not in allowed or scale.shape != zero_point.shape:
         raise GraphError(f"{x.type} has not one scale, nor one for each place along an axis, in {scale.type}")
 
 
-def _required(inputs: Inputs, place: int) -> Value:
-    value = inputs[place] if place < len(inputs) else None
-    if value is None:
-        raise GraphError(f"input {place} is required")
-    return value
+def list_of(node: Node, place: int) -> tuple[int, ...]:
+    """The integers that an input holds.
 
-
-def _ints(inputs: Inputs, place: int) -> tuple[int, ...]:
-    """The integers that an input holds."""
-    node = _required(inputs, place).node
-    if node is None or node.operator != "Constant":
+    Raises:
+        GraphError: No Constant node makes it.
+    """
+    if (made := made_by(node.input(place), "Constant")) is None:
         raise GraphError(f"input {place} must be a Constant")
-    return _tuple(node.attributes, "value_ints", ())
+    return made.attributes.integers("value_ints")
 
 
-def _tuple(attributes: Attributes, name: str, default: tuple[int, ...]) -> tuple[int, ...]:
-    value = attributes.get(name, default)
-    if not isinstance(value, tuple):
-        raise GraphError(f"{name} must be integers, not {value!r}")
-    return tuple(int(item) for item in value)
+def _fit(a: Dim, b: Dim) -> bool:
+    return a == b or not (isinstance(a, int) and isinstance(b, int))
 
 
-def _size(shape: Shape) -> int:
-    if not all(isinstance(dim, int) for dim in shape):
-        raise GraphError(f"the shape {shape} is not known")
-    return math.prod(dim for dim in shape if isinstance(dim, int))
+def _broadcast(a: Dim, b: Dim) -> Dim:
+    if a == b or b == 1:
+        return a
+    if a == 1:
+        return b
+    if isinstance(a, int) and isinstance(b, int):
+        raise GraphError(f"axes of {a} and {b} do not broadcast")
+    return a if isinstance(a, int) else b  # an unnamed or named length against another: the known one holds
+
+
+def _longer(dim: Dim, more: int) -> Dim:
+    return dim + more if isinstance(dim, int) else None if more else dim
+
+
+class _Elements(NamedTuple):
+    """How many elements a shape has: a number times lengths that are known by their names."""
+
+    names: Counter[str]
+    number: int
+
+    @property
+    def length(self) -> Dim:
+        """The same as the length of one axis; None where it takes more than a number or a name to say it."""
+        names = list(self.names.elements())
+        if not names or self.number == 0:
+            return self.number
+        return names[0] if len(names) == self.number == 1 else None
+
+
+def _elements(dims: Shape) -> _Elements | None:
+    """None where a length is not known."""
+    if None in dims:
+        return None
+    number = math.prod(dim for dim in dims if isinstance(dim, int))
+    return _Elements(Counter(dim for dim in dims if isinstance(dim, str)), number)
+
+
+def _quotient(dims: Shape, others: Shape) -> Dim:
+    """The length that makes the elements of `others` those of `dims`; named lengths that both have cancel."""
+    ours, theirs = _elements(dims), _elements(others)
+    if ours is None or theirs is None or theirs.names - ours.names:
+        return None
+    if theirs.number == 0 or ours.number % theirs.number:
+        raise GraphError(f"the elements of {list(dims)} do not fill {[*others, -1]}")
+    return _Elements(ours.names - theirs.names, ours.number // theirs.number).length

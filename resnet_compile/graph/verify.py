@@ -1,79 +1,88 @@
-"""The rules every graph keeps, as a table of checks; tests judge each stage's output by them."""
+"""The rules every graph keeps, as a table of checks; each stage's output is judged by them.
+
+Values and nodes never change, so what one check has found sound need not be looked at again: a `Verifier` looks at what
+is new since it was last asked.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from resnet_compile.errors import GraphError
-from resnet_compile.graph.ir import Graph
-from resnet_compile.graph.operators import OPERATORS, infer
+from resnet_compile.graph.ir import Graph, Value
+from resnet_compile.graph.operators import infer
+from resnet_compile.graph.tensors import Unbound
+
+Fault = tuple[str, str]
 
 
 def verify(graph: Graph, *, bound: bool = False) -> Graph:
-    """Returns the graph it was given.
-
-    Args:
-        graph: What to check.
-        bound: Whether every initializer must have its contents.
-
-    Raises:
-        GraphError: The graph breaks a rule; all broken rules are in the message, `where` names the first.
-    """
-    faults = [fault for check in _CHECKS for fault in check(graph)]
-    if bound:
-        faults.extend(_contents(graph))
-    if faults:
-        where, _ = faults[0]
-        raise GraphError("; ".join(f"{name}: {message}" for name, message in faults), where=where)
-    return graph
+    """Returns the graph it was given, once it is found sound; raises as `Verifier.verify`."""
+    return Verifier().verify(graph, "the graph", bound=bound)
 
 
-def _names_are_unique(graph: Graph) -> Iterator[tuple[str, str]]:
-    counts = Counter(value.name for value in {*graph.values(), *graph.inputs})
+@dataclass(frozen=True, slots=True)
+class Verifier:
+    """Judges a graph after each step of its making."""
+
+    _sound: set[Value] = field(default_factory=set)
+
+    def verify(self, graph: Graph, made_by: str, *, bound: bool = False) -> Graph:
+        """Returns the graph it was given.
+
+        Args:
+            graph: What to check.
+            made_by: The step that made it, for errors.
+            bound: Whether every initializer must have its contents.
+
+        Raises:
+            GraphError: The graph breaks a rule; all broken rules are in the message, `where` names the first.
+        """
+        values = list(graph.values())
+        faults = [*_names(graph, values), *self._types(values), *_leaves(graph, values), *_outputs(graph)]
+        if bound:
+            faults += [
+                (value.name, "an initializer without contents")
+                for value in values
+                if isinstance(value.contents, Unbound)
+            ]
+        if faults:
+            message = "; ".join(f"{name}: {fault}" for name, fault in faults)
+            raise GraphError(f"{made_by} breaks a rule: {message}", where=faults[0][0])
+        return graph
+
+    def _types(self, values: list[Value]) -> Iterator[Fault]:
+        """Every operator is known, and every type is the one that its node's inputs and attributes give."""
+        for value in values:
+            if value.node is None or value in self._sound:
+                continue
+            try:
+                types = infer(value.node, value.name)
+            except GraphError as error:
+                yield value.name, error.message
+                continue
+            if value.type != types[value.index]:
+                yield value.name, f"has type {value.type} where {value.node.operator} makes {types[value.index]}"
+            self._sound.add(value)
+
+
+def _names(graph: Graph, values: list[Value]) -> Iterator[Fault]:
+    counts = Counter(value.name for value in {*values, *graph.inputs})
     return ((name, "two values bear this name") for name, count in counts.items() if count > 1)
 
 
-def _operators_are_known(graph: Graph) -> Iterator[tuple[str, str]]:
-    return (
-        (made[0].name, f"unknown operator {node.operator}")
-        for node, made in graph.nodes()
-        if node.operator not in OPERATORS
-    )
-
-
-def _types_follow_from_inputs(graph: Graph) -> Iterator[tuple[str, str]]:
-    for node, made in graph.nodes():
-        if node.operator in OPERATORS:
-            types = infer(node)
-            for value in made:
-                if value.type != types[value.index]:
-                    yield value.name, f"has type {value.type} where {node.operator} makes {types[value.index]}"
-
-
-def _leaves_are_declared(graph: Graph) -> Iterator[tuple[str, str]]:
-    for value in graph.values():
-        if value.node is None and not value.initializer and value not in graph.inputs:
+def _leaves(graph: Graph, values: list[Value]) -> Iterator[Fault]:
+    inputs = frozenset(graph.inputs)
+    for value in values:
+        if value.contents is not None:
+            if (value.contents.dtype, value.contents.shape) != (value.type.dtype, value.shape):
+                held = f"{value.contents.dtype}{list(value.contents.shape)}"
+                yield value.name, f"is {value.type} and its contents are {held}"
+        elif value.node is None and value not in inputs:
             yield value.name, "is made by no node, and is neither an input nor an initializer"
 
 
-def _outputs_are_computed(graph: Graph) -> Iterator[tuple[str, str]]:
+def _outputs(graph: Graph) -> Iterator[Fault]:
     return ((output.name, "an output that no node makes") for output in graph.outputs if output.node is None)
-
-
-def _contents(graph: Graph) -> Iterator[tuple[str, str]]:
-    for value in graph.initializers():
-        tensor = graph.data.get(value.name)
-        if tensor is None:
-            yield value.name, "an initializer without contents"
-        elif (tensor.dtype, tensor.shape) != (value.type.dtype, value.shape):
-            yield value.name, f"is {value.type} and its contents are {tensor.dtype}{list(tensor.shape)}"
-
-
-_CHECKS = (
-    _names_are_unique,
-    _operators_are_known,
-    _types_follow_from_inputs,
-    _leaves_are_declared,
-    _outputs_are_computed,
-)

@@ -30,7 +30,7 @@ from PIL import Image
 
 from resnet_compile.errors import OptionError
 from resnet_compile.images.decode import RgbImage
-from resnet_compile.images.resize import Pixels, Window, legacy_bilinear, pillow_resize
+from resnet_compile.images.resize import Crop, Pixels, legacy_bilinear, pillow_resize
 
 _VGG_RGB_MEANS = np.array([123.68, 116.78, 103.94], np.float32)
 _CAFFE_BGR_MEANS = np.array([103.939, 116.779, 123.68], np.float32)
@@ -85,7 +85,7 @@ def vgg(image: RgbImage, height: int, width: int) -> Pixels:
     source_height, source_width = image.shape[:2]
     ratio = short_side / np.float32(min(source_height, source_width))
     new_height, new_width = (int(np.rint(np.float32(side) * ratio)) for side in (source_height, source_width))
-    window = Window((new_height - height) // 2, (new_width - width) // 2, height, width)
+    window = Crop((new_height - height) // 2, (new_width - width) // 2, height, width)
     return _minus_rgb_means(legacy_bilinear(image, new_height, new_width, window=window))
 
 

@@ -13,7 +13,7 @@ Pixels = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class Crop:
     """A rectangle of an image, in whole pixels."""
 
     top: int
@@ -23,7 +23,7 @@ class Window:
 
 
 def legacy_bilinear(
-    image: NDArray[np.uint8], height: int, width: int, *, window: Window | None = None, scale: float = 1.0
+    image: NDArray[np.uint8], height: int, width: int, *, window: Crop | None = None, scale: float = 1.0
 ) -> Pixels:
     """Resizes as ``tf.compat.v1.image.resize_bilinear(align_corners=False)`` does, bit for bit.
 
@@ -41,7 +41,7 @@ def legacy_bilinear(
     Returns:
         float32 ``[window.height, window.width, C]``.
     """
-    window = window or Window(0, 0, height, width)
+    window = window or Crop(0, 0, height, width)
     top, bottom, down = _neighbours(image.shape[0], height, window.top, window.height)
     left, right, across = _neighbours(image.shape[1], width, window.left, window.width)
     across = across[None, :, None]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import assert_never
 
 import numpy as np
 
-from resnet_compile.graph import ConstantTensor, Tensor, Value, apply, constant
-from resnet_compile.graph.ir import Attribute
+from resnet_compile.graph import Attribute, ConstantTensor, Value, apply, initializer, unbound
 from resnet_compile.plan.geometry import NO_PADDING, Padding
 from resnet_compile.plan.layers import (
     Activation,
@@ -33,12 +33,10 @@ class Lowering:
     Attributes:
         dynamic_size: Whether rows and columns are known only at run time.
         values: The last value of every layer, unit and block so far, by scope.
-        data: Contents of the initializers that no parameter provides.
     """
 
     dynamic_size: bool
     values: dict[str, Value] = field(default_factory=dict)
-    data: dict[str, Tensor] = field(default_factory=dict)
 
     def record(self, value: Value) -> Value:
         """Makes the value findable under its name."""
@@ -60,7 +58,7 @@ def lower_layer(layer: Layer, x: Value, lowering: Lowering, *, name: str | None 
         case Conv():
             value = _conv(layer, x, name, lowering)
         case NormActivation():
-            value = _norm_activation(layer.scope, layer.norm, layer.activation, x, name, lowering)
+            value = _norm_activation(layer.scope, layer.norm, layer.activation, x, name)
         case Dense():
             value = apply("Gemm", x, *map(_parameter, layer.parameters), name=name, transB=1)
         case MaxPool():
@@ -71,6 +69,8 @@ def lower_layer(layer: Layer, x: Value, lowering: Lowering, *, name: str | None 
             value = _channel_pad(layer, x, name)
         case GlobalPool():
             value = apply("GlobalAveragePool", x, name=name)
+        case _:
+            assert_never(layer)
     return lowering.record(value)
 
 
@@ -88,14 +88,12 @@ def _conv(layer: Conv, x: Value, name: str, lowering: Lowering) -> Value:
         group=layer.groups,
         **_padding(layer.padding, lowering),
     )
-    return value if last else _norm_activation(layer.scope, layer.norm, layer.activation, value, name, lowering)
+    return value if last else _norm_activation(layer.scope, layer.norm, layer.activation, value, name)
 
 
-def _norm_activation(
-    scope: str, norm: Norm | None, activation: Activation | None, x: Value, name: str, lowering: Lowering
-) -> Value:
+def _norm_activation(scope: str, norm: Norm | None, activation: Activation | None, x: Value, name: str) -> Value:
     if norm:
-        gamma = _parameter(norm.gamma) if norm.gamma else _ones(f"{norm.scope}/ones", norm.beta.shape, lowering)
+        gamma = _parameter(norm.gamma) if norm.gamma else _ones(f"{norm.scope}/ones", norm.beta.shape)
         x = apply(
             "BatchNormalization",
             x,
@@ -114,6 +112,8 @@ def lower_activation(activation: Activation, x: Value, name: str) -> Value:
             return apply("Relu", x, name=name)
         case LeakyRelu(slope):
             return apply("LeakyRelu", x, name=name, alpha=slope)
+        case _:
+            assert_never(activation)
 
 
 def _max_pool(layer: MaxPool, x: Value, name: str, lowering: Lowering) -> Value:
@@ -140,7 +140,7 @@ def _with_border_of_zeros(layer: MaxPool, x: Value, lowering: Lowering) -> Value
     return apply(
         "Conv",
         x,
-        _ones(f"{layer.scope}/ones", (channels, 1, 1, 1), lowering),
+        _ones(f"{layer.scope}/ones", (channels, 1, 1, 1)),
         name=f"{layer.scope}/Conv",
         kernel_shape=(1, 1),
         group=channels,
@@ -160,9 +160,8 @@ def _padding(padding: Padding, lowering: Lowering) -> dict[str, Attribute]:
 
 
 def _parameter(parameter: Parameter) -> Value:
-    return constant(parameter.name, "float32", parameter.shape)
+    return unbound(parameter.name, "float32", parameter.shape)
 
 
-def _ones(name: str, shape: tuple[int, ...], lowering: Lowering) -> Value:
-    lowering.data[name] = ConstantTensor(np.ones(shape, np.float32))
-    return constant(name, "float32", shape)
+def _ones(name: str, shape: tuple[int, ...]) -> Value:
+    return initializer(name, ConstantTensor(np.ones(shape, np.float32)))

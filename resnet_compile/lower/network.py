@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Literal
 
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Dim, Graph, Type, Value, apply, rename
 from resnet_compile.lower.layers import Lowering, lower_activation, lower_layer
-from resnet_compile.plan import BlockPlan, Head, Plan, UnitPlan
+from resnet_compile.plan import BlockPlan, HeadPlan, Plan, UnitPlan
 from resnet_compile.plan.layers import AveragePool, Dense
 
 Layout = Literal["nchw", "nhwc"]
@@ -28,7 +27,7 @@ def lower(
 
     Args:
         plan: What to lower.
-        outputs: Full names of values, as `resolve_outputs` gives them.
+        outputs: Full names of values, as `plan.names.resolve_outputs` gives them.
         batch: Images at a time; None leaves it to run time, as an axis called `batch`.
         dynamic_size: Whether rows and columns are left to run time, as axes called `height` and `width`.
         layout: Of the input and of every output that has rows and columns. The graph inside is NCHW.
@@ -47,7 +46,7 @@ def lower(
     for block in plan.blocks:
         x = _block(block, x, lowering)
     _head(plan.head, x, lowering)
-    graph = Graph(plan.name, (source,), tuple(lowering.values[name] for name in outputs), lowering.data)
+    graph = Graph(plan.name, (source,), tuple(lowering.values[name] for name in outputs))
     return _nhwc_outputs(graph) if layout == "nhwc" else graph
 
 
@@ -57,42 +56,6 @@ def _refuse_one_size(plan: Plan) -> None:
     # Such a pool rounds down where the convolution beside it rounds up: at some sizes the sum would fail, or broadcast.
     if any(isinstance(layer, AveragePool) for layer in plan.layers):
         raise OptionError("a network with average-pooled shortcuts has one size", where="size")
-
-
-def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
-    """The full names of the values that were asked for.
-
-    Args:
-        plan: The network.
-        requested: End points or layers, with or without the network's name; `all` for every end point; None for logits
-            and predictions where there are any, or the features of a network that has no logits.
-
-    Raises:
-        OptionError: There is no such value, or one is asked for twice.
-    """
-    end_points = tuple(end_point.name for end_point in plan.end_points)
-    features = () if plan.head.logits else (plan.features,)
-    if requested is None:
-        return features or end_points[-1 - plan.head.predictions :]
-    if requested == "all":
-        return tuple(dict.fromkeys((*end_points, *features)))
-    known = {*end_points, *(layer.scope for layer in plan.layers)}
-    resolved = tuple(_resolve(name, plan.name, known) for name in requested)
-    if not resolved:
-        raise OptionError("no output is asked for", where="outputs")
-    if len(set(resolved)) < len(resolved):
-        twice = next(name for name in resolved if resolved.count(name) > 1)
-        raise OptionError(f"{twice} is asked for twice", where="outputs")
-    return resolved
-
-
-def _resolve(name: str, network: str, known: set[str]) -> str:
-    for candidate in (name, f"{network}/{name}", name.removeprefix(f"{network}/")):
-        if candidate in known:
-            return candidate
-    near = difflib.get_close_matches(f"{network}/{name}", known, n=3)
-    shown = " or ".join(match.removeprefix(f"{network}/") for match in near)
-    raise OptionError(f"no end point {name}", where="outputs", hint=f"did you mean {shown}?" if shown else None)
 
 
 def _input(plan: Plan, batch: int | None, dynamic_size: bool, layout: Layout) -> Value:
@@ -122,7 +85,7 @@ def _unit(unit: UnitPlan, x: Value, lowering: Lowering) -> Value:
     return lowering.record(lower_activation(unit.activation, total, unit.scope) if unit.activation else total)
 
 
-def _head(head: Head, x: Value, lowering: Lowering) -> None:
+def _head(head: HeadPlan, x: Value, lowering: Lowering) -> None:
     for layer in (head.postnorm, head.pool):
         if layer:
             x = lower_layer(layer, x, lowering)
@@ -147,4 +110,4 @@ def _nhwc_outputs(graph: Graph) -> Graph:
         apply("Transpose", value, name=output.name, perm=(0, 2, 3, 1)) if output.name in maps else value
         for value, output in zip(inside.outputs, graph.outputs, strict=True)
     )
-    return Graph(graph.name, graph.inputs, tuple(outputs), graph.data)
+    return Graph(graph.name, graph.inputs, tuple(outputs))

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_compile.graph import Graph
+from resnet_compile.graph import Graph, Verifier
 from resnet_compile.passes.base import Pass, PassResult
 from resnet_compile.passes.depthwise_batch_norm import depthwise_batch_norm
 from resnet_compile.passes.fold_batch_norm import fold_batch_norm
-from resnet_compile.passes.half import to_half
-from resnet_compile.passes.half_io import half_io
+from resnet_compile.passes.half import half_io, to_half
 from resnet_compile.passes.hoist_biases import hoist_biases
 from resnet_compile.passes.identities import remove_identities
 from resnet_compile.passes.max_after_convolution import max_after_convolution
@@ -57,7 +56,7 @@ PRECISIONS: Mapping[Precision, tuple[Pass, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
+class AppliedPass:
     """What became of one pass.
 
     Attributes:
@@ -72,8 +71,13 @@ class Applied:
 
 
 def optimize(
-    graph: Graph, target: Target | None, precision: Precision = "float32", *, io: IoPrecision = "float32"
-) -> tuple[Graph, tuple[Applied, ...]]:
+    graph: Graph,
+    target: Target | None,
+    precision: Precision = "float32",
+    *,
+    io: IoPrecision = "float32",
+    verifier: Verifier | None = None,
+) -> tuple[Graph, tuple[AppliedPass, ...]]:
     """The graph after the passes of a target and for a precision, and what each of them did.
 
     Args:
@@ -81,14 +85,19 @@ def optimize(
         target: Where it is to run; None leaves the operators as they are.
         precision: Of weights and activations.
         io: Of inputs and outputs; float16 only where the precision is.
+        verifier: Judges what each pass made; one that has seen the graph before has less to look at.
+
+    Raises:
+        GraphError: A pass made a graph that breaks a rule of the IR; the message names the pass.
     """
     applied = []
+    verifier = verifier or Verifier()
     last = (half_io,) if io == "float16" else ()
     for each in (*(TARGETS[target] if target else ()), *PRECISIONS[precision], *last):
         result = each(graph)
-        graph = result.graph
-        applied.append(Applied(each.__name__, result.done, result.refused))
+        graph = verifier.verify(result.graph, each.__name__, bound=True)
+        applied.append(AppliedPass(each.__name__, result.done, result.refused))
     return graph, tuple(applied)
 
 
-__all__ = ["PRECISIONS", "TARGETS", "Applied", "Pass", "PassResult", "Precision", "Target", "optimize"]
+__all__ = ["PRECISIONS", "TARGETS", "AppliedPass", "Pass", "PassResult", "Precision", "Target", "optimize"]

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from resnet_compile.graph import Node, Tensor
-from resnet_compile.passes.base import Vector, exact
+from resnet_compile.graph import Node, Vector, exact
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +31,9 @@ class Affine:
         return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
 
 
-def affine(norm: Node, data: Mapping[str, Tensor]) -> Affine:
+def affine(norm: Node) -> Affine:
     """The values of a BatchNormalization node."""
-    gamma, beta, mean, variance = (exact(data[source.name]) for source in norm.inputs[1:] if source)
-    epsilon = norm.attributes["epsilon"]
-    assert isinstance(epsilon, float)
+    gamma, beta, mean, variance = (exact(norm.input(place)) for place in range(1, 5))
     with np.errstate(all="ignore"):
-        scale = gamma / np.sqrt(variance + epsilon)
+        scale = gamma / np.sqrt(variance + norm.attributes.number("epsilon"))
         return Affine(scale, beta - scale * mean, np.abs(scale) * np.sqrt(np.maximum(variance, 0)), beta)

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.passes.base import Vector
+from resnet_compile.graph import Vector
 
 # Of the squared error: twice the direct form's error, where 3 times is what a whole network may have.
 MOST_GROWTH = 4.0
@@ -55,22 +55,39 @@ def relu_moments(deviation: Vector, mean: Vector) -> Moments:
     return Moments(np.where(still, constant, first), np.where(still, constant**2, second))
 
 
-def growth(layers: Iterable[tuple[NDArray[np.float64], bool]], offset: Vector, moments: Moments) -> float:
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What a layer's weights W do to an offset b of what it reads, and to the rounding errors of that.
+
+    Attributes:
+        squares: The sum of W_oc^2 over outputs and taps, by input channel.
+        product: W b with the taps of a kernel summed, by output channel.
+    """
+
+    squares: Vector
+    product: Vector
+
+    @classmethod
+    def of(cls, weights: NDArray[np.float64], offset: Vector) -> Load:
+        """The load of weights, OIHW or OI."""
+        taps = weights.reshape(*weights.shape[:2], -1)
+        return cls(np.einsum("oct,oct->c", taps, taps), taps.sum(axis=2) @ offset)
+
+
+def growth(layers: Iterable[tuple[Load, bool]], offset: Vector, moments: Moments) -> float:
     """The factor on the squared error if an offset b stands outside activations: all outputs' rewritten over direct.
 
     Args:
-        layers: The weights of every layer that reads the activations, OIHW or OI, and whether it reads their mean.
+        layers: Every layer that reads the activations, and whether it reads their mean.
         offset: b, by channel.
         moments: Of the activations.
     """
     direct = rewritten = 0.0
-    for weights, of_mean in layers:
+    for load, of_mean in layers:
         second = moments.first**2 if of_mean else moments.second
-        taps = weights.reshape(*weights.shape[:2], -1)
-        squares = np.einsum("oct,oct->c", taps, taps)
-        direct += squares @ second
-        rewritten += squares @ (second - 2 * offset * moments.first + 2 * offset**2)
-        rewritten += np.square(taps.sum(axis=2) @ offset).sum()
+        direct += float(load.squares @ second)
+        rewritten += float(load.squares @ (second - 2 * offset * moments.first + 2 * offset**2))
+        rewritten += float(np.square(load.product).sum())
     if rewritten == direct:
         return 1.0
     return rewritten / direct if direct and math.isfinite(rewritten) and math.isfinite(direct) else math.inf

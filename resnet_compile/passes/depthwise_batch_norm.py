@@ -11,10 +11,9 @@ exactly: of the integers it needs only -127, 0 and 127. Both forms round the pro
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from resnet_compile.graph import Graph, Node, Tensor, Value, apply, constant, rewrite
-from resnet_compile.passes.base import PassResult, Vector, VectorTensor, made_by
+from resnet_compile.graph import Graph, Node, Value, Vector, VectorTensor, apply, initializer, made_by, rewrite
+from resnet_compile.passes.base import PassResult
 from resnet_compile.passes.batch_norm import affine
 
 
@@ -23,7 +22,7 @@ def depthwise_batch_norm(graph: Graph) -> PassResult:
 
     The initializers are called `.../scale` and `.../shift`, beside those that they are derived from.
     """
-    data, refused = dict(graph.data), []
+    refused: list[str] = []
     done = 0
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
@@ -34,35 +33,27 @@ def depthwise_batch_norm(graph: Graph) -> PassResult:
         if len(value.shape) != 4:
             refused.append(f"{value.name}: its input has no rows and columns")
             return None
-        if not affine(norm, graph.data).finite:
+        if not affine(norm).finite:
             refused.append(f"{value.name}: its scale or shift is not a finite number")
             return None
         done += 1
-        channels = graph.data[_beta(norm).name].shape[0]
-        parameters = _initializers(norm, channels, graph, data)
+        (channels,) = norm.input(2).static_shape
+        parameters = _parameters(norm, channels)
         return apply("Conv", sources[0], *parameters, name=value.name, kernel_shape=(1, 1), group=channels)
 
-    made = rewrite(graph, rule)
-    return PassResult(replace(made, data=data), done, tuple(refused))
+    return PassResult(rewrite(graph, rule), done, tuple(refused))
 
 
-def _initializers(norm: Node, channels: int, graph: Graph, data: dict[str, Tensor]) -> tuple[Value, Value]:
-    """Scale and shift of a normalisation; enters their contents."""
+def _parameters(norm: Node, channels: int) -> tuple[Value, Value]:
+    """Scale and shift of a normalisation."""
     # Ones may stand for the gammas of several norms, so the scope of the new names is that of beta.
-    scope = _beta(norm).name.rpartition("/")[0]
+    scope = norm.input(2).name.rpartition("/")[0]
 
-    def entered(role: str, shape: tuple[int, ...], compute: Callable[[], Vector]) -> Value:
+    def vector(role: str, shape: tuple[int, ...], compute: Callable[[], Vector]) -> Value:
         name = f"{scope}/{role}"
-        data[name] = VectorTensor(name, shape, compute)
-        return constant(name, "float32", shape)
+        return initializer(name, VectorTensor(name, shape, compute))
 
     return (
-        entered("scale", (channels, 1, 1, 1), lambda: affine(norm, graph.data).scale),
-        entered("shift", (channels,), lambda: affine(norm, graph.data).shift),
+        vector("scale", (channels, 1, 1, 1), lambda: affine(norm).scale),
+        vector("shift", (channels,), lambda: affine(norm).shift),
     )
-
-
-def _beta(norm: Node) -> Value:
-    beta = norm.inputs[2]
-    assert beta is not None
-    return beta

@@ -1,8 +1,8 @@
 """Half precision: weights and activations float16, what half cannot hold float32.
 
-The graph's inputs and outputs keep their types. In float32 stay the mean over rows and columns, whose sum overflows
-half at 65504 or loses its last bits long before, and Softmax with its exponentials; each gets a Cast before and after.
-Every other operator reads and makes float16.
+`to_half` leaves the types of the graph's inputs and outputs. In float32 stay the mean over rows and columns, whose sum
+overflows half at 65504 or loses its last bits long before, and Softmax with its exponentials; each gets a Cast before
+and after. Every other operator reads and makes float16.
 
 Of a batch normalisation half cannot hold every moving statistic: variances go from 1e-8 to 1e5. With
 a = gamma / sqrt(variance + epsilon) it is written as the one of mean 0 and variance 1 that computes the same::
@@ -14,24 +14,42 @@ so that gamma' / sqrt(1 + epsilon) (x - 0) + beta' = a x + (beta - a mean).
 A weight beyond half's largest number is an error that names it; one below its smallest, 6e-8, becomes zero as any
 rounding to half makes it. The threshold of a Max or Min is brought into half's range instead, where no float16 input
 reaches it either. Whether activations fit is for running the model to tell.
+
+`half_io` makes inputs and outputs half too: a Cast from an input or to an output goes, and the value inside takes the
+name of what is fed or told; what is float32 inside, such as Softmax, is told through a Cast. An output beyond half's
+range comes out infinite.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import WeightsError
-from resnet_compile.graph import ConstantTensor, Graph, Node, Tensor, Type, Value, apply, constant, rewrite
-from resnet_compile.passes.base import PassResult, VectorTensor, exact, readers
+from resnet_compile.graph import (
+    ONNX_TYPES,
+    OPERATORS,
+    ConstantTensor,
+    Graph,
+    Node,
+    Tensor,
+    Type,
+    Value,
+    VectorTensor,
+    cast,
+    initializer,
+    made_by,
+    rebuilt,
+    rename,
+    rewrite,
+)
+from resnet_compile.passes.base import PassResult
 from resnet_compile.passes.batch_norm import affine
 
-_IN_FLOAT32 = ("GlobalAveragePool", "Softmax")
-_TO = {"float32": 1, "float16": 10}  # onnx.TensorProto's numbers
 _LARGEST = float(np.finfo(np.float16).max)
 
 
@@ -48,11 +66,7 @@ class HalfTensor:
     name: str
     source: Tensor
     clipped: bool
-
-    @property
-    def dtype(self) -> Literal["float16"]:
-        """float16."""
-        return "float16"
+    dtype: ClassVar[Literal["float16"]] = "float16"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -81,68 +95,104 @@ def to_half(graph: Graph) -> PassResult:
     Initializers keep their names, except for a batch normalisation's: `.../half`. Of an output whose value is float16
     inside, that value is called `.../half`.
     """
-    data = dict(graph.data)
     outputs = frozenset(graph.outputs)
     clipped = _thresholds(graph)
     casts: dict[tuple[Value, str], Value] = {}
     done = 0
 
-    def cast(value: Value, dtype: Literal["float32", "float16"]) -> Value:
-        if value.type.dtype == dtype or value.type.dtype not in _TO:
+    def read_as(value: Value, dtype: Literal["float32", "float16"]) -> Value:
+        if value.type.dtype == dtype or value.type.dtype not in ("float32", "float16"):
             return value
         name = f"{value.name}/{'half' if dtype == 'float16' else 'single'}"
-        return casts.setdefault((value, dtype), apply("Cast", value, name=name, to=_TO[dtype]))
+        return casts.setdefault((value, dtype), cast(value, dtype, name))
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
         nonlocal done
         if value.type.dtype != "float32" or value in graph.inputs:
             return None
-        if value.initializer:
-            data[value.name] = HalfTensor(value.name, graph.data[value.name], value in clipped)
-            return replace(value, type=Type("float16", value.shape))
-        assert value.node is not None
+        if value.contents:
+            return initializer(value.name, HalfTensor(value.name, value.contents, value in clipped))
         done += 1
-        single = value.node.operator in _IN_FLOAT32
-        read = [source and cast(source, "float32" if single else "float16") for source in sources]
-        if value.node.operator == "BatchNormalization":
-            read[1:] = _standard(value.node, graph, data)
-        name = f"{value.name}/half" if value in outputs and not single else value.name
-        return apply(value.node.operator, *read, name=name, **value.node.attributes)
+        single = OPERATORS[value.maker.operator].single
+        read = [source and read_as(source, "float32" if single else "float16") for source in sources]
+        if norm := made_by(value, "BatchNormalization"):
+            read[1:] = _standard(norm)
+        return rebuilt(value, read, f"{value.name}/half" if value in outputs and not single else value.name)
 
     inside = rewrite(graph, rule)
     made = tuple(
-        value if value.type.dtype == output.type.dtype else apply("Cast", value, name=output.name, to=_TO["float32"])
+        value if value.type.dtype == output.type.dtype else cast(value, "float32", output.name)
         for value, output in zip(inside.outputs, graph.outputs, strict=True)
     )
-    return PassResult(replace(inside, outputs=made, data=data), done)
+    return PassResult(replace(inside, outputs=made), done)
 
 
 def _thresholds(graph: Graph) -> Collection[Value]:
     """The initializers that only Max and Min read."""
     return {
         value
-        for value, made in readers(graph).items()
-        if value.initializer and all(reader.node and reader.node.operator in ("Max", "Min") for reader in made)
+        for value, made in graph.readers().items()
+        if value.contents and all(made_by(reader, "Max") or made_by(reader, "Min") for reader in made)
     }
 
 
-def _standard(norm: Node, graph: Graph, data: dict[str, Tensor]) -> list[Value]:
+def _standard(norm: Node) -> list[Value]:
     """The initializers of the equal batch normalisation of mean 0 and variance 1."""
-    epsilon = norm.attributes["epsilon"]
-    assert isinstance(epsilon, float)
-    old = [source for source in norm.inputs[1:] if source]
-    shape = exact(graph.data[old[1].name]).shape
-    contents: list[Tensor] = [
-        VectorTensor(old[0].name, shape, lambda: affine(norm, graph.data).scale * np.sqrt(1 + epsilon)),
-        VectorTensor(old[1].name, shape, lambda: affine(norm, graph.data).shift),
-        ConstantTensor(np.zeros(shape, np.float16)),
-        ConstantTensor(np.ones(shape, np.float16)),
-    ]
+    gamma, beta = norm.input(1), norm.input(2)
+    epsilon, shape = norm.attributes.number("epsilon"), beta.static_shape
     # A scale of ones may stand for several norms, so the scope of the new names is that of beta.
-    scope = old[1].name.rpartition("/")[0]
-    made = []
-    for role, tensor in zip(("gamma", "beta", "moving_mean", "moving_variance"), contents, strict=True):
-        name = f"{scope}/{role}/half"
-        data[name] = tensor if isinstance(tensor, ConstantTensor) else HalfTensor(name, tensor, clipped=False)
-        made.append(constant(name, "float16", shape))
-    return made
+    scope = beta.name.rpartition("/")[0]
+    scale = VectorTensor(gamma.name, shape, lambda: affine(norm).scale * np.sqrt(1 + epsilon))
+    shift = VectorTensor(beta.name, shape, lambda: affine(norm).shift)
+    contents: dict[str, Tensor] = {
+        "gamma": HalfTensor(f"{scope}/gamma/half", scale, clipped=False),
+        "beta": HalfTensor(f"{scope}/beta/half", shift, clipped=False),
+        "moving_mean": ConstantTensor(np.zeros(shape, np.float16)),
+        "moving_variance": ConstantTensor(np.ones(shape, np.float16)),
+    }
+    return [initializer(f"{scope}/{role}/half", tensor) for role, tensor in contents.items()]
+
+
+def half_io(graph: Graph) -> PassResult:
+    """Makes float32 inputs and outputs float16, of a graph that computes in it; their names stay."""
+    inputs = {
+        value: replace(value, type=Type("float16", value.shape))
+        for value in graph.inputs
+        if value.type.dtype == "float32"
+    }
+
+    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
+        if value.node is None or not any(source in inputs for source in value.node.inputs):
+            return None
+        if value.node.operator == "Cast" and value.node.attributes.integer("to") == ONNX_TYPES["float16"]:
+            return sources[0]
+        read = [
+            cast(new, "float32", f"{new.name}/single") if new and old in inputs else new
+            for old, new in zip(value.node.inputs, sources, strict=True)
+        ]
+        return rebuilt(value, read)
+
+    fed = rewrite(graph, rule, inputs=inputs)
+    fed = rename(fed, {value.name: f"{value.name}/single" for value in fed.outputs if _is_single(value)})
+    inside: dict[str, str] = {}
+    outputs = tuple(
+        _half_output(value, output.name, inside) for value, output in zip(fed.outputs, graph.outputs, strict=True)
+    )
+    told = rename(replace(fed, outputs=outputs), inside)
+    return PassResult(told, len(inputs) + len(outputs))
+
+
+def _is_single(output: Value) -> bool:
+    """Whether an output is computed in float32, not only told in it."""
+    return output.type.dtype == "float32" and not made_by(output, "Cast")
+
+
+def _half_output(value: Value, name: str, inside: dict[str, str]) -> Value:
+    """The value that is told as float16; `inside` takes the name that it has and the one that it gets."""
+    if value.type.dtype != "float32":
+        return value
+    if _is_single(value):
+        return cast(value, "float16", name)
+    source = value.maker.input(0)
+    inside[source.name] = name
+    return source

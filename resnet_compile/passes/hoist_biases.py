@@ -19,15 +19,26 @@ ends in that unit. Biases mostly are the larger part of m, and v is then the sma
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
 
-from resnet_compile.graph import Graph, Tensor, Value, apply, constant, rewrite
-from resnet_compile.passes.base import PassResult, Vector, VectorTensor, exact, made_by, readers
+from resnet_compile.graph import (
+    Graph,
+    Readers,
+    Value,
+    Vector,
+    VectorTensor,
+    exact,
+    initializer,
+    made_by,
+    rebuilt,
+    rewrite,
+)
+from resnet_compile.passes.base import PassResult
 from resnet_compile.passes.batch_norm import affine
-from resnet_compile.passes.edits import Edits, Readers
+from resnet_compile.passes.edits import Edits
 
 _MOST_GROWTH = 2.0
 
@@ -35,29 +46,25 @@ _MOST_GROWTH = 2.0
 def hoist_biases(graph: Graph) -> PassResult:
     """Drops biases along the residual stream; values that lack an offset are called `.../hoisted`."""
     plan = _Plan(graph)
-    edits, data = plan.edits, plan.edits.data
+    edits = plan.edits
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
         if edits.edited(value):
             return edits.rebuild(value, sources, f"{value.name}/hoisted" if value in plan.offsets else value.name)
-        if value.node and value in plan.offsets:
-            return replace(value, name=f"{value.name}/hoisted", node=replace(value.node, inputs=tuple(sources)))
+        if value in plan.offsets:
+            return rebuilt(value, sources, f"{value.name}/hoisted")
         norm = made_by(value, "BatchNormalization")
-        if norm is None or norm.inputs[0] not in plan.offsets:
+        if norm is None or norm.input(0) not in plan.offsets:
             return None
-        mean = _moved_mean(norm.inputs[3], plan.offsets[norm.inputs[0]], data)
-        x, gamma, beta, _, variance = sources
-        return apply("BatchNormalization", x, gamma, beta, mean, variance, name=value.name, **norm.attributes)
+        mean = _moved_mean(norm.input(3), plan.offsets[norm.input(0)])
+        return rebuilt(value, (*sources[:3], mean, sources[4]))
 
-    made = rewrite(graph, rule)
-    return PassResult(replace(made, data=data), plan.dropped, tuple(plan.refused))
+    return PassResult(rewrite(graph, rule), plan.dropped, tuple(plan.refused))
 
 
-def _moved_mean(mean: Value | None, offset: Vector, data: dict[str, Tensor]) -> Value:
-    assert mean is not None
-    name, before = f"{mean.name}/hoisted", data[mean.name]
-    data[name] = VectorTensor(name, before.shape, lambda: exact(before) - offset)
-    return constant(name, "float32", before.shape)
+def _moved_mean(mean: Value, offset: Vector) -> Value:
+    name = f"{mean.name}/hoisted"
+    return initializer(name, VectorTensor(name, mean.static_shape, lambda: exact(mean) - offset))
 
 
 @dataclass
@@ -72,22 +79,19 @@ class _Plan:
     """
 
     graph: Graph
-    edits: Edits = field(init=False)
+    edits: Edits = field(default_factory=lambda: Edits("hoisted"))
     offsets: dict[Value, Vector] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.edits = Edits(dict(self.graph.data), "hoisted")
-        self._read_by = readers(self.graph)
+        self._read_by = self.graph.readers()
         self._carriers = _carriers(self.graph, self._read_by)
         for value in self.graph.values():
-            if value.node is None:
-                continue
-            if value.node.operator == "Conv" and value in self._carriers and len(value.node.inputs) > 2:
+            if (conv := made_by(value, "Conv")) and value in self._carriers and conv.optional(2):
                 self._carry(value, self.edits.bias(value))
-            elif value.node.operator == "MaxPool" and (source := value.node.inputs[0]) in self.offsets:
+            elif (pool := made_by(value, "MaxPool")) and (source := pool.input(0)) in self.offsets:
                 self.offsets[value] = self.offsets[source]
-            elif value.node.operator == "Add":
+            elif made_by(value, "Add"):
                 self._add(value)
 
     @property
@@ -97,7 +101,7 @@ class _Plan:
 
     def _carry(self, value: Value, offset: Vector) -> bool:
         """Lets a value lack an offset, unless that would cost precision."""
-        growth = max(map(partial(self._growth, offset), _norms(value, self._read_by)), default=0.0)
+        growth = max(map(partial(_growth, offset), _norms(value, self._read_by)), default=0.0)
         if not growth <= _MOST_GROWTH:
             self.refused.append(f"{value.name}: squared errors would grow by {growth:.3g}, at most {_MOST_GROWTH:g}")
             return False
@@ -107,8 +111,7 @@ class _Plan:
         return True
 
     def _add(self, total: Value) -> None:
-        assert total.node is not None
-        lacking = [self.offsets[source] for source in total.node.inputs if source in self.offsets]
+        lacking = [self.offsets[source] for source in total.maker.inputs if source in self.offsets]
         if not lacking:
             return
         offset = np.sum(lacking, axis=0)
@@ -120,15 +123,15 @@ class _Plan:
         self.edits.biases[sink] = offset
         self.offsets.pop(sink, None)
 
-    def _growth(self, offset: Vector, norm: Value) -> float:
-        """The factor on a normalisation's squared errors if what it reads lacks the offset."""
-        assert norm.node is not None
-        scale = affine(norm.node, self.edits.data).scale
-        mean, variance = (exact(self.edits.data[source.name]) for source in norm.node.inputs[3:5] if source)
-        with np.errstate(all="ignore"):
-            before = (scale**2) @ (variance + mean**2)
-            after = (scale**2) @ (variance + (mean - offset) ** 2)
-            return float(after / before) if after else 0.0
+
+def _growth(offset: Vector, norm: Value) -> float:
+    """The factor on a normalisation's squared errors if what it reads lacks the offset."""
+    scale = affine(norm.maker).scale
+    mean, variance = exact(norm.maker.input(3)), exact(norm.maker.input(4))
+    with np.errstate(all="ignore"):
+        before = (scale**2) @ (variance + mean**2)
+        after = (scale**2) @ (variance + (mean - offset) ** 2)
+        return float(after / before) if after else 0.0
 
 
 def _norms(value: Value, read_by: Readers) -> Iterator[Value]:
@@ -153,21 +156,14 @@ def _carriers(graph: Graph, read_by: Readers) -> frozenset[Value]:
 
 def _makes_up(reader: Value, carriers: Collection[Value], read_by: Readers, graph: Graph) -> bool:
     """Whether a node can do with an operand that lacks an offset."""
-    assert reader.node is not None
-    match reader.node.operator:
-        case "BatchNormalization":
-            return True
-        case "MaxPool":
-            return reader in carriers
-        case "Add":
-            return _sink(reader, read_by, graph.outputs) is not None
-    return False
+    if made_by(reader, "Add"):
+        return _sink(reader, read_by, graph.outputs) is not None
+    return reader in carriers if made_by(reader, "MaxPool") else made_by(reader, "BatchNormalization") is not None
 
 
 def _sink(total: Value, read_by: Readers, outputs: Collection[Value]) -> Value | None:
     """The operand of a sum that can take an offset as its biases."""
-    assert total.node is not None
-    for source in total.node.inputs:
+    for source in total.maker.inputs:
         if source and made_by(source, "Conv") and read_by[source] == (total,) and source not in outputs:
             return source
     return None

@@ -10,10 +10,9 @@ A subsampling shortcut of stride 1, which would be an identity too, is never pla
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
-from resnet_compile.graph import Graph, Value, rewrite
-from resnet_compile.passes.base import PassResult, made_by
+from resnet_compile.graph import Graph, Value, made_by, rebuilt, rewrite
+from resnet_compile.passes.base import PassResult
 
 
 def remove_identities(graph: Graph) -> PassResult:
@@ -24,22 +23,21 @@ def remove_identities(graph: Graph) -> PassResult:
     for output in graph.outputs:
         if (identity := made_by(output, "Identity")) is None:
             continue
-        source = identity.inputs[0]
-        if source is None or source.node is None or source in outputs or source in names:
-            refused.append(f"{output.name}: what it reads is an output or input itself")
+        source = identity.input(0)
+        if source.node is None:
+            refused.append(f"{output.name}: what it reads is an input")
+        elif source in outputs or source in names:
+            refused.append(f"{output.name}: what it reads is requested as {names.get(source, source.name)} too")
         else:
             names[source] = output.name
     done = 0
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
         nonlocal done
-        if identity := made_by(value, "Identity"):
-            source = identity.inputs[0]
-            if value not in outputs or (source and names.get(source) == value.name):
-                done += 1
-                return sources[0]
-        if value in names and value.node:
-            return replace(value, name=names[value], node=replace(value.node, inputs=tuple(sources)))
-        return None
+        identity = made_by(value, "Identity")
+        if identity and (value not in outputs or names.get(identity.input(0)) == value.name):
+            done += 1
+            return sources[0]
+        return rebuilt(value, sources, names[value]) if value in names else None
 
     return PassResult(rewrite(graph, rule), done, tuple(refused))

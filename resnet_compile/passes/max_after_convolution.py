@@ -15,21 +15,20 @@ the ReLU is one operator with its offset. Where d is large against the activatio
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from resnet_compile.graph import Graph, Value, apply, rewrite
-from resnet_compile.passes.base import PassResult, made_by, readers
+from resnet_compile.graph import Graph, Readers, Value, apply, made_by, rewrite
+from resnet_compile.passes.base import PassResult
 from resnet_compile.passes.batch_norm import affine
-from resnet_compile.passes.cancellation import MOST_GROWTH, growth, relu_moments
-from resnet_compile.passes.edits import Edits, Readers, linear_readers
+from resnet_compile.passes.cancellation import relu_moments
+from resnet_compile.passes.edits import Edits, linear_readers
 
 
 def max_after_convolution(graph: Graph) -> PassResult:
     """Rewrites convolution, batch normalisation and ReLU before convolutions without padding."""
-    read_by, outputs = readers(graph), frozenset(graph.outputs)
-    edits = Edits(dict(graph.data), "thresholded")
+    read_by, outputs = graph.readers(), frozenset(graph.outputs)
+    edits = Edits("thresholded")
     thresholds: dict[Value, Value] = {}
     refused = []
     for relu in graph.values():
@@ -43,50 +42,42 @@ def max_after_convolution(graph: Graph) -> PassResult:
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
         if value in thresholds:
-            scaled = sources[0].node.inputs[0] if sources[0] and sources[0].node else None
+            scaled = sources[0].maker.input(0) if sources[0] else None
             return apply("Max", scaled, thresholds[value], name=f"{value.name}/Max")
         if edits.edited(value):
             unchanged = value not in edits.output_scales
             return edits.rebuild(value, sources, value.name if unchanged else f"{value.name}/scaled")
         return None
 
-    made = rewrite(graph, rule)
-    return PassResult(replace(made, data=edits.data), len(thresholds), tuple(refused))
+    return PassResult(rewrite(graph, rule), len(thresholds), tuple(refused))
 
 
 def _pattern(relu: Value, read_by: Readers, outputs: Collection[Value]) -> Value | None:
     """The convolution whose batch normalisation this ReLU alone reads."""
     activation = made_by(relu, "Relu")
-    normed = activation.inputs[0] if activation else None
+    normed = activation.input(0) if activation else None
     norm = made_by(normed, "BatchNormalization")
-    conv = norm.inputs[0] if norm else None
+    conv = norm.input(0) if norm else None
     made = made_by(conv, "Conv")
     if normed is None or conv is None or made is None or {normed, conv} & {*outputs}:
         return None
-    alone = len(read_by[normed]) == len(read_by[conv]) == 1
-    return conv if alone and made.inputs[1] and len(read_by[made.inputs[1]]) == 1 else None
+    if any(source.contents is None for source in filter(None, made.inputs[1:])):
+        return None
+    alone = len(read_by[normed]) == len(read_by[conv]) == len(read_by[made.input(1)]) == 1
+    return conv if alone else None
 
 
 def _threshold(
     relu: Value, conv: Value, consumers: Mapping[Value, bool], edits: Edits, thresholds: dict[Value, Value]
 ) -> str | None:
     """Enters the edits of one place, or says why it stays."""
-    assert relu.node is not None
-    normed = relu.node.inputs[0]
-    assert normed is not None
-    assert normed.node is not None
-    values = affine(normed.node, edits.data)
+    values = affine(relu.maker.input(0).maker)
     offset = values.shift + values.scale * edits.bias(conv)
     if not values.finite or np.abs(offset).max() > np.finfo(np.float32).max:
         return "an offset is beyond float32"
-    weights = {consumer: edits.weights(consumer) for consumer in consumers}
-    layers = ((weights[each], of_mean) for each, of_mean in consumers.items())
-    factor = growth(layers, offset, relu_moments(values.deviation, values.centre))
-    if factor > MOST_GROWTH:
-        return f"squared errors would grow by {factor:.3g}, at most {MOST_GROWTH:g}"
+    if reason := edits.absorb(consumers, offset, relu_moments(values.deviation, values.centre)):
+        return reason
     edits.output_scales[conv] = values.scale
     edits.biases[conv] = None
-    for consumer, each in weights.items():
-        edits.absorb(consumer, each, offset)
     thresholds[relu] = edits.vector(f"{relu.name}/threshold", -offset, (1, offset.size, 1, 1))
     return None

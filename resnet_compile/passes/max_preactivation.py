@@ -21,14 +21,14 @@ far that may go.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from resnet_compile.graph import Graph, Value, apply, rewrite
-from resnet_compile.passes.base import PassResult, Vector, made_by, readers
+from resnet_compile.graph import Graph, Value, Vector, apply, made_by, rewrite
+from resnet_compile.passes.base import PassResult
 from resnet_compile.passes.batch_norm import Affine, affine
-from resnet_compile.passes.cancellation import MOST_GROWTH, growth, relu_moments
+from resnet_compile.passes.cancellation import relu_moments
 from resnet_compile.passes.edits import Edits, linear_readers
 
 _LARGEST = float(np.finfo(np.float32).max)
@@ -47,21 +47,23 @@ class _Form:
 
 def max_preactivation(graph: Graph) -> PassResult:
     """Rewrites batch normalisation and ReLU where convolutions without padding read them."""
-    read_by, outputs = readers(graph), frozenset(graph.outputs)
-    edits = Edits(dict(graph.data), "preactivated")
+    read_by, outputs = graph.readers(), frozenset(graph.outputs)
+    edits = Edits("preactivated")
     found: dict[Value, tuple[str, Value]] = {}
     refused = []
     for relu in graph.values():
         activation = made_by(relu, "Relu")
-        normed = activation.inputs[0] if activation else None
+        normed = activation.input(0) if activation else None
         norm = made_by(normed, "BatchNormalization")
-        if normed is None or norm is None or made_by(norm.inputs[0], "Conv"):
+        if normed is None or norm is None or made_by(norm.input(0), "Conv"):
             continue  # the normalisation of a convolution goes into it at no cost
-        if normed in outputs or len(read_by[normed]) > 1:
-            refused.append(f"{relu.name}: {normed.name} is a requested output or has other readers")
+        if normed in outputs:
+            refused.append(f"{relu.name}: {normed.name} is a requested output")
+        elif len(read_by[normed]) > 1:
+            refused.append(f"{relu.name}: {normed.name} has other readers")
         elif isinstance(consumers := linear_readers(relu, read_by, outputs), str):
             refused.append(f"{relu.name}: {consumers}")
-        elif isinstance(form := _form(affine(norm, edits.data), edits, consumers), str):
+        elif isinstance(form := _form(affine(norm), edits, consumers), str):
             refused.append(f"{relu.name}: {form}")
         else:
             shape = (1, form.threshold.size, 1, 1)
@@ -70,12 +72,11 @@ def max_preactivation(graph: Graph) -> PassResult:
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
         if value in found:
             operator, threshold = found[value]
-            x = sources[0].node.inputs[0] if sources[0] and sources[0].node else None
+            x = sources[0].maker.input(0) if sources[0] else None
             return apply(operator, x, threshold, name=f"{value.name}/{operator}")
         return edits.rebuild(value, sources, value.name) if edits.edited(value) else None
 
-    made = rewrite(graph, rule)
-    return PassResult(replace(made, data=edits.data), len(found), tuple(refused))
+    return PassResult(rewrite(graph, rule), len(found), tuple(refused))
 
 
 def _form(values: Affine, edits: Edits, consumers: Mapping[Value, bool]) -> _Form | str:
@@ -85,14 +86,9 @@ def _form(values: Affine, edits: Edits, consumers: Mapping[Value, bool]) -> _For
     form = _split(values)
     if isinstance(form, str):
         return form
-    weights = {consumer: edits.weights(consumer) for consumer in consumers}
-    layers = ((weights[each], of_mean) for each, of_mean in consumers.items())
-    factor = growth(layers, form.offset, relu_moments(values.deviation, values.centre))
-    if factor > MOST_GROWTH:
-        return f"squared errors would grow by {factor:.3g}, at most {MOST_GROWTH:g}"
-    for consumer, each in weights.items():
-        edits.absorb(consumer, each, form.offset)
-        edits.input_scales[consumer] = form.scale
+    if reason := edits.absorb(consumers, form.offset, relu_moments(values.deviation, values.centre)):
+        return reason
+    edits.input_scales.update(dict.fromkeys(consumers, form.scale))
     return form
 
 

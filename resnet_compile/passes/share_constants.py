@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from resnet_compile.graph import ConstantTensor, Graph, Value, rewrite
+from resnet_compile.graph import ConstantTensor, Graph, Value, made_by, rewrite
 from resnet_compile.passes.base import PassResult
 
 
@@ -21,7 +21,7 @@ def share_constants(graph: Graph) -> PassResult:
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
         nonlocal done
-        key = _contents(value, graph)
+        key = _contents(value)
         if key is None or (kept := first.setdefault(key, value)) is value:
             return None
         done += 1
@@ -30,9 +30,9 @@ def share_constants(graph: Graph) -> PassResult:
     return PassResult(rewrite(graph, rule), done)
 
 
-def _contents(value: Value, graph: Graph) -> Hashable:
+def _contents(value: Value) -> Hashable:
     """What makes two constants equal; None for anything else."""
-    if value.node and value.node.operator == "Constant":
-        return tuple(sorted(value.node.attributes.items()))
-    tensor = graph.data.get(value.name) if value.initializer else None
+    if made := made_by(value, "Constant"):
+        return made.attributes.integers("value_ints")
+    tensor = value.contents
     return (value.type, tensor.values.tobytes()) if isinstance(tensor, ConstantTensor) else None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 from resnet_compile.plan.parameters import Constant, Initial, Normal, TruncatedNormal, Uniform
-from resnet_compile.spec.network import Initializer as InitializerName
+from resnet_compile.spec.network import InitializerName
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +22,15 @@ class Fans:
     outward: int
 
 
-Rule = Callable[[Fans], Initial]
+InitialRule = Callable[[Fans], Initial]
 
 
 @dataclass(frozen=True, slots=True)
 class LayerInitializer:
     """The first values of one layer's weights and biases."""
 
-    weights: Rule
-    biases: Rule = lambda fans: Constant(0.0)
+    weights: InitialRule
+    biases: InitialRule = lambda fans: Constant(0.0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,14 @@
-"""Resolved layers: nothing is left to choose, and nothing is known of JSON or ONNX."""
+"""Resolved layers: nothing is left to choose, and nothing is known of JSON or ONNX.
+
+Every layer answers for itself: its `scope`, the `source` that it reads, the `output` that it makes, its `parameters` in
+checkpoint order, its `macs` (multiply-accumulates for one image), and a `description` for tables.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from resnet_compile.plan.geometry import FeatureMap, Padding
 from resnet_compile.plan.parameters import Parameter
@@ -47,9 +52,16 @@ class NormActivation:
     """A normalisation and what follows it, standing alone: a pre-activation or the last norm of a network."""
 
     scope: str
-    map: FeatureMap
+    source: FeatureMap
     norm: Norm
     activation: Activation | None
+    macs: ClassVar[int] = 0
+    description: ClassVar[str] = "norm"
+
+    @property
+    def output(self) -> FeatureMap:
+        """A map of the source's shape."""
+        return self.source
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -97,6 +109,14 @@ class Conv:
         """Multiply-accumulates for one image: every weight, once for each output position."""
         return self.weights.size * self.output.height * self.output.width
 
+    @property
+    def description(self) -> str:
+        """Its window, such as `conv 3x3, stride 2`."""
+        stride = f", stride {self.stride}" if self.stride > 1 else ""
+        rate = f", rate {self.rate}" if self.rate > 1 else ""
+        groups = f", {self.groups} groups" if self.groups > 1 else ""
+        return f"conv {self.kernel}x{self.kernel}{stride}{rate}{groups}"
+
 
 @dataclass(frozen=True, slots=True)
 class Dense:
@@ -115,6 +135,7 @@ class Dense:
     output: FeatureMap
     weights: Parameter
     biases: Parameter
+    description: ClassVar[str] = "dense"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -148,6 +169,13 @@ class MaxPool:
     stride: int
     padding: Padding
     pad_value: float = -math.inf
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    macs: ClassVar[int] = 0
+
+    @property
+    def description(self) -> str:
+        """Its window."""
+        return f"max pool {self.kernel}x{self.kernel}, stride {self.stride}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +186,13 @@ class AveragePool:
     source: FeatureMap
     output: FeatureMap
     stride: int
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    macs: ClassVar[int] = 0
+
+    @property
+    def description(self) -> str:
+        """Its window."""
+        return f"average pool {self.stride}x{self.stride}, stride {self.stride}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +203,18 @@ class ChannelPad:
     source: FeatureMap
     before: int
     after: int
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    macs: ClassVar[int] = 0
 
     @property
     def output(self) -> FeatureMap:
         """The source's rows and columns."""
         return self.source.with_channels(self.before + self.source.channels + self.after)
+
+    @property
+    def description(self) -> str:
+        """How many channels it adds."""
+        return f"pad {self.before}+{self.after} channels"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +223,9 @@ class GlobalPool:
 
     scope: str
     source: FeatureMap
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+    macs: ClassVar[int] = 0
+    description: ClassVar[str] = "global pool"
 
     @property
     def output(self) -> FeatureMap:

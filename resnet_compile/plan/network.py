@@ -35,7 +35,7 @@ class BlockPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class HeadPlan:
     """What follows the blocks, each part where the spec has it.
 
     Attributes:
@@ -85,7 +85,7 @@ class Plan:
     spec: NetworkSpec
     root: RootLayers
     blocks: tuple[BlockPlan, ...]
-    head: Head
+    head: HeadPlan
 
     @property
     def name(self) -> str:
@@ -111,7 +111,7 @@ class Plan:
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
         """Every parameter, moving statistics among them, in the original's order."""
-        return tuple(p for layer in self.layers for p in layer_parameters(layer))
+        return tuple(p for layer in self.layers for p in layer.parameters)
 
     @property
     def num_parameters(self) -> int:
@@ -126,7 +126,7 @@ class Plan:
     @property
     def macs(self) -> int:
         """Multiply-accumulates of all convolutions and matrices, the logits among them, for one image."""
-        return sum(layer_macs(layer) for layer in self.layers)
+        return sum(layer.macs for layer in self.layers)
 
     @cached_property
     def end_points(self) -> tuple[EndPoint, ...]:
@@ -138,16 +138,6 @@ class Plan:
         """The name of the last value before the logits: the pooled map, or the map itself where there is no pool."""
         last = self.head.pool or self.head.postnorm
         return last.scope if last else self.blocks[-1].scope
-
-
-def layer_parameters(layer: Layer) -> tuple[Parameter, ...]:
-    """The layer's own parameters; pools have none."""
-    return layer.parameters if isinstance(layer, Conv | Dense | NormActivation) else ()
-
-
-def layer_macs(layer: Layer) -> int:
-    """The layer's multiply-accumulates for one image; only convolutions and matrices count."""
-    return layer.macs if isinstance(layer, Conv | Dense) else 0
 
 
 def plan_network(spec: NetworkSpec) -> Plan:
@@ -214,13 +204,13 @@ def _stride_of_blocks(output_stride: int | None, root_stride: int) -> int | None
     return output_stride // root_stride
 
 
-def _plan_head(spec: NetworkSpec, body: LayerScope, scores: LayerScope, last: BlockPlan) -> Head:
+def _plan_head(spec: NetworkSpec, body: LayerScope, scores: LayerScope, last: BlockPlan) -> HeadPlan:
     preactivation = last.units[-1].preactivation
     postnorm = body.norm_activation("postnorm", last.output, preactivation.activation) if preactivation else None
     pool = GlobalPool(f"{spec.name}/pool5", last.output) if spec.head.global_pool else None
     source = pool.output if pool else last.output
     if spec.head.num_classes is None:
-        return Head(postnorm, pool, logits=None, squeeze=False, predictions=False)
+        return HeadPlan(postnorm, pool, logits=None, squeeze=False, predictions=False)
     if spec.head.squeezes and source.size != (1, 1):
         raise SpecError(
             f"a map of {source.height}x{source.width} cannot be squeezed",
@@ -232,7 +222,7 @@ def _plan_head(spec: NetworkSpec, body: LayerScope, scores: LayerScope, last: Bl
         logits = scores.dense("logits", source, spec.head.num_classes)
     else:
         logits = scores.conv("logits", source, spec.head.num_classes, 1, biases=True)
-    return Head(postnorm, pool, logits, squeeze=spec.head.squeezes, predictions=spec.head.predictions is not None)
+    return HeadPlan(postnorm, pool, logits, squeeze=spec.head.squeezes, predictions=spec.head.predictions is not None)
 
 
 def _end_points(plan: Plan) -> Iterator[EndPoint]:

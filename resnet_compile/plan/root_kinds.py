@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from resnet_compile.plan.geometry import FeatureMap, fixed_padding
 from resnet_compile.plan.layers import Conv, MaxPool, Relu
 from resnet_compile.plan.scope import LayerScope
@@ -32,3 +34,5 @@ def plan_root(kind: roots.RootKind | None, scope: LayerScope, source: FeatureMap
             return conv1, scope.max_pool("pool1", conv1.output, 3, 2, fixed_padding(3), pad_value=0.0)
         case roots.CifarRoot(depth=depth):
             return (scope.conv("conv1", source, depth, 3),)
+        case _:
+            assert_never(kind)

@@ -5,18 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from resnet_compile.plan.geometry import FeatureMap
-from resnet_compile.plan.layers import (
-    AveragePool,
-    ChannelPad,
-    Conv,
-    Dense,
-    GlobalPool,
-    Layer,
-    MaxPool,
-    NormActivation,
-)
-from resnet_compile.plan.network import Plan, layer_macs, layer_parameters
+from resnet_compile.plan.layers import Layer
+from resnet_compile.plan.network import Plan
 from resnet_compile.plan.unit import UnitPlan
 
 
@@ -78,39 +68,12 @@ def _group(name: str, kind: str, parts: Iterable[Summary]) -> Summary:
 
 
 def _layer(layer: Layer) -> Summary:
-    parameters = layer_parameters(layer)
-    output = _output(layer)
     return Summary(
         layer.scope,
-        _kind(layer),
-        (output.channels, output.height, output.width),
-        sum(parameter.size for parameter in parameters if parameter.role == "weights"),
-        sum(parameter.size for parameter in parameters if parameter.trainable),
-        sum(parameter.size for parameter in parameters if not parameter.trainable),
-        layer_macs(layer),
+        layer.description,
+        (layer.output.channels, *layer.output.size),
+        sum(parameter.size for parameter in layer.parameters if parameter.role == "weights"),
+        sum(parameter.size for parameter in layer.parameters if parameter.trainable),
+        sum(parameter.size for parameter in layer.parameters if not parameter.trainable),
+        layer.macs,
     )
-
-
-def _output(layer: Layer) -> FeatureMap:
-    return layer.map if isinstance(layer, NormActivation) else layer.output
-
-
-def _kind(layer: Layer) -> str:
-    match layer:
-        case Conv():
-            rate = f", rate {layer.rate}" if layer.rate > 1 else ""
-            stride = f", stride {layer.stride}" if layer.stride > 1 else ""
-            groups = f", {layer.groups} groups" if layer.groups > 1 else ""
-            return f"conv {layer.kernel}x{layer.kernel}{stride}{rate}{groups}"
-        case Dense():
-            return "dense"
-        case NormActivation():
-            return "norm"
-        case MaxPool():
-            return f"max pool {layer.kernel}x{layer.kernel}, stride {layer.stride}"
-        case AveragePool():
-            return f"average pool {layer.stride}x{layer.stride}, stride {layer.stride}"
-        case ChannelPad():
-            return f"pad {layer.before}+{layer.after} channels"
-        case GlobalPool():
-            return "global pool"

@@ -6,6 +6,8 @@ and not kinds: an optional pre-activation, a shortcut, a chain of convolutions, 
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from resnet_compile.errors import SpecError
 from resnet_compile.plan.geometry import same_padding
 from resnet_compile.plan.layers import Activation, AveragePool, ChannelPad, LeakyRelu, Relu
@@ -41,6 +43,8 @@ def plan_unit(kind: units.UnitKind, site: UnitSite) -> UnitPlan:
             return _torchvision_basic(site)
         case units.TorchvisionBottleneck():
             return _torchvision_bottleneck(kind, site)
+        case _:
+            assert_never(kind)
 
 
 def _bottleneck_v1(site: UnitSite) -> UnitPlan:

@@ -20,8 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import GraphError, WeightsError
-from resnet_compile.graph import Graph, Value, apply
-from resnet_compile.passes.base import Vector
+from resnet_compile.graph import Graph, Value, Vector, apply
 from resnet_compile.quantize.images import CalibrationImages
 from resnet_compile.runtime import Session, SessionOptions, installed_backend
 from resnet_compile.serialize import ModelFormat, write_model

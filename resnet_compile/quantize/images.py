@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
 from resnet_compile.images import Preprocessing, choose_scheme, decode_image, find_images
+from resnet_compile.lower.network import INPUT
 from resnet_compile.plan import Plan
+from resnet_compile.runtime import ImageInput
 
 MOST_IMAGES = 64
 RANDOM_IMAGES = 32
@@ -49,10 +51,11 @@ class CalibrationImages:
 
 def random_images(plan: Plan, layout: Literal["nchw", "nhwc"], seed: int) -> CalibrationImages:
     """Normally distributed numbers of the network's size, for which its initial weights are made."""
-    shape = plan.input.channels, *plan.input.size
+    source = _input(plan, layout)
+    shape = source.channels, *plan.input.size
     # The stream is a different one from that of `verify`, so that a model can be judged by images it has not seen.
     values = np.random.default_rng([seed, 8]).standard_normal((RANDOM_IMAGES, *shape), np.float32)
-    return CalibrationImages("random", _laid_out(values.transpose(0, 2, 3, 1), layout))
+    return CalibrationImages("random", source.laid_out(values.transpose(0, 2, 3, 1)))
 
 
 def folder_images(folder: str | os.PathLike[str], plan: Plan, layout: Literal["nchw", "nhwc"]) -> CalibrationImages:
@@ -70,10 +73,11 @@ def folder_images(folder: str | os.PathLike[str], plan: Plan, layout: Literal["n
     paths = find_images([folder])
     chosen = [paths[index * len(paths) // MOST_IMAGES] for index in range(MOST_IMAGES)]
     paths = chosen if len(paths) > MOST_IMAGES else paths
-    scheme = choose_scheme(plan.spec.input.preprocess, plan.input.size)
+    source = _input(plan, layout)
+    scheme = choose_scheme(source.preprocess, plan.input.size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(pool.map(partial(_prepared, scheme, *plan.input.size), paths))
-    return CalibrationImages("images", _laid_out(np.stack(read), layout))
+    return CalibrationImages("images", source.laid_out(np.stack(read)))
 
 
 def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw", "nhwc"]) -> CalibrationImages:
@@ -82,11 +86,10 @@ def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw"
     Raises:
         OptionError: They are not float32 of the network's size, or not all finite numbers.
     """
-    channels, (height, width) = plan.input.channels, plan.input.size
-    shape = (channels, height, width) if layout == "nchw" else (height, width, channels)
     if not isinstance(values, np.ndarray):
         raise OptionError(f"must be a folder or a NumPy array, not {type(values).__name__}", where="images")
-    if values.dtype != np.float32 or values.ndim != 4 or values.shape[1:] != shape or not len(values):
+    _, *shape = _input(plan, layout).shape(1, plan.input.size)
+    if values.dtype != np.float32 or values.ndim != 4 or [*values.shape[1:]] != shape or not len(values):
         raise OptionError(
             f"must be float32[N, {str(shape)[1:-1]}], not {values.dtype}{list(values.shape)}", where="images"
         )
@@ -99,6 +102,8 @@ def _prepared(scheme: Preprocessing, height: int, width: int, path: Path) -> NDA
     return scheme(decode_image(path), height, width)
 
 
-def _laid_out(values: NDArray[np.float32], layout: Literal["nchw", "nhwc"]) -> NDArray[np.float32]:
-    """NHWC values in a layout."""
-    return np.ascontiguousarray(values.transpose(0, 3, 1, 2) if layout == "nchw" else values)
+def _input(plan: Plan, layout: Literal["nchw", "nhwc"]) -> ImageInput:
+    """How the network will take images once it is compiled."""
+    height, width = plan.input.size
+    preprocess = plan.spec.input.preprocess
+    return ImageInput(INPUT, "float32", None, plan.input.channels, height, width, layout == "nhwc", preprocess)

@@ -22,8 +22,18 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.graph import ConstantTensor, Graph, Tensor, Value, apply, constant, rewrite
-from resnet_compile.passes.base import Vector, made_by
+from resnet_compile.graph import (
+    ConstantTensor,
+    Graph,
+    Tensor,
+    Value,
+    Vector,
+    apply,
+    initializer,
+    made_by,
+    rebuilt,
+    rewrite,
+)
 from resnet_compile.quantize.placement import Placement
 from resnet_compile.quantize.tensors import Grid, QuantizedWeights, bias_integers, quantize_weights
 
@@ -43,8 +53,7 @@ def insert(graph: Graph, placement: Placement, grids: Mapping[str, Grid], means:
     Raises:
         WeightsError: A weight is not a finite number.
     """
-    insertion = _Insertion(graph, placement, grids, means, dict(graph.data))
-    return replace(rewrite(graph, insertion.rule), data=insertion.data)
+    return rewrite(graph, _Insertion(graph, placement, grids, means).rule)
 
 
 @dataclass(frozen=True)
@@ -55,7 +64,6 @@ class _Insertion:
     placement: Placement
     grids: Mapping[str, Grid]
     means: Mapping[str, Vector]
-    data: dict[str, Tensor]
     pairs: dict[Value, Value] = field(default_factory=dict)
     constants: dict[str, Value] = field(default_factory=dict)
 
@@ -71,7 +79,7 @@ class _Insertion:
             return self._padded(value, read[0], read[1])
         if made_by(value, "Conv"):
             read = [read[0], *self._parameters(value)]
-        made = replace(value, node=replace(value.node, inputs=tuple(read)))
+        made = rebuilt(value, read)
         if value not in self.placement.sources:
             return made
         if value in self.graph.outputs:
@@ -91,8 +99,7 @@ class _Insertion:
 
     def _padded(self, value: Value, source: Value, pads: Value | None) -> Value:
         """The integers with zero points around them; between pairs, onnxruntime would pad floats."""
-        assert source.node is not None
-        held, scale, zero_point = source.node.inputs
+        held, scale, zero_point = source.maker.inputs
         padded = apply("Pad", held, pads, zero_point, name=f"{value.name}/quantized", mode="constant")
         name = value.name if value in self.graph.outputs else f"{value.name}/dequantized"
         self.pairs[value] = apply("DequantizeLinear", padded, scale, zero_point, name=name)
@@ -100,12 +107,9 @@ class _Insertion:
 
     def _parameters(self, layer: Value) -> tuple[Value, Value]:
         """Weights and biases of a convolution, read back from integers."""
-        assert layer.node is not None
-        x, weights, bias = (*layer.node.inputs, None)[:3]
-        assert x is not None
-        assert weights is not None
-        grid, tensor = self.grids[self.placement.sources[x].name], self.graph.data[weights.name]
-        biases = self.graph.data[bias.name].array().astype(np.float64) if bias else np.zeros(tensor.shape[0])
+        x, weights, bias = layer.maker.input(0), layer.maker.input(1), layer.maker.optional(2)
+        grid, tensor = self.grids[self.placement.sources[x].name], weights.tensor
+        biases = bias.tensor.array().astype(np.float64) if bias else np.zeros(tensor.shape[0])
         held = quantize_weights(tensor, grid, biases, weights.name)
         biases += _mean_shift(held, self.means[x.name])
         steps = grid.scale * held.scales
@@ -117,10 +121,9 @@ class _Insertion:
 
     def _read_back(self, stem: str, integers: Tensor, scales: NDArray[np.float32]) -> Value:
         name = f"{stem}/quantized"
-        self.data[name] = integers
         return apply(
             "DequantizeLinear",
-            constant(name, integers.dtype, integers.shape),
+            initializer(name, integers),
             self._constant(f"{name}/scale", scales),
             self._constant(f"{name}/zero_point", np.zeros(scales.shape, integers.dtype)),
             name=f"{stem}/dequantized",
@@ -130,9 +133,7 @@ class _Insertion:
     def _constant(self, name: str, values: NDArray[np.generic]) -> Value:
         """An initializer, once: what moves numbers has its source's."""
         if name not in self.constants:
-            tensor = ConstantTensor(values)
-            self.data[name] = tensor
-            self.constants[name] = constant(name, tensor.dtype, tensor.shape)
+            self.constants[name] = initializer(name, ConstantTensor(values))
         return self.constants[name]
 
 

@@ -10,17 +10,18 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, compile, sized  # noqa: A004  # the verb of this package
+from resnet_compile.compiler import CompiledModel, compile, sized  # noqa: A004  # the verb of this package
 from resnet_compile.errors import OptionError
-from resnet_compile.graph import Graph, Type, Value, apply, rewrite
-from resnet_compile.lower import resolve_outputs
+from resnet_compile.graph import Graph, Type, rewrite
+from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import optimize
 from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan.names import resolve_outputs, resolve_scopes
 from resnet_compile.quantize.calibration import METHOD, means, ranges
 from resnet_compile.quantize.images import CalibrationImages, folder_images, given_images, random_images
 from resnet_compile.quantize.insertion import insert
-from resnet_compile.quantize.placement import kept_scopes, place
+from resnet_compile.quantize.placement import place
 from resnet_compile.quantize.report import QuantizationReport, compare_points
 from resnet_compile.quantize.tensors import Grid
 from resnet_compile.spec import NetworkSpec
@@ -73,7 +74,9 @@ def quantize(
     options = CompileOptions.given({"dtype": "int8"} if options is None else options)
     _refuse(options)
     plan = plan_network(sized(spec, options.size))
-    kept = kept_scopes(plan, options.keep_float)
+    # Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
+    logits = plan.head.logits.scope if plan.head.logits else None
+    kept = {*resolve_scopes(plan, options.keep_float), *filter(None, [logits])}
     calibration = _images(images, plan, options)
     requested, points = resolve_outputs(plan, options.outputs), _points(plan)
     plain = _compiled(spec, options, weights, (*requested, *points))
@@ -82,10 +85,9 @@ def quantize(
     limits = ranges(prepared, set(placement.sources.values()), calibration)
     grids = {name: Grid.over(low, high) for name, (low, high) in limits.items()}
     quantized = insert(prepared, placement, grids, means(prepared, placement.convolved, calibration))
-    logits = plan.head.logits.scope if plan.head.logits else None
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
     graph = _with_batch(_outputs(quantized, requested), options.batch)
-    fmt = replace(plain.format, metadata={**plain.format.metadata, **_metadata(options, calibration)})
+    fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options, calibration))
     return QuantizedModel(CompiledModel(plan, graph, fmt, applied), report)
 
 
@@ -137,26 +139,17 @@ def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
         return graph
     (source,) = graph.inputs
     fixed = replace(source, type=Type(source.type.dtype, (batch, *source.shape[1:])))
-
-    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
-        if value is source:
-            return fixed
-        node = value.node
-        return apply(node.operator, *sources, name=value.name, **node.attributes) if node else None
-
-    return replace(rewrite(graph, rule), inputs=(fixed,))
+    return rewrite(graph, lambda value, sources: None, inputs={source: fixed})
 
 
-def _metadata(options: CompileOptions, images: CalibrationImages) -> dict[str, str]:
-    """What the model says of its quantisation."""
-    entries = {
-        "dtype": "int8",
-        "calibration_method": METHOD,
-        "calibration_images": str(len(images.values)),
-        "calibration_data": "random" if images.source == "random" else f"sha256:{images.digest}",
-    }
-    if options.keep_float:
-        entries["keep_float"] = ",".join(options.keep_float)
-    if options.target:
-        entries["target"] = options.target
-    return {f"{METADATA_PREFIX}{key}": value for key, value in entries.items()}
+def _metadata(plain: Metadata, options: CompileOptions, images: CalibrationImages) -> Metadata:
+    """What the model says of itself, its quantisation added."""
+    return replace(
+        plain,
+        dtype="int8",
+        calibration_method=METHOD,
+        calibration_images=len(images.values),
+        calibration_data="random" if images.source == "random" else f"sha256:{images.digest}",
+        keep_float=options.keep_float or None,
+        target=options.target,
+    )

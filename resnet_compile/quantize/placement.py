@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from resnet_compile.errors import OptionError
-from resnet_compile.graph import Graph, Value
-from resnet_compile.passes.base import made_by, readers
-from resnet_compile.plan import Plan
-
-_MOVING = frozenset({"Flatten", "Identity", "MaxPool", "Pad", "Transpose"})
-"""Operators whose results are some of the numbers that they read, or 0."""
-
-_COMPUTING = frozenset({"Add", "AveragePool", "Conv", "GlobalAveragePool", "LeakyRelu", "Relu"})
-"""Operators that make other numbers and have a form in integers."""
+from resnet_compile.graph import OPERATORS, Graph, Value, made_by
+from resnet_compile.plan.names import is_within
 
 
 @dataclass(frozen=True)
@@ -33,9 +25,8 @@ class Placement:
     @property
     def convolved(self) -> tuple[Value, ...]:
         """What convolutions in integers read, in order of names."""
-        nodes = (made_by(value, "Conv") for value in self.integer)
-        read = {node.inputs[0] for node in nodes if node}
-        return tuple(sorted((value for value in read if value), key=lambda value: value.name))
+        read = {conv.input(0) for value in self.integer if (conv := made_by(value, "Conv"))}
+        return tuple(sorted(read, key=lambda value: value.name))
 
 
 def place(graph: Graph, kept: Collection[str]) -> Placement:
@@ -47,84 +38,33 @@ def place(graph: Graph, kept: Collection[str]) -> Placement:
     Raises:
         OptionError: Nothing is left.
     """
-    read_by, outputs = readers(graph), frozenset(graph.outputs)
+    read_by, outputs = graph.readers(), frozenset(graph.outputs)
     integer = _integer(graph, kept)
     if not integer:
         raise OptionError("nothing is left to compute in integers", where="keep_float")
     sources: dict[Value, Value] = {}
     for value in graph.values():
         held = value in integer or not integer.isdisjoint(read_by[value])
-        if value.initializer or value.type.dtype != "float32" or not held:
+        if value.contents or value.type.dtype != "float32" or not held:
             continue
         if value in outputs or not _before_relu(value, read_by[value], integer):
-            sources[value] = sources[_moved(value)] if value in integer and _is_moved(value) else value
+            sources[value] = sources[value.maker.input(0)] if value in integer and _moves(value) else value
     return Placement(integer, sources)
-
-
-def kept_scopes(plan: Plan, names: Sequence[str]) -> frozenset[str]:
-    """The scopes whose operators stay in float32: those named, and the logits.
-
-    Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
-
-    Args:
-        plan: The network.
-        names: End points, layers or what stands above them, such as `block4/unit_1`; with or without the network's
-            name.
-
-    Raises:
-        OptionError: Nothing is called by one of the names.
-    """
-    ends = [*(layer.scope for layer in plan.layers), *(unit.scope for unit in plan.units)]
-    ends += [end_point.name for end_point in plan.end_points]
-    known = {scope for end in ends for scope in _with_parents(end)} - set(_with_parents(plan.name))
-    logits = {plan.head.logits.scope} if plan.head.logits else set()
-    return frozenset({_resolve(name, plan.name, known) for name in names} | logits)
-
-
-def _resolve(name: str, network: str, known: Collection[str]) -> str:
-    for candidate in (f"{network}/{name}", name):
-        if candidate in known:
-            return candidate
-    near = difflib.get_close_matches(f"{network}/{name}", sorted(known), n=3)
-    shown = " or ".join(match.removeprefix(f"{network}/") for match in near)
-    raise OptionError(
-        f"no end point or scope {name}", where="keep_float", hint=f"did you mean {shown}?" if shown else None
-    )
-
-
-def _with_parents(scope: str) -> Iterator[str]:
-    while scope:
-        yield scope
-        scope = scope.rpartition("/")[0]
-
-
-def _is_kept(name: str, scopes: Collection[str]) -> bool:
-    return any(name == scope or name.startswith(f"{scope}/") for scope in scopes)
 
 
 def _integer(graph: Graph, kept: Collection[str]) -> frozenset[Value]:
     """What computes in integers: what can, and what moves the numbers that this makes."""
     integer: set[Value] = set()
     for value in graph.values():
-        able = value.node is not None and value.type.dtype == "float32" and not _is_kept(value.name, kept)
-        if able and (_computes(value) or (_is_moved(value) and _moved(value) in integer)):
+        if value.node is None or value.type.dtype != "float32" or is_within(value.name, kept):
+            continue
+        if OPERATORS[value.node.operator].integer or (_moves(value) and value.node.input(0) in integer):
             integer.add(value)
     return frozenset(integer)
 
 
-def _computes(value: Value) -> bool:
-    return value.node is not None and value.node.operator in _COMPUTING
-
-
-def _is_moved(value: Value) -> bool:
-    return value.node is not None and value.node.operator in _MOVING
-
-
-def _moved(value: Value) -> Value:
-    """What a moving operator takes its numbers from."""
-    source = value.node.inputs[0] if value.node else None
-    assert source is not None
-    return source
+def _moves(value: Value) -> bool:
+    return OPERATORS[value.maker.operator].moves
 
 
 def _before_relu(value: Value, read_by: Sequence[Value], integer: Collection[Value]) -> bool:

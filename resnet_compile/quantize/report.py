@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -13,8 +12,6 @@ from numpy.typing import NDArray
 from resnet_compile.graph import Graph
 from resnet_compile.quantize.calibration import METHOD, opened
 from resnet_compile.quantize.images import CalibrationImages
-
-Outputs = Mapping[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)

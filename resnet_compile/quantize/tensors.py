@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import WeightsError
-from resnet_compile.graph import Tensor
-from resnet_compile.passes.base import Vector
+from resnet_compile.graph import Tensor, Vector
 
 LARGEST_WEIGHT = 127
 # A bias has at most this many steps, a quarter of what int32 holds, so that the products have room beside it.
@@ -44,11 +43,7 @@ class QuantizedWeights:
 
     source: Tensor
     scales: NDArray[np.float32]
-
-    @property
-    def dtype(self) -> Literal["int8"]:
-        """int8."""
-        return "int8"
+    dtype: ClassVar[Literal["int8"]] = "int8"
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -94,4 +89,5 @@ def quantize_weights(weights: Tensor, grid: Grid, biases: Vector, name: str) -> 
 
 def bias_integers(biases: Vector, scales: NDArray[np.float32]) -> NDArray[np.int32]:
     """Biases in steps of the input's scale times the weights', one scale for each."""
-    return np.rint(biases / scales.astype(np.float64)).astype(np.int32)
+    steps: NDArray[np.int32] = np.rint(biases / scales.astype(np.float64)).astype(np.int32)
+    return steps

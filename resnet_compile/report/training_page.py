@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,8 @@ from resnet_compile.report.curves import curves, smoothed
 from resnet_compile.report.page import legend, note, page, section, table, tiles
 from resnet_compile.report.svg import element
 from resnet_compile.training import Trained
+from resnet_compile.training.run_log import Entry
 
-Entry = dict[str, Any]
 # Evaluations that the table shows, the newest; the curve has all.
 _ROWS = 30
 

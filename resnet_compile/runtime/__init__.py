@@ -13,6 +13,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding
 from resnet_compile.runtime.devices import Device, choose_device, cuda_faults, parse_device
+from resnet_compile.runtime.image_input import ImageInput, image_input
 from resnet_compile.runtime.machine import Cpu, Gpu, describe_cpu, describe_gpu, installed_packages, onnxruntime_wheels
 from resnet_compile.runtime.options import SessionOptions
 from resnet_compile.runtime.recurrence import Recurrence
@@ -25,6 +26,7 @@ __all__ = [
     "Cpu",
     "Device",
     "Gpu",
+    "ImageInput",
     "Recurrence",
     "Session",
     "SessionOptions",
@@ -33,6 +35,7 @@ __all__ = [
     "cuda_faults",
     "describe_cpu",
     "describe_gpu",
+    "image_input",
     "installed_backend",
     "installed_packages",
     "onnxruntime_wheels",

@@ -37,6 +37,7 @@ from resnet_compile.spec.units import (
     TorchvisionBottleneck,
     UnitArgs,
 )
+from resnet_compile.spec.writing import spec_text
 
 __all__ = [
     "BatchNorm",
@@ -75,6 +76,7 @@ __all__ = [
     "read_spec",
     "resnet_v1_block",
     "resnet_v2_block",
+    "spec_text",
     "timm_preact_block",
     "torchvision_basic_block",
     "torchvision_bottleneck_block",

@@ -17,7 +17,7 @@ from resnet_compile.spec.units import Unit, UnitArgs
 RESERVED_SCOPES = frozenset({"conv1", "pool1", "postnorm", "pool5", "logits", "predictions"})
 
 Preprocess = Literal["inception", "vgg", "torchvision", "timm", "keras", "caffe", "cifar"]
-Initializer = Literal["slim", "cifar", "torchvision", "timm", "keras"]
+InitializerName = Literal["slim", "cifar", "torchvision", "timm", "keras"]
 
 
 class Input(SpecModel):
@@ -140,7 +140,7 @@ class NetworkSpec(SpecModel):
 
     norm: Annotated[BatchNorm, Field(description="The normalisation of every layer that has one.")] = BatchNorm()
     head: Head
-    initializer: Initializer = "slim"
+    initializer: InitializerName = "slim"
     """Whose rules draw the first weights: each system has its own distributions."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4

@@ -10,7 +10,6 @@ import numpy as np
 
 from resnet_compile.graph import Value, apply
 from resnet_compile.training.gradients import Emitter
-from resnet_compile.training.gradients.emitter import static
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,7 @@ class Classification:
 
 def label_shape(logits: Value) -> tuple[int, ...]:
     """One label an image, or where the logits keep their rows and columns one a pixel: [N] or [N, H, W]."""
-    batch, _, *positions = static(logits)
+    batch, _, *positions = logits.static_shape
     return (batch, *positions) if math.prod(positions) > 1 else (batch,)
 
 
@@ -45,7 +44,7 @@ def classification(logits: Value, predictions: Value, labels: Value, emit: Emitt
         labels: Class numbers, int64, of `label_shape`. A number that is no class counts as none at all, without error.
         emit: Where to write.
     """
-    shape = static(logits)
+    shape = logits.static_shape
     count = math.prod(shape) // shape[1]
     numbers = emit.reshape(labels, (shape[0], 1, *shape[2:]))
     classes = np.arange(shape[1]).reshape(1, -1, *(1 for _ in shape[2:]))

@@ -20,7 +20,6 @@ from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, newest_checkpoint
 from resnet_compile.training.data import Dataset, Split, open_dataset, training_batches
 from resnet_compile.training.evaluation import Evaluation, evaluate, require_one_label
-from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.loop import Listener, Loop
 from resnet_compile.training.options import StepOptions, TrainOptions, end_of
 from resnet_compile.training.run_log import LOG, RunLog, read_log
@@ -233,4 +232,4 @@ def _recurrence(step: TrainingStep, session: Session, state: Mapping[str, NDArra
 
 
 def _empty(value: Value) -> NDArray[Any]:
-    return np.empty(static(value), value.type.dtype)
+    return np.empty(value.static_shape, value.type.dtype)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from resnet_compile.errors import OptionError
-from resnet_compile.spec import NetworkSpec
+from resnet_compile.spec import NetworkSpec, build_spec
 from resnet_compile.training.data import Dataset
 from resnet_compile.training.options import TrainOptions
 
@@ -35,7 +35,10 @@ def require_same(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any])
 
     Raises:
         OptionError: There are differences; the message names them.
+        SpecError: It began with what is no spec.
     """
+    # What the spec language has learnt since the run began stands in neither; it is at its default in both.
+    begun = {**begun, "spec": build_spec(begun.get("spec", {})).model_dump(mode="json")}
     found = list(_differences(begun, now, "$"))
     if found:
         shown = "; ".join(

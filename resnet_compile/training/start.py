@@ -16,10 +16,10 @@ from resnet_compile.training.step import TrainingStep
 from resnet_compile.weights.binding import bind, bind_initial
 from resnet_compile.weights.matching import classes_of
 
-State = dict[str, NDArray[Any]]
 
-
-def starting_state(step: TrainingStep, weights: str | os.PathLike[str] | None, seed: int) -> tuple[State, int | None]:
+def starting_state(
+    step: TrainingStep, weights: str | os.PathLike[str] | None, seed: int
+) -> tuple[dict[str, NDArray[Any]], int | None]:
     """The state before the first step.
 
     Args:

@@ -6,8 +6,6 @@ name; the outputs are what is told of the batch and the new state, every variabl
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -16,18 +14,18 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile._version import __version__
-from resnet_compile.compiler import METADATA_PREFIX, CompiledModel, sized
+from resnet_compile.compiler import CompiledModel, sized
 from resnet_compile.compiler import compile as compile_network
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, Value, apply
 from resnet_compile.lower import lower
+from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions
 from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan.names import frozen_parameters
 from resnet_compile.serialize import ModelFormat
-from resnet_compile.spec import NetworkSpec
-from resnet_compile.training.freezing import frozen_parameters
+from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.training.gradients import Emitter, Trace, backward, trace
-from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
 from resnet_compile.training.options import StepOptions
 from resnet_compile.training.update import (
@@ -76,11 +74,12 @@ class TrainingStep(CompiledModel):
         Raises:
             WeightsError: The weights do not fill the network.
         """
-        parameters = compile_network(self.plan.spec, CompileOptions(seed=seed), weights=weights).graph.data
+        network = compile_network(self.plan.spec, CompileOptions(seed=seed), weights=weights)
+        parameters = {value.name: value.tensor for value in network.graph.initializers()}
         return {
             value.name: parameters[value.name].array()
             if value.name in parameters
-            else np.zeros(static(value), value.type.dtype)
+            else np.zeros(value.static_shape, value.type.dtype)
             for value in self.state
         }
 
@@ -106,7 +105,14 @@ def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
     if not planned.head.logits:
         raise OptionError("a network without logits has no loss to train it by", where="$.head.num_classes")
     graph = _step(planned, options)
-    return TrainingStep(planned, graph, ModelFormat(options.opset, _metadata(spec, options)), options=options)
+    metadata = Metadata(
+        kind="training_step",
+        spec=spec_text(spec),
+        version=__version__,
+        target=options.target,
+        optimizer=options.optimizer,
+    )
+    return TrainingStep(planned, graph, ModelFormat(options.opset, metadata), options=options)
 
 
 def _step(planned: Plan, options: StepOptions) -> Graph:
@@ -135,7 +141,6 @@ def _step(planned: Plan, options: StepOptions) -> Graph:
         planned.name,
         (images, labels, learning_rate, *parameters.values(), *state.inputs.values()),
         (loss, predictions, judged.accuracy, *state.outputs),
-        emit.data,
     )
 
 
@@ -146,7 +151,6 @@ def _forward(
     logits_name = planned.end_points[-1 - planned.head.predictions].name
     outputs = (logits_name, *((PREDICTIONS,) if planned.head.predictions else ()))
     network = lower(planned, outputs=outputs, batch=batch)
-    emit.data.update(network.data)
     images = Value(IMAGES, network.inputs[0].type)
     read = {value: parameters[value.name] for value in network.initializers() if value.name in parameters}
     traced = trace(network, {network.inputs[0]: images, **read}, emit, frozen=frozen)
@@ -168,16 +172,3 @@ def _update_averages(planned: Plan, traced: Trace, state: State, emit: Emitter) 
             update_zero_debiased(average, decay, weight, state, scope)
         else:
             update_corrected(average, decay, state, scope, variance=average.moving.name in variances)
-
-
-def _metadata(spec: NetworkSpec, options: StepOptions) -> dict[str, str]:
-    text = json.dumps(spec.model_dump(mode="json"), separators=(",", ":"))
-    entries = {
-        "kind": "training_step",
-        "optimizer": options.optimizer,
-        "spec": text,
-        "spec_sha256": hashlib.sha256(text.encode()).hexdigest(),
-        "target": options.target,
-        "version": __version__,
-    }
-    return {f"{METADATA_PREFIX}{key}": value for key, value in entries.items()}

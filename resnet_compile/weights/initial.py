@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,6 +42,8 @@ class InitialTensor(ParameterTensor):
                 values = self._generator().random(self.shape, np.float32)
                 values -= np.float32(0.5)
                 return np.multiply(values, np.float32(2 * limit), out=values)
+            case _:
+                assert_never(self.parameter.initial)
 
     def _generator(self) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.seed}\0{self.parameter.name}".encode()).digest()

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ from resnet_compile.plan.layers import (
     Conv,
     Dense,
     GlobalPool,
+    Layer,
     MaxPool,
     Norm,
     NormActivation,
@@ -170,7 +171,7 @@ def _chain(walk: _Walk, layers: Sequence[Conv | MaxPool | AveragePool | ChannelP
         yield from (step.then(rest) for rest in _chain(walk, layers[1:], step.value))
 
 
-def _layer(walk: _Walk, layer: object, value: str) -> Iterator[_Step]:
+def _layer(walk: _Walk, layer: Layer, value: str) -> Iterator[_Step]:
     """Every way through one layer."""
     match layer:
         case Conv():
@@ -187,8 +188,10 @@ def _layer(walk: _Walk, layer: object, value: str) -> Iterator[_Step]:
             return _moved(walk, value, "AveragePool")
         case GlobalPool():
             return _moved(walk, value, "GlobalAveragePool", "ReduceMean", "AveragePool")
-        case _:  # channels of zeros: a Pad, which is looked through
+        case ChannelPad():  # a Pad, which is looked through
             return iter((_Step(value),))
+        case _:
+            assert_never(layer)
 
 
 def _moved(walk: _Walk, value: str, *operators: str) -> Iterator[_Step]:
@@ -234,18 +237,12 @@ def _dense(walk: _Walk, layer: Dense, value: str) -> Iterator[_Step]:
     """A Gemm, a MatMul with an Add, or a 1x1 convolution."""
     outputs, inputs = layer.weights.shape
     for node in walk.next(value, "Gemm", "MatMul", "Conv"):
-        transposed = node.operator == "Gemm" and node.ints.get("transB", (0,)) == (1,)
-        wanted = (
-            (outputs, inputs, 1, 1)
-            if node.operator == "Conv"
-            else (outputs, inputs)
-            if transposed
-            else (inputs, outputs)
-        )
-        if walk.shape(node, 1) != wanted:
+        ours = node.operator == "Conv" or (node.operator == "Gemm" and node.ints.get("transB", (0,)) == (1,))
+        kernel = (1, 1) if node.operator == "Conv" else ()
+        if walk.shape(node, 1) != ((outputs, inputs) if ours else (inputs, outputs)) + kernel:
             continue
         stored = walk.values(node, 1)
-        weights = partial(_transposed, stored) if wanted == (inputs, outputs) and not transposed else stored
+        weights = stored if ours else partial(_transposed, stored)
         biases = walk.values(node, 2) if walk.shape(node, 2) else None
         made = _Step(node.outputs[0], (node,), (ComputedTensor(layer.weights, weights),))
         for after in walk.next(made.value, "Add") if node.operator == "MatMul" else ():

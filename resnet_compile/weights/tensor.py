@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -21,11 +21,7 @@ class ParameterTensor:
     """
 
     parameter: Parameter
-
-    @property
-    def dtype(self) -> Literal["float32"]:
-        """float32."""
-        return "float32"
+    dtype: ClassVar[Literal["float32"]] = "float32"
 
     @property
     def shape(self) -> tuple[int, ...]:

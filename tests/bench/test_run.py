@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,11 @@ import pytest
 from onnx import TensorProto, helper
 from support.machine import FakeMachine
 
-from resnet_compile.bench import BenchOptions, Listener, Measured, Protocol, Subject, bench
-from resnet_compile.bench.inputs import image_shape, random_images
+from resnet_compile.bench import BenchListener, BenchOptions, Measured, Protocol, Subject, bench
+from resnet_compile.bench.inputs import random_images
 from resnet_compile.bench.record import Data
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError
-from resnet_compile.runtime import Session, TensorInfo
+from resnet_compile.runtime import ImageInput, Session
 
 Axis = int | str
 QUICK = Protocol(steps=5, burn_in=2)
@@ -46,25 +47,6 @@ def run(*subjects: Subject, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("shape", "batch", "size", "expected"),
-    [
-        (("n", 3, 4, 6), None, None, (32, 3, 4, 6)),
-        (("n", 3, 4, 6), 5, (9, 9), (5, 3, 4, 6)),
-        ((7, 3, 4, 6), None, None, (7, 3, 4, 6)),
-        ((7, 3, 4, 6), 7, None, (7, 3, 4, 6)),
-        (("n", 3, "h", "w"), 2, None, (2, 3, 224, 224)),
-        (("n", 3, "h", "w"), 2, (5, 8), (2, 3, 5, 8)),
-        (("n", "h", "w", 3), 2, (5, 8), (2, 5, 8, 3)),
-        (("n", 1, 4, 6), 2, None, (2, 1, 4, 6)),
-    ],
-)
-def test_shapes_of_image_networks(
-    shape: tuple[Axis, ...], batch: int | None, size: tuple[int, int] | None, expected: tuple[int, ...]
-) -> None:
-    assert image_shape(Session.open(network(*shape), "cpu"), batch, size) == expected
-
-
-@pytest.mark.parametrize(
     ("model", "message"),
     [
         (network("n", 3, 4, 6, inputs=2), "it has 2 inputs, not one"),
@@ -91,19 +73,27 @@ def test_models_of_different_sizes_are_not_compared() -> None:
 
 
 def test_inputs_are_random_and_differ() -> None:
-    first, second = random_images(TensorInfo("x", "float32", ("n", 3)), (5, 3), 2, seed=1)
+    source = ImageInput("x", "float32", None, 3, 2, 1, channels_last=False)
+    first, second = random_images(source, (5, 3, 2, 1), 2, seed=1)
     assert first["x"].dtype == np.float32
     assert first["x"].min() >= 0
     assert first["x"].max() < 1
-    assert len({*first["x"].ravel(), *second["x"].ravel()}) == 30
-    (half,) = random_images(TensorInfo("x", "float16", ("n", 3)), (5, 3), 1, seed=1)
+    assert len({*first["x"].ravel(), *second["x"].ravel()}) == 60
+    (half,) = random_images(replace(source, dtype="float16"), (5, 3, 2, 1), 1, seed=1)
     assert half["x"].dtype == np.float16
+
+
+def test_what_a_model_leaves_open_has_the_originals_size() -> None:
+    once = Protocol(steps=1, burn_in=0)
+    assert run(Subject("net", network("n", 3, "h", "w")), protocol=once).rows[0].shape == (32, 3, 224, 224)
+    sized = Subject("net", network("n", 3, "h", "w"), size=(5, 8))
+    assert run(sized, batches=(2,)).rows[0].shape == (2, 3, 5, 8)
 
 
 # --- on the CPU -------------------------------------------------------------------------------------------------------
 
 
-class Diary(Listener):
+class Diary(BenchListener):
     """What a listener was told, in order."""
 
     def __init__(self) -> None:
@@ -238,7 +228,7 @@ def test_document_is_json_and_whole() -> None:
     assert document["environment"]["cpu"]["cores"] >= 1
 
 
-class InterruptAt(Listener):
+class InterruptAt(BenchListener):
     def __init__(self, batch: int, number: int) -> None:
         self._target = (batch, number)
         self._batch = 0

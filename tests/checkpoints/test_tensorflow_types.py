@@ -45,8 +45,8 @@ def test_type_that_is_no_array(unknown: int) -> None:
 
 
 def test_shape_is_read() -> None:
-    assert read_shape(Message(shape_proto([3, 0, 1 << 40]), "x"), FLOAT, "x") == (3, 0, 1 << 40)
-    assert read_shape(Message(b"", "x"), FLOAT, "x") == ()
+    assert read_shape(Message(shape_proto([3, 0, 1 << 40]), CheckpointError), FLOAT, "x") == (3, 0, 1 << 40)
+    assert read_shape(Message(b"", CheckpointError), FLOAT, "x") == ()
 
 
 @pytest.mark.parametrize(
@@ -64,13 +64,13 @@ def test_shape_is_read() -> None:
 )
 def test_impossible_shape(shape: bytes, reason: str) -> None:
     with pytest.raises(CheckpointError, match=reason):
-        read_shape(Message(shape, "x"), FLOAT, "x")
+        read_shape(Message(shape, CheckpointError), FLOAT, "x")
 
 
 def test_largest_shape_that_passes_is_one_that_numpy_takes() -> None:
-    shape = read_shape(Message(shape_proto([0, 1 << 30, 1 << 30]), "x"), FLOAT, "x")
+    shape = read_shape(Message(shape_proto([0, 1 << 30, 1 << 30]), CheckpointError), FLOAT, "x")
     assert np.empty(0, np.float32).reshape(shape).shape == shape
-    shape = read_shape(Message(shape_proto([1] * 31 + [0]), "x"), FLOAT, "x")
+    shape = read_shape(Message(shape_proto([1] * 31 + [0]), CheckpointError), FLOAT, "x")
     assert np.empty(0, np.float32).reshape(shape).ndim == 32
 
 
@@ -81,7 +81,7 @@ def test_impossible_name(name: bytes | None) -> None:
 
 
 def test_slice_is_read_as_a_box() -> None:
-    part = read_slice(Message(slice_proto([(0, -1), (2, 3), (0, 7)]), "x"))
+    part = read_slice(Message(slice_proto([(0, -1), (2, 3), (0, 7)]), CheckpointError))
     assert part == ((0, -1), (2, 3), (0, 7))
     index = box(part, (4, 5, 7), "x")
     assert index == (slice(0, 4), slice(2, 5), slice(0, 7))
@@ -190,7 +190,7 @@ def test_keys_are_those_that_tensorflow_wrote() -> None:
     for fixture in ("dt1", "part1", "extra1", "cross1-00001-of-00002", "shard1-00002-of-00003"):
         for key, value in table_records((CHECKPOINTS / fixture).read_bytes()):
             if key:
-                saved = Message(value, "x").message(2)
+                saved = Message(value, CheckpointError).message(2)
                 assert slice_key(read_text(saved.bytes(1), "x"), read_slice(saved.message(2))) == key
                 count += 1
     assert count == 17 + 6 + 19 + 2 + 4
@@ -230,4 +230,4 @@ def test_zero_in_a_name_is_escaped() -> None:
 
 
 def test_extent_without_length_is_the_whole_axis() -> None:
-    assert read_slice(Message(field(1, b"") + field(1, number(2, 4)), "x")) == ((0, -1), (0, 4))
+    assert read_slice(Message(field(1, b"") + field(1, number(2, 4)), CheckpointError)) == ((0, -1), (0, 4))

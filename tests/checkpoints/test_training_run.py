@@ -57,7 +57,7 @@ def test_a_run_compiles_straight_to_a_model(tmp_path: Path, place: str) -> None:
     """Slots, biased averages and the rest are known to be no parameters."""
     states = run_folder(tmp_path, 3)
     model = compile_network(narrow_spec(), weights=tmp_path / place)
-    assert model.format.metadata["resnet_compile.weights_naming"] == "native"
+    assert model.format.metadata.weights_naming == "native"
     for parameter in model.plan.parameters:
         assert np.array_equal(model.graph.data[parameter.name].array(), states[3][parameter.name])
 

@@ -124,7 +124,7 @@ def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
         (["none.json", "-o", "m"], "cannot read the spec: No such file or directory @ none.json"),
         ([".", "-o", "m"], "cannot read the spec: Is a directory @ ."),
         (["tiny", "-o", "."], "is a directory @ . (name a file in it)"),
-        (["tiny", "-o", "m", "--outputs", "block9"], "no end point block9 @ outputs"),
+        (["tiny", "-o", "m", "--outputs", "block9"], "no end point or layer 'block9' @ outputs"),
         (["tiny", "-o", "m", "--outputs", "a,,b"], "a name is empty"),
         (["tiny", "-o", "m", "--opset", "16"], "must be 17 to 26, not 16 @ opset"),
         (["tiny", "-o", "m", "--batch", "0"], "'0' is not a number from 1 to 65536"),

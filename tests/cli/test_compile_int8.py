@@ -95,7 +95,7 @@ def test_the_other_commands_take_the_model(tmp_path: Path, photographs: Path) ->
         (["--calibration", "nowhere"], 2, "no such folder @ nowhere"),
         (["--calibration", "empty"], 2, "no images in this folder @ empty"),
         (["--calibration", "damaged"], 1, "not an image of a known format @ damaged/a.png"),
-        (["--keep-float", "blok1"], 2, "no end point or scope blok1 @ keep_float (did you mean block1 "),
+        (["--keep-float", "blok1"], 2, "no scope 'blok1' @ keep_float (did you mean block1 "),
         (["--keep-float", "conv1,"], 2, "a name is empty"),
         (["--target", "cuda"], 2, "@ target"),
         (["--io-dtype", "float16"], 2, "@ io_dtype"),

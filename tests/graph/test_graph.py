@@ -7,16 +7,19 @@ import pytest
 
 from resnet_compile.errors import GraphError
 from resnet_compile.graph import (
+    Attributes,
     ConstantTensor,
     Graph,
     Node,
     Type,
     Value,
     apply,
-    constant,
+    apply_many,
+    initializer,
     listing,
     rename,
     rewrite,
+    unbound,
     verify,
 )
 
@@ -52,6 +55,16 @@ def test_rewriting_shares_what_it_keeps() -> None:
     assert "MaxPool" in listing(graph)
 
 
+def test_a_node_of_several_outputs_stays_one() -> None:
+    relu = apply("Relu", X, name="relu")
+    pooled, indices = apply_many("MaxPool", relu, names=("pooled", "indices"), kernel_shape=(2, 2))
+    rewritten = rewrite(Graph("g", (X,), (pooled, indices)), lambda value, _: X if value is relu else None)
+    ((node, made),) = verify(rewritten).nodes()
+    assert node.inputs == (X,)
+    assert made == rewritten.outputs
+    assert [(value.name, value.index) for value in made] == [("pooled", 0), ("indices", 1)]
+
+
 def test_renaming_reaches_every_use() -> None:
     text = listing(rename(diamond(), {"a": "activated"}))
     assert "activated: float32[batch, 3, 8, 8] = Relu(x)" in text
@@ -65,7 +78,7 @@ def test_a_sound_graph_passes() -> None:
 def broken_graphs() -> dict[str, tuple[Graph, str]]:
     graph = diamond()
     total = graph.outputs[0]
-    weights = constant("w", "float32", (4,))
+    weights = initializer("w", ConstantTensor(np.zeros(5, np.float32)))
     return {
         "two values of one name": (
             Graph("g", (X,), (apply("Add", apply("Relu", X, name="a"), apply("Relu", X, name="a"), name="s"),)),
@@ -74,7 +87,7 @@ def broken_graphs() -> dict[str, tuple[Graph, str]]:
         "an input of an output's name": (Graph("g", (X,), (apply("Relu", X, name="x"),)), "two values bear this name"),
         "a wrong type": (replace(graph, outputs=(replace(total, type=Type("float32", (1,))),)), "where Add makes"),
         "an unknown operator": (
-            Graph("g", (X,), (Value("y", X.type, Node("Gelu", (X,), {})),)),
+            Graph("g", (X,), (Value("y", X.type, Node("Gelu", (X,), Attributes({}, {}))),)),
             "unknown operator Gelu",
         ),
         "an undeclared input": (replace(graph, inputs=()), "x: is made by no node"),
@@ -83,17 +96,12 @@ def broken_graphs() -> dict[str, tuple[Graph, str]]:
             Graph(
                 "g",
                 (X,),
-                (apply("BatchNormalization", X, *[constant("s", "float32", (3,))] * 4, name="y", epsilon=1.0),),
+                (apply("BatchNormalization", X, *[unbound("s", "float32", (3,))] * 4, name="y", epsilon=1.0),),
             ),
             "s: an initializer without contents",
         ),
         "contents of another shape": (
-            Graph(
-                "g",
-                (),
-                (apply("Identity", weights, name="y"),),
-                {"w": ConstantTensor(np.zeros(5, np.float32))},
-            ),
+            Graph("g", (), (apply("Identity", replace(weights, type=Type("float32", (4,))), name="y"),)),
             r"w: is float32\[4\] and its contents are float32\[5\]",
         ),
     }
@@ -110,19 +118,24 @@ def test_a_broken_rule_is_found(fault: str) -> None:
     ("operator", "inputs", "attributes", "words"),
     [
         ("Gelu", (X,), {}, "unknown operator"),
-        ("Relu", (X, X), {}, "takes 1 to 1 inputs, not 2"),
-        ("Conv", (X, constant("w", "float32", (4, 5, 3, 3))), {}, "does not fit weights"),
-        ("Conv", (X, constant("w", "float32", (4, 3, 9, 9))), {}, "a window of 9 does not fit 8"),
-        ("Conv", (X, constant("w", "float32", (4, 3))), {}, "4-D"),
-        ("BatchNormalization", (X, *[constant("s", "float32", (2,))] * 4), {}, "one value for each channel"),
+        ("Relu", (X, X), {}, "takes 1 inputs, not 2"),
+        ("Conv", (X, unbound("w", "float32", (4, 5, 3, 3))), {}, "does not fit weights"),
+        ("Conv", (X, unbound("w", "float32", (4, 3, 9, 9))), {}, "a window of 9 does not fit 8"),
+        ("Conv", (X, unbound("w", "float32", (4, 3))), {}, "4-D"),
+        (
+            "BatchNormalization",
+            (X, *[unbound("s", "float32", (2,))] * 4),
+            {"epsilon": 1.0},
+            "one value for each channel",
+        ),
         ("Transpose", (X,), {"perm": (0, 1, 2, 2)}, "is no order of the axes"),
-        ("Add", (X, constant("w", "float32", (5,))), {}, "axes of 8 and 5 do not broadcast"),
-        ("Add", (X, constant("w", "int64", (1,))), {}, "not of one type"),
+        ("Add", (X, unbound("w", "float32", (5,))), {}, "axes of 8 and 5 do not broadcast"),
+        ("Add", (X, unbound("w", "int64", (1,))), {}, "not of one type"),
         ("MaxPool", (X,), {"kernel_shape": 3}, "kernel_shape must be integers"),
-        ("Gemm", (X, constant("w", "float32", (3, 4))), {}, "two matrices"),
-        ("Gemm", (ROWS, constant("w", "float32", (4, 3))), {}, "does not fit weights"),
-        ("Gemm", (ROWS, constant("w", "float32", (3, 4)), constant("b", "float32", (3,))), {}, "each of 4 columns"),
-        ("Pad", (X, constant("p", "int64", (8,))), {}, "a Constant of two pads for each axis"),
+        ("Gemm", (X, unbound("w", "float32", (3, 4))), {}, "two matrices"),
+        ("Gemm", (ROWS, unbound("w", "float32", (4, 3))), {}, "does not fit weights"),
+        ("Gemm", (ROWS, unbound("w", "float32", (3, 4)), unbound("b", "float32", (3,))), {}, "each of 4 columns"),
+        ("Pad", (X, unbound("p", "int64", (8,))), {}, "a Constant of two pads for each axis"),
         ("Pad", (X, apply("Constant", name="p", value_ints=(1, 1))), {}, "a Constant of two pads for each axis"),
     ],
 )
@@ -133,13 +146,13 @@ def test_an_operator_refuses_what_it_cannot_take(operator: str, inputs: tuple, a
 
 
 def test_a_two_way_broadcast_keeps_what_is_known() -> None:
-    bias = constant("b", "float32", (1, 3, 1, 1))
+    bias = unbound("b", "float32", (1, 3, 1, 1))
     assert apply("Add", X, bias, name="y").shape == ("batch", 3, 8, 8)
     assert apply("Add", bias, X, name="y").shape == ("batch", 3, 8, 8)
 
 
 def test_a_matrix_product_may_take_either_matrix_transposed() -> None:
-    weights, biases = constant("w", "float32", (4, 3)), constant("b", "float32", (4,))
+    weights, biases = unbound("w", "float32", (4, 3)), unbound("b", "float32", (4,))
     assert apply("Gemm", ROWS, weights, biases, name="y", transB=1).shape == ("batch", 4)
     columns = Value("columns", Type("float32", (3, "batch")))
     assert apply("Gemm", columns, weights, name="y", transA=1, transB=1).shape == ("batch", 4)

@@ -12,7 +12,7 @@ from support.tolerances import PIXEL
 
 from resnet_compile.errors import OptionError
 from resnet_compile.images import SCHEMES, choose_scheme, find_scheme, standardise
-from resnet_compile.images.resize import Window, legacy_bilinear
+from resnet_compile.images.resize import Crop, legacy_bilinear
 
 GOLDEN = np.load(Path(__file__).parents[1] / "golden" / "images.npz")
 CASES = sorted(key for key in GOLDEN.files if key.partition("/")[0] in SCHEMES)
@@ -74,7 +74,7 @@ def test_legacy_bilinear_is_its_definition(source: tuple[int, int], new: tuple[i
 def test_legacy_bilinear_window_is_a_crop_of_the_whole() -> None:
     image = np.random.default_rng(6).integers(0, 256, (19, 23, 3), dtype=np.uint8)
     whole = legacy_bilinear(image, 31, 50)
-    np.testing.assert_array_equal(legacy_bilinear(image, 31, 50, window=Window(4, 9, 20, 30)), whole[4:24, 9:39])
+    np.testing.assert_array_equal(legacy_bilinear(image, 31, 50, window=Crop(4, 9, 20, 30)), whole[4:24, 9:39])
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

@@ -5,10 +5,11 @@ import onnx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.contents import with_arrays
 from support.models import run
 from support.tolerances import LAYER, relative_error
 
-from resnet_compile.graph import ConstantTensor, Graph, Type, Value
+from resnet_compile.graph import Graph, Type, Value
 from resnet_compile.lower.layers import Lowering, lower_layer
 from resnet_compile.plan.geometry import FeatureMap, fixed_padding, same_padding
 from resnet_compile.plan.initializers import INITIALIZERS
@@ -29,8 +30,7 @@ def model_of(layer: Layer, data: dict[str, np.ndarray], *, dynamic_size: bool) -
     x = Value("input", Type("float32", shape))
     lowering = Lowering(dynamic_size)
     output = lower_layer(layer, x, lowering)
-    tensors = {name: ConstantTensor(values) for name, values in data.items()}
-    return to_proto(Graph("layer", (x,), (output,), lowering.data | tensors), ModelFormat())
+    return to_proto(with_arrays(Graph("layer", (x,), (output,)), data), ModelFormat())
 
 
 def conv2d_same(x: np.ndarray, weights: np.ndarray, stride: int, rate: int) -> np.ndarray:
@@ -194,8 +194,8 @@ def test_a_leaky_relu_has_its_slope_below_zero() -> None:
     output = lower_layer(layer, source, lowering)
     mean, ones = np.array([0.5, -1], np.float32), np.ones(2, np.float32)
     data = {"gamma": ones, "beta": 0 * ones, "moving_mean": mean, "moving_variance": ones}
-    tensors = {f"net/layer/{role}": ConstantTensor(value) for role, value in data.items()}
+    named = {f"net/layer/{role}": value for role, value in data.items()}
     x = np.random.default_rng(0).standard_normal((1, 2, 3, 4), np.float32)
-    model = to_proto(Graph("layer", (source,), (output,), tensors), ModelFormat())
+    model = to_proto(with_arrays(Graph("layer", (source,), (output,)), named), ModelFormat())
     normed = (x.astype(np.float64) - mean[:, None, None]) / np.sqrt(1 + layer.norm.epsilon)
     assert relative_error(run(model, x)["net/layer"], np.where(normed < 0, 0.1 * normed, normed)) <= LAYER

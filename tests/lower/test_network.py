@@ -12,7 +12,8 @@ from support.tolerances import NETWORK, relative_error
 from resnet_compile import CompileOptions, NetworkSpec, compile, plan_network
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import listing, verify
-from resnet_compile.lower import lower, resolve_outputs
+from resnet_compile.lower import lower
+from resnet_compile.plan.names import resolve_outputs
 
 
 def dims(value: onnx.ValueInfoProto) -> tuple[int | str, ...]:
@@ -71,35 +72,6 @@ def test_layouts_compute_the_same() -> None:
     for name, value in nchw.items():
         expected = value.transpose(0, 2, 3, 1) if value.ndim == 4 else value
         assert relative_error(nhwc[name], expected) <= NETWORK, name
-
-
-def test_outputs_are_found_with_and_without_the_networks_name() -> None:
-    planned = plan_network(parsed(tiny_document()))
-    wanted = ("block1", "tiny/logits", "predictions", "pool1")
-    assert resolve_outputs(planned, wanted) == ("tiny/block1", "tiny/logits", "predictions", "tiny/pool1")
-    assert resolve_outputs(planned, ("tiny/predictions",)) == ("predictions",)
-    assert resolve_outputs(planned, None) == ("tiny/logits", "predictions")
-
-
-def test_a_headless_network_outputs_its_features() -> None:
-    document = tiny_document()
-    document["head"] = {"num_classes": None}
-    assert resolve_outputs(plan_network(parsed(document)), None) == ("tiny/pool5",)
-    document["head"] = {"num_classes": None, "global_pool": False}
-    assert resolve_outputs(plan_network(parsed(document)), None) == ("tiny/postnorm",)
-
-
-@pytest.mark.parametrize(
-    ("wanted", "words"),
-    [
-        (("block7",), r"no end point block7 @ outputs \(did you mean block"),
-        (("logits", "tiny/logits"), "tiny/logits is asked for twice"),
-        ((), "no output is asked for"),
-    ],
-)
-def test_outputs_that_are_not_there_are_refused(wanted: tuple[str, ...], words: str) -> None:
-    with pytest.raises(OptionError, match=words):
-        resolve_outputs(plan_network(parsed(tiny_document())), wanted)
 
 
 def test_what_no_output_reaches_is_not_in_the_graph() -> None:

@@ -2,18 +2,18 @@
 
 import numpy as np
 from support.adversarial import calibrated
+from support.contents import arrays_of, single
 
 from resnet_compile import CompileOptions, load_spec
-from resnet_compile.graph import ConstantTensor, Graph, Type, Value, apply, constant, verify
+from resnet_compile.graph import Graph, Type, Value, apply, verify
 from resnet_compile.passes.depthwise_batch_norm import depthwise_batch_norm
 
 
 def normalised(shape: tuple[int | str, ...], variance: float) -> Graph:
     x = Value("x", Type("float32", shape))
     values = {"gamma": 3.0, "beta": 5.0, "moving_mean": 2.0, "moving_variance": variance}
-    data = {f"bn/{role}": ConstantTensor(np.full(4, value, np.float32)) for role, value in values.items()}
-    y = apply("BatchNormalization", x, *(constant(name, "float32", (4,)) for name in data), name="y", epsilon=0.0)
-    return Graph("g", (x,), (y,), data)
+    statistics = (single(f"bn/{role}", np.full(4, value)) for role, value in values.items())
+    return Graph("g", (x,), (apply("BatchNormalization", x, *statistics, name="y", epsilon=0.0),))
 
 
 def test_scale_and_shift_are_those_of_the_definition() -> None:
@@ -22,8 +22,8 @@ def test_scale_and_shift_are_those_of_the_definition() -> None:
     assert y.node is not None
     assert (y.name, y.node.operator, y.node.attributes["group"]) == ("y", "Conv", 4)
     # 3 / sqrt(4) x + (5 - 3 / sqrt(4) 2)
-    assert (result.graph.data["bn/scale"].array() == np.full((4, 1, 1, 1), 1.5)).all()
-    assert (result.graph.data["bn/shift"].array() == np.full(4, 2.0)).all()
+    assert (arrays_of(result.graph)["bn/scale"] == np.full((4, 1, 1, 1), 1.5)).all()
+    assert (arrays_of(result.graph)["bn/shift"] == np.full(4, 2.0)).all()
 
 
 def test_what_cannot_be_rewritten_is_named() -> None:

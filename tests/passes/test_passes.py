@@ -2,13 +2,16 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from support.adversarial import calibrated
+from support.contents import arrays_of, single, with_arrays
 from support.interpreter import evaluate
 from support.models import run
 from support.specs import parsed, tiny_document
@@ -16,16 +19,17 @@ from support.tolerances import NETWORK, REWRITE, REWRITE_GROWTH, relative_error
 
 from resnet_compile import CompiledModel, CompileOptions, compile, load_spec, plan_network
 from resnet_compile.checkpoints.formats import open_checkpoint
-from resnet_compile.errors import WeightsError
-from resnet_compile.graph import ConstantTensor, Graph, Type, Value, apply, constant, listing, rewrite
-from resnet_compile.passes import Pass
-from resnet_compile.passes.cancellation import Moments, growth, relu_moments
+from resnet_compile.errors import GraphError, WeightsError
+from resnet_compile.graph import Graph, Type, Value, apply, listing, rewrite
+from resnet_compile.passes import TARGETS, Pass, PassResult
+from resnet_compile.passes.cancellation import Load, Moments, growth, relu_moments
 from resnet_compile.passes.fold_batch_norm import fold_batch_norm
 from resnet_compile.passes.half import to_half
 from resnet_compile.passes.hoist_biases import hoist_biases
 from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
-from resnet_compile.weights.binding import bind
+from resnet_compile.weights.binding import StoredTensor, bind
+from resnet_compile.weights.initial import InitialTensor
 
 X = Value("x", Type("float32", ("batch", 8, 6, 6)))
 
@@ -42,12 +46,11 @@ def preactivation(gamma: np.ndarray, beta: np.ndarray) -> Graph:
     """Batch normalisation of mean 0 and variance 1, ReLU and a 1x1 convolution."""
     rng = np.random.default_rng(0)
     contents = {"gamma": gamma, "beta": beta, "mean": np.zeros(8), "variance": np.ones(8)}
-    statistics = [constant(name, "float32", (8,)) for name in contents]
+    statistics = [single(name, values) for name, values in contents.items()]
     normed = apply("BatchNormalization", X, *statistics, name="norm", epsilon=1e-5)
-    weights = constant("weights", "float32", (16, 8, 1, 1))
+    weights = single("weights", rng.standard_normal((16, 8, 1, 1)))
     made = apply("Conv", apply("Relu", normed, name="relu"), weights, name="conv", kernel_shape=(1, 1))
-    contents["weights"] = rng.standard_normal((16, 8, 1, 1))
-    return Graph("g", (X,), (made,), {key: ConstantTensor(each.astype(np.float32)) for key, each in contents.items()})
+    return Graph("g", (X,), (made,))
 
 
 def test_portable_leaves_the_batch_norms_that_no_convolution_precedes() -> None:
@@ -70,7 +73,7 @@ def test_requested_outputs_stay_what_they_are() -> None:
     graph, x = calibrated(parsed(tiny_document()), CompileOptions(outputs="all"), "positive", 1)
     for target in ("portable", "cuda"):
         options = CompileOptions(outputs="all", target=target)
-        model = compile(parsed(tiny_document()), options, weights=_arrays(graph))
+        model = compile(parsed(tiny_document()), options, weights=arrays_of(graph))
         expected, actual = evaluate(graph, x, rounded=True), run(model.to_proto(), x)
         assert list(actual) == list(expected)
         for name, value in expected.items():
@@ -103,7 +106,7 @@ def test_equal_constants_are_one() -> None:
 
 def test_a_folded_model_is_read_back_by_structure(tmp_path: Path) -> None:
     graph, x = calibrated(parsed(tiny_document()), CompileOptions(), "both", 0)
-    folded = compile(parsed(tiny_document()), CompileOptions(target="portable"), weights=_arrays(graph))
+    folded = compile(parsed(tiny_document()), CompileOptions(target="portable"), weights=arrays_of(graph))
     folded.save(tmp_path / "folded.onnx")
     with open_checkpoint(tmp_path / "folded.onnx") as checkpoint:
         assert bind(plan_network(parsed(tiny_document())), checkpoint).naming == "structure"
@@ -149,18 +152,17 @@ def test_a_channel_that_hardly_depends_on_its_input_has_a_threshold_that_none_pa
     for sign, lowest in ((1, np.finfo(np.float32).min), (-1, np.finfo(np.float32).max)):
         gamma = sign * np.r_[np.ones(7), 1e-42]
         result = max_preactivation(preactivation(gamma, np.full(8, 0.2)))
-        threshold = result.graph.data["relu/threshold/preactivated"].array().ravel()
+        threshold = arrays_of(result.graph)["relu/threshold/preactivated"].ravel()
         assert threshold[-1] == lowest
         assert np.abs(threshold[:-1]).max() < 1
 
 
 def test_a_convolution_with_another_reader_keeps_its_batch_norm() -> None:
-    weights = constant("weights", "float32", (8, 8, 1, 1))
+    weights = single("weights", np.ones((8, 8, 1, 1)))
     conv = apply("Conv", X, weights, name="conv", kernel_shape=(1, 1))
-    statistics = [constant(name, "float32", (8,)) for name in ("gamma", "beta", "mean", "variance")]
+    statistics = [single(name, np.ones(8)) for name in ("gamma", "beta", "mean", "variance")]
     normed = apply("BatchNormalization", conv, *statistics, name="norm", epsilon=1e-5)
-    ones = {value.name: ConstantTensor(np.ones(value.shape, np.float32)) for value in (weights, *statistics)}
-    result = fold_batch_norm(Graph("g", (X,), (apply("Add", normed, conv, name="sum"),), ones))
+    result = fold_batch_norm(Graph("g", (X,), (apply("Add", normed, conv, name="sum"),)))
     assert (result.done, result.refused) == (0, ("norm: conv has other readers",))
 
 
@@ -168,16 +170,15 @@ def two_convolutions(beta: float) -> Graph:
     """A biased convolution, batch normalisation, ReLU and an unpadded convolution."""
     rng = np.random.default_rng(0)
     contents = {"first": rng.standard_normal((8, 8, 1, 1)) / 3, "biases": rng.standard_normal(8)}
-    made = apply("Conv", X, *(constant(k, "float32", v.shape) for k, v in contents.items()), name="conv1")
+    made = apply("Conv", X, *(single(name, values) for name, values in contents.items()), name="conv1")
     graph = preactivation(rng.choice([-1.0, 1.0], 8), np.full(8, beta))
-    graph = rewrite(graph, lambda value, _: made if value is X else None)
-    return replace(graph, data={**graph.data, **{k: ConstantTensor(v.astype(np.float32)) for k, v in contents.items()}})
+    return rewrite(graph, lambda value, _: made if value is X else None)
 
 
 @pytest.mark.parametrize("each", [fold_batch_norm, max_after_convolution])
 def test_biases_of_a_convolution_before_a_batch_norm_count(each: Pass) -> None:
     graph = two_convolutions(0.5)
-    graph.data["mean"].values[:] = graph.data["biases"].values  # what moving statistics would be
+    graph = with_arrays(graph, {"mean": arrays_of(graph)["biases"]})  # what moving statistics would be
     result = each(graph)
     assert (result.done, result.refused) == (1, ())
     x = np.random.default_rng(1).standard_normal((2, 8, 6, 6)).astype(np.float32)
@@ -194,7 +195,7 @@ def test_a_large_offset_after_a_convolution_is_refused() -> None:
 
 
 def test_an_offset_far_beyond_the_stream_ends_in_its_unit() -> None:
-    arrays = _arrays(compile(load_spec("tiny")).graph)
+    arrays = arrays_of(compile(load_spec("tiny")).graph)
     arrays["tiny/block1/unit_2/bottleneck_v2/conv3/biases"][:] = 100
     plain = compile(load_spec("tiny"), weights=arrays)
     result = hoist_biases(plain.graph)
@@ -208,15 +209,52 @@ def test_an_offset_far_beyond_the_stream_ends_in_its_unit() -> None:
         assert relative_error(value, expected[name]) <= REWRITE, name
 
 
-def test_a_grouped_convolution_takes_no_offset() -> None:
-    graph = preactivation(np.ones(8), np.full(8, 0.2))
-    node = graph.outputs[0].node
-    assert node is not None
-    weights = constant("grouped", "float32", (16, 4, 1, 1))
-    grouped = apply("Conv", node.inputs[0], weights, name="conv", kernel_shape=(1, 1), group=2)
-    contents = {**graph.data, "grouped": ConstantTensor(np.ones((16, 4, 1, 1), np.float32))}
-    result = max_preactivation(replace(graph, outputs=(grouped,), data=contents))
-    assert (result.done, result.refused) == (0, ("relu: conv, a Conv, reads it",))
+POINTWISE, WIDE = single("pointwise", np.ones((16, 8, 1, 1))), single("wide", np.ones((16, 8, 3, 3)))
+FLAT = single("flat", np.ones((8, 16)))
+
+
+@pytest.mark.parametrize(
+    ("read", "reason"),
+    [
+        (lambda x: apply("Sqrt", x, name="y"), "y, a Sqrt, reads it"),
+        (
+            lambda x: apply("Conv", x, single("w", np.ones((16, 4, 1, 1))), name="y", group=2),
+            "y, which reads it, is a convolution in groups",
+        ),
+        (
+            lambda x: apply("Conv", x, WIDE, name="y", pads=(1, 1, 1, 1)),
+            "y, which reads it, is padded: its border has no such offset",
+        ),
+        (
+            lambda x: apply("Conv", x, WIDE, name="y", auto_pad="SAME_UPPER"),
+            "y, which reads it, is padded: its border has no such offset",
+        ),
+        (
+            lambda x: apply("Add", *(apply("Conv", x, POINTWISE, name=n) for n in "ab"), name="y"),
+            "other nodes share the weights of a",
+        ),
+        (
+            lambda x: apply("Conv", x, apply("Sqrt", POINTWISE, name="root"), name="y"),
+            "the weights of y are computed",
+        ),
+        (
+            lambda x: apply("Conv", POINTWISE, x, name="y"),
+            "y reads it as its weights or biases",
+        ),
+        (
+            lambda x: apply(
+                "Gemm", apply("Flatten", apply("GlobalAveragePool", x, name="p"), name="f"), FLAT, name="y"
+            ),
+            "y, which reads it, is a product with a matrix that is not transposed",
+        ),
+    ],
+)
+def test_a_reader_that_takes_no_offset_is_named_with_the_reason(read: Callable[[Value], Value], reason: str) -> None:
+    x = Value("x", Type("float32", (16, 8, 1, 1) if "as its weights" in reason else (2, 8, 6, 6)))
+    statistics = [single(name, np.ones(8)) for name in ("gamma", "beta", "mean", "variance")]
+    relu = apply("Relu", apply("BatchNormalization", x, *statistics, name="norm", epsilon=1e-5), name="relu")
+    result = max_preactivation(Graph("g", (x,), (read(relu),)))
+    assert (result.done, result.refused) == (0, (f"relu: {reason}",))
 
 
 @pytest.mark.parametrize("beta", np.linspace(-3, 3, 13))
@@ -243,12 +281,13 @@ def test_the_moments_of_activations_are_those_of_normal_ones() -> None:
 def test_the_growth_of_errors_by_an_offset() -> None:
     weights = np.array([[1.0, 2.0], [-1.0, 0.0]])
     moments = Moments(np.array([0.5, 0.5]), np.ones(2))
-    assert growth([(weights, False)], np.zeros(2), moments) == 1
+    nothing, ones = Load.of(weights, np.zeros(2)), Load.of(weights, np.ones(2))
+    assert growth([(nothing, False)], np.zeros(2), moments) == 1
     # (2 + 4) (1 - 1 + 2) + 3^2 + 1^2 over (2 + 4) 1
-    assert growth([(weights, False)], np.ones(2), moments) == pytest.approx(22 / 6)
+    assert growth([(ones, False)], np.ones(2), moments) == pytest.approx(22 / 6)
     # (2 + 4) (1/4 - 1 + 2) + 3^2 + 1^2 over (2 + 4) / 4
-    assert growth([(weights, True)], np.ones(2), moments) == pytest.approx(17.5 / 1.5)
-    assert growth([(weights, False)], np.ones(2), Moments(np.zeros(2), np.zeros(2))) == math.inf
+    assert growth([(ones, True)], np.ones(2), moments) == pytest.approx(17.5 / 1.5)
+    assert growth([(ones, False)], np.ones(2), Moments(np.zeros(2), np.zeros(2))) == math.inf
 
 
 def test_half_stores_halves_and_keeps_the_signature() -> None:
@@ -266,7 +305,7 @@ def test_half_stores_halves_and_keeps_the_signature() -> None:
 
 
 def test_a_weight_beyond_half_is_named() -> None:
-    arrays = _arrays(compile(load_spec("tiny")).graph)
+    arrays = arrays_of(compile(load_spec("tiny")).graph)
     arrays["tiny/logits/biases"] = np.full(10, 7e4, np.float32)
     model = compile(load_spec("tiny"), CompileOptions(dtype="float16"), weights=arrays)
     with pytest.raises(WeightsError, match=r"overflow float16, up to 7e\+04 @ tiny/logits/biases"):
@@ -274,7 +313,7 @@ def test_a_weight_beyond_half_is_named() -> None:
 
 
 def test_variances_beyond_half_are_no_matter() -> None:
-    arrays = _arrays(compile(load_spec("tiny")).graph)
+    arrays = arrays_of(compile(load_spec("tiny")).graph)
     for name, values in arrays.items():
         if name.endswith("moving_variance"):
             arrays[name] = np.full_like(values, 1e6)
@@ -292,7 +331,7 @@ def test_variances_beyond_half_are_no_matter() -> None:
 def test_a_threshold_beyond_half_is_brought_into_its_range() -> None:
     graph = preactivation(np.r_[np.ones(7), 1e-10], np.full(8, 0.2))
     half = to_half(max_preactivation(graph).graph)
-    threshold = half.graph.data["relu/threshold/preactivated"].array()
+    threshold = arrays_of(half.graph)["relu/threshold/preactivated"]
     assert np.isfinite(threshold).all()
     assert threshold.min() == np.finfo(np.float16).min
     x = np.random.default_rng(0).standard_normal((1, 8, 6, 6)).astype(np.float32)
@@ -301,7 +340,7 @@ def test_a_threshold_beyond_half_is_brought_into_its_range() -> None:
 
 
 def test_a_weight_that_folding_makes_infinite_is_named() -> None:
-    arrays = _arrays(compile(load_spec("tiny")).graph)
+    arrays = arrays_of(compile(load_spec("tiny")).graph)
     name = "tiny/block1/unit_1/bottleneck_v2/conv1"
     arrays[f"{name}/BatchNorm/gamma"] = np.full(8, 3e38, np.float32)
     arrays[f"{name}/weights"] = np.full(arrays[f"{name}/weights"].shape, 1e10, np.float32)
@@ -310,12 +349,59 @@ def test_a_weight_that_folding_makes_infinite_is_named() -> None:
         model.to_proto()
 
 
-def _arrays(graph: Graph) -> dict[str, np.ndarray]:
-    return {value.name: graph.data[value.name].array() for value in graph.initializers()}
-
-
 def test_the_same_model_twice_is_the_same_bytes() -> None:
     options = CompileOptions(target="cuda", dtype="float16")
     first, second = (compile(load_spec("tiny"), options).to_proto().SerializeToString() for _ in range(2))
     assert first == second
     assert replace(compile(load_spec("tiny"), options)).passes
+
+
+def test_a_pass_that_breaks_a_rule_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def mistaken(graph: Graph) -> PassResult:
+        (output, *others) = graph.outputs
+        wrong = replace(output, type=Type("float16", output.shape))
+        return PassResult(replace(graph, outputs=(wrong, *others)), 1)
+
+    monkeypatch.setitem(TARGETS, "portable", (fold_batch_norm, mistaken))  # type: ignore[arg-type]
+    with pytest.raises(GraphError, match=r"^mistaken breaks a rule: .*has type float16"):
+        compile(load_spec("tiny"), CompileOptions(target="portable"))
+
+
+def test_lowering_and_what_is_written_are_judged_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    model = compile(load_spec("tiny"))
+    (logits, predictions) = model.graph.outputs
+    twice = replace(model.graph, outputs=(logits, replace(predictions, name=logits.name)))
+    with pytest.raises(GraphError, match="tiny/logits: two values bear this name"):
+        replace(model, graph=twice).save(tmp_path / "model.onnx")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(GraphError, match="two values bear this name"):
+        replace(model, graph=twice).to_proto()
+    monkeypatch.setattr("resnet_compile.compiler.lower", lambda *args, **kwargs: twice)
+    with pytest.raises(GraphError, match=r"^lowering breaks a rule"):
+        compile(load_spec("tiny"))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_every_tensor_is_made_once(target: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """But for matrices against which a pass has to weigh an offset that is not zero: those are looked at before."""
+    spec, options = load_spec("tiny"), CompileOptions(target=target, dtype=dtype)
+    lived = arrays_of(calibrated(spec, CompileOptions(), "positive", 0)[0])
+    made: Counter[str] = Counter()
+    for kind in (InitialTensor, StoredTensor):
+        monkeypatch.setattr(kind, "array", counting(kind.array, made))
+    compile(spec, options).to_proto()
+    assert len(made) == len(plan_network(spec).parameters)
+    assert set(made.values()) == {1}
+    made.clear()
+    compile(spec, options, weights=lived).to_proto()
+    assert {made[p.name] for p in plan_network(spec).parameters if p.role != "weights"} == {1}
+    assert max(made.values()) == (2 if target == "cuda" else 1)
+
+
+def counting(method: Callable[[Any], np.ndarray], made: Counter[str]) -> Callable[[Any], np.ndarray]:
+    def array(tensor: Any) -> np.ndarray:
+        made[tensor.parameter.name] += 1
+        return method(tensor)
+
+    return array

@@ -60,6 +60,16 @@ def test_a_bias_fits_however_small_the_weights(weight: float, step: float) -> No
         np.testing.assert_allclose(weights.array()[:, 0, 0, 0] * weights.scales, weight, rtol=1e-6)
 
 
+@pytest.mark.parametrize("weight", [1e-45, 1e-42, 1e-38])
+@pytest.mark.parametrize("step", [1e-6, 1.0, 1e3])
+def test_no_scale_is_lost_to_underflow(weight: float, step: float) -> None:
+    """Neither the weights' own nor, in float32, its product with the input's, by which biases are divided."""
+    grid = Grid.over(0, 255 * step)
+    weights = quantize_weights(held([[weight, -weight]]), grid, np.zeros(1), "w")
+    assert min(weights.scales[0], weights.scales[0] * grid.scale) >= np.finfo(np.float32).tiny * (1 - 1e-6)
+    assert np.abs(weights.rounding()).max() <= np.float32(weight)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_what_is_no_number_is_refused_by_name(bad: float) -> None:
     with pytest.raises(WeightsError, match="not finite float32 numbers @ w"):

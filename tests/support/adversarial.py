@@ -1,14 +1,13 @@
 """Weights that passes find hard: gammas of both signs, zeros and tiny ones, with statistics as training leaves them."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
 
 from resnet_compile import CompileOptions, NetworkSpec, compile
-from resnet_compile.graph import ConstantTensor, Graph, Value
-from resnet_compile.passes.base import exact
+from resnet_compile.graph import Graph, Value, exact
+from support.contents import with_arrays
 from support.interpreter import evaluate
 from support.tolerances import relative_error
 
@@ -24,10 +23,7 @@ def calibrated(spec: NetworkSpec, options: CompileOptions, signs: Signs, seed: i
     """
     rng = np.random.default_rng(seed)
     graph = compile(spec, options.replace(target=None, dtype="float32")).graph
-    data = {
-        value.name: ConstantTensor(_values(rng, value, graph.data[value.name].array(), signs))
-        for value in graph.initializers()
-    }
+    data = {value.name: _values(rng, value, value.tensor.array(), signs) for value in graph.initializers()}
 
     def observe(value: Value, inputs: list[Any]) -> None:
         """Sets a normalisation's statistics to those of what it reads."""
@@ -38,16 +34,13 @@ def calibrated(spec: NetworkSpec, options: CompileOptions, signs: Signs, seed: i
             # A map of few pixels hardly varies; scaled to unit variance it would be nothing but errors of before.
             variance = np.maximum(variance, np.maximum(np.square(mean), np.square(x).mean()))
             for place, measured in ((3, mean), (4, variance)):
-                source = value.node.inputs[place]
-                assert source is not None
                 stored = (measured * rng.uniform(0.95, 1.05, measured.shape)).astype(np.float32)
-                data[source.name] = ConstantTensor(stored)
+                data[value.node.input(place).name] = stored
                 inputs[place] = stored.astype(np.float64)
 
-    bound = replace(graph, data=data)
-    x = _input(rng, bound)
-    evaluate(bound, x, rounded=False, observe=observe)
-    return replace(graph, data=data), x
+    x = _input(rng, graph)
+    evaluate(with_arrays(graph, data), x, rounded=False, observe=observe)
+    return with_arrays(graph, data), x
 
 
 def sensitivity(graph: Graph, x: np.ndarray, expected: Mapping[str, np.ndarray]) -> dict[str, float]:
@@ -59,11 +52,10 @@ def sensitivity(graph: Graph, x: np.ndarray, expected: Mapping[str, np.ndarray])
     half_ulp = float(np.finfo(np.float32).eps) / 2
     most = dict.fromkeys(expected, 0.0)
     for _ in range(4):
-        data = dict(graph.data)
-        for value in graph.initializers():
-            values = exact(data[value.name])
-            data[value.name] = ConstantTensor(values * (1 + half_ulp * rng.choice([-1.0, 1.0], values.shape)))
-        moved = evaluate(replace(graph, data=data), x, rounded=False)
+        data = {value.name: exact(value) for value in graph.initializers()}
+        signs = {name: rng.choice([-1.0, 1.0], values.shape) for name, values in data.items()}
+        perturbed = {name: values * (1 + half_ulp * signs[name]) for name, values in data.items()}
+        moved = evaluate(with_arrays(graph, perturbed), x, rounded=False)
         most = {name: max(most[name], relative_error(moved[name], values)) for name, values in expected.items()}
     return most
 

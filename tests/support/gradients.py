@@ -4,9 +4,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from resnet_compile.graph import Graph, Type, Value, verify
-from resnet_compile.graph.ir import Attribute
-from resnet_compile.graph.operators import apply
+from resnet_compile.graph import Attribute, Graph, Type, Value, apply, verify
 from resnet_compile.serialize import ModelFormat, to_proto
 from resnet_compile.training.gradients import Emitter, Target, backward, trace
 from support.models import runner
@@ -39,7 +37,7 @@ def trained(
     found = backward(traced, {traced.values[output]: seed}, values, emit)
     named = tuple(apply("Identity", found[value], name=f"d{value.name}") for value in values)
     outputs = (traced.values[output], *named)
-    graph = verify(Graph("operator", (*values, seed), outputs, emit.data), bound=True)
+    graph = verify(Graph("operator", (*values, seed), outputs), bound=True)
     feeds = {value.name: array for value, array in zip(values, inputs, strict=True)}
     made = runner(to_proto(graph, ModelFormat(opset=opset)))({**feeds, "dy": dy})
     return made[outputs[0].name], [made[value.name] for value in named]

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from resnet_compile.graph import Graph, Node, Value
-from resnet_compile.passes.base import exact
+from resnet_compile.graph import Graph, Node, Value, exact
 
 Array = np.ndarray
 Observer = Callable[[Value, list[Any]], None]
@@ -30,9 +29,8 @@ def evaluate(graph: Graph, x: Array, *, rounded: bool, observe: Observer | None 
     (source,) = graph.inputs
     known: dict[Value, Array] = {source: _stored(source, x) if rounded else x.astype(np.float64)}
     for value in graph.values():
-        if value.initializer:
-            tensor = graph.data[value.name]
-            known[value] = _stored(value, tensor.array()) if rounded else exact(tensor)
+        if value.contents:
+            known[value] = _stored(value, value.contents.array()) if rounded else exact(value)
         elif value.node:
             inputs = [known[each] if each else None for each in value.node.inputs]
             if observe:

@@ -301,7 +301,7 @@ class V2Entry:
 
 
 def read_entry(value: bytes) -> V2Entry:
-    message = Message(value, "a right entry")
+    message = Message(value, AssertionError)
     dtype, shard, offset, size = (message.int64(number) for number in (1, 3, 4, 5))
     count = math.prod(dim.int64(1) for dim in message.message(2).messages(2))
     return V2Entry(dtype, count, shard, offset, size, message.fixed32(6))

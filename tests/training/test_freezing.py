@@ -7,7 +7,6 @@ from support.training_run import narrow_spec
 
 from resnet_compile import CompileOptions, NetworkSpec
 from resnet_compile import compile as compile_network
-from resnet_compile.errors import OptionError
 from resnet_compile.training import TrainingStep, compile_step, next_name
 from resnet_compile.training.options import StepOptions
 
@@ -121,17 +120,3 @@ def test_the_penalty_is_of_what_is_trained() -> None:
     trained = [values for name, values in state.items() if name.endswith("/weights") and "/conv1/" not in name[:13]]
     squares = sum(np.sum(values.astype(np.float64) ** 2) for values in trained)
     assert losses[0] - losses[1] == pytest.approx(squares / 2, rel=NETWORK)
-
-
-def test_unknown_scopes_are_refused() -> None:
-    with pytest.raises(OptionError, match=r"no scope 'blok1' @ \$\.freeze\[1\] \(there is block1\)"):
-        step_of("conv1", "blok1")
-    with pytest.raises(OptionError, match=r"'xyz' .*there is conv1, block1, block2, postnorm, logits"):
-        step_of("xyz")
-    with pytest.raises(OptionError, match="no scope 'block'"):
-        step_of("block")
-
-
-def test_everything_frozen_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"nothing is left to train @ \$\.freeze"):
-        step_of("conv1", "block1", "block2", "postnorm", "logits")

@@ -13,7 +13,7 @@ from support.gradients import gradient_error, gradients, operator, trained
 from support.tolerances import GRADIENT
 
 from resnet_compile.errors import GraphError
-from resnet_compile.graph import OPERATORS, Graph, Type, Value, apply, constant
+from resnet_compile.graph import OPERATORS, Graph, Type, Value, apply, unbound
 from resnet_compile.training.gradients import RULES, Emitter, backward, convolution, trace, weights
 from resnet_compile.training.gradients.convolution import forward_form, input_form
 from resnet_compile.training.gradients.geometry import Geometry, Window
@@ -222,7 +222,7 @@ def batch_norm(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray
 def test_batch_normalization(batch: int, channels: int, height: int, width: int, target: Any, seed: int) -> None:
     rng = np.random.default_rng(seed)
     x = 3 + rng.standard_normal((batch, channels, height, width), np.float32)
-    moving = constant("mean", "float32", (channels,)), constant("variance", "float32", (channels,))
+    moving = unbound("mean", "float32", (channels,)), unbound("variance", "float32", (channels,))
     arrays = [x, *rng.standard_normal((2, channels), np.float32)]
 
     def build(*inputs: Value) -> Value:

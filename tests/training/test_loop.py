@@ -2,11 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.contents import arrays_of
 from support.models import run, runner
 from support.tolerances import COST
 from support.training_run import ONE_THREAD, images_of_test, narrow_spec, with_classes, write_cifar
@@ -26,7 +28,7 @@ from resnet_compile.training import (
     read_log,
     train,
 )
-from resnet_compile.training.checkpoints import read_checkpoint
+from resnet_compile.training.checkpoints import read_checkpoint, save_checkpoint
 from resnet_compile.training.data import open_dataset, training_batches
 from resnet_compile.training.options import PiecewiseSchedule, StepOptions, TrainOptions
 
@@ -230,6 +232,14 @@ def test_a_run_goes_on_only_as_it_began(data: Path, tmp_path: Path, changes: Any
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+def test_a_run_from_before_a_field_was_in_the_language_goes_on(data: Path, tmp_path: Path) -> None:
+    saved = read_checkpoint(trained(data, tmp_path, steps=1).checkpoint)
+    older = json.loads(json.dumps(saved.progress.setup))
+    assert older["spec"]["head"].pop("predictions") == "softmax"
+    save_checkpoint(tmp_path, saved.state, replace(saved.progress, setup=older), keep=1)
+    assert trained(data, tmp_path, steps=2, resume=True).progress.step == 2
+
+
 def test_other_data_is_told(data: Path, tmp_path: Path) -> None:
     trained(data, tmp_path / "run", steps=1)
     other = write_cifar(tmp_path / "other", images=23)
@@ -378,7 +388,7 @@ def test_networks_that_cannot_be_trained_so_are_refused(data: Path, tmp_path: Pa
 
 def test_networks_that_cannot_be_evaluated_so_are_refused(data: Path, tmp_path: Path) -> None:
     spec = narrow_spec(head={"num_classes": 10, "global_pool": False})
-    weights = {name: tensor.array() for name, tensor in compile_network(spec).graph.data.items()}
+    weights = arrays_of(compile_network(spec).graph)
     np.savez(tmp_path / "weights.npz", **weights)
     with pytest.raises(OptionError, match=r"an image has one label @ \$\.head\.global_pool"):
         evaluate_run(spec, data, tmp_path / "weights.npz")
@@ -387,7 +397,7 @@ def test_networks_that_cannot_be_evaluated_so_are_refused(data: Path, tmp_path: 
 @pytest.mark.filterwarnings("error")
 def test_logits_that_are_no_numbers_are_no_precision(data: Path, tmp_path: Path) -> None:
     spec = narrow_spec()
-    weights = {name: np.array(tensor.array()) for name, tensor in compile_network(spec).graph.data.items()}
+    weights = {name: np.array(values) for name, values in arrays_of(compile_network(spec).graph).items()}
     # Each is a number, and their products are none.
     weights["narrow/conv1/weights"][:] = 1e30
     weights["narrow/block1/unit_1/cifar_plain/preact/gamma"][:] = 1e30

@@ -155,6 +155,16 @@ def test_values_that_are_not_finite_are_refused(value: float, tmp_path: Path) ->
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("target", [None, "portable", "cpu", "cuda"])
+@pytest.mark.parametrize("layer", ["conv1/weights", "block1/unit_1/bottleneck_v2/conv1/weights", "logits/biases"])
+def test_a_nan_among_given_arrays_is_named_whatever_the_target(layer: str, target: str | None, tmp_path: Path) -> None:
+    given = {name: np.abs(values) for name, values in native().items()}
+    given[f"tiny/{layer}"].flat[-1] = np.nan
+    with pytest.raises(WeightsError, match=f"not finite float32 numbers @ tiny/{layer}"):
+        compile(SPEC, CompileOptions(target=target), weights=given).save(tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_checkpoint_of_slim_gives_slims_numbers(tmp_path: Path) -> None:
     """The variables of a golden run, as an .npz under TF-slim's names and in its layouts."""
     case = next(case for case in slim_cases("v2") if case.description["include_root_block"])

@@ -14,7 +14,7 @@ from support.slim import SlimCase, slim_cases
 from support.specs import parsed, tiny_document
 from support.tolerances import NETWORK, relative_error
 
-from resnet_compile import CompileOptions, compile, plan_network
+from resnet_compile import CompileOptions, NetworkSpec, compile, plan_network
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import CheckpointError, WeightsError
 from resnet_compile.weights.binding import bind
@@ -74,6 +74,35 @@ def test_another_network_has_no_counterpart() -> None:
     golden = next(run for run in test_golden_torch.RUNS if run.label == "resnet_basic-0")
     with pytest.raises(WeightsError, match="no counterpart of this layer where the network has it @ net/"):
         compile(golden.spec, weights=EXPORTS / "timm_resnet_bottleneck_tracing.onnx")
+
+
+def chain(strides: list[int], output_stride: int | None) -> NetworkSpec:
+    """Units that all project, so that weights of one shape fit whatever the strides and rates."""
+    document = tiny_document() | {"root": {"kind": "cifar", "depth": 8}, "output_stride": output_stride}
+    args = [{"depth": 12 + 4 * at, "depth_bottleneck": 4, "stride": stride} for at, stride in enumerate(strides)]
+    document["blocks"] = [{"scope": "block1", "unit": {"kind": "bottleneck_v1"}, "args": args}]
+    return parsed(document)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "ours", "unit"),
+    [
+        (chain([2, 1], 1), chain([1, 1], None), 2),
+        (chain([1, 1], None), chain([2, 1], 1), 2),
+        (chain([2, 1], None), chain([1, 1], None), 1),
+        (chain([1, 2], None), chain([1, 1], None), 2),
+    ],
+    ids=["dilated", "not dilated", "strided", "strided later"],
+)
+def test_weights_of_another_rate_or_stride_are_not_taken(
+    theirs: NetworkSpec, ours: NetworkSpec, unit: int, tmp_path: Path
+) -> None:
+    compile(theirs).save(tmp_path / "theirs.onnx")
+    options = CompileOptions(naming="structure")
+    again = compile(theirs, options, weights=tmp_path / "theirs.onnx").to_proto().graph.initializer
+    assert list(again) == list(compile(theirs).to_proto().graph.initializer)
+    with pytest.raises(WeightsError, match=f"no counterpart .* @ tiny/block1/unit_{unit}/bottleneck_v1"):
+        compile(ours, options, weights=tmp_path / "theirs.onnx")
 
 
 def test_a_longer_network_is_not_taken_for_its_beginning(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ most, so Python's speed serves.
 
 from __future__ import annotations
 
+from functools import partial
+
 from resnet_compile.errors import CheckpointError
 from resnet_compile.wire import Buffer, read_varint
 
@@ -22,7 +24,7 @@ def decompress(data: Buffer, where: str) -> bytes:
         CheckpointError: The block is malformed, claims more than `MAX_SIZE`, or holds more or less than it claims.
     """
     end = len(data)
-    size, at = read_varint(data, 0, end, where)
+    size, at = read_varint(data, 0, end, partial(CheckpointError, where=where))
     if size > MAX_SIZE:
         raise CheckpointError(f"{end} bytes of Snappy data claim to hold {size}", where=where)
     out = bytearray()

@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from resnet_compile.checkpoints.mapped import map_file, masked_crc32c
@@ -56,8 +57,8 @@ class Table:
         for bound, value in _entries(self._read_block(*index)[0], f"{path}, index block"):
             self._bounds.append(bound)
             where = f"{path}, index entry {len(self._handles)}"
-            offset, at = read_varint(value, 0, len(value), where)
-            size, at = read_varint(value, at, len(value), where)
+            offset, at = read_varint(value, 0, len(value), partial(CheckpointError, where=where))
+            size, at = read_varint(value, at, len(value), partial(CheckpointError, where=where))
             if at != len(value):
                 raise CheckpointError("an index entry is not one block handle", where=where)
             self._handles.append((offset, size))
@@ -118,7 +119,7 @@ class Table:
         numbers = []
         at = 0
         for _ in range(4):
-            number, at = read_varint(footer, at, len(footer), where)
+            number, at = read_varint(footer, at, len(footer), partial(CheckpointError, where=where))
             numbers.append(number)
         if any(footer[at:]):
             raise CheckpointError("the footer's padding is not zero", where=where)
@@ -171,11 +172,12 @@ def _entries(contents: Buffer, where: str) -> list[tuple[bytes, Buffer]]:
     entries: list[tuple[bytes, Buffer]] = []
     key = b""
     at = met = expanded = 0
+    fail = partial(CheckpointError, where=where)
     while at < end:
         start = at
-        shared, at = read_varint(contents, at, end, where)
-        unshared, at = read_varint(contents, at, end, where)
-        length, at = read_varint(contents, at, end, where)
+        shared, at = read_varint(contents, at, end, fail)
+        unshared, at = read_varint(contents, at, end, fail)
+        length, at = read_varint(contents, at, end, fail)
         if shared > len(key) or unshared + length > end - at:
             raise CheckpointError(f"the entry at byte {start} of a block does not fit it", where=where)
         if met < restarts and points[met] == start:

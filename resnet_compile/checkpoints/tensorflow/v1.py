@@ -13,6 +13,7 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -175,10 +176,10 @@ class _Shard:
         record = self._table.block(0).get(b"")
         if record is None:
             raise CheckpointError("the table has no directory of tensors: no V1 checkpoint", where=str(self.path))
-        meta = Message(record, where).bytes(1)
+        meta = Message(record, partial(CheckpointError, where=where)).bytes(1)
         if meta is None:
             raise CheckpointError("the first record is not the directory of a V1 checkpoint", where=str(self.path))
-        directory = Message(meta, where)
+        directory = Message(meta, partial(CheckpointError, where=where))
         # VersionDef: producer = 1, min_consumer = 2, which says what a reader must be to understand the file.
         if directory.message(2).int64(2) > _VERSION:
             raise CheckpointError("the checkpoint is for readers of a later version", where=str(self.path))
@@ -225,7 +226,7 @@ class _Shard:
             if block.keys() != self._expected[number]:
                 raise CheckpointError("a block does not hold the slices that the directory lists", where=where)
             self._checked.add(number)
-        saved = Message(block[key], where).message(2)
+        saved = Message(block[key], partial(CheckpointError, where=where)).message(2)
         if read_text(saved.bytes(1), where) != name or read_slice(saved.message(2)) != extents:
             raise CheckpointError("the record of a slice is another's", where=where)
         return saved.message(3)
@@ -268,7 +269,7 @@ def _varints(packed: Buffer, dtype: DataType, count: int, where: str) -> NDArray
     # Of half precision the field holds the bits.
     array = np.empty(count, np.dtype("<u2") if dtype.field == _HALF else dtype.numpy)
     done = 0
-    for values in unpack_varints(packed, count, where):
+    for values in unpack_varints(packed, count, partial(CheckpointError, where=where)):
         narrow = values.astype(array.dtype)
         if np.any(narrow.astype(np.uint64) != values):
             raise CheckpointError(f"a value is out of the range of {dtype.name}", where=where)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -195,7 +196,7 @@ def _read_index(path: Path) -> tuple[dict[str, _Entry], dict[bytes, _Entry], int
     key, value = next(records, (None, b""))
     if key != b"":
         raise CheckpointError("the table has no header: not the index of a V2 checkpoint", where=str(path))
-    header = Message(value, f"{path}, header")
+    header = Message(value, partial(CheckpointError, where=f"{path}, header"))
     shards = header.int64(1)
     if not 1 <= shards <= 99_999:  # the names of data files have five digits
         raise CheckpointError(f"the header speaks of {shards} data files", where=str(path))
@@ -220,7 +221,7 @@ def _shown(key: bytes) -> str:
 
 
 def _entry(value: Buffer, where: str) -> _Entry:
-    message = Message(bytes(value), where)
+    message = Message(bytes(value), partial(CheckpointError, where=where))
     dtype = data_type(message.int64(1), where)
     return _Entry(
         dtype=dtype,
@@ -259,7 +260,7 @@ def _strings(data: memoryview, entry: _Entry, where: str) -> NDArray[Any]:
     lengths = []
     at = 0
     for _ in range(count):
-        length, at = read_varint(data, at, len(data), where)
+        length, at = read_varint(data, at, len(data), partial(CheckpointError, where=where))
         lengths.append(length)
     start = at + 4
     if sum(lengths) != len(data) - start:

@@ -8,8 +8,7 @@ CPU provider Where takes many times as long.)
 from __future__ import annotations
 
 from resnet_compile.graph import Value
-from resnet_compile.training.gradients.emitter import Emitter
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Rule
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Emitter, Rule
 
 _STEEP = 1e38
 
@@ -21,8 +20,7 @@ def _relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | No
 
 def _leaky_relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule dx = dy where y >= 0, else alpha * dy: the original scales what is below zero, not zero."""
-    alpha = applied.attributes.get("alpha", 0.01)
-    assert isinstance(alpha, float)
+    alpha = applied.attributes.number("alpha")
     step = _step(applied.output, at_zero=1.0, emit=emit)
     slope = emit.apply("Clip", step, emit.scalar(alpha, step, rank=0))
     return (emit.apply("Mul", adjoint.output, slope),)
@@ -30,9 +28,7 @@ def _leaky_relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Valu
 
 def _softmax(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule dx = y * (dy - sum(dy * y)), summed over the axis of the softmax."""
-    axis = applied.attributes.get("axis", -1)
-    assert isinstance(axis, int)
-    y = applied.output
+    y, axis = applied.output, applied.attributes.integer("axis")
     mean = emit.sum(emit.apply("Mul", adjoint.output, y), (axis % len(y.shape),), keep=True)
     return (emit.apply("Mul", y, emit.apply("Sub", adjoint.output, mean)),)
 

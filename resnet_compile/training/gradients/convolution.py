@@ -14,11 +14,9 @@ from typing import Literal
 
 import numpy as np
 
-from resnet_compile.graph import Node, Value, apply
-from resnet_compile.graph.ir import Attribute
-from resnet_compile.training.gradients.emitter import Emitter, Target
+from resnet_compile.graph import Attribute, Node, Value, apply
 from resnet_compile.training.gradients.geometry import Geometry
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Rule
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Emitter, Rule, Target, apply_unchanged
 from resnet_compile.training.gradients.weights import channels_first, weights_adjoint, weights_adjoint_of_columns
 
 ForwardForm = Literal["convolution", "product"]
@@ -69,20 +67,19 @@ def input_form(geometry: Geometry, target: Target) -> InputForm:
     return "flipped" if geometry.outer <= _HEAVY * geometry.batch * geometry.pixels else "transposed"
 
 
-def _forward(node: Node, inputs: tuple[Value | None, ...], name: str, emit: Emitter) -> Applied:
-    y = apply("Conv", *inputs, name=name, **node.attributes)
-    applied = Applied(inputs, node.attributes, y)
+def _forward(node: Node, name: str, emit: Emitter) -> Applied:
+    applied = apply_unchanged(node, name, emit)
     geometry = Geometry.of(applied)
     if forward_form(geometry, emit.target) == "convolution":
         return applied
     columns = _columns(geometry, applied.x, emit)
-    weights = emit.reshape(applied.input(1), (geometry.groups, geometry.outer, geometry.inner * geometry.taps))
+    weights = emit.reshape(applied.node.input(1), (geometry.groups, geometry.outer, geometry.inner * geometry.taps))
     swapped = _multiplied(geometry, weights, columns, emit)
-    if len(inputs) > 2:
-        biases = emit.reshape(applied.input(2), (geometry.depth, 1, 1, 1))
+    if node.optional(2):
+        biases = emit.reshape(applied.node.input(2), (geometry.depth, 1, 1, 1))
         swapped = emit.apply("Add", swapped, biases)
     y = apply("Transpose", swapped, name=name, perm=(1, 0, 2, 3))
-    return Applied(inputs, node.attributes, y, (columns,))
+    return Applied(node, y, (columns,))
 
 
 def _columns(geometry: Geometry, x: Value, emit: Emitter, *, backward: bool = False) -> Value:
@@ -112,7 +109,7 @@ def _multiplied(geometry: Geometry, weights: Value, columns: Value, emit: Emitte
 
 def _backward(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     geometry, dy = Geometry.of(applied), adjoint.output
-    dx = _input_adjoint(geometry, dy, applied.input(1), emit) if adjoint.needed[0] else None
+    dx = _input_adjoint(geometry, dy, applied.node.input(1), emit) if adjoint.needed[0] else None
     dw = None
     if adjoint.needed[1] and applied.saved:
         dw = weights_adjoint_of_columns(geometry, applied.saved[0], dy, emit)

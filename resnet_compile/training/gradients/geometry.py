@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from resnet_compile.graph.ir import Attribute
-from resnet_compile.training.gradients.emitter import static
 from resnet_compile.training.gradients.rule import Applied
 
 
@@ -76,15 +74,14 @@ class Geometry:
     @classmethod
     def of(cls, applied: Applied) -> Geometry:
         """The geometry of a Conv; what its attributes leave out has ONNX's defaults."""
-        x, weights, y = static(applied.x), static(applied.input(1)), static(applied.output)
-        strides, rates = (_integers(applied.attributes.get(name, (1, 1))) for name in ("strides", "dilations"))
-        pads, groups = _integers(applied.attributes.get("pads", (0, 0, 0, 0))), applied.attributes.get("group", 1)
-        assert isinstance(groups, int)
+        x, weights, y = (value.static_shape for value in (applied.x, applied.node.input(1), applied.output))
+        strides, rates = (applied.attributes.integers(name, 2) for name in ("strides", "dilations"))
+        pads = applied.attributes.integers("pads", 4)
         rows, columns = (
             Window(x[2 + axis], y[2 + axis], weights[2 + axis], strides[axis], rates[axis], pads[axis], pads[axis + 2])
             for axis in (0, 1)
         )
-        return cls(x[0], x[1], y[1], groups, rows, columns)
+        return cls(x[0], x[1], y[1], applied.attributes.integer("group"), rows, columns)
 
     @property
     def windows(self) -> tuple[Window, Window]:
@@ -129,8 +126,3 @@ class Geometry:
     def strided(self) -> bool:
         """Whether it strides along either axis."""
         return any(window.stride > 1 for window in self.windows)
-
-
-def _integers(attribute: Attribute) -> tuple[int, ...]:
-    assert isinstance(attribute, tuple)
-    return tuple(int(item) for item in attribute)

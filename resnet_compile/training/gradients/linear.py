@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from resnet_compile.errors import GraphError
 from resnet_compile.graph import Value
-from resnet_compile.graph.ir import Attribute
-from resnet_compile.training.gradients.emitter import Emitter, static
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Rule
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Emitter, Rule
 
 
 def _add(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule da = dy and db = dy, each summed over the axes along which it was broadcast."""
     return tuple(
-        _unbroadcast(adjoint.output, static(applied.input(place)), emit) if needed else None
+        _unbroadcast(adjoint.output, applied.node.input(place).static_shape, emit) if needed else None
         for place, needed in enumerate(adjoint.needed)
     )
 
@@ -25,37 +24,30 @@ def _unbroadcast(dy: Value, shape: tuple[int, ...], emit: Emitter) -> Value:
 
 def _gemm(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule y = x w^T + b: dx = dy w, dw = dy^T x, db = the sum of dy's rows."""
-    assert applied.attributes.get("transB") == 1, "lowering makes no other product"
-    assert not applied.attributes.get("transA"), "lowering makes no other product"
+    if not applied.attributes.integer("transB") or applied.attributes.integer("transA"):
+        raise GraphError("no gradient of a product but x w^T + b", where=emit.scope)
     dy, needed = adjoint.output, adjoint.needed
     return (
-        emit.apply("Gemm", dy, applied.input(1)) if needed[0] else None,
+        emit.apply("Gemm", dy, applied.node.input(1)) if needed[0] else None,
         emit.apply("Gemm", dy, applied.x, transA=1) if needed[1] else None,
         *((emit.sum(dy, (0,)) if needed[2] else None,) if len(needed) > 2 else ()),
     )
 
 
 def _reshaped(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    return (emit.reshape(adjoint.output, static(applied.x)),)
+    return (emit.reshape(adjoint.output, applied.x.static_shape),)
 
 
 def _transpose(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    order = _integers(applied.attributes["perm"])
+    order = applied.attributes.integers("perm")
     return (emit.transpose(adjoint.output, [order.index(axis) for axis in range(len(order))]),)
 
 
 def _pad(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule dx = dy without the border."""
-    made = applied.input(1).node
-    assert made is not None, "the shape rule requires a Constant"
-    pads = _integers(made.attributes["value_ints"])
-    cut = {axis: (pads[axis], pads[axis] + dim, 1) for axis, dim in enumerate(static(applied.x))}
+    pads = applied.node.input(1).maker.attributes.integers("value_ints")
+    cut = {axis: (pads[axis], pads[axis] + dim, 1) for axis, dim in enumerate(applied.x.static_shape)}
     return emit.slice(adjoint.output, cut), *(None for _ in applied.inputs[1:])
-
-
-def _integers(attribute: Attribute) -> tuple[int, ...]:
-    assert isinstance(attribute, tuple)
-    return tuple(int(item) for item in attribute)
 
 
 RULES = {

@@ -20,19 +20,15 @@ import math
 import numpy as np
 
 from resnet_compile.graph import Node, Value, apply
-from resnet_compile.training.gradients.emitter import Emitter, static
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Rule
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Emitter, Rule
 
 _POSITIONS = (0, 2, 3)
 
 
-def _forward(node: Node, inputs: tuple[Value | None, ...], name: str, emit: Emitter) -> Applied:
-    x, gamma, beta, moving_mean, moving_variance = inputs
-    assert x is not None
-    assert moving_mean is not None
-    assert moving_variance is not None
-    channels = static(x)[1]
-    count = math.prod(static(x)) // channels
+def _forward(node: Node, name: str, emit: Emitter) -> Applied:
+    x, gamma, beta, moving_mean, moving_variance = map(node.input, range(5))
+    channels = x.static_shape[1]
+    count = math.prod(x.static_shape) // channels
     mean = emit.scaled(emit.sum(x, _POSITIONS, keep=True), 1 / count)
     centred = emit.apply("Sub", x, mean)
     # Not the mean of squares less the square of the mean, which cancels where the mean is large.
@@ -41,14 +37,14 @@ def _forward(node: Node, inputs: tuple[Value | None, ...], name: str, emit: Emit
     zeros = _filled(0.0, channels, x, emit)
     y = apply("BatchNormalization", centred, gamma, beta, zeros, batch_variance, name=name, **node.attributes)
     averages = (Average(moving_mean, batch_mean, count), Average(moving_variance, batch_variance, count))
-    return Applied(inputs, node.attributes, y, (centred, batch_variance), averages)
+    return Applied(node, y, (centred, batch_variance), averages)
 
 
 def _backward(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     centred, variance = applied.saved
-    dy, gamma = adjoint.output, applied.input(1)
-    channels = static(gamma)[0]
-    count = math.prod(static(dy)) // channels
+    dy, gamma = adjoint.output, applied.node.input(1)
+    channels = gamma.static_shape[0]
+    count = math.prod(dy.static_shape) // channels
     sum_dy = emit.sum(dy, _POSITIONS)
     sum_dy_centred = emit.sum(emit.apply("Mul", dy, centred), _POSITIONS)
     rate = _reciprocal_deviation(applied, variance, emit)
@@ -66,8 +62,7 @@ def _backward(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
 
 
 def _reciprocal_deviation(applied: Applied, variance: Value, emit: Emitter) -> Value:
-    epsilon = applied.attributes["epsilon"]
-    assert isinstance(epsilon, float)
+    epsilon = applied.attributes.number("epsilon")
     deviation = emit.apply("Sqrt", emit.apply("Add", variance, emit.scalar(epsilon, variance)))
     return emit.apply("Div", emit.scalar(1.0, variance), deviation)
 
@@ -77,8 +72,8 @@ def _filled(number: float, channels: int, like: Value, emit: Emitter) -> Value:
 
 
 def _backward_frozen(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    gamma, variance = applied.input(1), applied.input(4)
-    channels = static(gamma)[0]
+    gamma, variance = applied.node.input(1), applied.node.input(4)
+    channels = gamma.static_shape[0]
     scale = emit.apply("Mul", gamma, _reciprocal_deviation(applied, variance, emit))
     dx = emit.apply("Mul", adjoint.output, emit.reshape(scale, (1, channels, 1, 1)))
     return dx, None, None, None, None

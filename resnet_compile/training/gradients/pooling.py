@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 
 from resnet_compile.errors import GraphError
-from resnet_compile.graph import Node, Value, apply_many
-from resnet_compile.graph.ir import Attribute
-from resnet_compile.training.gradients.emitter import Emitter, static
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Rule, apply_unchanged
+from resnet_compile.graph import Attributes, Node, Value, apply_many
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Emitter, Rule, apply_unchanged
 
 
-def _max_pool_forward(node: Node, inputs: tuple[Value | None, ...], name: str, emit: Emitter) -> Applied:
+def _max_pool_forward(node: Node, name: str, emit: Emitter) -> Applied:
     if _subsamples(node.attributes):
-        return apply_unchanged(node, inputs, name, emit)
-    y, places = apply_many("MaxPool", *inputs, names=(name, f"{name}/indices"), **node.attributes)
-    return Applied(inputs, node.attributes, y, (places,))
+        return apply_unchanged(node, name, emit)
+    y, places = apply_many("MaxPool", *node.inputs, names=(name, f"{name}/indices"), **node.attributes)
+    return Applied(node, y, (places,))
 
 
 def _max_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
@@ -29,17 +26,19 @@ def _max_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
     """
     if not applied.saved:
         return (_spread(applied, adjoint.output, emit),)
-    shape, outputs = static(applied.x), math.prod(static(adjoint.output))
+    shape, outputs = applied.x.static_shape, math.prod(adjoint.output.static_shape)
     (places,) = applied.saved
     zeros = emit.apply("Expand", emit.scalar(0.0, adjoint.output, rank=1), emit.integers((math.prod(shape),)))
     flat = (emit.reshape(value, (outputs,)) for value in (places, adjoint.output))
     return (emit.reshape(emit.apply("ScatterElements", zeros, *flat, axis=0, reduction="add"), shape),)
 
 
-def _subsamples(attributes: Mapping[str, Attribute]) -> bool:
-    """Whether windows are single pixels, so that there is no maximum to remember the place of."""
-    pads = _integers(attributes.get("pads", (0, 0, 0, 0)))
-    return _integers(attributes["kernel_shape"]) == (1, 1) and not any(pads)
+def _subsamples(attributes: Attributes) -> bool:
+    """Whether windows are single pixels, so that there is no maximum to remember the place of.
+
+    Padding is narrower than a window, so they have none.
+    """
+    return attributes.integers("kernel_shape") == (1, 1)
 
 
 def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
@@ -47,9 +46,9 @@ def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
 
     Along rows by a product with a matrix of zeros and ones, as it takes single elements apart.
     """
-    batch, channels, height, width = static(dy)
-    rows, columns = static(applied.x)[2:]
-    down, right = _integers(applied.attributes.get("strides", (1, 1)))
+    batch, channels, height, width = dy.static_shape
+    rows, columns = applied.x.static_shape[2:]
+    down, right = applied.attributes.integers("strides", 2)
     places = np.zeros((width, columns), dy.type.dtype)
     places[np.arange(width), right * np.arange(width)] = 1
     matrix = emit.tensor(f"places/{width}x{columns}/{right}", places, dy.type.dtype)
@@ -61,21 +60,20 @@ def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
 
 def _average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """Every element of a window gets its share; what filled no window gets nothing."""
-    kernel, strides = applied.attributes["kernel_shape"], applied.attributes.get("strides")
-    if kernel != strides or any(_integers(applied.attributes.get("pads", ()))):
+    window = applied.attributes.integers("kernel_shape")
+    if window != applied.attributes.integers("strides", 2) or any(applied.attributes.integers("pads", 4)):
         raise GraphError("no gradient of an average pool whose windows overlap or are padded", where=emit.scope)
-    window = _integers(kernel)
-    batch, channels, height, width = static(adjoint.output)
+    batch, channels, height, width = adjoint.output.static_shape
     shape = (batch, channels, height * window[0], width * window[1])
     share = emit.scaled(adjoint.output, 1 / math.prod(window))
     spread = _nearest(share, shape, emit)
-    rest = tuple(whole - covered for whole, covered in zip(static(applied.x), shape, strict=True))
+    rest = tuple(whole - covered for whole, covered in zip(applied.x.static_shape, shape, strict=True))
     return (emit.pad(spread, (0, 0, 0, 0), rest),)
 
 
 def _global_average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """Every pixel gets its share."""
-    shape = static(applied.x)
+    shape = applied.x.static_shape
     share = emit.scaled(adjoint.output, 1 / math.prod(shape[2:]))
     return (emit.apply("Expand", share, emit.integers(shape)),)
 
@@ -92,11 +90,6 @@ def _nearest(x: Value, shape: tuple[int, ...], emit: Emitter) -> Value:
         coordinate_transformation_mode="asymmetric",
         nearest_mode="floor",
     )
-
-
-def _integers(attribute: object) -> tuple[int, ...]:
-    assert isinstance(attribute, tuple)
-    return tuple(int(item) for item in attribute)
 
 
 RULES = {

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
-from resnet_compile.graph import Node, Value, apply
-from resnet_compile.graph.ir import Attribute
-from resnet_compile.training.gradients.emitter import Emitter
+from resnet_compile.graph import Attributes, Builder, Node, Value, output_of
+
+Target = Literal["cpu", "cuda"]
+
+
+@dataclass(frozen=True, slots=True)
+class Emitter(Builder):
+    """Writes nodes of a training step.
+
+    Attributes:
+        target: The provider whose forms to take.
+    """
+
+    target: Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +42,31 @@ class Applied:
     """One operator as a training step applies it.
 
     Attributes:
-        inputs: What the inference node reads, in the training graph.
-        attributes: The inference node's.
+        node: The inference node, on what it reads in the training graph.
         output: Its first output, the only one that is ever read.
         saved: What else the backward rule needs of the forward pass.
         averages: The moving statistics that follow this batch.
     """
 
-    inputs: tuple[Value | None, ...]
-    attributes: Mapping[str, Attribute]
+    node: Node
     output: Value
     saved: tuple[Value, ...] = ()
     averages: tuple[Average, ...] = ()
 
     @property
+    def inputs(self) -> tuple[Value | None, ...]:
+        """The node's."""
+        return self.node.inputs
+
+    @property
+    def attributes(self) -> Attributes:
+        """The node's."""
+        return self.node.attributes
+
+    @property
     def x(self) -> Value:
         """The first input."""
-        first = self.inputs[0]
-        assert first is not None, "the first input of an operator is required"
-        return first
-
-    def input(self, place: int) -> Value:
-        """An input that is there."""
-        value = self.inputs[place]
-        assert value is not None, f"input {place} is left out"
-        return value
+        return self.node.input(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,16 +82,16 @@ class Adjoint:
     needed: tuple[bool, ...]
 
 
-Forward = Callable[[Node, tuple[Value | None, ...], str, Emitter], Applied]
-"""Applies an operator: from the inference node, its new inputs and the name of its output."""
+Forward = Callable[[Node, str, Emitter], Applied]
+"""Applies an operator: from the inference node on its new inputs, and the name of its output."""
 
 Backward = Callable[[Applied, Adjoint, Emitter], tuple[Value | None, ...]]
 """The adjoint of each input; None for what is not needed or has none, and may be given though it is not needed."""
 
 
-def apply_unchanged(node: Node, inputs: tuple[Value | None, ...], name: str, emit: Emitter) -> Applied:
+def apply_unchanged(node: Node, name: str, emit: Emitter) -> Applied:
     """The forward rule of operators that train as they infer."""
-    return Applied(inputs, node.attributes, apply(node.operator, *inputs, name=name, **node.attributes))
+    return Applied(node, output_of(node, name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,19 @@ Neither knows an operator; the table of rules does.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resnet_compile.errors import GraphError
 from resnet_compile.graph import Graph, Value
-from resnet_compile.training.gradients.emitter import Emitter
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Rule
-from resnet_compile.training.gradients.rules import RULES
+from resnet_compile.training.gradients.activation import RULES as ACTIVATION
+from resnet_compile.training.gradients.convolution import RULES as CONVOLUTION
+from resnet_compile.training.gradients.linear import RULES as LINEAR
+from resnet_compile.training.gradients.normalization import RULES as NORMALIZATION
+from resnet_compile.training.gradients.pooling import RULES as POOLING
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Emitter, Rule
+
+RULES: Mapping[str, Rule] = {**ACTIVATION, **CONVOLUTION, **LINEAR, **NORMALIZATION, **POOLING}
+"""The gradient rules: one for each operator of an inference graph."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +77,7 @@ def trace(
         rule = RULES[operator]
         if rule.frozen and any(source in frozen for source in inputs):
             rule = rule.frozen
-        applied = rule.forward(value.node, inputs, value.name, emit.within(value.name))
+        applied = rule.forward(replace(value.node, inputs=inputs), value.name, emit.within(value.name))
         values[value] = applied.output
         steps.append(Step(rule, applied))
     return Trace(tuple(steps), values)

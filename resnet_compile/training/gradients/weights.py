@@ -15,8 +15,8 @@ from typing import Literal
 import numpy as np
 
 from resnet_compile.graph import Value
-from resnet_compile.training.gradients.emitter import Emitter, Target, static
 from resnet_compile.training.gradients.geometry import Geometry, Window
+from resnet_compile.training.gradients.rule import Emitter, Target
 
 WeightForm = Literal["pointwise", "taps", "shifts", "volume"]
 
@@ -112,7 +112,7 @@ def _gathered(geometry: Geometry, x: Value, emit: Emitter) -> Value:
     """
     window, groups, inner = geometry.rows, geometry.groups, geometry.inner
     padded = emit.pad(x, (0, 0, window.before, 0), (0, 0, window.after, 0))
-    batch, channels, height, width = static(padded)
+    batch, channels, height, width = padded.static_shape
     seen = np.arange(window.kernel)[:, None, None] * window.rate + np.arange(window.output)
     rows = np.arange(channels).reshape(groups, 1, inner, 1) * height + seen
     name = f"rows/{groups}x{inner}/{height}/{window.kernel}/{window.rate}"
@@ -159,7 +159,7 @@ class Products:
     def rows(self, maps: Sequence[Value]) -> Value:
         """Arranged maps of one size as rows of matrices, those of a group one after another."""
         batch, groups = self.geometry.batch, self.geometry.groups
-        first, second, height, width = static(maps[0])
+        first, second, height, width = maps[0].static_shape
         if self.together:
             shape: tuple[int, ...] = (groups, first // groups, batch * height * width)
         else:
@@ -177,7 +177,7 @@ def _volume(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
     batch, groups, windows = geometry.batch, geometry.groups, geometry.windows
     ends = tuple(window.after - window.rest for window in windows)
     kept = emit.slice(x, {2 + axis: (0, w.size + min(ends[axis], 0), 1) for axis, w in enumerate(windows)})
-    height, width = static(kept)[2:]
+    height, width = kept.static_shape[2:]
     if groups > 1:
         grouped = emit.reshape(kept, (batch, groups, geometry.inner, height, width))
         kept = emit.transpose(grouped, (1, 0, 2, 3, 4))

@@ -1,57 +1,96 @@
-"""Writing nodes: with names of their own, and with the constants that they read."""
+"""Adding to a graph: nodes, initializers, and names that nothing else bears."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Self
 
 import numpy as np
 
-from resnet_compile.graph import ConstantTensor, DType, Tensor, Value, constant
-from resnet_compile.graph import apply as apply_named
-from resnet_compile.graph.ir import Attribute
+from resnet_compile.errors import GraphError
+from resnet_compile.graph.attributes import Attribute, Attributes
+from resnet_compile.graph.ir import ONNX_TYPES, DType, Node, Tensor, Type, Value
+from resnet_compile.graph.operators import infer, operator_of
+from resnet_compile.graph.tensors import ConstantTensor, Unbound
 
-Target = Literal["cpu", "cuda"]
-
-# ONNX's number of the type, as Cast takes it.
-_FLOAT32 = 1
+_NONE = Attributes({}, {})
 _IMAGES_AND_PIXELS = (0, 2, 3)
 
 
+def apply(operator: str, *inputs: Value | None, name: str, **attributes: Attribute) -> Value:
+    """The first output of an operator applied to values, under the given name.
+
+    Raises:
+        GraphError: The operator is unknown, or cannot take these inputs or attributes.
+    """
+    return apply_many(operator, *inputs, names=(name,), **attributes)[0]
+
+
+def apply_many(
+    operator: str, *inputs: Value | None, names: tuple[str, ...], **attributes: Attribute
+) -> tuple[Value, ...]:
+    """The outputs of an operator applied to values, as many as there are names; raises as `apply`."""
+    rules = operator_of(Node(operator, inputs, _NONE), names[0]).attributes
+    try:
+        node = Node(operator, inputs, Attributes(attributes, rules))
+    except GraphError as error:
+        raise GraphError(f"{operator}: {error.message}", where=names[0]) from None
+    types = infer(node, names[0])
+    return tuple(Value(name, type_, node, index) for index, (name, type_) in enumerate(zip(names, types, strict=False)))
+
+
+def output_of(node: Node, name: str) -> Value:
+    """The first output of a node, under a name; raises as `apply`."""
+    return Value(name, infer(node, name)[0], node)
+
+
+def cast(x: Value, dtype: DType, name: str) -> Value:
+    """The value in another element type."""
+    return apply("Cast", x, name=name, to=ONNX_TYPES[dtype])
+
+
+def initializer(name: str, contents: Tensor) -> Value:
+    """A value whose contents are part of the model."""
+    return Value(name, Type(contents.dtype, contents.shape), contents=contents)
+
+
+def unbound(name: str, dtype: DType, shape: tuple[int, ...]) -> Value:
+    """An initializer whose contents are not known yet."""
+    return initializer(name, Unbound(dtype, shape))
+
+
 @dataclass(frozen=True, slots=True)
-class Emitter:
+class Builder:
     """Makes values under one scope; all scopes of one graph share what the graph can have once.
 
     Attributes:
         scope: What the values' names begin with.
-        target: The provider whose forms to take.
-        data: Contents of the constants.
     """
 
     scope: str
-    target: Target
-    data: dict[str, Tensor] = field(default_factory=dict)
-    _names: Counter[str] = field(default_factory=Counter)
-    _integers: dict[tuple[int, ...], Value] = field(default_factory=dict)
-    _tensors: dict[str, Value] = field(default_factory=dict)
+    _names: Counter[str] = field(default_factory=Counter, kw_only=True)
+    _constants: dict[str, Value] = field(default_factory=dict, kw_only=True)
 
-    def within(self, scope: str) -> Emitter:
+    def within(self, scope: str) -> Self:
         """The same graph under another scope."""
         return replace(self, scope=scope)
 
     def apply(self, operator: str, *inputs: Value | None, **attributes: Attribute) -> Value:
         """The first output of an operator, which names it."""
-        return apply_named(operator, *inputs, name=self._name(operator), **attributes)
+        name = f"{self.scope}/{operator}"
+        self._names[name] += 1
+        if self._names[name] > 1:
+            name = f"{name}_{self._names[name]}"
+        return apply(operator, *inputs, name=name, **attributes)
 
     def integers(self, values: Sequence[int]) -> Value:
         """A list of int64, of which the graph has one."""
-        key = tuple(values)
-        if key not in self._integers:
-            name = f"integers/{'_'.join(map(str, key))}"
-            self._integers[key] = apply_named("Constant", name=name, value_ints=key)
-        return self._integers[key]
+        name = f"integers/{'_'.join(map(str, values))}"
+        if name not in self._constants:
+            self._constants[name] = apply("Constant", name=name, value_ints=tuple(values))
+        return self._constants[name]
 
     def scalar(self, number: float, like: Value, *, rank: int | None = None) -> Value:
         """One number as a tensor of the other's element type and rank, all of whose axes have length 1.
@@ -64,10 +103,9 @@ class Emitter:
     def tensor(self, name: str, values: np.ndarray, dtype: DType) -> Value:
         """A constant, of which the graph has one by this name and element type."""
         full = f"constants/{dtype}/{name}"
-        if full not in self._tensors:
-            self.data[full] = ConstantTensor(values)
-            self._tensors[full] = constant(full, dtype, values.shape)
-        return self._tensors[full]
+        if full not in self._constants:
+            self._constants[full] = initializer(full, ConstantTensor(values))
+        return self._constants[full]
 
     def scaled(self, x: Value, factor: float) -> Value:
         """The value times a number."""
@@ -75,7 +113,7 @@ class Emitter:
 
     def to_float(self, x: Value) -> Value:
         """The value as float32."""
-        return self.apply("Cast", x, to=_FLOAT32)
+        return self.apply("Cast", x, to=ONNX_TYPES["float32"])
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
         """The value's elements in another shape; the value itself where it has it."""
@@ -119,15 +157,3 @@ class Emitter:
         for part in rest:
             result = self.apply("Add", result, part)
         return result
-
-    def _name(self, operator: str) -> str:
-        name = f"{self.scope}/{operator}"
-        self._names[name] += 1
-        return name if self._names[name] == 1 else f"{name}_{self._names[name]}"
-
-
-def static(value: Value) -> tuple[int, ...]:
-    """The value's shape, which has to be known: a training step has one batch size and one image size."""
-    dims = tuple(dim for dim in value.shape if isinstance(dim, int))
-    assert len(dims) == len(value.shape), f"{value!r} has a shape that is not known"
-    return dims

@@ -1,0 +1,107 @@
+"""An operator's attributes: what each may be, and reading them with the defaults that ONNX gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from resnet_compile.errors import GraphError
+
+Attribute = int | float | str | tuple[int, ...]
+_NAMES = {"int": "an integer", "float": "a float", "text": "a string", "ints": "integers"}
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeRule:
+    """What one attribute of an operator may be.
+
+    Attributes:
+        kind: Its type; `ints` is a tuple.
+        default: What it is where it is left out; of `ints`, the number that stands in every place. None has no default.
+        required: Whether it must be given.
+        allowed: The values that it can have; any where there are none.
+    """
+
+    kind: Literal["int", "float", "text", "ints"]
+    default: int | float | str | None = None
+    required: bool = False
+    allowed: tuple[int | str, ...] = ()
+
+    def fault(self, value: object) -> str | None:
+        """What is wrong with a value."""
+        match self.kind:
+            case "int":
+                fits = type(value) is int
+            case "float":
+                fits = type(value) is float
+            case "text":
+                fits = type(value) is str
+            case "ints":
+                fits = type(value) is tuple and all(type(item) is int for item in value)
+        if not fits:
+            return f"must be {_NAMES[self.kind]}, not {value!r}"
+        if self.allowed and value not in self.allowed:
+            return f"must be {' or '.join(map(repr, self.allowed))}, not {value!r}"
+        return None
+
+
+class Attributes(Mapping[str, Attribute]):
+    """The attributes that a node was given, checked by its operator's rules.
+
+    As a mapping it holds those given and no others, as a file does. `integer`, `number`, `text` and `integers` read
+    one with its default.
+
+    Args:
+        given: Values by ONNX's names.
+        rules: The operator's.
+
+    Raises:
+        GraphError: The operator has no such attribute, one is of the wrong type, or one that is required is missing.
+    """
+
+    __slots__ = ("_given", "_rules")
+
+    def __init__(self, given: Mapping[str, Attribute], rules: Mapping[str, AttributeRule]) -> None:
+        for name, value in given.items():
+            if name not in rules:
+                known = f"has {', '.join(rules)}" if rules else "has none"
+                raise GraphError(f"no attribute {name} (it {known})")
+            if fault := rules[name].fault(value):
+                raise GraphError(f"{name} {fault}")
+        if missing := [name for name, rule in rules.items() if rule.required and name not in given]:
+            raise GraphError(f"the attribute {missing[0]} is required")
+        self._given = dict(given)
+        self._rules = rules
+
+    def __getitem__(self, name: str) -> Attribute:
+        return self._given[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._given)
+
+    def __len__(self) -> int:
+        return len(self._given)
+
+    def integer(self, name: str) -> int:
+        """An integer, or its default."""
+        return cast(int, self._given.get(name, self._rules[name].default))
+
+    def number(self, name: str) -> float:
+        """A float, or its default."""
+        return cast(float, self._given.get(name, self._rules[name].default))
+
+    def text(self, name: str) -> str:
+        """A string, or its default."""
+        return cast(str, self._given.get(name, self._rules[name].default))
+
+    def integers(self, name: str, count: int | None = None) -> tuple[int, ...]:
+        """A tuple of integers, or its default in each of `count` places.
+
+        Raises:
+            GraphError: There are more or fewer than `count`.
+        """
+        values = cast(tuple[int, ...], self._given.get(name, (self._rules[name].default,) * (count or 0)))
+        if count is not None and len(values) != count:
+            raise GraphError(f"{name} must be {count} integers, not {list(values)}")
+        return values

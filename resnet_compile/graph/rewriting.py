@@ -1,0 +1,77 @@
+"""Graphs made from graphs: values replaced, renamed, given their contents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+from resnet_compile.graph.build import output_of
+from resnet_compile.graph.ir import Graph, Node, Tensor, Type, Value
+from resnet_compile.graph.operators import infer
+from resnet_compile.graph.tensors import Kept
+
+Rule = Callable[[Value, Sequence[Value | None]], Value | None]
+
+
+def rewrite(graph: Graph, rule: Rule, *, inputs: Mapping[Value, Value] | None = None) -> Graph:
+    """The graph with some of its values replaced; types are worked out anew where sources have changed.
+
+    Args:
+        graph: What to rewrite.
+        rule: Called for each value, sources first, with the new values of what its node reads; returns what to put in
+            the value's place, or None to keep it (on its new sources). It is not called for replaced inputs.
+        inputs: What to put in the places of graph inputs.
+    """
+    new: dict[Value, Value] = dict(inputs or {})
+    nodes: dict[Node, tuple[Node, tuple[Type, ...]]] = {}
+    for value in graph.values():
+        if value in new:
+            continue
+        sources = tuple(source and new[source] for source in value.node.inputs) if value.node else ()
+        if (replaced := rule(value, sources)) is not None:
+            new[value] = replaced
+        elif value.node is None or sources == value.node.inputs:
+            new[value] = value
+        else:
+            if value.node not in nodes:
+                node = replace(value.node, inputs=sources)
+                nodes[value.node] = node, infer(node, value.name)
+            node, types = nodes[value.node]
+            new[value] = replace(value, node=node, type=types[value.index])
+    return Graph(
+        graph.name,
+        tuple((inputs or {}).get(value, value) for value in graph.inputs),
+        tuple(new[output] for output in graph.outputs),
+    )
+
+
+def rebuilt(value: Value, sources: Sequence[Value | None], name: str | None = None) -> Value:
+    """The first output of a node on new sources, under a new name where one is given."""
+    return output_of(replace(value.maker, inputs=tuple(sources)), name or value.name)
+
+
+def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
+    """The graph with some of its values under other names; outputs are called by theirs."""
+
+    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
+        if value.name not in names:
+            return None
+        return rebuilt(value, sources, names[value.name]) if value.node else replace(value, name=names[value.name])
+
+    inputs = {value: replace(value, name=names[value.name]) for value in graph.inputs if value.name in names}
+    return rewrite(graph, rule, inputs=inputs)
+
+
+def bound(graph: Graph, tensors: Mapping[str, Tensor]) -> Graph:
+    """The graph whose initializers of these names have these contents.
+
+    Vectors are kept once they are made: they are small, and passes look at them.
+    """
+
+    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
+        if value.contents is None or value.name not in tensors:
+            return None
+        tensor = tensors[value.name]
+        return replace(value, contents=Kept(tensor) if len(tensor.shape) == 1 else tensor)
+
+    return rewrite(graph, rule)

@@ -1,0 +1,160 @@
+"""What a model says of itself: the entries of its metadata, and its interface, read from a file without its weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self
+
+from resnet_compile.errors import ModelFileError
+from resnet_compile.files import map_file
+from resnet_compile.wire import Message
+
+# Before every key, as other programs write entries too.
+_PREFIX = "resnet_compile."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """What a model says of its making; None where it does not say.
+
+    Attributes:
+        kind: `training_step` for one; None for a network.
+        spec: The network as a JSON text.
+        version: Of this package.
+        layout: Order of the axes of its input: `nchw` or `nhwc`.
+        preprocess: The preprocessing scheme that the network's weights were trained with.
+        target: Where it is to run, if it was rewritten for that.
+        dtype: Of weights and activations, where they are not float32.
+        seed: Of the initial weights.
+        numpy_version: NumPy's, which drew the initial weights.
+        weights_format: The format of the checkpoint that the weights are from.
+        weights_sha256: The SHA-256 of the checkpoint's file; of several, a JSON object of theirs by file name.
+        weights_naming: The naming table by which the weights were read; empty where they came under our own names.
+        calibration_method: How the ranges of 8-bit activations were found.
+        calibration_images: How many images they were found on.
+        calibration_data: `random`, or the SHA-256 of the images.
+        keep_float: What an 8-bit model has in float32.
+        optimizer: Of a training step.
+        others: Entries that this version does not know, as they stand, by key.
+    """
+
+    kind: str | None = None
+    spec: str | None = None
+    version: str | None = None
+    layout: str | None = None
+    preprocess: str | None = None
+    target: str | None = None
+    dtype: str | None = None
+    seed: int | None = None
+    numpy_version: str | None = None
+    weights_format: str | None = None
+    weights_sha256: str | None = None
+    weights_naming: str | None = None
+    calibration_method: str | None = None
+    calibration_images: int | None = None
+    calibration_data: str | None = None
+    keep_float: tuple[str, ...] | None = None
+    optimizer: str | None = None
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def from_entries(cls, entries: Mapping[str, str]) -> Self:
+        """The record that key and value pairs make, such as `Session.metadata` has; those of other programs are passed
+        over, and a value that is none of its key's stands among the `others`.
+        """
+        said = {key.removeprefix(_PREFIX): text for key, text in entries.items() if key.startswith(_PREFIX)}
+        known = {key: value for key, text in said.items() if (value := _read(key, text)) is not None}
+        others = {key: text for key, text in said.items() if key not in known and key != "spec_sha256"}
+        return cls(**known, others=others)
+
+    def facts(self) -> dict[str, str]:
+        """All that is said, as text, by key in order; with the spec stands its SHA-256."""
+        said = {key: _text(getattr(self, key)) for key in _KEYS if getattr(self, key) is not None}
+        if self.spec is not None:
+            said["spec_sha256"] = hashlib.sha256(self.spec.encode()).hexdigest()
+        return dict(sorted({**self.others, **said}.items()))
+
+    def entries(self) -> dict[str, str]:
+        """The same as key and value pairs that travel in a model."""
+        return {f"{_PREFIX}{key}": text for key, text in self.facts().items()}
+
+
+_KEYS = tuple(each.name for each in dataclasses.fields(Metadata) if each.name != "others")
+# What is no text.
+_READERS: Mapping[str, Callable[[str], Any]] = {
+    "seed": int,
+    "calibration_images": int,
+    "keep_float": lambda text: tuple(text.split(",")),
+}
+
+
+def _text(value: Any) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _read(key: str, text: str) -> Any:
+    """The value of a key; None where the text is not what we would have written."""
+    try:
+        value = _READERS.get(key, str)(text) if key in _KEYS else None
+    except ValueError:
+        return None
+    return value if _text(value) == text else None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInterface:
+    """What an ONNX model shows of itself, its weights apart.
+
+    Attributes:
+        metadata: What it says of its making.
+        ir_version: Of the file's format.
+        opset: The version of ONNX's default operator set.
+        nodes: How many nodes its graph has.
+        inputs: The shapes of its inputs by name: a number, the symbol or ``?`` for each axis.
+        outputs: Those of its outputs.
+    """
+
+    metadata: Metadata
+    ir_version: int
+    opset: int
+    nodes: int
+    inputs: Mapping[str, tuple[int | str, ...]]
+    outputs: Mapping[str, tuple[int | str, ...]]
+
+
+def read_model(path: Path) -> ModelInterface:
+    """What a model in a file shows of itself. Weights are stepped over, so that gigabytes take milliseconds.
+
+    Raises:
+        ModelFileError: The file cannot be read or is no ONNX model.
+    """
+
+    def fail(reason: str) -> ModelFileError:
+        return ModelFileError(f"not an ONNX model: {reason}", where=str(path))
+
+    try:
+        model = Message(map_file(path), fail)
+    except OSError as error:
+        raise ModelFileError(f"cannot read the model: {error.strerror}", where=str(path)) from None
+    # By the field numbers of onnx.proto.
+    ir_version, graph = model.int64(1), model.message(7)
+    opsets = {each.text(1): each.int64(2) for each in model.messages(8)}
+    if not ir_version or not opsets:
+        raise fail("it has no IR version or no opset")
+    return ModelInterface(
+        Metadata.from_entries({each.text(1): each.text(2) for each in model.messages(14)}),
+        ir_version,
+        opset=opsets.get("", next(iter(opsets.values()))),
+        nodes=len(graph.all_bytes(1)),
+        inputs={value.text(1): _shape(value) for value in graph.messages(11)},
+        outputs={value.text(1): _shape(value) for value in graph.messages(12)},
+    )
+
+
+def _shape(value: Message) -> tuple[int | str, ...]:
+    dims = value.message(2).message(1).message(2).messages(1)
+    return tuple(dim.text(2) or dim.int64(1) or "?" for dim in dims)

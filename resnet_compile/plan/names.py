@@ -1,0 +1,113 @@
+"""From a user's word to the network's own names: the grammar of `outputs`, `keep_float` and `freeze`.
+
+A word is a name with or without the network's in front of it, and a slash may follow. A unit is found by its place, its
+kind left out: `block3/unit_2` is `resnet_v2_50/block3/unit_2/bottleneck_v2`, and `block3/unit_2/conv1` a layer of it.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Literal
+
+from resnet_compile.errors import OptionError
+from resnet_compile.plan.network import Plan
+
+
+def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
+    """The full names of the values that were asked for.
+
+    Args:
+        plan: The network.
+        requested: End points or layers; `all` for every end point; None for logits and predictions where there are any,
+            or the features of a network that has no logits.
+
+    Raises:
+        OptionError: There is no such value, or one is asked for twice.
+    """
+    end_points = tuple(end_point.name for end_point in plan.end_points)
+    features = () if plan.head.logits else (plan.features,)
+    if requested is None:
+        return features or end_points[-1 - plan.head.predictions :]
+    if requested == "all":
+        return tuple(dict.fromkeys((*end_points, *features)))
+    values = (*end_points, *(layer.scope for layer in plan.layers))
+    resolved = _resolve(plan, requested, values, "end point or layer", "outputs")
+    if not resolved:
+        raise OptionError("no output is asked for", where="outputs")
+    if len(set(resolved)) < len(resolved):
+        twice = next(name for name in resolved if resolved.count(name) > 1)
+        raise OptionError(f"{twice} is asked for twice", where="outputs")
+    return resolved
+
+
+def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:
+    """The full names of scopes to keep in float: end points, layers and what stands above them, but for the network.
+
+    Raises:
+        OptionError: There is no such scope.
+    """
+    ends = (*(layer.scope for layer in plan.layers), *(end_point.name for end_point in plan.end_points))
+    return _resolve(plan, words, _with_parents(plan, ends), "scope", "keep_float")
+
+
+def frozen_parameters(plan: Plan, words: Sequence[str]) -> frozenset[str]:
+    """The names of the parameters within scopes: moving statistics among them, so that a norm is frozen whole.
+
+    Raises:
+        OptionError: There is no such scope, or nothing is left to train.
+    """
+    owners = (parameter.name.rpartition("/")[0] for parameter in plan.parameters)
+    scopes = _resolve(plan, words, _with_parents(plan, owners), "scope with parameters", "freeze")
+    frozen = frozenset(parameter.name for parameter in plan.parameters if is_within(parameter.name, scopes))
+    if all(parameter.name in frozen for parameter in plan.parameters if parameter.trainable):
+        raise OptionError("everything is frozen, and nothing is left to train", where="freeze")
+    return frozen
+
+
+def is_within(name: str, scopes: Collection[str]) -> bool:
+    """Whether a full name is one of the scopes or stands below one: `net/block10` is not within `net/block1`."""
+    return any(name == scope or name.startswith(f"{scope}/") for scope in scopes)
+
+
+def _resolve(plan: Plan, words: Sequence[str], names: Iterable[str], what: str, where: str) -> tuple[str, ...]:
+    """For each word the full name that it stands for."""
+    known = _words(plan, names)
+    resolved = []
+    for word in words:
+        stem = word.removesuffix("/")
+        short = stem.removeprefix(f"{plan.name}/")
+        name = known.get(short) or known.get(stem)  # a block can bear the network's name
+        if name is None:
+            raise OptionError(f"the network has no {what} {word!r}", where=where, hint=_hint(short, known))
+        resolved.append(name)
+    return tuple(resolved)
+
+
+def _words(plan: Plan, names: Iterable[str]) -> dict[str, str]:
+    """What can be written for full names without the network's: the rest whole, or without a unit's kind."""
+    units = {unit.scope.removeprefix(f"{plan.name}/") for unit in plan.units}
+    words: dict[str, str] = {}
+    for name in names:
+        short = name.removeprefix(f"{plan.name}/")
+        block, *inside = short.split("/")
+        if len(inside) > 1 and f"{block}/{inside[0]}/{inside[1]}" in units:
+            words["/".join((block, inside[0], *inside[2:]))] = name
+        words[short] = name
+    return words
+
+
+def _with_parents(plan: Plan, names: Iterable[str]) -> Iterator[str]:
+    """Names and all scopes that they stand in, each after those that hold it; the network is none of them."""
+    for name in names:
+        parts = name.removeprefix(f"{plan.name}/").split("/")
+        yield from (f"{plan.name}/{'/'.join(parts[:length])}" for length in range(1, len(parts)))
+        yield name
+
+
+def _hint(word: str, known: Mapping[str, str]) -> str:
+    """The words nearest to one that is unknown, or else the shortest that there are."""
+    if near := difflib.get_close_matches(word, known, n=3):
+        return f"did you mean {' or '.join(near)}?"
+    widest = [each for each in known if "/" not in each]
+    return f"there is {', '.join(widest[:8])}{', ...' if len(widest) > 8 else ''}"

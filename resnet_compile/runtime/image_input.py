@@ -1,0 +1,95 @@
+"""How a model takes images, as its metadata tells or else the shape of its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.errors import ModelFileError, OptionError
+from resnet_compile.metadata import Metadata
+from resnet_compile.runtime.session import Session
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInput:
+    """The one input of an image network.
+
+    Attributes:
+        name: Its name in the graph.
+        dtype: As NumPy calls it.
+        batch: Images at a time; None where the model leaves it open.
+        channels: Of a pixel.
+        height: Rows; None where the model leaves them open.
+        width: Columns; None where the model leaves them open.
+        channels_last: NHWC rather than NCHW.
+        preprocess: The scheme by which images are prepared; None where the model names none.
+    """
+
+    name: str
+    dtype: str
+    batch: int | None
+    channels: int
+    height: int | None
+    width: int | None
+    channels_last: bool
+    preprocess: str | None = None
+
+    def batch_size(self, asked: int | None, default: int) -> int:
+        """Images at a time: what is asked for, else the model's own number, else the default.
+
+        Raises:
+            OptionError: The model has another number than is asked for.
+        """
+        if self.batch and asked not in (None, self.batch):
+            raise OptionError(f"the model takes {self.batch} images at a time, not {asked}")
+        return asked or self.batch or default
+
+    def size(self, default: tuple[int, int]) -> tuple[int, int]:
+        """Rows and columns, of the default where the model leaves them open."""
+        return self.height or default[0], self.width or default[1]
+
+    def shape(self, batch: int, default: tuple[int, int]) -> tuple[int, ...]:
+        """The shape of so many images, of a default size where the model leaves it open."""
+        rows, columns = self.size(default)
+        return (batch, rows, columns, self.channels) if self.channels_last else (batch, self.channels, rows, columns)
+
+    def laid_out(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Images ``[N, H, W, C]`` in the order of axes that the model takes."""
+        return np.ascontiguousarray(images if self.channels_last else images.transpose(0, 3, 1, 2))
+
+    def feed(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
+        """What `Session.run` takes for a batch, which is filled up with its own images where the model takes more."""
+        if self.batch and len(images) < self.batch:
+            images = np.resize(images, (self.batch, *images.shape[1:]))
+        return {self.name: images.astype(self.dtype, copy=False)}
+
+
+def image_input(session: Session, *, channels: int | None = None) -> ImageInput:
+    """How a model takes images: by its metadata where that says it, else by where an axis of 3 stands.
+
+    Args:
+        session: The model.
+        channels: How many it must take; None for any number.
+
+    Raises:
+        ModelFileError: It is no image network, or takes another number of channels.
+    """
+    infos = list(session.inputs.values())
+    if len(infos) != 1:
+        raise ModelFileError(f"not an image network: it has {len(infos)} inputs, not one")
+    (info,) = infos
+    refusal = ModelFileError(f"not an image network: its input is {info}")
+    if len(info.shape) != 4 or not info.dtype.startswith("float"):
+        raise refusal
+    batch, first, second, last = (axis if isinstance(axis, int) else None for axis in info.shape)
+    said = Metadata.from_entries(session.metadata)
+    channels_last = (said.layout or ("nhwc" if first is None or last == 3 != first else "nchw")) == "nhwc"
+    height, width, found = (first, second, last) if channels_last else (second, last, first)
+    if found is None:  # which it never is in a network, as weights depend on it
+        raise refusal
+    if channels not in (None, found):
+        raise ModelFileError(f"the network takes {found} channels and images have {channels}: its input is {info}")
+    return ImageInput(info.name, info.dtype, batch, found, height, width, channels_last, said.preprocess)
