@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 from support import torch_files as forge
 
-from resnet_compile.checkpoints.torch import machine as torch_pickle
+from resnet_compile.checkpoints.torch import opcodes
 from resnet_compile.checkpoints.torch.file import find_state_dict, is_pytorch, open_pytorch
-from resnet_compile.checkpoints.torch.machine import MAX_OPCODES, MAX_PICKLE, interpret
-from resnet_compile.checkpoints.torch.names import PickleError, Storage, Tensor
+from resnet_compile.checkpoints.torch.names import PickleError, Storage, TensorView
+from resnet_compile.checkpoints.torch.opcodes import MAX_OPCODES, MAX_PICKLE, interpret
 from resnet_compile.errors import CheckpointError
 
 DATA = Path(__file__).parents[1] / "data" / "readers"
@@ -283,7 +283,7 @@ def test_bombs_take_no_memory(tmp_path: Path, program: bytes) -> None:
 
 def test_limits_of_the_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_OPCODES >= 1_000_000
-    monkeypatch.setattr(torch_pickle, "MAX_OPCODES", 1000)
+    monkeypatch.setattr(opcodes, "MAX_OPCODES", 1000)
     with pytest.raises(PickleError, match="1000 opcodes"):
         interpret(b"N" * 1001 + b".")
     with pytest.raises(PickleError, match="are allowed"):
@@ -291,7 +291,7 @@ def test_limits_of_the_pickle(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tensors(*names: str) -> dict[str, Any]:
-    return {name: Tensor(Storage("0", None, 1), np.dtype("u1"), 0, (), ()) for name in names}
+    return {name: TensorView(Storage("0", None, 1), np.dtype("u1"), 0, (), ()) for name in names}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ from support.tensorflow_files import (
     whole,
 )
 
-from resnet_compile.checkpoints.base import TensorInfo
+from resnet_compile.checkpoints.base import StoredInfo
 from resnet_compile.checkpoints.tensorflow import v1 as tensorflow_v1
 from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, open_tensorflow_v1
 from resnet_compile.errors import CheckpointError
@@ -62,7 +62,7 @@ def refused(path: Path, data: bytes, reason: str = ".", *, name: str | None = No
     with pytest.raises(CheckpointError, match=reason) as caught:
         read(path)
     assert str(path) in str(caught.value)
-    assert name is None or repr(name) in str(caught.value)
+    assert name is None or str(caught.value).endswith(f": {name}")
 
 
 @pytest.mark.parametrize("fixture", FIXTURES)
@@ -77,7 +77,7 @@ def test_every_tensor_is_what_tensorflow_reads(fixture: str, tmp_path: Path) -> 
     assert len(checkpoint) == len(truth)
     for name, facts in truth.items():
         array = checkpoint[name]
-        assert checkpoint.info(name) == TensorInfo(facts["dtype"], tuple(facts["shape"]))
+        assert checkpoint.info(name) == StoredInfo(facts["dtype"], tuple(facts["shape"]))
         assert array.shape == tuple(facts["shape"])
         if facts["dtype"] == "string":
             assert [text.hex() for text in array.ravel().tolist()] == facts["strings"]
@@ -239,7 +239,7 @@ def test_values_that_do_not_fit_their_type(path: Path, dtype: int, values: bytes
 @pytest.mark.parametrize("dtype", [FLOAT, INT32, STRING, HALF, BOOL])
 def test_terabytes_are_refused_at_opening(path: Path, shape: list[int], dtype: int) -> None:
     path.write_bytes(one(dtype, shape, v1_floats(W)))
-    with pytest.raises(CheckpointError, match=r"claim|no array"):
+    with pytest.raises(CheckpointError, match=r"claim|larger than any memory"):
         open_tensorflow_v1(path)
 
 
@@ -355,7 +355,10 @@ def test_record_that_stands_twice(path: Path) -> None:
         ((b"", field(1, field(1, number(3, FLOAT)))), "no name"),
         ((b"", field(1, field(1, field(1, b"\xff") + number(3, FLOAT)))), "UTF-8"),
         ((b"", field(1, field(1, field(1, b"w")))), "data type"),
-        ((b"", field(1, field(1, field(1, b"w") + field(2, shape_proto([-4])) + number(3, FLOAT)))), "negative"),
+        (
+            (b"", field(1, field(1, field(1, b"w") + field(2, shape_proto([-4])) + number(3, FLOAT)))),
+            "not a list of sizes",
+        ),
     ],
 )
 def test_directory_that_is_none(path: Path, directory: Entry, reason: str) -> None:

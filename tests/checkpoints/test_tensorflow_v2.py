@@ -33,7 +33,7 @@ from support.tensorflow_files import (
     write_v2,
 )
 
-from resnet_compile.checkpoints.base import TensorInfo
+from resnet_compile.checkpoints.base import StoredInfo
 from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, open_tensorflow_v2
 from resnet_compile.errors import CheckpointError
 
@@ -57,7 +57,7 @@ def refused(prefix: Path, reason: str = ".", *, name: str | None = None) -> None
     with pytest.raises(CheckpointError, match=reason) as caught:
         read(prefix)
     assert str(prefix) in str(caught.value)
-    assert name is None or repr(name) in str(caught.value)
+    assert name is None or str(caught.value).endswith(f": {name}")
 
 
 def copy_fixture(name: str, prefix: Path) -> list[Path]:
@@ -77,7 +77,7 @@ def test_every_tensor_is_what_tensorflow_reads(fixture: str) -> None:
     assert len(checkpoint) == len(truth)
     for name, facts in truth.items():
         array = checkpoint[name]
-        assert checkpoint.info(name) == TensorInfo(facts["dtype"], tuple(facts["shape"]))
+        assert checkpoint.info(name) == StoredInfo(facts["dtype"], tuple(facts["shape"]))
         assert array.shape == tuple(facts["shape"])
         if facts["dtype"] == "string":
             assert [text.hex() for text in array.ravel().tolist()] == facts["strings"]
@@ -263,11 +263,11 @@ def test_v1_checkpoint_as_an_index(prefix: Path) -> None:
         (v2_entry(FLOAT, [1 << 40], DATA), "24 bytes where"),
         (v2_entry(STRING, [1 << 40], DATA), "24 bytes where"),
         (v2_entry(UINT8, [1 << 61], DATA), "24 bytes where"),
-        (v2_entry(FLOAT, [1 << 61], DATA), "no array"),
-        (v2_entry(FLOAT, [0, 1 << 61], DATA, size=0), "no array"),
+        (v2_entry(FLOAT, [1 << 61], DATA), "larger than any memory"),
+        (v2_entry(FLOAT, [0, 1 << 61], DATA, size=0), "larger than any memory"),
         (v2_entry(FLOAT, [2, 2], DATA), "24 bytes where"),
         (v2_entry(FLOAT, [7], DATA), "24 bytes where"),
-        (v2_entry(FLOAT, [-2, -3], DATA), "negative"),
+        (v2_entry(FLOAT, [-2, -3], DATA), "not a list of sizes"),
         (v2_entry(FLOAT, [1] * 33, DATA), "33 axes"),
         (v2_entry(FLOAT, [2, 3], DATA, checksum=0), "checksum"),
         (v2_entry(20, [2, 3], DATA), "DT_RESOURCE"),
