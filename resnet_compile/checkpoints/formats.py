@@ -9,20 +9,18 @@ from pathlib import Path
 
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.checked_file import fault
-from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint, is_keras_h5, open_keras_h5
-from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz, open_npz
-from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx, open_onnx
+from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint, is_keras_h5
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
 from resnet_compile.checkpoints.safetensors_file import (
     SafetensorsCheckpoint,
     ShardedSafetensorsCheckpoint,
     is_safetensors,
     is_safetensors_index,
-    open_safetensors,
-    open_safetensors_index,
 )
-from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1, open_tensorflow_v1
-from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2, open_tensorflow_v2
-from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint, is_pytorch, open_pytorch
+from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1
+from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
+from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint, is_pytorch
 from resnet_compile.checkpoints.training_run import is_training_run, open_training_run
 
 
@@ -42,15 +40,15 @@ class CheckpointFormat:
 
 
 FORMATS = (
-    CheckpointFormat(TensorFlowV1Checkpoint.format, is_tensorflow_v1, open_tensorflow_v1),
-    CheckpointFormat(TensorFlowV2Checkpoint.format, is_tensorflow_v2, open_tensorflow_v2),
+    CheckpointFormat(TensorFlowV1Checkpoint.format, is_tensorflow_v1, TensorFlowV1Checkpoint),
+    CheckpointFormat(TensorFlowV2Checkpoint.format, is_tensorflow_v2, TensorFlowV2Checkpoint),
     CheckpointFormat("training run", is_training_run, open_training_run),
-    CheckpointFormat(NpzCheckpoint.format, is_npz, open_npz),
-    CheckpointFormat(PyTorchCheckpoint.format, is_pytorch, open_pytorch),
-    CheckpointFormat(SafetensorsCheckpoint.format, is_safetensors, open_safetensors),
-    CheckpointFormat(ShardedSafetensorsCheckpoint.format, is_safetensors_index, open_safetensors_index),
-    CheckpointFormat(KerasCheckpoint.format, is_keras_h5, open_keras_h5),
-    CheckpointFormat(OnnxCheckpoint.format, is_onnx, open_onnx),
+    CheckpointFormat(NpzCheckpoint.format, is_npz, NpzCheckpoint),
+    CheckpointFormat(PyTorchCheckpoint.format, is_pytorch, PyTorchCheckpoint),
+    CheckpointFormat(SafetensorsCheckpoint.format, is_safetensors, SafetensorsCheckpoint),
+    CheckpointFormat(ShardedSafetensorsCheckpoint.format, is_safetensors_index, ShardedSafetensorsCheckpoint),
+    CheckpointFormat(KerasCheckpoint.format, is_keras_h5, KerasCheckpoint),
+    CheckpointFormat(OnnxCheckpoint.format, is_onnx, OnnxCheckpoint),
 )
 
 

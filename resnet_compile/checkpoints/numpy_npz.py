@@ -35,11 +35,6 @@ def is_npz(path: Path) -> bool:
     return head[:4] == b"PK\5\6" or first_member(head).endswith(b".npy")
 
 
-def open_npz(path: Path) -> NpzCheckpoint:
-    """Open an `.npz` file; `CheckpointError` where it is damaged, hostile or not one."""
-    return NpzCheckpoint(path)
-
-
 @dataclass(frozen=True, slots=True)
 class _Array:
     member: str

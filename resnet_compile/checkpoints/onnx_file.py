@@ -69,15 +69,6 @@ def is_onnx(path: Path) -> bool:
     return len(head) > 2 and head[0] == _IR_VERSION_TAG and 3 <= head[1] <= 0x7F and head[2] in _NEXT_TAGS
 
 
-def open_onnx(path: Path) -> OnnxCheckpoint:
-    """Opens a model.
-
-    Raises:
-        CheckpointError: The file is no ONNX model, is damaged, or names external data outside its folder.
-    """
-    return OnnxCheckpoint(path)
-
-
 class OnnxCheckpoint(Checkpoint):
     """The initializers of a model, and its nodes in order.
 

@@ -64,16 +64,6 @@ def is_safetensors_index(path: Path) -> bool:
     return head.lstrip().startswith(b"{") and b'"weight_map"' in head
 
 
-def open_safetensors(path: Path) -> SafetensorsCheckpoint:
-    """Open a safetensors file; `CheckpointError` where it is damaged, hostile or not one."""
-    return SafetensorsCheckpoint(path)
-
-
-def open_safetensors_index(path: Path) -> ShardedSafetensorsCheckpoint:
-    """Open the shards that an index file names, all in its own folder; `CheckpointError` as for one file."""
-    return ShardedSafetensorsCheckpoint(path)
-
-
 @dataclass(frozen=True, slots=True)
 class _Claim:
     dtype: str

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 
 from resnet_compile.checkpoints.checked_file import fault, is_folder
-from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, open_npz
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
 from resnet_compile.errors import CheckpointError
 
 _NAME = re.compile(r"checkpoint-([0-9]{8,})\.npz")
@@ -54,7 +54,7 @@ def open_training_run(path: Path) -> NpzCheckpoint:
 
 def open_whole(file: Path) -> NpzCheckpoint:
     """Open one checkpoint and verify the checksum of every tensor in it; `CheckpointError` where it is damaged."""
-    checkpoint = open_npz(file)
+    checkpoint = NpzCheckpoint(file)
     for name in checkpoint:
         checkpoint[name]
     return checkpoint

@@ -9,8 +9,8 @@ import pytest
 from support.tensorflow_files import CHECKPOINTS, MAGIC, v1_file
 
 from resnet_compile.checkpoints.tensorflow.paths import newest, table_kind, v1_files, v2_prefix
-from resnet_compile.checkpoints.tensorflow.v1 import is_tensorflow_v1, open_tensorflow_v1
-from resnet_compile.checkpoints.tensorflow.v2 import is_tensorflow_v2, open_tensorflow_v2
+from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1
+from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
 from resnet_compile.errors import CheckpointError
 
 SHARDS = tuple(CHECKPOINTS / f"shard1-0000{number}-of-00003" for number in range(3))
@@ -39,7 +39,7 @@ def test_shards_are_found(given: str) -> None:
     assert v1_files(CHECKPOINTS / given) == SHARDS
     assert is_tensorflow_v1(CHECKPOINTS / given)
     assert not is_tensorflow_v2(CHECKPOINTS / given)
-    assert len(open_tensorflow_v1(CHECKPOINTS / given)) == 12
+    assert len(TensorFlowV1Checkpoint(CHECKPOINTS / given)) == 12
 
 
 @pytest.mark.parametrize("given", ["dt2", "dt2.index", "dt2.data-00000-of-00001"])
@@ -47,7 +47,7 @@ def test_bundle_is_found(given: str) -> None:
     assert v2_prefix(CHECKPOINTS / given) == CHECKPOINTS / "dt2"
     assert is_tensorflow_v2(CHECKPOINTS / given)
     assert not is_tensorflow_v1(CHECKPOINTS / given)
-    assert len(open_tensorflow_v2(CHECKPOINTS / given)) == 18
+    assert len(TensorFlowV2Checkpoint(CHECKPOINTS / given)) == 18
 
 
 def test_single_file_is_told_by_its_content(folder: Path) -> None:
@@ -96,16 +96,16 @@ def test_path_that_means_nothing(folder: Path, given: str) -> None:
     assert not is_tensorflow_v1(path)
     assert not is_tensorflow_v2(path)
     with pytest.raises(CheckpointError):
-        open_tensorflow_v1(path)
+        TensorFlowV1Checkpoint(path)
     with pytest.raises(CheckpointError):
-        open_tensorflow_v2(path)
+        TensorFlowV2Checkpoint(path)
 
 
 def test_bundle_without_a_name(folder: Path) -> None:
     (folder / "dt2.index").rename(folder / ".index")
     assert not is_tensorflow_v2(folder / ".index")
     with pytest.raises(CheckpointError, match="by its name"):
-        open_tensorflow_v2(folder / ".index")
+        TensorFlowV2Checkpoint(folder / ".index")
 
 
 def test_pipe_is_not_opened(tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ def test_pipe_is_not_opened(tmp_path: Path) -> None:
         assert not is_tensorflow_v1(tmp_path / given)
         assert not is_tensorflow_v2(tmp_path / given)
         with pytest.raises(CheckpointError):
-            open_tensorflow_v1(tmp_path / given)
+            TensorFlowV1Checkpoint(tmp_path / given)
         with pytest.raises(CheckpointError):
-            open_tensorflow_v2(tmp_path / given)
+            TensorFlowV2Checkpoint(tmp_path / given)
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
@@ -125,21 +125,21 @@ def test_missing_shard_of_v1(folder: Path, missing: int) -> None:
     (folder / SHARDS[missing].name).unlink()
     for given in ("shard1", "shard1-?????-of-00003", SHARDS[(missing + 1) % 3].name):
         with pytest.raises(CheckpointError, match="missing") as caught:
-            open_tensorflow_v1(folder / given)
+            TensorFlowV1Checkpoint(folder / given)
         assert SHARDS[missing].name in str(caught.value)
 
 
 def test_shards_of_two_checkpoints(folder: Path) -> None:
     (folder / "shard1-00000-of-00001").write_bytes(v1_file(("w", np.ones(3, np.float32))))
     with pytest.raises(CheckpointError, match=r"\[1, 3\] files"):
-        open_tensorflow_v1(folder / "shard1")
-    assert list(open_tensorflow_v1(folder / "shard1-?????-of-00001")) == ["w"]
-    assert len(open_tensorflow_v1(folder / "shard1-?????-of-00003")) == 12
+        TensorFlowV1Checkpoint(folder / "shard1")
+    assert list(TensorFlowV1Checkpoint(folder / "shard1-?????-of-00001")) == ["w"]
+    assert len(TensorFlowV1Checkpoint(folder / "shard1-?????-of-00003")) == 12
 
 
 def test_no_shards(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="0 shards"):
-        open_tensorflow_v1(folder / "x-00000-of-00000")
+        TensorFlowV1Checkpoint(folder / "x-00000-of-00000")
 
 
 @pytest.mark.parametrize(
@@ -161,10 +161,10 @@ def test_state_file_names_the_newest(tmp_path: Path, state: bytes, found: str) -
 def test_folder_is_opened_through_its_state_file(folder: Path) -> None:
     (folder / "checkpoint").write_text('model_checkpoint_path: "dt1"\n')
     assert (is_tensorflow_v1(folder), is_tensorflow_v2(folder)) == (True, False)
-    assert len(open_tensorflow_v1(folder)) == 17
+    assert len(TensorFlowV1Checkpoint(folder)) == 17
     (folder / "checkpoint").write_text('model_checkpoint_path: "/old/place/dt2"\n')
     assert (is_tensorflow_v1(folder), is_tensorflow_v2(folder)) == (False, True)
-    assert len(open_tensorflow_v2(folder)) == 18
+    assert len(TensorFlowV2Checkpoint(folder)) == 18
 
 
 @pytest.mark.parametrize(

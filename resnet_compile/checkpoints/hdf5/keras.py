@@ -29,11 +29,6 @@ def is_keras_h5(path: Path) -> bool:
     return read_head(path).startswith(SIGNATURE)
 
 
-def open_keras_h5(path: Path) -> KerasCheckpoint:
-    """Open a Keras `.h5` file; `CheckpointError` where it is damaged, hostile or not one."""
-    return KerasCheckpoint(path)
-
-
 class KerasCheckpoint(Checkpoint):
     """The weights of a Keras model by `layer/weight`; datasets that are not chunked are views of the map.
 

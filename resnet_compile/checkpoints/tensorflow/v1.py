@@ -73,32 +73,20 @@ def is_tensorflow_v1(path: Path) -> bool:
     return kind == "v1" or (kind == "damaged" and files[0].suffix != ".index")
 
 
-def open_tensorflow_v1(path: Path) -> TensorFlowV1Checkpoint:
-    """Open a V1 checkpoint.
-
-    Args:
-        path: The file; or, for a sharded one, its prefix, any of its shards or a pattern like ``x-?????-of-00003``; or
-            a training folder whose state file names one of these.
-
-    Raises:
-        CheckpointError: There is none, or its directory is damaged. Values are checked when they are looked up.
-    """
-    return TensorFlowV1Checkpoint(v1_files(path))
-
-
 class TensorFlowV1Checkpoint(Checkpoint):
-    """A V1 checkpoint; `open_tensorflow_v1` finds its files.
+    """A V1 checkpoint.
 
     Floating-point values of variables in one slice are views of the map, at whatever alignment they have in the file.
 
     Args:
-        files: Every shard, in order.
+        path: The file; or, for a sharded one, its prefix, any of its shards or a pattern like ``x-?????-of-00003``; or
+            a training folder whose state file names one of these.
     """
 
     format: ClassVar[str] = "TensorFlow V1 checkpoint"
 
-    def __init__(self, files: tuple[Path, ...]) -> None:
-        shards = [_Shard(CheckedFile(file)) for file in files]
+    def __init__(self, path: Path) -> None:
+        shards = [_Shard(CheckedFile(file)) for file in v1_files(path)]
         super().__init__(*(shard.file for shard in shards))
         self._variables: dict[str, _Variable] = {}
         for shard in shards:

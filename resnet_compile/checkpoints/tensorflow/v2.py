@@ -61,30 +61,19 @@ def is_tensorflow_v2(path: Path) -> bool:
     return is_file(index) and table_kind(index) != "v1"
 
 
-def open_tensorflow_v2(path: Path) -> TensorFlowV2Checkpoint:
-    """Open a V2 bundle.
-
-    Args:
-        path: Its prefix, its index, one of its data files, or a training folder whose state file names one of these.
-
-    Raises:
-        CheckpointError: There is none, or its index is damaged. Values are checked when they are looked up.
-    """
-    return TensorFlowV2Checkpoint(v2_prefix(path))
-
-
 class TensorFlowV2Checkpoint(Checkpoint):
-    """A V2 bundle; `open_tensorflow_v2` takes the other ways to name it.
+    """A V2 bundle.
 
     Arrays are views of the map, at whatever alignment they have in the file; partitioned variables and strings are not.
 
     Args:
-        prefix: The path without ``.index``.
+        path: Its prefix, its index, one of its data files, or a training folder whose state file names one of these.
     """
 
     format: ClassVar[str] = "TensorFlow V2 checkpoint"
 
-    def __init__(self, prefix: Path) -> None:
+    def __init__(self, path: Path) -> None:
+        prefix = v2_prefix(path)
         index = CheckedFile(v2_index(prefix))
         self._entries, slices, shards = _read_index(index)
         self._data = [CheckedFile(v2_data(prefix, shard, shards)) for shard in range(shards)]

@@ -37,11 +37,6 @@ def is_pytorch(path: Path) -> bool:
     return first.endswith(_RECORDS) or b"/data/" in first or b"/code/" in first or head[2:15] == _LEGACY_MAGIC
 
 
-def open_pytorch(path: Path) -> PyTorchCheckpoint:
-    """Open a PyTorch file; `CheckpointError` where it is damaged, hostile or not one. Nothing in it is executed."""
-    return PyTorchCheckpoint(path)
-
-
 class PyTorchCheckpoint(Checkpoint):
     """The tensors of a state dict, as views of the map; a tensor that is not contiguous is a strided view.
 

@@ -26,7 +26,7 @@ def interpret(pickle: bytes) -> object:
     """
     if len(pickle) > MAX_PICKLE:
         raise PickleError(f"the pickle takes {len(pickle)} bytes; {MAX_PICKLE} are allowed")
-    reader, machine = _Reader(pickle), Machine()
+    reader, machine = _Pickle(pickle), Machine()
     for _ in range(MAX_OPCODES):
         code = reader.take(1)[0]
         if code == _STOP:
@@ -42,7 +42,7 @@ def interpret(pickle: bytes) -> object:
     return machine.result()
 
 
-class _Reader:
+class _Pickle:
     """A position in a pickle; reading past its end is a `PickleError`."""
 
     def __init__(self, pickle: bytes) -> None:
@@ -66,7 +66,7 @@ class _Reader:
         return line
 
 
-def _nothing(reader: _Reader) -> None:
+def _nothing(reader: _Pickle) -> None:
     """The argument of an opcode that has none."""
 
 
@@ -74,24 +74,24 @@ def _ignore(machine: Machine, argument: object) -> None:
     """What an opcode does that only a reader of a stream needs."""
 
 
-def _number(layout: str) -> Callable[[_Reader], int | float]:
+def _number(layout: str) -> Callable[[_Pickle], int | float]:
     packed = struct.Struct(layout)
     return lambda reader: packed.unpack(reader.take(packed.size))[0]
 
 
-def _long(reader: _Reader) -> int:
+def _long(reader: _Pickle) -> int:
     return int.from_bytes(reader.sized(1), "little", signed=True)
 
 
-def _bytes(width: int) -> Callable[[_Reader], bytes]:
+def _bytes(width: int) -> Callable[[_Pickle], bytes]:
     return lambda reader: reader.sized(width)
 
 
-def _string(width: int) -> Callable[[_Reader], str]:
+def _string(width: int) -> Callable[[_Pickle], str]:
     return lambda reader: _text(reader.sized(width))
 
 
-def _lines(reader: _Reader) -> tuple[str, str]:
+def _lines(reader: _Pickle) -> tuple[str, str]:
     return _text(reader.line()), _text(reader.line())
 
 
@@ -104,7 +104,7 @@ def _text(raw: bytes) -> str:
 
 _STOP = ord(".")
 # Opcode: how its argument is read, and what is done with it.
-_OPCODES: MappingProxyType[int, tuple[Callable[[_Reader], Any], Callable[[Machine, Any], None]]] = MappingProxyType(
+_OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machine, Any], None]]] = MappingProxyType(
     {
         0x80: (_number("<B"), _ignore),  # PROTO
         0x95: (_number("<Q"), _ignore),  # FRAME
