@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from resnet_compile.checkpoints.mapped import is_folder
-from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, open_npz
+from resnet_compile.checkpoints.checked_file import fault, is_folder
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
 from resnet_compile.errors import CheckpointError
 
 _NAME = re.compile(r"checkpoint-([0-9]{8,})\.npz")
@@ -32,29 +32,29 @@ def checkpoint_files(folder: Path) -> list[Path]:
     try:
         found = {int(match[1]): path for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))}
     except OSError as error:
-        raise CheckpointError(f"cannot read the folder: {error.strerror}", where=str(folder)) from None
+        raise fault(folder, f"cannot read the folder: {error.strerror}") from None
     return [found[step] for step in sorted(found, reverse=True)]
 
 
-def is_training_run(path: str | Path) -> bool:
+def is_training_run(path: Path) -> bool:
     """Whether the path is a folder with checkpoints of ours in it."""
-    return bool(checkpoint_files(Path(path)))
+    return bool(checkpoint_files(path))
 
 
-def open_training_run(path: str | Path) -> NpzCheckpoint:
+def open_training_run(path: Path) -> NpzCheckpoint:
     """Open the newest checkpoint of a run that is whole; `CheckpointError` about the newest one where none is."""
     first: CheckpointError | None = None
-    for file in checkpoint_files(Path(path)):
+    for file in checkpoint_files(path):
         try:
             return open_whole(file)
         except CheckpointError as error:
             first = first or error
-    raise first or CheckpointError("no checkpoint of a training run", where=str(path))
+    raise first or fault(path, "no checkpoint of a training run")
 
 
 def open_whole(file: Path) -> NpzCheckpoint:
     """Open one checkpoint and verify the checksum of every tensor in it; `CheckpointError` where it is damaged."""
-    checkpoint = open_npz(file)
+    checkpoint = NpzCheckpoint(file)
     for name in checkpoint:
         checkpoint[name]
     return checkpoint

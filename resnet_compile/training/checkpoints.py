@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.checked_file import fault
 from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
 from resnet_compile.checkpoints.training_run import checkpoint_files, checkpoint_name, open_whole
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
@@ -118,8 +119,7 @@ def _progress(checkpoint: NpzCheckpoint) -> Progress:
     try:
         return Progress(**json.loads(checkpoint[PROGRESS].tobytes()))
     except (KeyError, TypeError, ValueError):
-        where = str(checkpoint.files[0])
-        raise CheckpointError("not a checkpoint of a training run", where=where) from None
+        raise fault(checkpoint.files[0], "not a checkpoint of a training run") from None
 
 
 def newest_checkpoint(folder: Path) -> tuple[Saved | None, list[CheckpointError]]:
