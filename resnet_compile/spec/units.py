@@ -13,7 +13,13 @@ Leakiness = Annotated[float, Field(ge=0, lt=1)]
 FirstShortcut = Literal["activated", "raw"]
 
 
-class BottleneckV2(SpecModel):
+class UnitModel(SpecModel):
+    """What all kinds have: whether their args have a `depth_bottleneck`."""
+
+    bottleneck: ClassVar[bool] = True
+
+
+class BottleneckV2(UnitModel):
     """TF-slim's pre-activation bottleneck (`resnet_v2.bottleneck`): 1x1, strided 3x3, 1x1 on the batch-normalised,
     rectified input; the shortcut is the raw input, subsampled, or where the depth changes a biased 1x1 projection of
     the pre-activation. He et al. 2016, Identity Mappings in Deep Residual Networks.
@@ -21,10 +27,8 @@ class BottleneckV2(SpecModel):
 
     kind: Literal["bottleneck_v2"] = "bottleneck_v2"
 
-    bottleneck: ClassVar[bool] = True
 
-
-class BottleneckV1(SpecModel):
+class BottleneckV1(UnitModel):
     """TF-slim's original bottleneck (`resnet_v1.bottleneck`): 1x1, strided 3x3, 1x1, each batch-normalised, rectified
     after the sum; the shortcut is the input, subsampled, or where the depth changes a batch-normalised 1x1 projection.
     He et al. 2015, Deep Residual Learning for Image Recognition.
@@ -32,30 +36,24 @@ class BottleneckV1(SpecModel):
 
     kind: Literal["bottleneck_v1"] = "bottleneck_v1"
 
-    bottleneck: ClassVar[bool] = True
 
-
-class KerasV2Bottleneck(SpecModel):
+class KerasV2Bottleneck(UnitModel):
     """The bottleneck of Keras's `ResNetV2`: `bottleneck_v2`, but for a block's first unit, which projects whatever its
     depth. In every published network the two are the same.
     """
 
     kind: Literal["keras_v2_bottleneck"] = "keras_v2_bottleneck"
 
-    bottleneck: ClassVar[bool] = True
 
-
-class CaffeBottleneck(SpecModel):
+class CaffeBottleneck(UnitModel):
     """The bottleneck as He et al. released it for Caffe: the stride is the first 1x1's and the projection's; the
     shortcut is a batch-normalised 1x1 projection where the stride or the depth changes, else the input.
     """
 
     kind: Literal["caffe_bottleneck"] = "caffe_bottleneck"
 
-    bottleneck: ClassVar[bool] = True
 
-
-class TorchvisionBasic(SpecModel):
+class TorchvisionBasic(UnitModel):
     """torchvision's `BasicBlock`: strided 3x3, 3x3, each batch-normalised, rectified after the sum; the shortcut is a
     batch-normalised 1x1 projection where the stride or the depth changes, else the input.
     """
@@ -65,7 +63,7 @@ class TorchvisionBasic(SpecModel):
     bottleneck: ClassVar[bool] = False
 
 
-class TorchvisionBottleneck(SpecModel):
+class TorchvisionBottleneck(UnitModel):
     """torchvision's `Bottleneck`, which many call v1.5: 1x1, strided and grouped 3x3, 1x1, each batch-normalised,
     rectified after the sum; the shortcut is a batch-normalised 1x1 projection where the stride or the depth changes,
     else the input. Its inner channels are `depth_bottleneck` * `base_width` // 64 * `groups`.
@@ -79,10 +77,8 @@ class TorchvisionBottleneck(SpecModel):
     base_width: Annotated[int, Field(ge=1, le=MAX_DEPTH)] = 64
     """Channels of a group where `depth_bottleneck` is 64; 64 leaves `depth_bottleneck` as it is."""
 
-    bottleneck: ClassVar[bool] = True
 
-
-class TimmPreactBottleneck(SpecModel):
+class TimmPreactBottleneck(UnitModel):
     """timm's pre-activation bottleneck (`resnetv2.PreActBottleneck` with batch norm): 1x1, strided 3x3, 1x1 on the
     batch-normalised, rectified input, without any bias; the shortcut is a 1x1 projection of the pre-activation in a
     block's first unit, whatever its depth, and where the stride or the depth changes, else the raw input.
@@ -90,10 +86,8 @@ class TimmPreactBottleneck(SpecModel):
 
     kind: Literal["timm_preact_bottleneck"] = "timm_preact_bottleneck"
 
-    bottleneck: ClassVar[bool] = True
 
-
-class CifarPlain(SpecModel):
+class CifarPlain(UnitModel):
     """The plain unit of TensorFlow's CIFAR system: two 3x3 convolutions with TensorFlow's SAME padding, the first
     strided, on the batch-normalised input after a leaky ReLU. Where the depth changes, the shortcut is average-pooled
     by the stride and its channels are padded with zeros, half of them before and half after.
@@ -112,7 +106,7 @@ class CifarPlain(SpecModel):
     bottleneck: ClassVar[bool] = False
 
 
-class CifarBottleneck(SpecModel):
+class CifarBottleneck(UnitModel):
     """The bottleneck of TensorFlow's CIFAR system: strided 1x1, 3x3, 1x1 on the batch-normalised input after a leaky
     ReLU. Where the depth changes, the shortcut is a strided 1x1 projection without normalisation.
     """
@@ -126,8 +120,6 @@ class CifarBottleneck(SpecModel):
     """What the shortcut of the block's first unit starts from: its activated or its raw input. That of the others is
     always the raw one.
     """
-
-    bottleneck: ClassVar[bool] = True
 
 
 UnitKind = (
