@@ -20,7 +20,7 @@ def _relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | No
 
 def _leaky_relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule dx = dy where y >= 0, else alpha * dy: the original scales what is below zero, not zero."""
-    alpha = applied.attributes.number("alpha")
+    alpha = applied.node.attributes.number("alpha")
     step = _step(applied.output, at_zero=1.0, emit=emit)
     slope = emit.apply("Clip", step, emit.scalar(alpha, step, rank=0))
     return (emit.apply("Mul", adjoint.output, slope),)
@@ -28,7 +28,7 @@ def _leaky_relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Valu
 
 def _softmax(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule dx = y * (dy - sum(dy * y)), summed over the axis of the softmax."""
-    y, axis = applied.output, applied.attributes.integer("axis")
+    y, axis = applied.output, applied.node.attributes.integer("axis")
     mean = emit.sum(emit.apply("Mul", adjoint.output, y), (axis % len(y.shape),), keep=True)
     return (emit.apply("Mul", y, emit.apply("Sub", adjoint.output, mean)),)
 

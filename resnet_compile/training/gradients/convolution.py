@@ -115,7 +115,7 @@ def _backward(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
         dw = weights_adjoint_of_columns(geometry, applied.saved[0], dy, emit)
     elif adjoint.needed[1]:
         dw = weights_adjoint(geometry, applied.x, dy, emit)
-    biases = (emit.sum(dy, (0, 2, 3)) if adjoint.needed[2] else None,) if len(applied.inputs) > 2 else ()
+    biases = (emit.sum(dy, (0, 2, 3)) if adjoint.needed[2] else None,) if len(applied.node.inputs) > 2 else ()
     return dx, dw, *biases
 
 

@@ -75,13 +75,13 @@ class Geometry:
     def of(cls, applied: Applied) -> Geometry:
         """The geometry of a Conv; what its attributes leave out has ONNX's defaults."""
         x, weights, y = (value.static_shape for value in (applied.x, applied.node.input(1), applied.output))
-        strides, rates = (applied.attributes.integers(name, 2) for name in ("strides", "dilations"))
-        pads = applied.attributes.integers("pads", 4)
+        strides, rates = (applied.node.attributes.integers(name, 2) for name in ("strides", "dilations"))
+        pads = applied.node.attributes.integers("pads", 4)
         rows, columns = (
             Window(x[2 + axis], y[2 + axis], weights[2 + axis], strides[axis], rates[axis], pads[axis], pads[axis + 2])
             for axis in (0, 1)
         )
-        return cls(x[0], x[1], y[1], applied.attributes.integer("group"), rows, columns)
+        return cls(x[0], x[1], y[1], applied.node.attributes.integer("group"), rows, columns)
 
     @property
     def windows(self) -> tuple[Window, Window]:

@@ -24,7 +24,7 @@ def _unbroadcast(dy: Value, shape: tuple[int, ...], emit: Emitter) -> Value:
 
 def _gemm(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule y = x w^T + b: dx = dy w, dw = dy^T x, db = the sum of dy's rows."""
-    if not applied.attributes.integer("transB") or applied.attributes.integer("transA"):
+    if not applied.node.attributes.integer("transB") or applied.node.attributes.integer("transA"):
         raise GraphError("no gradient of a product but x w^T + b", where=emit.scope)
     dy, needed = adjoint.output, adjoint.needed
     return (
@@ -39,7 +39,7 @@ def _reshaped(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
 
 
 def _transpose(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    order = applied.attributes.integers("perm")
+    order = applied.node.attributes.integers("perm")
     return (emit.transpose(adjoint.output, [order.index(axis) for axis in range(len(order))]),)
 
 
@@ -47,7 +47,7 @@ def _pad(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | Non
     """The rule dx = dy without the border."""
     pads = applied.node.input(1).maker.attributes.integers("value_ints")
     cut = {axis: (pads[axis], pads[axis] + dim, 1) for axis, dim in enumerate(applied.x.static_shape)}
-    return emit.slice(adjoint.output, cut), *(None for _ in applied.inputs[1:])
+    return emit.slice(adjoint.output, cut), *(None for _ in applied.node.inputs[1:])
 
 
 RULES = {

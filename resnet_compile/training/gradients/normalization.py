@@ -62,7 +62,7 @@ def _backward(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
 
 
 def _reciprocal_deviation(applied: Applied, variance: Value, emit: Emitter) -> Value:
-    epsilon = applied.attributes.number("epsilon")
+    epsilon = applied.node.attributes.number("epsilon")
     deviation = emit.apply("Sqrt", emit.apply("Add", variance, emit.scalar(epsilon, variance)))
     return emit.apply("Div", emit.scalar(1.0, variance), deviation)
 

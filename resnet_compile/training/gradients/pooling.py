@@ -48,7 +48,7 @@ def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
     """
     batch, channels, height, width = dy.static_shape
     rows, columns = applied.x.static_shape[2:]
-    down, right = applied.attributes.integers("strides", 2)
+    down, right = applied.node.attributes.integers("strides", 2)
     places = np.zeros((width, columns), dy.type.dtype)
     places[np.arange(width), right * np.arange(width)] = 1
     matrix = emit.tensor(f"places/{width}x{columns}/{right}", places, dy.type.dtype)
@@ -60,8 +60,8 @@ def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
 
 def _average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """Every element of a window gets its share; what filled no window gets nothing."""
-    window = applied.attributes.integers("kernel_shape")
-    if window != applied.attributes.integers("strides", 2) or any(applied.attributes.integers("pads", 4)):
+    window = applied.node.attributes.integers("kernel_shape")
+    if window != applied.node.attributes.integers("strides", 2) or any(applied.node.attributes.integers("pads", 4)):
         raise GraphError("no gradient of an average pool whose windows overlap or are padded", where=emit.scope)
     batch, channels, height, width = adjoint.output.static_shape
     shape = (batch, channels, height * window[0], width * window[1])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from resnet_compile.graph import Attributes, Builder, Node, Value, output_of
+from resnet_compile.graph import Builder, Node, Value, output_of
 
 Target = Literal["cpu", "cuda"]
 
@@ -52,16 +52,6 @@ class Applied:
     output: Value
     saved: tuple[Value, ...] = ()
     averages: tuple[Average, ...] = ()
-
-    @property
-    def inputs(self) -> tuple[Value | None, ...]:
-        """The node's."""
-        return self.node.inputs
-
-    @property
-    def attributes(self) -> Attributes:
-        """The node's."""
-        return self.node.attributes
 
     @property
     def x(self) -> Value:

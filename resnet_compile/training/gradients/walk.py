@@ -106,9 +106,9 @@ def backward(
         scope = emit.within(f"gradient/{applied.output.name}")
         output = scope.total(parts[applied.output])
         parts[applied.output] = [output]
-        needed = tuple(source in led_to for source in applied.inputs)
+        needed = tuple(source in led_to for source in applied.node.inputs)
         adjoints = step.rule.backward(applied, Adjoint(output, needed), scope)
-        for source, adjoint, need in zip(applied.inputs, adjoints, needed, strict=True):
+        for source, adjoint, need in zip(applied.node.inputs, adjoints, needed, strict=True):
             if source is not None and adjoint is not None and need:
                 parts.setdefault(source, []).append(adjoint)
     without = [value.name for value in wanted if value not in parts]
@@ -121,6 +121,6 @@ def _led_to(traced: Trace, wanted: Collection[Value]) -> set[Value]:
     """The values that depend on a wanted one, and the wanted ones."""
     reached = set(wanted)
     for step in traced.steps:
-        if any(source in reached for source in step.applied.inputs):
+        if any(source in reached for source in step.applied.node.inputs):
             reached.add(step.applied.output)
     return reached
