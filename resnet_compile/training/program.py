@@ -72,7 +72,7 @@ def train(
     Args:
         spec: The network; its input's size and preprocessing are what images are brought to.
         data: Training and test images, as `resnet_compile.training.data.open_dataset` takes them.
-        out: A folder for checkpoints, `log.jsonl` and TensorBoard's event files.
+        out: A folder for checkpoints and `log.jsonl`.
         options: How; None for the defaults.
         resume: Go on with the run in the folder. All options but steps, epochs, eval_every, save_every and keep have to
             be those that it began with.
