@@ -8,14 +8,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.training_run import checkpoint_files
 from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
-from resnet_compile.graph import Value
-from resnet_compile.runtime import Recurrence, Session, SessionOptions, choose_device
+from resnet_compile.runtime import Session, SessionOptions, choose_device
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, newest_checkpoint
 from resnet_compile.training.data import Dataset, Split, open_dataset, training_batches
@@ -101,7 +99,7 @@ def train(
     progress = _progress(spec, options, (training, test), folder, saved)
     state = saved.state if saved else _first_state(step, weights, options.seed, listener)
     opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session or SESSION_OPTIONS)
-    recurrence = _recurrence(step, opened, state)
+    recurrence = opened.recur(state, step.next_names, (LOSS, ACCURACY))
     clear_folder(folder, saved.path if saved else None)
     log = RunLog(folder, progress.step, progress.evaluated)
     checkpoint = saved.path if saved else None
@@ -218,18 +216,3 @@ def _first_state(
         ours = step.plan.spec.head.num_classes
         listener.note(f"{os.fspath(weights or '')} has {classes} classes and not {ours}: the head is drawn anew")
     return state
-
-
-def _recurrence(step: TrainingStep, session: Session, state: Mapping[str, NDArray[Any]]) -> Recurrence:
-    wanted = {value.name for value in step.state}
-    fed = (value for value in step.graph.inputs if value.name not in wanted)
-    return session.recur(
-        state,
-        step.next_names,
-        {value.name: _empty(value) for value in fed},
-        (LOSS, ACCURACY),
-    )
-
-
-def _empty(value: Value) -> NDArray[Any]:
-    return np.empty(value.static_shape, value.type.dtype)
