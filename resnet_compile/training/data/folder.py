@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_compile.errors import DataError, UsageError
+from resnet_compile.errors import DataError
 from resnet_compile.images import find_images
 from resnet_compile.training.data.dataset import Dataset, ImageFiles, Split, check_class_count, data_errors
 
@@ -37,9 +37,9 @@ def open_folder(folder: Path, split: Split, num_classes: int) -> Dataset:
     labels: list[int] = []
     for label, name in enumerate(class_names):
         if (place / name).is_dir():
-            found = _images(place / name)
-            paths.extend(found)
-            labels.extend([label] * len(found))
+            with data_errors():
+                paths.extend(find_images([place / name]))
+            labels.extend([label] * (len(paths) - len(labels)))
     return Dataset("folder", (place,), np.array(labels, np.int64), class_names, ImageFiles(tuple(paths)))
 
 
@@ -64,10 +64,3 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     if not names:
         raise DataError("no folders of classes with images", where=str(folder))
     return tuple(names)
-
-
-def _images(folder: Path) -> list[Path]:
-    try:
-        return find_images([folder])
-    except UsageError as error:
-        raise DataError(error.message, where=error.where, hint=error.hint) from error
