@@ -10,12 +10,12 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.training_run import checkpoint_files
+from resnet_compile.checkpoints.training_run import checkpoint_files, newest_whole
 from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
 from resnet_compile.runtime import Session, SessionOptions, choose_device
 from resnet_compile.spec import NetworkSpec
-from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, newest_checkpoint
+from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, read_checkpoint
 from resnet_compile.training.data import Dataset, Split, open_dataset, training_batches
 from resnet_compile.training.evaluation import Evaluation, evaluate, require_one_label
 from resnet_compile.training.loop import Listener, Loop
@@ -164,7 +164,7 @@ def _saved(folder: Path, *, resume: bool, weights: object, listener: Listener) -
         return None
     if weights is not None:
         listener.note("the run goes on with its own weights")
-    saved, faults = newest_checkpoint(folder)
+    saved, faults = newest_whole(folder, read_checkpoint)
     if saved is None:
         raise OptionError("there is no run to resume", where=str(folder), hint="leave --resume out to begin one")
     for fault in faults:
