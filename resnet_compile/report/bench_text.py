@@ -9,6 +9,7 @@ from resnet_compile.bench.profile import Profile, Share
 from resnet_compile.bench.record import Sized
 from resnet_compile.report.table import Cell, table
 
+INTERRUPTED = "Interrupted: this is what was measured until then."
 ROW_HEADER = (
     *("model", "batch", "data", "p50 ms", "p90 ms", "p99 ms", "images/s", "GFLOP/s"),
     *("load s", "first run s", "memory MB"),
@@ -24,7 +25,7 @@ def bench_text(bench: Bench) -> str:
     if bench.profile:
         parts += _profile(bench.profile, on_cuda=bench.device != "cpu")
     if bench.interrupted:
-        parts.append("Interrupted: this is what was measured until then.")
+        parts.append(INTERRUPTED)
     return "\n" + "\n\n".join(parts)
 
 
