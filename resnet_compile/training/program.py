@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -94,29 +95,29 @@ def train(
     options, listener, folder = TrainOptions.given(options), listener or Listener(), as_path(out)
     saved = _saved(folder, resume=resume, weights=weights, listener=listener)
     chosen = choose_device(device)
-    step = _compiled(spec, options, chosen.kind)
+    step = compile_step(
+        spec, StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=chosen.kind)
+    )
+    require_one_label(step.plan)
     training, test = (_opened(spec, data, split, compat=options.compat) for split in ("train", "test"))
     progress = _progress(spec, options, (training, test), folder, saved)
     state = saved.state if saved else _first_state(step, weights, options.seed, listener)
     opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session or SESSION_OPTIONS)
     recurrence = opened.recur(state, step.next_names, (LOSS, ACCURACY))
-    clear_folder(folder, saved.path if saved else None)
-    log = RunLog(folder, progress.step, progress.evaluated)
     checkpoint = saved.path if saved else None
-    loop = Loop(step.plan, options, folder, test, opened, recurrence, log, listener, interrupted, checkpoint)
-    try:
-        with training_batches(
-            training,
-            batch=options.batch,
-            size=(spec.input.height, spec.input.width),
-            scheme=spec.input.preprocess,
-            augmentation=options.augmentation,
-            seed=options.seed,
-            first_step=progress.step,
-        ) as batches:
-            progress = loop.run(batches, progress)
-    finally:
-        log.close()
+    clear_folder(folder, checkpoint)
+    batches = training_batches(
+        training,
+        batch=options.batch,
+        size=(spec.input.height, spec.input.width),
+        scheme=spec.input.preprocess,
+        augmentation=options.augmentation,
+        seed=options.seed,
+        first_step=progress.step,
+    )
+    with closing(RunLog(folder, progress.step, progress.evaluated)) as log, batches as stream:
+        loop = Loop(step.plan, options, folder, test, opened, recurrence, log, listener, interrupted, checkpoint)
+        progress = loop.run(stream, progress)
     assert loop.checkpoint is not None, "a run ends with a checkpoint"
     return Trained(progress, loop.checkpoint, progress.evaluated < progress.steps, str(chosen))
 
@@ -170,15 +171,6 @@ def _saved(folder: Path, *, resume: bool, weights: object, listener: Listener) -
     for fault in faults:
         listener.note(f"going on from {saved.path.name}: {fault}")
     return saved
-
-
-def _compiled(spec: NetworkSpec, options: TrainOptions, target: Any) -> TrainingStep:
-    step = compile_step(
-        spec,
-        StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=target),
-    )
-    require_one_label(step.plan)
-    return step
 
 
 def _opened(spec: NetworkSpec, data: str | os.PathLike[str], split: Split, *, compat: bool) -> Dataset:

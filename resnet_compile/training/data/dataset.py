@@ -40,9 +40,6 @@ class ImageArrays:
         height, width = self.parts[0].shape[1:3]
         return height, width
 
-    def __len__(self) -> int:
-        return self.starts[-1] + len(self.parts[-1])
-
     def image(self, index: int) -> RgbImage:
         """One image, copied."""
         return np.ascontiguousarray(self.gather(np.array([index]))[0])
@@ -62,9 +59,6 @@ class ImageFiles:
     """Image files of any sizes, decoded whenever they are wanted."""
 
     paths: tuple[Path, ...]
-
-    def __len__(self) -> int:
-        return len(self.paths)
 
     def image(self, index: int) -> RgbImage:
         """One image as `resnet_compile.images` decodes it; `DataError` naming the file where it cannot."""
