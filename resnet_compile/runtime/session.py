@@ -55,7 +55,6 @@ class Session:
         self.metadata: Mapping[str, str] = MappingProxyType(dict(native.get_modelmeta().custom_metadata_map))
         self.assignment = _assignment(native)
         self._backend = backend
-        self._places = Places(native, backend.onnxruntime.OrtValue, device, self._failures)
         self._graphs = itertools.count()
 
     @classmethod
@@ -138,7 +137,7 @@ class Session:
         known_outputs(self.outputs, outputs)
         with self._failures():
             run_options = self._graph_options(next(self._graphs)) if self.options.cuda_graph else None
-            return Binding(self._places, inputs, outputs, transfer=transfer, run_options=run_options)
+            return Binding(self._places(), inputs, outputs, transfer=transfer, run_options=run_options)
 
     def recur(
         self, state: Mapping[str, NDArray[Any]], next_names: Mapping[str, str], told: Sequence[str]
@@ -160,7 +159,11 @@ class Session:
         fed = {name: info for name, info in self.inputs.items() if name not in names}
         wanted = {name: self.outputs[name] for name in known_outputs(self.outputs, told)}
         with self._failures():
-            return Recurrence(self._places, state, next_names, fed, wanted)
+            return Recurrence(self._places(), state, next_names, fed, wanted)
+
+    def _places(self) -> Places:
+        # Made for each binding: a session that kept it would keep itself, and its memory, until the next collection.
+        return Places(self.native, self._backend.onnxruntime.OrtValue, self.device, self._failures)
 
     def _graph_options(self, graph: int) -> Any:
         """Run options under which CUDA records the graph of this number, or replays it once it is there."""

@@ -118,8 +118,6 @@ def data_errors() -> Iterator[None]:
     """What the readers of files say of damage, as `DataError`."""
     try:
         yield
-    except DataError:
-        raise
     except ResnetCompileError as error:
         raise DataError(error.message, where=error.where, hint=error.hint) from error
     except OSError as error:
