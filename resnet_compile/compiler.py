@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from resnet_compile._version import __version__
-from resnet_compile.checkpoints.base import Checkpoint
-from resnet_compile.errors import CheckpointError, OptionError
+from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
 from resnet_compile.graph import Graph, Verifier, bound
 from resnet_compile.lower import lower
@@ -134,24 +129,9 @@ def _bind(
         from resnet_compile.checkpoints.formats import open_checkpoint
 
         weights = open_checkpoint(as_path(weights))
-        source = Metadata(weights_format=weights.format, weights_sha256=_digests(weights))
+        source = Metadata(weights_format=weights.format, weights_sha256=weights.digests())
     given = bind(planned, weights, options.naming)
     return given, replace(source, weights_naming=given.naming or "")
-
-
-def _digests(checkpoint: Checkpoint) -> str:
-    """The SHA-256 of a checkpoint's file; of several, a JSON object of theirs by file name."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        digests = dict(zip((file.name for file in checkpoint.files), pool.map(_sha256, checkpoint.files), strict=True))
-    return next(iter(digests.values())) if len(digests) == 1 else json.dumps(digests)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"cannot read the weights: {error.strerror}", where=str(path)) from None
 
 
 def sized(spec: NetworkSpec, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:

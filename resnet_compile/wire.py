@@ -65,26 +65,31 @@ def fields(data: Buffer, fail: Fail) -> Iterator[tuple[int, int, int | Buffer]]:
     """
     at, end = 0, len(data)
     while at < end:
-        tag = data[at]
-        at += 1
-        if tag >= 0x80:  # which is rare, and a call for each tag would be felt
-            tag, at = read_varint(data, at - 1, end, fail)
-        wire = tag & 7
-        if wire == VARINT:
-            value, at = read_varint(data, at, end, fail)
-            yield tag >> 3, wire, value
-            continue
-        if wire == BYTES:
-            size, at = read_varint(data, at, end, fail)
-        elif wire in (FIXED32, FIXED64):
-            size = 4 if wire == FIXED32 else 8
-        else:
-            raise fail(f"a message has a field of wire type {wire}")
-        if size > end - at:
-            raise fail(f"a field of {size} bytes ends past the end of its message")
-        content = data[at : at + size]
-        at += size
-        yield tag >> 3, wire, content if wire == BYTES else int.from_bytes(content, "little")
+        tag, value, at = _field(data, at, end, fail)
+        yield tag >> 3, tag & 7, value
+
+
+def _field(data: Buffer, at: int, end: int, fail: Fail) -> tuple[int, int | Buffer, int]:
+    """The tag and content of the field at `at`, and the offset after it."""
+    tag = data[at]
+    at += 1
+    if tag >= 0x80:  # which is rare, and a call for each tag would be felt
+        tag, at = read_varint(data, at - 1, end, fail)
+    wire = tag & 7
+    if wire == VARINT:
+        value, at = read_varint(data, at, end, fail)
+        return tag, value, at
+    if wire == BYTES:
+        size, at = read_varint(data, at, end, fail)
+    elif wire in (FIXED32, FIXED64):
+        size = 4 if wire == FIXED32 else 8
+    else:
+        raise fail(f"a message has a field of wire type {wire}")
+    stop = at + size
+    if stop > end:
+        raise fail(f"a field of {size} bytes ends past the end of its message")
+    content = data[at:stop]
+    return tag, content if wire == BYTES else int.from_bytes(content, "little"), stop
 
 
 class Message:
@@ -103,12 +108,12 @@ class Message:
     def __init__(self, data: Buffer, fail: Fail) -> None:
         self._fail = fail
         self._fields: dict[int, list[Any]] = {}  # by tag: slices where its wire type is BYTES, else numbers
-        left = MAX_FIELDS
-        for number, wire, value in fields(data, fail):
+        at, end, left = 0, len(data), MAX_FIELDS
+        while at < end:
             if not left:
                 raise fail(f"a message has more than {MAX_FIELDS} fields")
             left -= 1
-            tag = number << 3 | wire
+            tag, value, at = _field(data, at, end, fail)
             if tag in self._fields:
                 self._fields[tag].append(value)
             else:
@@ -124,7 +129,8 @@ class Message:
 
     def int64(self, number: int, default: int = 0) -> int:
         """The signed value of a varint field, `default` where it is absent."""
-        return _signed(self._once(number, VARINT, default))
+        value: int = self._once(number, VARINT, default)
+        return value - (1 << 64) if value >> 63 == 1 else value
 
     def int64s(self, number: int) -> tuple[int, ...]:
         """The signed values of a repeated varint field, packed or not."""
@@ -134,7 +140,7 @@ class Message:
             while at < len(packed):
                 value, at = read_varint(packed, at, len(packed), self._fail)
                 values.append(value)
-        return tuple(map(_signed, values))
+        return tuple(value - (1 << 64) if value >> 63 == 1 else value for value in values)
 
     def fixed32(self, number: int) -> int:
         """The unsigned value of a fixed32 field, 0 where it is absent."""
@@ -163,10 +169,6 @@ class Message:
     def messages(self, number: int) -> list[Message]:
         """The nested messages of a repeated field."""
         return [Message(data, self._fail) for data in self.all_bytes(number)]
-
-
-def _signed(value: int) -> int:
-    return value - (1 << 64) if value >> 63 == 1 else value
 
 
 def unpack_varints(data: Buffer, count: int, fail: Fail) -> Iterator[NDArray[np.uint64]]:

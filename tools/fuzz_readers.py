@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import io
 import os
 import random
 import resource
@@ -30,36 +29,24 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
+from support import checkpoint_seeds  # noqa: E402
+from support.checkpoint_seeds import Seed, single_file, tensorflow  # noqa: E402
 from support.container_damage import reseal_header, reseal_zip  # noqa: E402
 from support.damage import BLIND, Damage, Files  # noqa: E402
-from support.onnx_files import model, tensors, write_external  # noqa: E402
 from support.tensorflow_damage import rebuild_table, reseal_block, reseal_data  # noqa: E402
 
 from resnet_compile.checkpoints.base import Checkpoint  # noqa: E402
-from resnet_compile.checkpoints.hdf5.keras import open_keras_h5  # noqa: E402
-from resnet_compile.checkpoints.numpy_npz import open_npz  # noqa: E402
-from resnet_compile.checkpoints.onnx_file import open_onnx  # noqa: E402
-from resnet_compile.checkpoints.safetensors_file import open_safetensors, open_safetensors_index  # noqa: E402
-from resnet_compile.checkpoints.tensorflow.v1 import open_tensorflow_v1  # noqa: E402
-from resnet_compile.checkpoints.tensorflow.v2 import open_tensorflow_v2  # noqa: E402
-from resnet_compile.checkpoints.torch.file import open_pytorch  # noqa: E402
+from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint  # noqa: E402
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint  # noqa: E402
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint  # noqa: E402
+from resnet_compile.checkpoints.safetensors_file import SafetensorsCheckpoint, ShardedSafetensorsCheckpoint  # noqa: E402
+from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint  # noqa: E402
+from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint  # noqa: E402
+from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint  # noqa: E402
 from resnet_compile.errors import CheckpointError  # noqa: E402
-
-FIXTURES = ROOT / "tests" / "data" / "checkpoints"
-OTHERS = ROOT / "tests" / "data" / "readers"
-
-
-@dataclass(frozen=True)
-class Seed:
-    """A right checkpoint: its files by name, and the name that the reader is given."""
-
-    opens: str
-    files: Files
 
 
 @dataclass(frozen=True)
@@ -77,74 +64,43 @@ class Reader:
     sealed: bool = False
 
 
-def fixtures(*opens: str) -> list[Seed]:
-    """Seeds from the test data: each name with every file there that is it or begins with it and ``.`` or ``-``."""
-    seeds = []
-    for name in opens:
-        files = [name, *(f"{name}{mark}*" for mark in ".-")]
-        found = {file.name: file.read_bytes() for pattern in files for file in FIXTURES.glob(pattern)}
-        seeds.append(Seed(name, {file: data for file, data in found.items() if not file.endswith(".json")}))
-    return seeds
-
-
-def single_files(*names: str) -> list[Seed]:
-    """Seeds from the other readers' test data, a file each."""
-    return [Seed(name, {name: (OTHERS / name).read_bytes()}) for name in names]
-
-
-def npz_seeds() -> list[Seed]:
-    """Archives of arrays of several dtypes and orders, stored and compressed."""
-    arrays = {"f": np.asfortranarray(np.eye(3)), "i": np.arange(300), "s": np.array(["text"]), "b": np.ones(4, bool)}
-    seeds = []
-    for save in (np.savez, np.savez_compressed):
-        file = io.BytesIO()
-        save(file, **arrays)
-        seeds.append(Seed("a.npz", {"a.npz": file.getvalue()}))
-    return seeds
-
-
-def onnx_seeds() -> list[Seed]:
-    """A model that holds its tensors itself, and one that has them in a file beside it."""
-    with tempfile.TemporaryDirectory() as folder:
-        write_external(Path(folder))
-        external = {path.name: path.read_bytes() for path in Path(folder).iterdir()}
-    embedded = {"embedded.onnx": model(tensors()).SerializeToString()}
-    return [Seed("embedded.onnx", embedded), Seed("external.onnx", external)]
-
-
 READERS: dict[str, Reader] = {
     "tensorflow_v1": Reader(
-        open_tensorflow_v1,
-        lambda: fixtures("dt1", "extra1", "shard1", "cross1"),
+        TensorFlowV1Checkpoint,
+        lambda: [*map(tensorflow, ("dt1", "extra1", "shard1", "cross1"))],
         informed=(reseal_block, rebuild_table),
         sealed=True,
     ),
     "tensorflow_v2": Reader(
-        open_tensorflow_v2,
-        lambda: fixtures("dt2", "dt2sn", "extra2", "shard2", "part2"),
+        TensorFlowV2Checkpoint,
+        lambda: [*map(tensorflow, ("dt2", "dt2sn", "extra2", "shard2", "part2"))],
         informed=(reseal_block, rebuild_table, reseal_data),
         sealed=True,
     ),
-    "npz": Reader(open_npz, npz_seeds, informed=(reseal_zip,)),
+    "npz": Reader(
+        NpzCheckpoint,
+        lambda: [checkpoint_seeds.npz(compressed=packed) for packed in (False, True)],
+        informed=(reseal_zip,),
+    ),
     "safetensors": Reader(
-        open_safetensors,
-        lambda: single_files("dtypes.safetensors", "float4.safetensors", "sharded-00002-of-00002.safetensors"),
+        SafetensorsCheckpoint,
+        lambda: [*map(single_file, ("dtypes.safetensors", "float4.safetensors", "sharded-00002-of-00002.safetensors"))],
         informed=(reseal_header,),
     ),
     "safetensors_index": Reader(
-        open_safetensors_index,
-        lambda: [Seed("sharded.safetensors.index.json", {f.name: f.read_bytes() for f in OTHERS.glob("sharded*")})],
+        ShardedSafetensorsCheckpoint,
+        lambda: [checkpoint_seeds.sharded_safetensors()],
     ),
     "pytorch": Reader(
-        open_pytorch,
-        lambda: single_files("dtypes.pth", "views.pth", "training.pth", "protocol4.pth", "no_crc.pth"),
+        PyTorchCheckpoint,
+        lambda: [*map(single_file, ("dtypes.pth", "views.pth", "training.pth", "protocol4.pth", "no_crc.pth"))],
         informed=(reseal_zip,),
     ),
     "keras_h5": Reader(
-        open_keras_h5,
-        lambda: single_files("keras_weights.h5", "keras_model.h5", "keras_nested.h5", "compressed.h5"),
+        KerasCheckpoint,
+        lambda: [*map(single_file, ("keras_weights.h5", "keras_model.h5", "keras_nested.h5", "compressed.h5"))],
     ),
-    "onnx": Reader(open_onnx, onnx_seeds),
+    "onnx": Reader(OnnxCheckpoint, lambda: [checkpoint_seeds.onnx(external=beside) for beside in (False, True)]),
 }
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 import math
+import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,9 +19,11 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.checked_file import CheckedFile
+
 
 @dataclass(frozen=True, slots=True)
-class TensorInfo:
+class StoredInfo:
     """The type of one stored tensor: `dtype` is numpy's name, ``bfloat16`` (by ml_dtypes) or ``string``."""
 
     dtype: str
@@ -35,24 +42,73 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     """A checkpoint file, or the files that make one up, as a mapping from tensor name to array.
 
     Opening it reads and checks the directory of tensors; a tensor's values are read, and their checksum verified where
-    the format has one, when its name is looked up. Arrays may be read-only views of a memory map. Names iterate in the
-    file's order. Damage raises `CheckpointError`, at opening or at look-up, and nothing else does but `KeyError`.
+    the format has one, when its name is looked up. Arrays may be read-only views of a memory map, and outlive the
+    checkpoint. Names iterate in the file's order. Damage raises `CheckpointError`, at opening or at look-up, and
+    nothing else does but `KeyError`.
+
+    A reader opens its files, enters each tensor with `_add`, and gives the values in `_read`.
+
+    Args:
+        files: The files read, the first of which is the one that was named or stands for all.
 
     Attributes:
         format: The format's name, as `resnet-inspect` prints it.
-        files: The files read, the first of which is the one that was named.
     """
 
     format: ClassVar[str]
-    files: tuple[Path, ...]
+
+    def __init__(self, *files: CheckedFile) -> None:
+        self._file = files[0]
+        self._files = list(files)
+        self._infos: dict[str, StoredInfo] = {}
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files read, in the order of opening."""
+        return tuple(file.path for file in self._files)
 
     @abstractmethod
-    def info(self, name: str) -> TensorInfo:
+    def _read(self, name: str) -> NDArray[Any]:
+        """The values of a tensor that was added."""
+
+    def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+        if name in self._infos:
+            raise self._file.error("two tensors of one name", name)
+        self._infos[name] = StoredInfo(_dtype_name(dtype), tuple(shape))
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        if name not in self._infos:
+            raise KeyError(name)
+        _ = self._file.view  # an error after `close`, even where a reader has kept what it needs
+        array = self._read(name)
+        if array.dtype == np.bool_ and (array.view(np.uint8) > 1).any():  # numpy takes other bytes for undefined
+            raise self._file.error("a boolean that is neither 0 nor 1", name)
+        return array
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._infos)
+
+    def __len__(self) -> int:
+        return len(self._infos)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._infos  # `Mapping` would read the values
+
+    def info(self, name: str) -> StoredInfo:
         """The dtype and shape of a tensor, without reading its values; `KeyError` where there is none."""
+        return self._infos[name]
 
-    @abstractmethod
+    def digests(self) -> str:
+        """The SHA-256 of the file; of several, a JSON object of theirs by file name."""
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            sums = pool.map(lambda file: hashlib.sha256(file.view).hexdigest(), self._files)
+            digests = dict(zip((path.name for path in self.files), sums, strict=True))
+        return next(iter(digests.values())) if len(digests) == 1 else json.dumps(digests)
+
     def close(self) -> None:
         """Release the files; arrays handed out stay valid."""
+        for file in self._files:
+            file.close()
 
     def __enter__(self) -> Self:
         return self
@@ -61,3 +117,8 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@functools.cache
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    return "string" if dtype.kind in "OSU" else dtype.name

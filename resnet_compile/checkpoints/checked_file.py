@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
+import stat
 import zlib
-from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint, TensorInfo
-from resnet_compile.checkpoints.mapped import is_file, map_file
 from resnet_compile.errors import CheckpointError
+from resnet_compile.files import map_file
+from resnet_compile.wire import Fail
 
 HEAD_BYTES = 4096
 """How much of a file's start the `is_...` functions look at."""
@@ -28,10 +29,37 @@ _BOMB_RATIO = 100
 _BOMB_BYTES = 64 << 20
 
 
+def fault(path: Path, message: str, name: str | None = None, hint: str | None = None) -> CheckpointError:
+    """The error to raise about a file or folder, or about the tensor or record `name` in it."""
+    where = _escaped(str(path))
+    return CheckpointError(message, where=where if name is None else f"{where}: {printable(name)}", hint=hint)
+
+
 def printable(text: str) -> str:
     """A name out of a file, made safe for a one-line message: control characters escaped, shortened to 120."""
-    escaped = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text[:121])
+    escaped = _escaped(text[:121])
     return escaped if len(escaped) <= 120 else escaped[:117] + "..."
+
+
+def _escaped(text: str) -> str:
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def is_file(path: Path) -> bool:
+    """Whether `path` is a regular file; False, not an exception, for a path that no system call takes."""
+    return stat.S_ISREG(_mode(path))
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; False, not an exception, for a path that no system call takes."""
+    return stat.S_ISDIR(_mode(path))
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except (OSError, ValueError):  # ValueError: a null byte in the path
+        return 0
 
 
 def read_head(path: Path) -> bytes:
@@ -46,19 +74,34 @@ def read_head(path: Path) -> bytes:
 
 
 class CheckedFile:
-    """A regular file as a read-only memory map. Arrays viewing it stay valid after `close`."""
+    """A regular file as a read-only memory map. Arrays viewing it stay valid after `close`.
+
+    Raises:
+        CheckpointError: The file cannot be read, or is a pipe, a device or a folder.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._view: memoryview | None = map_file(path)
+        self._view: memoryview | None = self._map()
         self.size = len(self._view)
-        if self.size == 0:
-            raise self.error("the file is empty")
+
+    def _map(self) -> memoryview:
+        try:
+            return map_file(self.path)
+        except FileNotFoundError as error:
+            raise self.error("no such file") from error
+        except OSError as error:
+            raise self.error(f"the file cannot be read: {error.strerror}") from error
+        except ValueError as error:
+            raise self.error(f"the file cannot be mapped: {error}") from error
 
     def error(self, message: str, name: str | None = None, hint: str | None = None) -> CheckpointError:
         """The error to raise about this file, or about the tensor or record `name` in it."""
-        where = str(self.path) if name is None else f"{self.path}: {printable(name)}"
-        return CheckpointError(message, where=where, hint=hint)
+        return fault(self.path, message, name, hint)
+
+    def at(self, name: str) -> Fail:
+        """What makes the errors about the tensor or record `name`, for those who need not know of files."""
+        return partial(self.error, name=name)
 
     @property
     def view(self) -> memoryview:
@@ -67,19 +110,19 @@ class CheckedFile:
             raise self.error("the checkpoint is closed")
         return self._view
 
-    def copy(self, start: int, size: int, what: str) -> bytes:
-        """A copy of `size` bytes at `start`; `what` names them where they do not lie within the file."""
-        self._check(start, size, what)
-        return bytes(self.view[start : start + size])
-
-    def array(self, start: int, size: int, what: str) -> NDArray[np.uint8]:
+    def part(self, start: int, size: int, what: str) -> memoryview:
         """A view of `size` bytes at `start`; `what` names them where they do not lie within the file."""
-        self._check(start, size, what)
-        return np.frombuffer(self.view, np.uint8)[start : start + size]
-
-    def _check(self, start: int, size: int, what: str) -> None:
         if start < 0 or size < 0 or start + size > self.size:
             raise self.error(f"{what} lies outside the file: {size} bytes at {start} of {self.size}")
+        return self.view[start : start + size]
+
+    def copy(self, start: int, size: int, what: str) -> bytes:
+        """The same as a copy."""
+        return bytes(self.part(start, size, what))
+
+    def array(self, start: int, size: int, what: str) -> NDArray[np.uint8]:
+        """The same as an array over the map."""
+        return np.frombuffer(self.part(start, size, what), np.uint8)
 
     def tensor_bytes(self, shape: Sequence[object], dtype: np.dtype[Any], name: str) -> int:
         """Bytes of a tensor of a claimed shape, once that is a list of sizes that numpy can address."""
@@ -117,47 +160,6 @@ class CheckedFile:
     def close(self) -> None:
         """Let go of the map; it is unmapped with the last array that views it."""
         self._view = None
-
-
-class MappedCheckpoint(Checkpoint):
-    """What the readers of mapped files share: the directory `_infos`, which the subclass fills on opening."""
-
-    def __init__(self, file: CheckedFile) -> None:
-        self._file = file
-        self._infos: dict[str, TensorInfo] = {}
-        self.files = (file.path,)
-
-    @abstractmethod
-    def _read(self, name: str) -> NDArray[Any]:
-        """The values of a tensor that is in `_infos`."""
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        if name not in self._infos:
-            raise KeyError(name)
-        array = self._read(name)
-        if array.dtype == np.bool_ and (array.view(np.uint8) > 1).any():  # numpy takes other bytes for undefined
-            raise self._file.error("a boolean that is neither 0 nor 1", name)
-        return array
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._infos)
-
-    def __len__(self) -> int:
-        return len(self._infos)
-
-    def info(self, name: str) -> TensorInfo:
-        """The dtype and shape of a tensor; `KeyError` where there is none."""
-        return self._infos[name]
-
-    def close(self) -> None:
-        """Let go of the file; arrays handed out stay valid."""
-        self._file.close()
-
-    def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
-        if name in self._infos:
-            raise self._file.error("two tensors of one name", name)
-        kind = "string" if dtype.kind in "SU" else dtype.name
-        self._infos[name] = TensorInfo(kind, tuple(shape))
 
 
 def contiguous(

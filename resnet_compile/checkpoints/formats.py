@@ -4,42 +4,57 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_compile.checkpoints.base import Checkpoint
-from resnet_compile.checkpoints.hdf5.keras import is_keras_h5, open_keras_h5
-from resnet_compile.checkpoints.numpy_npz import is_npz, open_npz
-from resnet_compile.checkpoints.onnx_file import is_onnx, open_onnx
+from resnet_compile.checkpoints.checked_file import fault
+from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint, is_keras_h5
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
 from resnet_compile.checkpoints.safetensors_file import (
+    SafetensorsCheckpoint,
+    ShardedSafetensorsCheckpoint,
     is_safetensors,
     is_safetensors_index,
-    open_safetensors,
-    open_safetensors_index,
 )
-from resnet_compile.checkpoints.tensorflow.v1 import open_tensorflow_v1
-from resnet_compile.checkpoints.tensorflow.v1 import sniff as is_tensorflow_v1
-from resnet_compile.checkpoints.tensorflow.v2 import open_tensorflow_v2
-from resnet_compile.checkpoints.tensorflow.v2 import sniff as is_tensorflow_v2
-from resnet_compile.checkpoints.torch.file import is_pytorch, open_pytorch
+from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1
+from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
+from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint, is_pytorch
 from resnet_compile.checkpoints.training_run import is_training_run, open_training_run
-from resnet_compile.errors import CheckpointError
 
-_FORMATS: tuple[tuple[Callable[[Path], bool], Callable[[Path], Checkpoint]], ...] = (
-    (is_tensorflow_v1, open_tensorflow_v1),
-    (is_tensorflow_v2, open_tensorflow_v2),
-    (is_training_run, open_training_run),
-    (is_npz, open_npz),
-    (is_pytorch, open_pytorch),
-    (is_safetensors, open_safetensors),
-    (is_safetensors_index, open_safetensors_index),
-    (is_keras_h5, open_keras_h5),
-    (is_onnx, open_onnx),
+
+@dataclass(frozen=True, slots=True)
+class CheckpointFormat:
+    """One format.
+
+    Attributes:
+        name: What people call it.
+        matches: Whether a path means a checkpoint of this format, by its content.
+        open: Opens one; `CheckpointError` where it is damaged, hostile or not one.
+    """
+
+    name: str
+    matches: Callable[[Path], bool]
+    open: Callable[[Path], Checkpoint]
+
+
+FORMATS = (
+    CheckpointFormat(TensorFlowV1Checkpoint.format, is_tensorflow_v1, TensorFlowV1Checkpoint),
+    CheckpointFormat(TensorFlowV2Checkpoint.format, is_tensorflow_v2, TensorFlowV2Checkpoint),
+    CheckpointFormat("training run", is_training_run, open_training_run),
+    CheckpointFormat(NpzCheckpoint.format, is_npz, NpzCheckpoint),
+    CheckpointFormat(PyTorchCheckpoint.format, is_pytorch, PyTorchCheckpoint),
+    CheckpointFormat(SafetensorsCheckpoint.format, is_safetensors, SafetensorsCheckpoint),
+    CheckpointFormat(ShardedSafetensorsCheckpoint.format, is_safetensors_index, ShardedSafetensorsCheckpoint),
+    CheckpointFormat(KerasCheckpoint.format, is_keras_h5, KerasCheckpoint),
+    CheckpointFormat(OnnxCheckpoint.format, is_onnx, OnnxCheckpoint),
 )
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
     """Whether a path looks like a checkpoint of any format, by its content."""
-    return any(looks(Path(path)) for looks, _ in _FORMATS)
+    return any(row.matches(Path(path)) for row in FORMATS)
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
@@ -52,8 +67,10 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     Raises:
         CheckpointError: There is no such file, its format is none of these, or it is damaged.
     """
-    for looks, opens in _FORMATS:
-        if looks(Path(path)):
-            return opens(Path(path))
-    reason = "not a checkpoint of a known format" if Path(path).exists() else "no such checkpoint"
-    raise CheckpointError(reason, where=str(path))
+    path = Path(path)
+    for row in FORMATS:
+        if row.matches(path):
+            return row.open(path)
+    if not path.exists():
+        raise fault(path, "no such checkpoint")
+    raise fault(path, "not a checkpoint of a known format", hint=f"read are: {'; '.join(row.name for row in FORMATS)}")

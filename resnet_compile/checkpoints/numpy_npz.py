@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.checked_file import CheckedFile, MappedCheckpoint, contiguous, printable, read_head
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
 from resnet_compile.checkpoints.zip_archive import ZipArchive, first_member
 
 _MAGIC = b"\x93NUMPY"
@@ -28,15 +29,10 @@ _FIELD = re.compile(
 _AXIS = re.compile(r"\s*([0-9]{1,19})L?\s*")  # Python 2 wrote sizes as `3L`
 
 
-def is_npz(path: str | Path) -> bool:
+def is_npz(path: Path) -> bool:
     """Whether the file begins as a zip archive whose first member is a `.npy` array, or as an empty archive."""
-    head = read_head(Path(path))
+    head = read_head(path)
     return head[:4] == b"PK\5\6" or first_member(head).endswith(b".npy")
-
-
-def open_npz(path: str | Path) -> NpzCheckpoint:
-    """Open an `.npz` file; `CheckpointError` where it is damaged, hostile or not one."""
-    return NpzCheckpoint(Path(path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +44,7 @@ class _Array:
     fortran_order: bool
 
 
-class NpzCheckpoint(MappedCheckpoint):
+class NpzCheckpoint(Checkpoint):
     """The arrays of an `.npz` file. Members that are not compressed are views of the map; CRCs are always verified."""
 
     format: ClassVar[str] = "NumPy npz"

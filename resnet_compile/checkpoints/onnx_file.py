@@ -17,8 +17,9 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.checked_file import CheckedFile, MappedCheckpoint, contiguous, printable, read_head
-from resnet_compile.wire import Message
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
+from resnet_compile.wire import Buffer, Message
 
 # TensorProto.DataType of onnx.proto: numpy's type, and the typed field that may hold the values instead of raw_data.
 _DATA_TYPES: Mapping[int, np.dtype[Any]] = {
@@ -55,31 +56,20 @@ class OnnxNode:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """Where a tensor's values are: in a file's bytes, or in the typed field of its message."""
+    """Where a tensor's values are: in `data`, a view of a file, or in the typed field of its message."""
 
-    file: CheckedFile
     dtype: np.dtype[Any]
-    start: int | None
-    size: int
+    data: Buffer | None
     message: Message
 
 
-def is_onnx(path: str | Path) -> bool:
+def is_onnx(path: Path) -> bool:
     """Whether a file begins as an ONNX model does."""
-    head = read_head(Path(path))
+    head = read_head(path)
     return len(head) > 2 and head[0] == _IR_VERSION_TAG and 3 <= head[1] <= 0x7F and head[2] in _NEXT_TAGS
 
 
-def open_onnx(path: str | Path) -> OnnxCheckpoint:
-    """Opens a model.
-
-    Raises:
-        CheckpointError: The file is no ONNX model, is damaged, or names external data outside its folder.
-    """
-    return OnnxCheckpoint(CheckedFile(Path(path)))
-
-
-class OnnxCheckpoint(MappedCheckpoint):
+class OnnxCheckpoint(Checkpoint):
     """The initializers of a model, and its nodes in order.
 
     Attributes:
@@ -91,13 +81,13 @@ class OnnxCheckpoint(MappedCheckpoint):
     nodes: tuple[OnnxNode, ...]
     inputs: tuple[str, ...]
 
-    def __init__(self, file: CheckedFile) -> None:
-        super().__init__(file)
+    def __init__(self, path: Path) -> None:
+        super().__init__(CheckedFile(path))
         self._stored: dict[str, _Stored] = {}
         self._external: dict[str, CheckedFile] = {}
-        model = Message(file.view, file.error)
+        model = Message(self._file.view, self._file.error)
         if not model.int64(1) or not model.all_bytes(8):
-            raise file.error("not an ONNX model")
+            raise self._file.error("not an ONNX model")
         graph = model.message(7)
         for tensor in graph.messages(5):
             self._keep(_text(tensor, 8), tensor)
@@ -109,13 +99,7 @@ class OnnxCheckpoint(MappedCheckpoint):
                 nodes.append(self._node(node))
         self.nodes = tuple(nodes)
         self.inputs = tuple(name for value in graph.messages(11) if (name := _text(value, 1)) not in self._infos)
-        self.files = (file.path, *(external.path for external in self._external.values()))
-
-    def close(self) -> None:
-        """Let go of all files; arrays handed out stay valid."""
-        super().close()
-        for external in self._external.values():
-            external.close()
+        self._files += self._external.values()
 
     def _node(self, node: Message) -> OnnxNode:
         ints: dict[str, tuple[int, ...]] = {}
@@ -145,17 +129,13 @@ class OnnxCheckpoint(MappedCheckpoint):
         shape = tensor.int64s(1)
         size = self._file.tensor_bytes(shape, dtype, name)
         self._add(name, shape, dtype)
-        file, start, stored = self._file, None, size
-        if tensor.int64(14) == 1:
-            file, start, stored = self._place(name, tensor)
-        elif (raw := tensor.bytes(9)) is not None:
-            start, stored = _offset(file, raw), len(raw)
-        if stored != size:
-            raise self._file.error(f"{stored} bytes are stored where the shape asks for {size}", name)
-        self._stored[name] = _Stored(file, dtype, start, size, tensor)
+        data = self._external_data(name, tensor) if tensor.int64(14) == 1 else tensor.bytes(9)
+        if data is not None and len(data) != size:
+            raise self._file.error(f"{len(data)} bytes are stored where the shape asks for {size}", name)
+        self._stored[name] = _Stored(dtype, data, tensor)
 
-    def _place(self, name: str, tensor: Message) -> tuple[CheckedFile, int | None, int]:
-        """The file, offset and length of external data."""
+    def _external_data(self, name: str, tensor: Message) -> memoryview:
+        """A view of the file beside the model that holds the values."""
         entries = {_text(entry, 1): _text(entry, 2) for entry in tensor.messages(13)}
         location = entries.get("location", "")
         folder = self._file.path.resolve().parent
@@ -169,14 +149,12 @@ class OnnxCheckpoint(MappedCheckpoint):
         numbers = [entries.get("offset", "0"), entries.get("length", str(file.size))]
         if not all(number.isdecimal() and len(number) < 20 for number in numbers):
             raise self._file.error("external data at no number", name)
-        start, size = map(int, numbers)
-        file.array(start, size, name)
-        return file, start, size
+        return file.part(int(numbers[0]), int(numbers[1]), name)
 
     def _read(self, name: str) -> NDArray[Any]:
         stored, shape = self._stored[name], self._infos[name].shape
-        if stored.start is not None:
-            return contiguous(stored.file.array(stored.start, stored.size, name), stored.dtype, shape)
+        if stored.data is not None:
+            return contiguous(np.frombuffer(stored.data, np.uint8), stored.dtype, shape)
         values = self._typed(stored)
         if values.size != math.prod(shape):
             raise self._file.error(f"{values.size} values are stored where the shape asks for {math.prod(shape)}", name)
@@ -198,14 +176,6 @@ class OnnxCheckpoint(MappedCheckpoint):
         numbers = np.array(message.int64s(_INT32_DATA), np.int64)
         halves = dtype in (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
         return numbers.astype(np.uint16).view(dtype) if halves else numbers.astype(dtype)
-
-
-def _offset(file: CheckedFile, part: Any) -> int:
-    """Where a view of a file's bytes begins."""
-    if not len(part):
-        return 0
-    whole = np.frombuffer(file.view, np.uint8)
-    return int(np.frombuffer(part, np.uint8).ctypes.data - whole.ctypes.data)
 
 
 def _text(message: Message, number: int) -> str:

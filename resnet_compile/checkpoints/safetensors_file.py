@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,8 +18,8 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint, TensorInfo
-from resnet_compile.checkpoints.checked_file import CheckedFile, MappedCheckpoint, contiguous, printable, read_head
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
 
 MAX_HEADER = 16 << 20  # a tensor takes about 120 bytes; the bound keeps a file from filling memory with JSON
 
@@ -52,38 +51,28 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _SUB_BYTE_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
 
-def is_safetensors(path: str | Path) -> bool:
+def is_safetensors(path: Path) -> bool:
     """Whether the file begins with a header length and the brace of a JSON header."""
-    head = read_head(Path(path))
+    head = read_head(path)
     # A length of 2**32 or more would be no header; that makes the test strong enough to tell other formats apart.
     return len(head) >= 9 and head[4:9] == b"\0\0\0\0{"
 
 
-def is_safetensors_index(path: str | Path) -> bool:
+def is_safetensors_index(path: Path) -> bool:
     """Whether the file looks like the JSON index of sharded safetensors (`*.safetensors.index.json`)."""
-    head = read_head(Path(path))
+    head = read_head(path)
     return head.lstrip().startswith(b"{") and b'"weight_map"' in head
 
 
-def open_safetensors(path: str | Path) -> SafetensorsCheckpoint:
-    """Open a safetensors file; `CheckpointError` where it is damaged, hostile or not one."""
-    return SafetensorsCheckpoint(Path(path))
-
-
-def open_safetensors_index(path: str | Path) -> ShardedSafetensorsCheckpoint:
-    """Open the shards that an index file names, all in its own folder; `CheckpointError` as for one file."""
-    return ShardedSafetensorsCheckpoint(Path(path))
-
-
 @dataclass(frozen=True, slots=True)
-class _Entry:
+class _Claim:
     dtype: str
     shape: tuple[int, ...]
     begin: int
     end: int
 
 
-class SafetensorsCheckpoint(MappedCheckpoint):
+class SafetensorsCheckpoint(Checkpoint):
     """The tensors of one safetensors file, as views of its map. The format has no checksums."""
 
     format: ClassVar[str] = "safetensors"
@@ -100,7 +89,7 @@ class SafetensorsCheckpoint(MappedCheckpoint):
         for name, entry in self._entries.items():
             self._add(name, entry.shape, _DTYPES[entry.dtype])
 
-    def _parse(self, name: str, value: object) -> _Entry:
+    def _parse(self, name: str, value: object) -> _Claim:
         if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
             raise self._file.error("a header entry needs dtype, shape and data_offsets, and nothing else", name)
         dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
@@ -118,7 +107,7 @@ class SafetensorsCheckpoint(MappedCheckpoint):
             claimed = claimed * bits // 8
         if end - begin != claimed:
             raise self._file.error(f"the shape takes {claimed} bytes, data_offsets give {end - begin}", name)
-        return _Entry(dtype, tuple(shape), begin, end)
+        return _Claim(dtype, tuple(shape), begin, end)
 
     def _check_cover(self) -> None:
         """Sorted by position, each tensor begins where the one before it ends, and the last ends with the file."""
@@ -149,10 +138,10 @@ class ShardedSafetensorsCheckpoint(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         index = CheckedFile(path)
+        super().__init__(index)
         if index.size > MAX_HEADER:
             raise index.error(f"the index takes {index.size} bytes; {MAX_HEADER} are allowed")
         weight_map = parse_json(index, index.copy(0, index.size, "the index")).get("weight_map")
-        index.close()
         if not isinstance(weight_map, dict) or not weight_map:
             raise index.error("the index has no weight_map")
         self._shards: dict[str, SafetensorsCheckpoint] = {}
@@ -162,32 +151,18 @@ class ShardedSafetensorsCheckpoint(Checkpoint):
                 raise index.error("a shard is not given by a plain file name", name)
             if file_name not in self._shards:
                 self._shards[file_name] = SafetensorsCheckpoint(path.with_name(file_name))
+                self._files += self._shards[file_name]._files
             if name not in self._shards[file_name]:
                 raise index.error(f"the index puts the tensor in {printable(file_name)}, which has none", name)
+            self._infos[name] = self._shards[file_name].info(name)
         for file_name, shard in self._shards.items():
             for name in shard:
                 if weight_map.get(name) != file_name:
                     raise index.error(f"{printable(file_name)} holds a tensor that the index does not put there", name)
         self._weight_map: dict[str, str] = weight_map
-        self.files = (path, *(shard.files[0] for shard in self._shards.values()))
 
-    def __getitem__(self, name: str) -> NDArray[Any]:
+    def _read(self, name: str) -> NDArray[Any]:
         return self._shards[self._weight_map[name]][name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._weight_map)
-
-    def __len__(self) -> int:
-        return len(self._weight_map)
-
-    def info(self, name: str) -> TensorInfo:
-        """The dtype and shape of a tensor; `KeyError` where there is none."""
-        return self._shards[self._weight_map[name]].info(name)
-
-    def close(self) -> None:
-        """Let go of the shards; arrays handed out stay valid."""
-        for shard in self._shards.values():
-            shard.close()
 
 
 def parse_json(file: CheckedFile, text: bytes) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from resnet_compile.checkpoints.mapped import is_folder
-from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, open_npz
+from resnet_compile.checkpoints.checked_file import fault, is_folder
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
 from resnet_compile.errors import CheckpointError
 
 _Read = TypeVar("_Read")
@@ -35,20 +35,20 @@ def checkpoint_files(folder: Path) -> list[Path]:
     try:
         found = {int(match[1]): path for path in folder.iterdir() if (match := _NAME.fullmatch(path.name))}
     except OSError as error:
-        raise CheckpointError(f"cannot read the folder: {error.strerror}", where=str(folder)) from None
+        raise fault(folder, f"cannot read the folder: {error.strerror}") from None
     return [found[step] for step in sorted(found, reverse=True)]
 
 
-def is_training_run(path: str | Path) -> bool:
+def is_training_run(path: Path) -> bool:
     """Whether the path is a folder with checkpoints of ours in it."""
-    return bool(checkpoint_files(Path(path)))
+    return bool(checkpoint_files(path))
 
 
-def open_training_run(path: str | Path) -> NpzCheckpoint:
+def open_training_run(path: Path) -> NpzCheckpoint:
     """Open the newest checkpoint of a run that is whole; `CheckpointError` about the newest one where none is."""
-    newest, _ = newest_whole(Path(path), open_whole)
+    newest, _ = newest_whole(path, open_whole)
     if newest is None:
-        raise CheckpointError("no checkpoint of a training run", where=str(path))
+        raise fault(path, "no checkpoint of a training run")
     return newest
 
 
@@ -71,7 +71,7 @@ def newest_whole(folder: Path, read: Callable[[Path], _Read]) -> tuple[_Read | N
 
 def open_whole(file: Path) -> NpzCheckpoint:
     """Open one checkpoint and verify the checksum of every tensor in it; `CheckpointError` where it is damaged."""
-    checkpoint = open_npz(file)
+    checkpoint = NpzCheckpoint(file)
     for name in checkpoint:
         checkpoint[name]
     return checkpoint

@@ -14,6 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.checked_file import fault
 from resnet_compile.checkpoints.training_run import checkpoint_files, checkpoint_name, newest_whole, open_whole
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
 from resnet_compile.files import as_path, replacing
@@ -112,7 +113,7 @@ def read_checkpoint(file: Path) -> Saved:
         try:
             progress = Progress(**json.loads(checkpoint[PROGRESS].tobytes()))
         except (KeyError, TypeError, ValueError):
-            raise CheckpointError("not a checkpoint of a training run", where=str(file)) from None
+            raise fault(file, "not a checkpoint of a training run") from None
         return Saved(file, progress, {name: np.array(checkpoint[name]) for name in checkpoint if name != PROGRESS})
 
 

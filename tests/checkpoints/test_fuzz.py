@@ -3,7 +3,7 @@
 import importlib.util
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from resnet_compile.checkpoints.base import Checkpoint, TensorInfo
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.checked_file import CheckedFile
 from resnet_compile.errors import CheckpointError
 
 TOOL = Path(__file__).resolve().parents[2] / "tools" / "fuzz_readers.py"
@@ -52,25 +53,14 @@ class Fake(Checkpoint):
     format = "fake"
 
     def __init__(self, path: Path, look_up: Callable[[bytes], Any]) -> None:
-        self.files = (path,)
+        super().__init__(CheckedFile(path))
         self._look_up = look_up
+        self._add("w", (1,), np.dtype(np.uint8))
 
-    def __getitem__(self, name: str) -> np.ndarray:
+    def _read(self, name: str) -> np.ndarray:
         array = self._look_up(self.files[0].read_bytes())
         assert isinstance(array, np.ndarray)
         return array
-
-    def __iter__(self) -> Iterator[str]:
-        yield "w"
-
-    def __len__(self) -> int:
-        return 1
-
-    def info(self, name: str) -> TensorInfo:
-        return TensorInfo("uint8", (1,))
-
-    def close(self) -> None:
-        pass
 
 
 RIGHT = b"right"

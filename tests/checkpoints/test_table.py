@@ -21,6 +21,7 @@ from support.tensorflow_files import (
     varint,
 )
 
+from resnet_compile.checkpoints.checked_file import CheckedFile
 from resnet_compile.checkpoints.tensorflow import table as table_module
 from resnet_compile.checkpoints.tensorflow.table import Table
 from resnet_compile.errors import CheckpointError
@@ -35,7 +36,7 @@ def path(tmp_path: Path) -> Path:
 
 def read(path: Path, data: bytes) -> list[tuple[bytes, bytes]]:
     path.write_bytes(data)
-    return [(key, bytes(value)) for key, value in Table(path).records()]
+    return [(key, bytes(value)) for key, value in Table(CheckedFile(path)).records()]
 
 
 def refused(path: Path, data: bytes, reason: str) -> None:
@@ -52,7 +53,7 @@ def test_records_of_all_blocks_are_read(path: Path) -> None:
 
 def test_key_is_in_the_block_that_the_index_says(path: Path) -> None:
     path.write_bytes(table(RECORDS[:1], RECORDS[1:20], RECORDS[20:]))
-    opened = Table(path)
+    opened = Table(CheckedFile(path))
     for number, part in enumerate((RECORDS[:1], RECORDS[1:20], RECORDS[20:])):
         for key, value in part:
             assert opened.block_of(key) == number
@@ -62,7 +63,7 @@ def test_key_is_in_the_block_that_the_index_says(path: Path) -> None:
 
 def test_values_of_raw_blocks_are_views_of_the_map(path: Path) -> None:
     path.write_bytes(table(RECORDS))
-    opened = Table(path)
+    opened = Table(CheckedFile(path))
     values = list(opened.block(0).values())
     assert all(isinstance(value, memoryview) and value.readonly for value in values)
     assert opened.block(0) is opened.block(0)
@@ -78,7 +79,7 @@ def test_several_snappy_blocks(path: Path) -> None:
     blocks = [sealed(varint(len(plain)) + bytes([len(plain) - 1 << 2]) + plain, 1) for plain in map(block, parts)]
     data = raw_table(blocks, [part[-1][0] for part in parts])
     assert read(path, data) == RECORDS[:4]
-    opened = Table(path)
+    opened = Table(CheckedFile(path))
     for number in (0, 1, 0):
         assert list(opened.block(number)) == [key for key, _ in parts[number]]
         assert opened.block(number) is opened.block(number)
@@ -86,21 +87,21 @@ def test_several_snappy_blocks(path: Path) -> None:
 
 def test_index_in_several_blocks(path: Path) -> None:
     path.write_bytes(gzip.decompress((CHECKPOINTS / "blocks2.index.gz").read_bytes()))
-    opened = Table(path)
+    opened = Table(CheckedFile(path))
     assert len(opened) == 3
     assert len(list(opened.records())) == 301
 
 
 def test_truncated_table_is_refused(path: Path) -> None:
     path.write_bytes(table(RECORDS[:3]))
-    assert missed_truncations(path, lambda: list(Table(path).records())) == []
+    assert missed_truncations(path, lambda: list(Table(CheckedFile(path)).records())) == []
 
 
 @pytest.mark.parametrize("blocks", [(RECORDS[:3],), (RECORDS[:1], RECORDS[1:4])])
 def test_every_flipped_bit_is_caught(path: Path, blocks: tuple[list, ...]) -> None:
     data = table(*blocks)
     path.write_bytes(data)
-    assert missed_flips(path, range(8 * len(data)), lambda: list(Table(path).records())) == []
+    assert missed_flips(path, range(8 * len(data)), lambda: list(Table(CheckedFile(path)).records())) == []
 
 
 def test_wrong_magic(path: Path) -> None:
@@ -111,9 +112,9 @@ def test_wrong_magic(path: Path) -> None:
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="no such file"):
-        Table(tmp_path / "nothing")
+        Table(CheckedFile(tmp_path / "nothing"))
     with pytest.raises(CheckpointError, match="not a regular file"):
-        Table(tmp_path)
+        Table(CheckedFile(tmp_path))
 
 
 # Footers. The blocks before them stay right.

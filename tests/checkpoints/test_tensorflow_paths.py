@@ -8,11 +8,9 @@ import numpy as np
 import pytest
 from support.tensorflow_files import CHECKPOINTS, MAGIC, v1_file
 
-from resnet_compile.checkpoints.tensorflow import v1 as tensorflow_v1
-from resnet_compile.checkpoints.tensorflow import v2 as tensorflow_v2
 from resnet_compile.checkpoints.tensorflow.paths import newest, table_kind, v1_files, v2_prefix
-from resnet_compile.checkpoints.tensorflow.v1 import open_tensorflow_v1
-from resnet_compile.checkpoints.tensorflow.v2 import open_tensorflow_v2
+from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1
+from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
 from resnet_compile.errors import CheckpointError
 
 SHARDS = tuple(CHECKPOINTS / f"shard1-0000{number}-of-00003" for number in range(3))
@@ -39,29 +37,29 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_shards_are_found(given: str) -> None:
     assert v1_files(CHECKPOINTS / given) == SHARDS
-    assert tensorflow_v1.sniff(CHECKPOINTS / given)
-    assert not tensorflow_v2.sniff(CHECKPOINTS / given)
-    assert len(open_tensorflow_v1(str(CHECKPOINTS / given))) == 12
+    assert is_tensorflow_v1(CHECKPOINTS / given)
+    assert not is_tensorflow_v2(CHECKPOINTS / given)
+    assert len(TensorFlowV1Checkpoint(CHECKPOINTS / given)) == 12
 
 
 @pytest.mark.parametrize("given", ["dt2", "dt2.index", "dt2.data-00000-of-00001"])
 def test_bundle_is_found(given: str) -> None:
     assert v2_prefix(CHECKPOINTS / given) == CHECKPOINTS / "dt2"
-    assert tensorflow_v2.sniff(CHECKPOINTS / given)
-    assert not tensorflow_v1.sniff(CHECKPOINTS / given)
-    assert len(open_tensorflow_v2(str(CHECKPOINTS / given))) == 18
+    assert is_tensorflow_v2(CHECKPOINTS / given)
+    assert not is_tensorflow_v1(CHECKPOINTS / given)
+    assert len(TensorFlowV2Checkpoint(CHECKPOINTS / given)) == 18
 
 
 def test_single_file_is_told_by_its_content(folder: Path) -> None:
     assert v1_files(CHECKPOINTS / "dt1") == (CHECKPOINTS / "dt1",)
-    assert tensorflow_v1.sniff(CHECKPOINTS / "dt1")
-    assert not tensorflow_v2.sniff(CHECKPOINTS / "dt1")
+    assert is_tensorflow_v1(CHECKPOINTS / "dt1")
+    assert not is_tensorflow_v2(CHECKPOINTS / "dt1")
     # A misleading name changes nothing.
     (folder / "dt1").rename(folder / "x.index")
-    assert tensorflow_v1.sniff(folder / "x.index")
-    assert not tensorflow_v2.sniff(folder / "x.index")
+    assert is_tensorflow_v1(folder / "x.index")
+    assert not is_tensorflow_v2(folder / "x.index")
     (folder / "dt2.index").rename(folder / "y.ckpt")
-    assert not tensorflow_v1.sniff(folder / "y.ckpt")
+    assert not is_tensorflow_v1(folder / "y.ckpt")
 
 
 @pytest.mark.parametrize("fixture", ["dt1", "part1", "extra1", "cross1-00000-of-00002"])
@@ -75,12 +73,12 @@ def test_kind_of_v2(fixture: str) -> None:
 
 
 def test_damaged_file_keeps_its_kind_so_that_opening_says_what_is_wrong(folder: Path) -> None:
-    for name, module in (("dt1", tensorflow_v1), ("dt2.index", tensorflow_v2)):
+    for name, looks in (("dt1", is_tensorflow_v1), ("dt2.index", is_tensorflow_v2)):
         data = bytearray((folder / name).read_bytes())
         data[5] ^= 1
         (folder / name).write_bytes(data)
         assert table_kind(folder / name) == "damaged"
-        assert [other for other in (tensorflow_v1, tensorflow_v2) if other.sniff(folder / name)] == [module]
+        assert [other for other in (is_tensorflow_v1, is_tensorflow_v2) if other(folder / name)] == [looks]
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\3\4", MAGIC[:-1], b"\0" * 100])
@@ -88,38 +86,38 @@ def test_other_files_are_neither(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "file"
     path.write_bytes(content)
     assert table_kind(path) is None
-    assert not tensorflow_v1.sniff(path)
-    assert not tensorflow_v2.sniff(path)
+    assert not is_tensorflow_v1(path)
+    assert not is_tensorflow_v2(path)
 
 
 @pytest.mark.parametrize("given", ["nothing", "no/where", "a\0b", "x" * 5000, "-?????-of-00003", "/", "."])
 def test_path_that_means_nothing(folder: Path, given: str) -> None:
     path = folder / given
-    assert not tensorflow_v1.sniff(path)
-    assert not tensorflow_v2.sniff(path)
+    assert not is_tensorflow_v1(path)
+    assert not is_tensorflow_v2(path)
     with pytest.raises(CheckpointError):
-        open_tensorflow_v1(path)
+        TensorFlowV1Checkpoint(path)
     with pytest.raises(CheckpointError):
-        open_tensorflow_v2(path)
+        TensorFlowV2Checkpoint(path)
 
 
 def test_bundle_without_a_name(folder: Path) -> None:
     (folder / "dt2.index").rename(folder / ".index")
-    assert not tensorflow_v2.sniff(folder / ".index")
+    assert not is_tensorflow_v2(folder / ".index")
     with pytest.raises(CheckpointError, match="by its name"):
-        open_tensorflow_v2(folder / ".index")
+        TensorFlowV2Checkpoint(folder / ".index")
 
 
 def test_pipe_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     os.mkfifo(tmp_path / "x.index")
     for given in ("pipe", "x", "x.index"):
-        assert not tensorflow_v1.sniff(tmp_path / given)
-        assert not tensorflow_v2.sniff(tmp_path / given)
+        assert not is_tensorflow_v1(tmp_path / given)
+        assert not is_tensorflow_v2(tmp_path / given)
         with pytest.raises(CheckpointError):
-            open_tensorflow_v1(tmp_path / given)
+            TensorFlowV1Checkpoint(tmp_path / given)
         with pytest.raises(CheckpointError):
-            open_tensorflow_v2(tmp_path / given)
+            TensorFlowV2Checkpoint(tmp_path / given)
 
 
 @pytest.mark.parametrize("missing", [0, 1, 2])
@@ -127,21 +125,21 @@ def test_missing_shard_of_v1(folder: Path, missing: int) -> None:
     (folder / SHARDS[missing].name).unlink()
     for given in ("shard1", "shard1-?????-of-00003", SHARDS[(missing + 1) % 3].name):
         with pytest.raises(CheckpointError, match="missing") as caught:
-            open_tensorflow_v1(folder / given)
+            TensorFlowV1Checkpoint(folder / given)
         assert SHARDS[missing].name in str(caught.value)
 
 
 def test_shards_of_two_checkpoints(folder: Path) -> None:
     (folder / "shard1-00000-of-00001").write_bytes(v1_file(("w", np.ones(3, np.float32))))
     with pytest.raises(CheckpointError, match=r"\[1, 3\] files"):
-        open_tensorflow_v1(folder / "shard1")
-    assert list(open_tensorflow_v1(folder / "shard1-?????-of-00001")) == ["w"]
-    assert len(open_tensorflow_v1(folder / "shard1-?????-of-00003")) == 12
+        TensorFlowV1Checkpoint(folder / "shard1")
+    assert list(TensorFlowV1Checkpoint(folder / "shard1-?????-of-00001")) == ["w"]
+    assert len(TensorFlowV1Checkpoint(folder / "shard1-?????-of-00003")) == 12
 
 
 def test_no_shards(folder: Path) -> None:
     with pytest.raises(CheckpointError, match="0 shards"):
-        open_tensorflow_v1(folder / "x-00000-of-00000")
+        TensorFlowV1Checkpoint(folder / "x-00000-of-00000")
 
 
 @pytest.mark.parametrize(
@@ -162,11 +160,11 @@ def test_state_file_names_the_newest(tmp_path: Path, state: bytes, found: str) -
 
 def test_folder_is_opened_through_its_state_file(folder: Path) -> None:
     (folder / "checkpoint").write_text('model_checkpoint_path: "dt1"\n')
-    assert (tensorflow_v1.sniff(folder), tensorflow_v2.sniff(folder)) == (True, False)
-    assert len(open_tensorflow_v1(folder)) == 17
+    assert (is_tensorflow_v1(folder), is_tensorflow_v2(folder)) == (True, False)
+    assert len(TensorFlowV1Checkpoint(folder)) == 17
     (folder / "checkpoint").write_text('model_checkpoint_path: "/old/place/dt2"\n')
-    assert (tensorflow_v1.sniff(folder), tensorflow_v2.sniff(folder)) == (False, True)
-    assert len(open_tensorflow_v2(folder)) == 18
+    assert (is_tensorflow_v1(folder), is_tensorflow_v2(folder)) == (False, True)
+    assert len(TensorFlowV2Checkpoint(folder)) == 18
 
 
 @pytest.mark.parametrize(
@@ -190,5 +188,5 @@ def test_state_file_that_names_nothing_inside(folder: Path, state: bytes) -> Non
     (folder / "checkpoint").write_bytes(state)
     with pytest.raises(CheckpointError):
         newest(folder)
-    assert not tensorflow_v1.sniff(folder)
-    assert not tensorflow_v2.sniff(folder)
+    assert not is_tensorflow_v1(folder)
+    assert not is_tensorflow_v2(folder)

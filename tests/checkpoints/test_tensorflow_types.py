@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from support.tensorflow_files import CHECKPOINTS, field, number, shape_proto, slice_proto, table_records
 
-from resnet_compile.checkpoints.base import TensorInfo
+from resnet_compile.checkpoints.base import StoredInfo
 from resnet_compile.checkpoints.tensorflow import types as tensorflow_types
 from resnet_compile.checkpoints.tensorflow.types import (
     DATA_TYPES,
@@ -32,58 +32,45 @@ def boxes(*extents: tuple[tuple[int, int], ...]) -> list[tuple[slice, ...]]:
     return [tuple(slice(*axis) for axis in axes) for axes in extents]
 
 
-def test_every_type_is_one_that_tensor_info_knows() -> None:
+def test_every_type_is_one_that_stored_info_knows() -> None:
     for row in DATA_TYPES.values():
         expected = None if row.is_string else 6 * row.numpy.itemsize
-        assert TensorInfo(row.name, (2, 3)).nbytes == expected
+        assert StoredInfo(row.name, (2, 3)).nbytes == expected
 
 
 @pytest.mark.parametrize("unknown", [-1, 0, 20, 21, 26, 31, 101, 1 << 40])
 def test_type_that_is_no_array(unknown: int) -> None:
     with pytest.raises(CheckpointError, match="data type"):
-        data_type(unknown, "x")
+        data_type(unknown, CheckpointError)
 
 
 def test_shape_is_read() -> None:
-    assert read_shape(Message(shape_proto([3, 0, 1 << 40]), CheckpointError), FLOAT, "x") == (3, 0, 1 << 40)
-    assert read_shape(Message(b"", CheckpointError), FLOAT, "x") == ()
+    assert read_shape(Message(shape_proto([3, 0, 1 << 40]), CheckpointError), CheckpointError) == (3, 0, 1 << 40)
+    assert read_shape(Message(b"", CheckpointError), CheckpointError) == ()
 
 
 @pytest.mark.parametrize(
     ("shape", "reason"),
     [
-        (shape_proto([-1]), "negative"),
-        (shape_proto([1 << 63]), "negative"),
-        (shape_proto([1 << 60, 4]), "no array"),
-        (shape_proto([1 << 62]), "no array"),
-        (shape_proto([0, 1 << 60, 1 << 60]), "no array"),
-        (shape_proto([1] * 33), "33 axes"),
         (number(3, 1), "rank is unknown"),
         (b"\xff" * 20, "never ends"),
     ],
 )
 def test_impossible_shape(shape: bytes, reason: str) -> None:
     with pytest.raises(CheckpointError, match=reason):
-        read_shape(Message(shape, CheckpointError), FLOAT, "x")
-
-
-def test_largest_shape_that_passes_is_one_that_numpy_takes() -> None:
-    shape = read_shape(Message(shape_proto([0, 1 << 30, 1 << 30]), CheckpointError), FLOAT, "x")
-    assert np.empty(0, np.float32).reshape(shape).shape == shape
-    shape = read_shape(Message(shape_proto([1] * 31 + [0]), CheckpointError), FLOAT, "x")
-    assert np.empty(0, np.float32).reshape(shape).ndim == 32
+        read_shape(Message(shape, CheckpointError), CheckpointError)
 
 
 @pytest.mark.parametrize("name", [None, b"", b"\xff\xfe", b"n" * 5000])
 def test_impossible_name(name: bytes | None) -> None:
     with pytest.raises(CheckpointError, match="name"):
-        read_text(name, "x")
+        read_text(name, CheckpointError)
 
 
 def test_slice_is_read_as_a_box() -> None:
     part = read_slice(Message(slice_proto([(0, -1), (2, 3), (0, 7)]), CheckpointError))
     assert part == ((0, -1), (2, 3), (0, 7))
-    index = box(part, (4, 5, 7), "x")
+    index = box(part, (4, 5, 7), CheckpointError)
     assert index == (slice(0, 4), slice(2, 5), slice(0, 7))
     assert box_shape(index) == (4, 3, 7)
 
@@ -105,7 +92,7 @@ def test_slice_is_read_as_a_box() -> None:
 )
 def test_slice_outside_its_tensor(part: list[tuple[int, int]]) -> None:
     with pytest.raises(CheckpointError, match="slice"):
-        box(tuple(Extent(*extent) for extent in part), (4, 5), "x")
+        box(tuple(Extent(*extent) for extent in part), (4, 5), CheckpointError)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +111,7 @@ def test_slice_outside_its_tensor(part: list[tuple[int, int]]) -> None:
     ],
 )
 def test_cover(shape: tuple[int, ...], parts: list) -> None:
-    check_cover(boxes(*parts), shape, "x")
+    check_cover(boxes(*parts), shape, CheckpointError)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +133,7 @@ def test_cover(shape: tuple[int, ...], parts: list) -> None:
 )
 def test_no_cover(shape: tuple[int, ...], parts: list, reason: str) -> None:
     with pytest.raises(CheckpointError, match=reason):
-        check_cover(boxes(*parts), shape, "x")
+        check_cover(boxes(*parts), shape, CheckpointError)
 
 
 def test_cover_agrees_with_counting_every_element() -> None:
@@ -169,19 +156,19 @@ def test_cover_agrees_with_counting_every_element() -> None:
         covers = bool(np.all(counts == 1))
         verdicts[covers] += 1
         if covers:
-            check_cover(boxes(*parts), shape, "x")
+            check_cover(boxes(*parts), shape, CheckpointError)
         else:
             with pytest.raises(CheckpointError):
-                check_cover(boxes(*parts), shape, "x")
+                check_cover(boxes(*parts), shape, CheckpointError)
     assert min(verdicts.values()) > 100
 
 
 def test_number_of_slices_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tensorflow_types, "MAX_SLICES", 4)
     parts = boxes(*(((at, at + 1),) for at in range(5)))
-    check_cover(parts[:4], (4,), "x")
+    check_cover(parts[:4], (4,), CheckpointError)
     with pytest.raises(CheckpointError, match="more than 4"):
-        check_cover(parts, (5,), "x")
+        check_cover(parts, (5,), CheckpointError)
 
 
 def test_keys_are_those_that_tensorflow_wrote() -> None:
@@ -191,7 +178,7 @@ def test_keys_are_those_that_tensorflow_wrote() -> None:
         for key, value in table_records((CHECKPOINTS / fixture).read_bytes()):
             if key:
                 saved = Message(value, CheckpointError).message(2)
-                assert slice_key(read_text(saved.bytes(1), "x"), read_slice(saved.message(2))) == key
+                assert slice_key(read_text(saved.bytes(1), CheckpointError), read_slice(saved.message(2))) == key
                 count += 1
     assert count == 17 + 6 + 19 + 2 + 4
 

@@ -37,9 +37,9 @@ from support.tensorflow_files import (
     whole,
 )
 
-from resnet_compile.checkpoints.base import TensorInfo
+from resnet_compile.checkpoints.base import StoredInfo
 from resnet_compile.checkpoints.tensorflow import v1 as tensorflow_v1
-from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, open_tensorflow_v1
+from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint
 from resnet_compile.errors import CheckpointError
 
 FIXTURES = ["dt1", "extra1", "part1", "shard1", "cross1", "blocks1"]
@@ -52,7 +52,7 @@ def path(tmp_path: Path) -> Path:
 
 def read(path: Path) -> dict[str, np.ndarray]:
     """Open a checkpoint and read everything in it."""
-    with open_tensorflow_v1(path) as checkpoint:
+    with TensorFlowV1Checkpoint(path) as checkpoint:
         return {name: checkpoint[name] for name in checkpoint}
 
 
@@ -62,7 +62,7 @@ def refused(path: Path, data: bytes, reason: str = ".", *, name: str | None = No
     with pytest.raises(CheckpointError, match=reason) as caught:
         read(path)
     assert str(path) in str(caught.value)
-    assert name is None or repr(name) in str(caught.value)
+    assert name is None or str(caught.value).endswith(f": {name}")
 
 
 @pytest.mark.parametrize("fixture", FIXTURES)
@@ -72,12 +72,12 @@ def test_every_tensor_is_what_tensorflow_reads(fixture: str, tmp_path: Path) -> 
         place = tmp_path / fixture
         place.write_bytes(gzip.decompress((CHECKPOINTS / "blocks1.gz").read_bytes()))
     truth = fixture_truth(fixture)
-    checkpoint = open_tensorflow_v1(place)
+    checkpoint = TensorFlowV1Checkpoint(place)
     assert set(checkpoint) == set(truth)
     assert len(checkpoint) == len(truth)
     for name, facts in truth.items():
         array = checkpoint[name]
-        assert checkpoint.info(name) == TensorInfo(facts["dtype"], tuple(facts["shape"]))
+        assert checkpoint.info(name) == StoredInfo(facts["dtype"], tuple(facts["shape"]))
         assert array.shape == tuple(facts["shape"])
         if facts["dtype"] == "string":
             assert [text.hex() for text in array.ravel().tolist()] == facts["strings"]
@@ -86,52 +86,27 @@ def test_every_tensor_is_what_tensorflow_reads(fixture: str, tmp_path: Path) -> 
             assert hashlib.sha256(array.tobytes()).hexdigest() == facts["sha256"]
 
 
-def test_order_is_the_file_order() -> None:
-    assert list(open_tensorflow_v1(CHECKPOINTS / "part1")) == ["p/w", "plain", "q/k"]
-
-
-def test_unknown_names() -> None:
-    checkpoint = open_tensorflow_v1(CHECKPOINTS / "dt1")
-    assert "nothing" not in checkpoint
-    assert 3 not in checkpoint
-    with pytest.raises(KeyError):
-        checkpoint["nothing"]
-    with pytest.raises(KeyError):
-        checkpoint.info("nothing")
-
-
 def test_asking_for_a_name_reads_no_values(path: Path) -> None:
     w = np.arange(5, dtype=np.float32)
     data = v1_file(("v", w), ("w", w), per_block=2)
     path.write_bytes(data.replace(w.tobytes(), w[::-1].tobytes()))  # which the checksums will not match
     with pytest.raises(CheckpointError, match="checksum"):
-        open_tensorflow_v1(path)  # the first block holds the directory
+        TensorFlowV1Checkpoint(path)  # the first block holds the directory
     path.write_bytes(v1_file(("v", w), ("w", w), per_block=1).replace(w.tobytes(), w[::-1].tobytes()))
-    checkpoint = open_tensorflow_v1(path)
+    checkpoint = TensorFlowV1Checkpoint(path)
     assert "w" in checkpoint
     with pytest.raises(CheckpointError, match="checksum"):
         checkpoint["w"]
 
 
-def test_floats_are_views_that_outlive_the_checkpoint(path: Path) -> None:
+def test_floats_are_views(path: Path) -> None:
     w = np.arange(12, dtype=np.float32).reshape(3, 4)
     path.write_bytes(v1_file(("w", w)))
-    checkpoint = open_tensorflow_v1(path)
+    checkpoint = TensorFlowV1Checkpoint(path)
     view = checkpoint["w"]
     assert not view.flags.writeable
     assert not view.flags.owndata
-    checkpoint.close()
-    checkpoint.close()
     np.testing.assert_array_equal(view, w)
-    assert list(checkpoint) == ["w"]
-    with pytest.raises(CheckpointError, match="closed"):
-        checkpoint["w"]
-
-
-def test_files_and_format() -> None:
-    checkpoint = open_tensorflow_v1(CHECKPOINTS / "shard1")
-    assert checkpoint.format == TensorFlowV1Checkpoint.format == "TensorFlow V1 checkpoint"
-    assert checkpoint.files == tuple(CHECKPOINTS / f"shard1-0000{shard}-of-00003" for shard in range(3))
 
 
 # Damage.
@@ -239,8 +214,8 @@ def test_values_that_do_not_fit_their_type(path: Path, dtype: int, values: bytes
 @pytest.mark.parametrize("dtype", [FLOAT, INT32, STRING, HALF, BOOL])
 def test_terabytes_are_refused_at_opening(path: Path, shape: list[int], dtype: int) -> None:
     path.write_bytes(one(dtype, shape, v1_floats(W)))
-    with pytest.raises(CheckpointError, match=r"claim|no array"):
-        open_tensorflow_v1(path)
+    with pytest.raises(CheckpointError, match=r"claim|larger than any memory"):
+        TensorFlowV1Checkpoint(path)
 
 
 def test_claims_add_up(path: Path) -> None:
@@ -355,7 +330,10 @@ def test_record_that_stands_twice(path: Path) -> None:
         ((b"", field(1, field(1, number(3, FLOAT)))), "no name"),
         ((b"", field(1, field(1, field(1, b"\xff") + number(3, FLOAT)))), "UTF-8"),
         ((b"", field(1, field(1, field(1, b"w")))), "data type"),
-        ((b"", field(1, field(1, field(1, b"w") + field(2, shape_proto([-4])) + number(3, FLOAT)))), "negative"),
+        (
+            (b"", field(1, field(1, field(1, b"w") + field(2, shape_proto([-4])) + number(3, FLOAT)))),
+            "not a list of sizes",
+        ),
     ],
 )
 def test_directory_that_is_none(path: Path, directory: Entry, reason: str) -> None:

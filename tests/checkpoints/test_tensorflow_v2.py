@@ -33,8 +33,8 @@ from support.tensorflow_files import (
     write_v2,
 )
 
-from resnet_compile.checkpoints.base import TensorInfo
-from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, open_tensorflow_v2
+from resnet_compile.checkpoints.base import StoredInfo
+from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint
 from resnet_compile.errors import CheckpointError
 
 W = np.arange(6, dtype=np.float32).reshape(2, 3)
@@ -48,7 +48,7 @@ def prefix(tmp_path: Path) -> Path:
 
 def read(prefix: Path) -> dict[str, np.ndarray]:
     """Open a bundle and read everything in it."""
-    with open_tensorflow_v2(prefix) as checkpoint:
+    with TensorFlowV2Checkpoint(prefix) as checkpoint:
         return {name: checkpoint[name] for name in checkpoint}
 
 
@@ -57,7 +57,7 @@ def refused(prefix: Path, reason: str = ".", *, name: str | None = None) -> None
     with pytest.raises(CheckpointError, match=reason) as caught:
         read(prefix)
     assert str(prefix) in str(caught.value)
-    assert name is None or repr(name) in str(caught.value)
+    assert name is None or str(caught.value).endswith(f": {name}")
 
 
 def copy_fixture(name: str, prefix: Path) -> list[Path]:
@@ -72,12 +72,12 @@ def copy_fixture(name: str, prefix: Path) -> list[Path]:
 @pytest.mark.parametrize("fixture", ["dt2", "dt2sn", "extra2", "part2", "shard2"])
 def test_every_tensor_is_what_tensorflow_reads(fixture: str) -> None:
     truth = fixture_truth("dt2" if fixture == "dt2sn" else fixture)
-    checkpoint = open_tensorflow_v2(CHECKPOINTS / fixture)
+    checkpoint = TensorFlowV2Checkpoint(CHECKPOINTS / fixture)
     assert set(checkpoint) == set(truth)
     assert len(checkpoint) == len(truth)
     for name, facts in truth.items():
         array = checkpoint[name]
-        assert checkpoint.info(name) == TensorInfo(facts["dtype"], tuple(facts["shape"]))
+        assert checkpoint.info(name) == StoredInfo(facts["dtype"], tuple(facts["shape"]))
         assert array.shape == tuple(facts["shape"])
         if facts["dtype"] == "string":
             assert [text.hex() for text in array.ravel().tolist()] == facts["strings"]
@@ -88,7 +88,7 @@ def test_every_tensor_is_what_tensorflow_reads(fixture: str) -> None:
 
 def test_thousands_of_variables() -> None:
     """The truth about these 6,000 is one hash, over a line for each."""
-    checkpoint = open_tensorflow_v2(CHECKPOINTS / "many2")
+    checkpoint = TensorFlowV2Checkpoint(CHECKPOINTS / "many2")
     lines = hashlib.sha256()
     for name in sorted(checkpoint):
         array = checkpoint[name]
@@ -106,38 +106,12 @@ def test_index_of_several_blocks(prefix: Path) -> None:
     assert all(array.tolist() == [int(name[:3])] for name, array in tensors.items())
 
 
-def test_order_is_the_order_of_names() -> None:
-    assert list(open_tensorflow_v2(CHECKPOINTS / "part2")) == ["p/w", "plain", "q/k"]
-
-
-def test_unknown_names() -> None:
-    checkpoint = open_tensorflow_v2(CHECKPOINTS / "dt2")
-    assert "" not in checkpoint
-    assert 3 not in checkpoint
-    with pytest.raises(KeyError):
-        checkpoint["nothing"]
-    with pytest.raises(KeyError):
-        checkpoint.info("nothing")
-
-
-def test_arrays_are_views_that_outlive_the_checkpoint(prefix: Path) -> None:
-    checkpoint = open_tensorflow_v2(write_v2(prefix, [(b"w", v2_entry(FLOAT, W.shape, DATA))], DATA))
+def test_arrays_are_views(prefix: Path) -> None:
+    checkpoint = TensorFlowV2Checkpoint(write_v2(prefix, [(b"w", v2_entry(FLOAT, W.shape, DATA))], DATA))
     view = checkpoint["w"]
     assert not view.flags.writeable
     assert not view.flags.owndata
-    checkpoint.close()
-    checkpoint.close()
     np.testing.assert_array_equal(view, W)
-    assert "w" in checkpoint
-    with pytest.raises(CheckpointError, match="closed"):
-        checkpoint["w"]
-
-
-def test_files_and_format() -> None:
-    checkpoint = open_tensorflow_v2(CHECKPOINTS / "shard2")
-    assert checkpoint.format == TensorFlowV2Checkpoint.format == "TensorFlow V2 checkpoint"
-    data = tuple(CHECKPOINTS / f"shard2.data-0000{shard}-of-00003" for shard in range(3))
-    assert checkpoint.files == (CHECKPOINTS / "shard2.index", *data)
 
 
 # Damage.
@@ -161,7 +135,7 @@ def test_flipped_bits_of_larger_indexes_are_caught(prefix: Path) -> None:
 def test_every_flipped_bit_of_the_data_is_caught(fixture: str, prefix: Path) -> None:
     """Flipped under an open checkpoint, which sees it through its map; opening reads no values."""
     _, *data = copy_fixture(fixture, prefix)
-    with open_tensorflow_v2(prefix) as checkpoint:
+    with TensorFlowV2Checkpoint(prefix) as checkpoint:
         for file in data:
             bits = range(0, 8 * file.stat().st_size, 1 if fixture == "dt2" else 3)
             assert missed_flips(file, bits, lambda: [checkpoint[name] for name in checkpoint]) == []
@@ -190,7 +164,7 @@ def test_missing_file(prefix: Path, missing: int) -> None:
     file = copy_fixture("shard2", prefix)[missing]
     file.unlink()
     with pytest.raises(CheckpointError, match="no such file") as caught:
-        open_tensorflow_v2(prefix)
+        TensorFlowV2Checkpoint(prefix)
     assert str(file) in str(caught.value)
 
 
@@ -263,11 +237,11 @@ def test_v1_checkpoint_as_an_index(prefix: Path) -> None:
         (v2_entry(FLOAT, [1 << 40], DATA), "24 bytes where"),
         (v2_entry(STRING, [1 << 40], DATA), "24 bytes where"),
         (v2_entry(UINT8, [1 << 61], DATA), "24 bytes where"),
-        (v2_entry(FLOAT, [1 << 61], DATA), "no array"),
-        (v2_entry(FLOAT, [0, 1 << 61], DATA, size=0), "no array"),
+        (v2_entry(FLOAT, [1 << 61], DATA), "larger than any memory"),
+        (v2_entry(FLOAT, [0, 1 << 61], DATA, size=0), "larger than any memory"),
         (v2_entry(FLOAT, [2, 2], DATA), "24 bytes where"),
         (v2_entry(FLOAT, [7], DATA), "24 bytes where"),
-        (v2_entry(FLOAT, [-2, -3], DATA), "negative"),
+        (v2_entry(FLOAT, [-2, -3], DATA), "not a list of sizes"),
         (v2_entry(FLOAT, [1] * 33, DATA), "33 axes"),
         (v2_entry(FLOAT, [2, 3], DATA, checksum=0), "checksum"),
         (v2_entry(20, [2, 3], DATA), "DT_RESOURCE"),

@@ -217,7 +217,7 @@ def table_records(data: bytes) -> list[Entry]:
 
 def block_contents(data: bytes, start: int, end: int) -> bytes:
     """What is in a right block, decompressed if it has to be."""
-    return decompress(data[start:end], "a right block") if data[end] else data[start:end]
+    return decompress(data[start:end], AssertionError) if data[end] else data[start:end]
 
 
 def resealed(data: bytes, spans: Iterable[tuple[int, int]]) -> bytes:

@@ -26,7 +26,7 @@ from resnet_compile.checkpoints.hdf5.file import (
     Cursor,
     Hdf5File,
 )
-from resnet_compile.checkpoints.hdf5.types import CONTIGUOUS, Layout, filters_of, layout_of, number_type, shape_of
+from resnet_compile.checkpoints.hdf5.types import CONTIGUOUS, DataLayout, filters_of, layout_of, number_type, shape_of
 
 _DEFLATE, _SHUFFLE = 1, 2
 
@@ -41,7 +41,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
+class Hdf5Dataset:
     """A tensor in the file: at most one contiguous piece, or chunks of `chunk_shape` through `filters` (HDF5 ids)."""
 
     dtype: np.dtype[Any]
@@ -51,7 +51,7 @@ class Dataset:
     filters: tuple[int, ...]
 
 
-def locate(hdf5: Hdf5File, address: int, name: str) -> Dataset:
+def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset:
     """Where the bytes of the dataset at `address` lie, its claims checked against the file's size.
 
     Raises:
@@ -75,15 +75,15 @@ def locate(hdf5: Hdf5File, address: int, name: str) -> Dataset:
         if size != layout.size:
             raise file.error(f"the shape takes {size} bytes, the dataset has {layout.size}", name)
         whole = (Chunk((0,) * len(shape), layout.address, size),) if size else ()
-        return Dataset(dtype, shape, whole, None, ())
+        return Hdf5Dataset(dtype, shape, whole, None, ())
     if len(layout.chunk_shape) != len(shape) or layout.itemsize != dtype.itemsize:
         raise file.error("the dataset's chunks have another rank or dtype", name)
     chunks = _chunks(hdf5, layout, shape, name) if size else ()
     file.check_expansion(sum(chunk.size for chunk in chunks), size, name)
-    return Dataset(dtype, shape, chunks, layout.chunk_shape, filters)
+    return Hdf5Dataset(dtype, shape, chunks, layout.chunk_shape, filters)
 
 
-def check_overlap(file: CheckedFile, datasets: Mapping[str, Dataset]) -> None:
+def check_overlap(file: CheckedFile, datasets: Mapping[str, Hdf5Dataset]) -> None:
     """Refuse datasets that share bytes or lie outside the file."""
     pieces = sorted((chunk.start, chunk.size, name) for name, data in datasets.items() for chunk in data.chunks)
     stop = 0
@@ -95,7 +95,7 @@ def check_overlap(file: CheckedFile, datasets: Mapping[str, Dataset]) -> None:
             raise file.error("the dataset lies outside the file", name)
 
 
-def read_dataset(file: CheckedFile, dataset: Dataset, name: str) -> NDArray[Any]:
+def read_dataset(file: CheckedFile, dataset: Hdf5Dataset, name: str) -> NDArray[Any]:
     """The values of a dataset; a view of the file's map where it is contiguous."""
     if dataset.chunk_shape is None:
         pieces = [file.array(chunk.start, chunk.size, "a dataset") for chunk in dataset.chunks]
@@ -109,7 +109,7 @@ def read_dataset(file: CheckedFile, dataset: Dataset, name: str) -> NDArray[Any]
     return whole if dataset.dtype.isnative else whole.astype(dataset.dtype.newbyteorder("="))
 
 
-def _chunks(hdf5: Hdf5File, layout: Layout, shape: tuple[int, ...], name: str) -> tuple[Chunk, ...]:
+def _chunks(hdf5: Hdf5File, layout: DataLayout, shape: tuple[int, ...], name: str) -> tuple[Chunk, ...]:
     """All chunks, one at every corner of the grid; HDF5 fills in for missing ones, a checkpoint has none."""
     chunks: list[Chunk] = []
     for raw_key, start in hdf5.tree(layout.address, kind=1, key_size=16 + 8 * len(shape)):
@@ -131,7 +131,7 @@ def _chunks(hdf5: Hdf5File, layout: Layout, shape: tuple[int, ...], name: str) -
     return tuple(chunks)
 
 
-def _decode(file: CheckedFile, chunk: Chunk, dataset: Dataset, shape: tuple[int, ...], name: str) -> NDArray[Any]:
+def _decode(file: CheckedFile, chunk: Chunk, dataset: Hdf5Dataset, shape: tuple[int, ...], name: str) -> NDArray[Any]:
     """One chunk, its filters undone: gzip, then shuffle, which stores all first bytes, all second bytes, ..."""
     size = file.tensor_bytes(shape, dataset.dtype, name)
     data = file.array(chunk.start, chunk.size, "a chunk")

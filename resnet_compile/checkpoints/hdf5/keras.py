@@ -14,8 +14,9 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.checked_file import CheckedFile, MappedCheckpoint, read_head
-from resnet_compile.checkpoints.hdf5.dataset import Dataset, check_overlap, locate, read_dataset
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.checked_file import CheckedFile, read_head
+from resnet_compile.checkpoints.hdf5.dataset import Hdf5Dataset, check_overlap, locate, read_dataset
 from resnet_compile.checkpoints.hdf5.file import ATTRIBUTE, SIGNATURE, Hdf5File
 from resnet_compile.checkpoints.hdf5.types import StringAttribute, attribute_of
 
@@ -23,17 +24,12 @@ _TOP_LEVEL = "top_level_model_weights"  # variables that belong to no layer
 _LEGACY = "save the whole model in Keras's older format: model.save('NAME.h5')"
 
 
-def is_keras_h5(path: str | Path) -> bool:
+def is_keras_h5(path: Path) -> bool:
     """Whether the file begins as an HDF5 file, of Keras or not."""
-    return read_head(Path(path)).startswith(SIGNATURE)
+    return read_head(path).startswith(SIGNATURE)
 
 
-def open_keras_h5(path: str | Path) -> KerasCheckpoint:
-    """Open a Keras `.h5` file; `CheckpointError` where it is damaged, hostile or not one."""
-    return KerasCheckpoint(Path(path))
-
-
-class KerasCheckpoint(MappedCheckpoint):
+class KerasCheckpoint(Checkpoint):
     """The weights of a Keras model by `layer/weight`; datasets that are not chunked are views of the map.
 
     The format has no checksums: damage to values is not noticed.
@@ -44,7 +40,7 @@ class KerasCheckpoint(MappedCheckpoint):
     def __init__(self, path: Path) -> None:
         super().__init__(CheckedFile(path))
         self._hdf5 = Hdf5File(self._file)
-        self._datasets: dict[str, Dataset] = {}
+        self._datasets: dict[str, Hdf5Dataset] = {}
         for name, address in self._weights():
             dataset = locate(self._hdf5, address, name)
             self._add(name, dataset.shape, dataset.dtype)

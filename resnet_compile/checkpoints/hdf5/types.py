@@ -63,7 +63,7 @@ def number_type(message: bytes) -> np.dtype[Any] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class DataLayout:
     """Where a dataset is: its bytes (`CONTIGUOUS`), or the B-tree of its chunks (`CHUNKED`), at `address`."""
 
     kind: int
@@ -73,20 +73,20 @@ class Layout:
     itemsize: int
 
 
-def layout_of(file: CheckedFile, message: bytes, name: str) -> Layout:
+def layout_of(file: CheckedFile, message: bytes, name: str) -> DataLayout:
     """The layout in a data layout message of version 3; all other kinds, virtual datasets among them, are refused."""
     layout = Cursor(file, message, "a data layout")
     version, kind = layout.uint(1), layout.uint(1)
     if version != 3 or kind not in (CONTIGUOUS, CHUNKED):
         raise file.error("a dataset that is neither contiguous nor chunked in the classic way", name)
     if kind == CONTIGUOUS:
-        return Layout(kind, layout.uint(8), layout.uint(8), (), 0)
+        return DataLayout(kind, layout.uint(8), layout.uint(8), (), 0)
     rank = layout.uint(1) - 1
     address = layout.uint(8)
     steps = tuple(layout.uint(4) for _ in range(rank))
     if rank < 1 or 0 in steps:
         raise file.error("a chunked dataset without a chunk's shape", name)
-    return Layout(kind, address, 0, steps, layout.uint(4))
+    return DataLayout(kind, address, 0, steps, layout.uint(4))
 
 
 def filters_of(file: CheckedFile, message: bytes) -> tuple[int, ...]:

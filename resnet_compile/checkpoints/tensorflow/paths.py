@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from resnet_compile.checkpoints.mapped import is_file, is_folder, map_file
+from resnet_compile.checkpoints.checked_file import CheckedFile, fault, is_file, is_folder
 from resnet_compile.checkpoints.tensorflow.table import MAGIC, Table
 from resnet_compile.errors import CheckpointError
 
@@ -26,13 +26,13 @@ def table_kind(path: Path) -> Literal["v1", "v2", "damaged"] | None:
     first field is, in V1, a message (tag ``0a``), and in V2 the number of shards (tag ``08``).
     """
     try:
-        data = map_file(path)
-        if data[-len(MAGIC) :] != MAGIC:
+        file = CheckedFile(path)
+        if file.view[-len(MAGIC) :] != MAGIC:
             return None
     except CheckpointError:
         return None
     try:
-        table = Table(path)
+        table = Table(file)
         first = table.block(0).get(b"") if len(table) else None
     except CheckpointError:
         return "damaged"
@@ -53,20 +53,19 @@ def newest(path: Path) -> Path:
     """
     if not is_folder(path):
         return path
-    state = path / STATE_FILE
-    data = map_file(state)
-    if len(data) > _MAX_STATE_SIZE:
-        raise CheckpointError(f"a checkpoint state file of {len(data)} bytes", where=str(state))
-    found = _NEWEST.search(bytes(data))
+    state = CheckedFile(path / STATE_FILE)
+    if state.size > _MAX_STATE_SIZE:
+        raise state.error(f"a checkpoint state file of {state.size} bytes")
+    found = _NEWEST.search(state.view)
     if found is None:
-        raise CheckpointError("the file has no model_checkpoint_path", where=str(state))
+        raise state.error("the file has no model_checkpoint_path")
     try:
         named = Path(_ESCAPE.sub(_unescape, found[1]).decode())
     except UnicodeDecodeError as error:
-        raise CheckpointError("model_checkpoint_path is not UTF-8", where=str(state)) from error
+        raise state.error("model_checkpoint_path is not UTF-8") from error
     inside = Path(named.name) if named.is_absolute() else named
     if not inside.name or ".." in inside.parts or "\0" in str(inside):
-        raise CheckpointError(f"model_checkpoint_path {str(named)!r} is outside the folder", where=str(state))
+        raise state.error(f"model_checkpoint_path {str(named)!r} is outside the folder")
     return path / inside
 
 
@@ -97,16 +96,16 @@ def v1_files(path: Path) -> tuple[Path, ...]:
         wanted = pattern[2] if pattern else None
         counts = {count for count in _shard_counts(path.parent, prefix) if wanted in (None, f"{count:05d}")}
     if not counts:
-        raise CheckpointError("no such file, and no shards of that name", where=str(path))
+        raise fault(path, "no such file, and no shards of that name")
     if len(counts) > 1:
-        raise CheckpointError(f"shards of checkpoints in {sorted(counts)} files share the name", where=str(path))
+        raise fault(path, f"shards of checkpoints in {sorted(counts)} files share the name")
     count = counts.pop()
     files = tuple(path.with_name(f"{prefix}-{number:05d}-of-{count:05d}") for number in range(count))
     for file in files:
         if not is_file(file):
-            raise CheckpointError(f"one of the checkpoint's {count} shards is missing", where=str(file))
+            raise fault(file, f"one of the checkpoint's {count} shards is missing")
     if not files:
-        raise CheckpointError("no checkpoint has 0 shards", where=str(path))
+        raise fault(path, "no checkpoint has 0 shards")
     return files
 
 
@@ -115,7 +114,7 @@ def _shard_counts(folder: Path, prefix: str) -> set[int]:
     try:
         names = [file.name for file in folder.iterdir()]
     except OSError as error:
-        raise CheckpointError(f"the folder cannot be read: {error.strerror}", where=str(folder)) from error
+        raise fault(folder, f"the folder cannot be read: {error.strerror}") from error
     shards = (_SHARD.fullmatch(name) for name in names)
     return {int(shard["count"]) for shard in shards if shard and shard["prefix"] == prefix}
 
@@ -127,7 +126,7 @@ def v2_prefix(path: Path) -> Path:
         return path
     file = _BUNDLE.fullmatch(path.name)
     if file is None:
-        raise CheckpointError("neither the index nor a data file of a bundle, by its name", where=str(path))
+        raise fault(path, "neither the index nor a data file of a bundle, by its name")
     return path.with_name(file["prefix"])
 
 

@@ -8,25 +8,24 @@ most, so Python's speed serves.
 
 from __future__ import annotations
 
-from functools import partial
-
-from resnet_compile.errors import CheckpointError
-from resnet_compile.wire import Buffer, read_varint
+from resnet_compile.wire import Buffer, Fail, read_varint
 
 # Blocks are cut at 256 KiB or at the first record that passes it; no record of an index comes near this.
 MAX_SIZE = 64 << 20
 
 
-def decompress(data: Buffer, where: str) -> bytes:
+def decompress(data: Buffer, fail: Fail) -> bytes:
     """The contents of a raw Snappy block.
 
-    Raises:
-        CheckpointError: The block is malformed, claims more than `MAX_SIZE`, or holds more or less than it claims.
+    Args:
+        data: The block.
+        fail: Makes the error of one that is malformed, claims more than `MAX_SIZE`, or holds more or less than it
+            claims.
     """
     end = len(data)
-    size, at = read_varint(data, 0, end, partial(CheckpointError, where=where))
+    size, at = read_varint(data, 0, end, fail)
     if size > MAX_SIZE:
-        raise CheckpointError(f"{end} bytes of Snappy data claim to hold {size}", where=where)
+        raise fail(f"{end} bytes of Snappy data claim to hold {size}")
     out = bytearray()
     while at < end:
         tag = data[at]
@@ -38,13 +37,13 @@ def decompress(data: Buffer, where: str) -> bytes:
                 length = int.from_bytes(data[at : at + width], "little") + 1
                 at += width
             if length > end - at:
-                raise CheckpointError("a Snappy literal runs past the end", where=where)
+                raise fail("a Snappy literal runs past the end")
             chunk = bytes(data[at : at + length])
             at += length
         else:
             width = (1, 2, 4)[(tag & 3) - 1]
             if width > end - at:
-                raise CheckpointError("a Snappy copy is cut off", where=where)
+                raise fail("a Snappy copy is cut off")
             offset = int.from_bytes(data[at : at + width], "little")
             at += width
             length = (tag >> 2) + 1
@@ -52,14 +51,14 @@ def decompress(data: Buffer, where: str) -> bytes:
                 length = (tag >> 2 & 7) + 4
                 offset |= tag >> 5 << 8
             if not 0 < offset <= len(out):
-                raise CheckpointError("a Snappy copy starts before the beginning", where=where)
+                raise fail("a Snappy copy starts before the beginning")
             start = len(out) - offset
             # A copy may run into its own output, which then repeats with the period `offset`.
             chunk = bytes(out[start : start + length])
             chunk = (chunk * (length // len(chunk) + 1))[:length]
         if length > size - len(out):
-            raise CheckpointError(f"Snappy data hold more than the {size} bytes that they claim", where=where)
+            raise fail(f"Snappy data hold more than the {size} bytes that they claim")
         out += chunk
     if len(out) != size:
-        raise CheckpointError(f"Snappy data hold {len(out)} bytes and claim {size}", where=where)
+        raise fail(f"Snappy data hold {len(out)} bytes and claim {size}")
     return bytes(out)

@@ -17,13 +17,11 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 
-from resnet_compile.checkpoints.mapped import map_file, masked_crc32c
+from resnet_compile.checkpoints.checked_file import CheckedFile
+from resnet_compile.checkpoints.tensorflow.checksum import crc32c, masked
 from resnet_compile.checkpoints.tensorflow.snappy import decompress
-from resnet_compile.errors import CheckpointError
-from resnet_compile.wire import Buffer, read_varint
+from resnet_compile.wire import Buffer, Fail, read_varint
 
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 FOOTER_SIZE = 48
@@ -38,33 +36,31 @@ _RAW, _SNAPPY = 0, 1
 
 
 class Table:
-    """One table file, memory-mapped. Opening it reads the footer, the metaindex and the index; blocks are read lazily.
+    """The table in a file. Opening it reads the footer, the metaindex and the index; blocks are read lazily.
 
     Args:
-        path: The file.
+        file: The file, which the table does not close.
 
     Raises:
         CheckpointError: The file is not a table, or what stands outside its data blocks is damaged.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self._map = map_file(path)
-        self.size = len(self._map)
+    def __init__(self, file: CheckedFile) -> None:
+        self.file = file
         metaindex, index = self._read_footer()
         self._bounds: list[bytes] = []  # per block: a key not below its last and below the next one's first
         self._handles: list[tuple[int, int]] = []
-        for bound, value in _entries(self._read_block(*index)[0], f"{path}, index block"):
+        for bound, value in _entries(self._read_block(*index)[0], file.at("index block")):
             self._bounds.append(bound)
-            where = f"{path}, index entry {len(self._handles)}"
-            offset, at = read_varint(value, 0, len(value), partial(CheckpointError, where=where))
-            size, at = read_varint(value, at, len(value), partial(CheckpointError, where=where))
+            fail = file.at(f"index entry {len(self._handles)}")
+            offset, at = read_varint(value, 0, len(value), fail)
+            size, at = read_varint(value, at, len(value), fail)
             if at != len(value):
-                raise CheckpointError("an index entry is not one block handle", where=where)
+                raise fail("an index entry is not one block handle")
             self._handles.append((offset, size))
         self._check_tiling(metaindex, index)
-        if _entries(self._read_block(*metaindex)[0], f"{path}, metaindex block"):
-            raise CheckpointError("the metaindex block is not empty", where=str(path))
+        if _entries(self._read_block(*metaindex)[0], file.at("metaindex block")):
+            raise file.error("the metaindex block is not empty")
         self._raw: dict[int, dict[bytes, Buffer]] = {}
         self._unpacked: tuple[int, dict[bytes, Buffer]] | None = None
 
@@ -85,13 +81,13 @@ class Table:
             return self._unpacked[1]
         offset, size = self._handles[number]
         contents, is_raw = self._read_block(offset, size)
-        where = f"{self.path}, block at byte {offset}"
-        records = dict(_entries(contents, where))
+        fail = self._at_block(offset)
+        records = dict(_entries(contents, fail))
         if not records:
-            raise CheckpointError("a data block is empty", where=where)
+            raise fail("a data block is empty")
         first, last = next(iter(records)), next(reversed(records))
         if last > self._bounds[number] or (number > 0 and first <= self._bounds[number - 1]):
-            raise CheckpointError("a data block holds keys that the index places elsewhere", where=where)
+            raise fail("a data block holds keys that the index places elsewhere")
         if is_raw:
             self._raw[number] = records  # a few objects per record: the values stay in the map
         else:
@@ -105,57 +101,54 @@ class Table:
             records = self.block(number)
             count += len(records)
             if count > MAX_ENTRIES:
-                raise CheckpointError(f"more than {MAX_ENTRIES} records", where=str(self.path))
+                raise self.file.error(f"more than {MAX_ENTRIES} records")
             yield from records.items()
 
     def _read_footer(self) -> tuple[tuple[int, int], tuple[int, int]]:
-        start = self.size - FOOTER_SIZE
-        if start < 0 or self._map[-len(MAGIC) :] != MAGIC:
-            raise CheckpointError(
-                "not a table file, or a truncated one: its last 8 bytes are not the magic number", where=str(self.path)
-            )
-        footer = bytes(self._map[start : -len(MAGIC)])
-        where = f"{self.path}, footer at byte {start}"
+        start = self.file.size - FOOTER_SIZE
+        if start < 0 or self.file.view[-len(MAGIC) :] != MAGIC:
+            message = "not a table file, or a truncated one: its last 8 bytes are not the magic number"
+            raise self.file.error(message)
+        footer = self.file.copy(start, FOOTER_SIZE - len(MAGIC), "the footer")
+        fail = self.file.at(f"footer at byte {start}")
         numbers = []
         at = 0
         for _ in range(4):
-            number, at = read_varint(footer, at, len(footer), partial(CheckpointError, where=where))
+            number, at = read_varint(footer, at, len(footer), fail)
             numbers.append(number)
         if any(footer[at:]):
-            raise CheckpointError("the footer's padding is not zero", where=where)
+            raise fail("the footer's padding is not zero")
         return (numbers[0], numbers[1]), (numbers[2], numbers[3])
 
     def _check_tiling(self, metaindex: tuple[int, int], index: tuple[int, int]) -> None:
         at = 0
         for offset, size in (*self._handles, metaindex, index):
             if offset != at:
-                raise CheckpointError(
-                    f"a block is said to start at byte {offset}, where the one before ends at {at}",
-                    where=str(self.path),
-                )
+                raise self.file.error(f"a block is said to start at byte {offset}, where the one before ends at {at}")
             at = offset + size + _TRAILER_SIZE
-        if at != self.size - FOOTER_SIZE:
-            raise CheckpointError(
-                f"the blocks end at byte {at}, the footer starts at {self.size - FOOTER_SIZE}", where=str(self.path)
-            )
+        if at != self.file.size - FOOTER_SIZE:
+            raise self.file.error(f"the blocks end at byte {at}, the footer starts at {self.file.size - FOOTER_SIZE}")
 
     def _read_block(self, offset: int, size: int) -> tuple[Buffer, bool]:
         """The verified contents of a block, and whether they are a view of the map."""
-        where = f"{self.path}, block at byte {offset}"
-        end = offset + size
-        if end + _TRAILER_SIZE > self.size - FOOTER_SIZE:
-            raise CheckpointError(f"a block of {size} bytes ends past the end of the file", where=where)
-        if masked_crc32c(self._map[offset : end + 1]) != int.from_bytes(self._map[end + 1 : end + 5], "little"):
-            raise CheckpointError("a block's checksum does not match its contents", where=where)
-        kind = self._map[end]
+        fail = self._at_block(offset)
+        if offset + size + _TRAILER_SIZE > self.file.size - FOOTER_SIZE:
+            raise fail(f"a block of {size} bytes ends past the end of the file")
+        block = self.file.part(offset, size + _TRAILER_SIZE, "a block")
+        if masked(crc32c(block[: size + 1])) != int.from_bytes(block[size + 1 :], "little"):
+            raise fail("a block's checksum does not match its contents")
+        kind = block[size]
         if kind == _RAW:
-            return self._map[offset:end], True
+            return block[:size], True
         if kind == _SNAPPY:
-            return decompress(self._map[offset:end], where), False
-        raise CheckpointError(f"a block has the unknown type {kind}", where=where)
+            return decompress(block[:size], fail), False
+        raise fail(f"a block has the unknown type {kind}")
+
+    def _at_block(self, offset: int) -> Fail:
+        return self.file.at(f"block at byte {offset}")
 
 
-def _entries(contents: Buffer, where: str) -> list[tuple[bytes, Buffer]]:
+def _entries(contents: Buffer, fail: Fail) -> list[tuple[bytes, Buffer]]:
     """The keys and values of a block, whose keys rise strictly.
 
     Restart points are where a reader may start without the keys before; each must be an entry that shares nothing.
@@ -165,37 +158,34 @@ def _entries(contents: Buffer, where: str) -> list[tuple[bytes, Buffer]]:
     end = size - 4 - 4 * restarts
     # An entry takes three bytes at least. A block without entries has the restart point 0 all the same.
     if size < 8 or end < 0 or not 1 <= restarts <= max(1, end // 3):
-        raise CheckpointError(f"a block of {size} bytes has {restarts} restart points", where=where)
+        raise fail(f"a block of {size} bytes has {restarts} restart points")
     points = struct.unpack(f"<{restarts}I", contents[end : size - 4])
     if points[0] != 0:
-        raise CheckpointError("a block's first restart point is not its first entry", where=where)
+        raise fail("a block's first restart point is not its first entry")
     entries: list[tuple[bytes, Buffer]] = []
     key = b""
     at = met = expanded = 0
-    fail = partial(CheckpointError, where=where)
     while at < end:
         start = at
         shared, at = read_varint(contents, at, end, fail)
         unshared, at = read_varint(contents, at, end, fail)
         length, at = read_varint(contents, at, end, fail)
         if shared > len(key) or unshared + length > end - at:
-            raise CheckpointError(f"the entry at byte {start} of a block does not fit it", where=where)
+            raise fail(f"the entry at byte {start} of a block does not fit it")
         if met < restarts and points[met] == start:
             if shared:
-                raise CheckpointError(f"the restart point at byte {start} of a block is none", where=where)
+                raise fail(f"the restart point at byte {start} of a block is none")
             met += 1
         expanded += shared + unshared
         if expanded > _MAX_KEY_EXPANSION * size or len(entries) == MAX_ENTRIES:
-            raise CheckpointError("a block's keys expand beyond measure", where=where)
+            raise fail("a block's keys expand beyond measure")
         value_at = at + unshared
         next_key = key[:shared] + bytes(contents[at:value_at])
         if entries and next_key <= key:
-            raise CheckpointError(
-                f"the key {next_key[:200]!r} is not above the one before: out of order or double", where=where
-            )
+            raise fail(f"the key {next_key[:120]!r} is not above the one before: out of order or double")
         key = next_key
         entries.append((key, contents[value_at : value_at + length]))
         at = value_at + length
     if met != restarts and end > 0:
-        raise CheckpointError("a block's restart points are not where its entries start", where=where)
+        raise fail("a block's restart points are not where its entries start")
     return entries

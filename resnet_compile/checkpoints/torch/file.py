@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.checked_file import CheckedFile, MappedCheckpoint, printable, read_head
-from resnet_compile.checkpoints.torch.machine import MAX_PICKLE, interpret
-from resnet_compile.checkpoints.torch.names import PickleError, Tensor
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.checked_file import CheckedFile, printable, read_head
+from resnet_compile.checkpoints.torch.names import PickleError, TensorView
+from resnet_compile.checkpoints.torch.opcodes import MAX_PICKLE, interpret
 from resnet_compile.checkpoints.zip_archive import ZipArchive, first_member
 
 # torch.save before 1.6 wrote bare pickles, the first of this number: 0x1950a86a20f9469cfc6c.
@@ -29,19 +30,14 @@ STATE_DICT_KEYS = (
 """Where a training checkpoint keeps its weights, in the order of preference: raw weights before averaged ones."""
 
 
-def is_pytorch(path: str | Path) -> bool:
+def is_pytorch(path: Path) -> bool:
     """Whether the file begins as an archive of `torch.save` (or TorchScript), or as its older, refused format."""
-    head = read_head(Path(path))
+    head = read_head(path)
     first = first_member(head)
     return first.endswith(_RECORDS) or b"/data/" in first or b"/code/" in first or head[2:15] == _LEGACY_MAGIC
 
 
-def open_pytorch(path: str | Path) -> PyTorchCheckpoint:
-    """Open a PyTorch file; `CheckpointError` where it is damaged, hostile or not one. Nothing in it is executed."""
-    return PyTorchCheckpoint(Path(path))
-
-
-class PyTorchCheckpoint(MappedCheckpoint):
+class PyTorchCheckpoint(Checkpoint):
     """The tensors of a state dict, as views of the map; a tensor that is not contiguous is a strided view.
 
     Which mapping is the state dict: going in from the saved value, a mapping under the first of `STATE_DICT_KEYS` that
@@ -95,7 +91,7 @@ class PyTorchCheckpoint(MappedCheckpoint):
             raise self._file.error(f"the record takes more than {limit} bytes", record)
         return self._archive.read(record, verify=self._verify).tobytes()
 
-    def _check(self, name: str, tensor: Tensor) -> None:
+    def _check(self, name: str, tensor: TensorView) -> None:
         """Compare a tensor's claims with the size of its storage's record, before any view is made of it."""
         storage, itemsize = tensor.storage, tensor.dtype.itemsize
         record = self._record(f"data/{storage.key}")
@@ -128,7 +124,7 @@ class PyTorchCheckpoint(MappedCheckpoint):
         )
 
 
-def find_state_dict(value: object) -> tuple[tuple[str, ...], dict[str, Tensor]]:
+def find_state_dict(value: object) -> tuple[tuple[str, ...], dict[str, TensorView]]:
     """The keys that lead to the state dict in a saved value, and its tensors, by the rule of `PyTorchCheckpoint`.
 
     Raises:
@@ -151,7 +147,7 @@ def find_state_dict(value: object) -> tuple[tuple[str, ...], dict[str, Tensor]]:
 
 def _search(
     value: dict[Any, Any], section: tuple[str, ...], seen: set[int]
-) -> tuple[tuple[str, ...], dict[str, Tensor]] | None:
+) -> tuple[tuple[str, ...], dict[str, TensorView]] | None:
     """The state dict at or below `value`; `seen` ends what a mapping that holds itself would make endless."""
     seen.add(id(value))
     for key in STATE_DICT_KEYS if len(section) < 3 else ():
@@ -162,8 +158,8 @@ def _search(
     return (section, tensors) if tensors else None
 
 
-def _tensors(value: object) -> dict[str, Tensor]:
+def _tensors(value: object) -> dict[str, TensorView]:
     """The entries of a mapping that are tensors under a name."""
     if not isinstance(value, dict):
         return {}
-    return {key: entry for key, entry in value.items() if isinstance(key, str) and isinstance(entry, Tensor)}
+    return {key: entry for key, entry in value.items() if isinstance(key, str) and isinstance(entry, TensorView)}

@@ -14,6 +14,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from resnet_compile.checkpoints.checked_file import printable
+
 
 class PickleError(Exception):
     """The pickle is damaged, or asks for something outside the closed list. Becomes a `CheckpointError`."""
@@ -36,7 +38,7 @@ class Storage:
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
+class TensorView:
     """A view of a storage as the pickle claims it, unchecked; offset and strides count elements."""
 
     storage: Storage
@@ -48,13 +50,12 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Constructor:
-    """One callable of the closed list, by its name in PyTorch: `build` is our own code for it."""
+    """One callable of the closed list: `build` is our own code for it."""
 
-    name: str
     build: Callable[[tuple[Any, ...]], object]
 
 
-def _tensor(args: tuple[Any, ...], dtype: np.dtype[Any] | None, metadata: object) -> Tensor:
+def _tensor(args: tuple[Any, ...], dtype: np.dtype[Any] | None, metadata: object) -> TensorView:
     storage, offset, shape, strides = args
     if not isinstance(storage, Storage):
         raise PickleError("a tensor without a storage")
@@ -64,7 +65,7 @@ def _tensor(args: tuple[Any, ...], dtype: np.dtype[Any] | None, metadata: object
     if metadata:  # its only content that is known: the view is conjugated or negated when read
         raise PickleError("a tensor that is a conjugated or negated view")
     (start,) = _naturals((offset,))
-    return Tensor(storage, dtype, start, _naturals(shape), _naturals(strides))
+    return TensorView(storage, dtype, start, _naturals(shape), _naturals(strides))
 
 
 def _naturals(values: object) -> tuple[int, ...]:
@@ -73,26 +74,26 @@ def _naturals(values: object) -> tuple[int, ...]:
     return tuple(values)
 
 
-def _rebuild_tensor(args: tuple[Any, ...]) -> Tensor:
+def _rebuild_tensor(args: tuple[Any, ...]) -> TensorView:
     if len(args) != 4:
         raise PickleError("_rebuild_tensor takes 4 arguments")
     return _tensor(args, None, None)
 
 
-def _rebuild_tensor_v2(args: tuple[Any, ...]) -> Tensor:
+def _rebuild_tensor_v2(args: tuple[Any, ...]) -> TensorView:
     if len(args) not in (6, 7):  # storage, offset, shape, strides, requires_grad, hooks, metadata
         raise PickleError("_rebuild_tensor_v2 takes 6 or 7 arguments")
     return _tensor(args[:4], None, args[6] if len(args) == 7 else None)
 
 
-def _rebuild_tensor_v3(args: tuple[Any, ...]) -> Tensor:
+def _rebuild_tensor_v3(args: tuple[Any, ...]) -> TensorView:
     if len(args) not in (7, 8) or not isinstance(args[6], np.dtype):  # as v2, with the dtype before the metadata
         raise PickleError("_rebuild_tensor_v3 takes 7 or 8 arguments, the seventh a dtype")
     return _tensor(args[:4], args[6], args[7] if len(args) == 8 else None)
 
 
-def _rebuild_parameter(args: tuple[Any, ...]) -> Tensor:
-    if len(args) not in (3, 4) or not isinstance(args[0], Tensor):  # tensor, requires_grad, hooks, attributes
+def _rebuild_parameter(args: tuple[Any, ...]) -> TensorView:
+    if len(args) not in (3, 4) or not isinstance(args[0], TensorView):  # tensor, requires_grad, hooks, attributes
         raise PickleError("a parameter that wraps no tensor")
     return args[0]
 
@@ -137,19 +138,44 @@ _STORAGELESS: dict[str, np.dtype[Any]] = {  # dtypes without a storage class of 
     "float8_e5m2fnuz": np.dtype(ml_dtypes.float8_e5m2fnuz),
     "float8_e8m0fnu": np.dtype(ml_dtypes.float8_e8m0fnu),
 }
-GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
+_GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
     {
-        ("collections", "OrderedDict"): Constructor("OrderedDict", _ordered_dict),
-        ("torch", "Size"): Constructor("Size", _size),
-        ("torch", "device"): Constructor("device", _device),
-        ("torch._utils", "_rebuild_tensor"): Constructor("_rebuild_tensor", _rebuild_tensor),
-        ("torch._utils", "_rebuild_tensor_v2"): Constructor("_rebuild_tensor_v2", _rebuild_tensor_v2),
-        ("torch._utils", "_rebuild_tensor_v3"): Constructor("_rebuild_tensor_v3", _rebuild_tensor_v3),
-        ("torch._utils", "_rebuild_parameter"): Constructor("_rebuild_parameter", _rebuild_parameter),
-        ("torch._utils", "_rebuild_parameter_with_state"): Constructor("_rebuild_parameter", _rebuild_parameter),
+        ("collections", "OrderedDict"): Constructor(_ordered_dict),
+        ("torch", "Size"): Constructor(_size),
+        ("torch", "device"): Constructor(_device),
+        ("torch._utils", "_rebuild_tensor"): Constructor(_rebuild_tensor),
+        ("torch._utils", "_rebuild_tensor_v2"): Constructor(_rebuild_tensor_v2),
+        ("torch._utils", "_rebuild_tensor_v3"): Constructor(_rebuild_tensor_v3),
+        ("torch._utils", "_rebuild_parameter"): Constructor(_rebuild_parameter),
+        ("torch._utils", "_rebuild_parameter_with_state"): Constructor(_rebuild_parameter),
         ("torch.storage", "UntypedStorage"): StorageType(None),
         **{("torch", name): StorageType(dtype) for name, (_, dtype) in _ELEMENTS.items()},
         **{("torch", name): dtype for name, dtype in _ELEMENTS.values()},
         **{("torch", name): dtype for name, dtype in _STORAGELESS.items()},
     }
 )
+
+
+def named(module: object, name: object) -> object:
+    """What a name of the closed list stands for. The lookup is by the whole name: no attribute is ever followed."""
+    if not isinstance(module, str) or not isinstance(name, str):
+        raise PickleError("the pickle names something by other than two strings")
+    if (module, name) not in _GLOBALS:
+        raise PickleError(f"the pickle names {printable(f'{module}.{name}')}, which is not on the closed list: refused")
+    return _GLOBALS[module, name]
+
+
+def construct(function: object, arguments: object) -> object:
+    """What calling one of the closed list gives."""
+    if not isinstance(function, Constructor) or not isinstance(arguments, tuple):
+        raise PickleError("the pickle calls something that is no function of the closed list: refused")
+    return function.build(arguments)
+
+
+def stored(identity: object) -> Storage:
+    """A persistent id: ("storage", storage class, key, device, number of elements)."""
+    match identity:
+        case ("storage", StorageType() as kind, str() as key, str(), int() as count) if type(count) is int:
+            return Storage(key, kind.dtype, count)
+        case _:
+            raise PickleError("a storage is not described as PyTorch describes one")

@@ -1,106 +1,98 @@
-"""The opcodes of the pickles in PyTorch files, decoded and not executed.
+"""The pickles in PyTorch files: the thirty opcodes that `torch.save` writes for tensors in plain containers.
 
-Only those that a state dict in plain containers needs are known. `pickletools.genops` would decode them all, but warns
-about, and takes, escapes in text that a pickle cannot have. Source: the comments of Python's `pickletools`.
+Any other opcode is an error. `pickletools.genops` would decode them all, but warns about, and takes, escapes in text
+that a pickle cannot have. Source: the comments of Python's `pickletools`.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any
 
-from resnet_compile.checkpoints.torch.names import PickleError
+from resnet_compile.checkpoints.torch.machine import Machine
+from resnet_compile.checkpoints.torch.names import PickleError, construct, named, stored
 
-# Opcode: name, and what follows: a struct format, `text` or `bytes` after a length of so many bytes, or two lines.
-_OPCODES: MappingProxyType[int, tuple[str, str]] = MappingProxyType(
-    {
-        ord("("): ("MARK", ""),
-        ord("."): ("STOP", ""),
-        0x80: ("PROTO", "<B"),
-        0x95: ("FRAME", "<Q"),
-        ord("N"): ("NONE", ""),
-        0x88: ("NEWTRUE", ""),
-        0x89: ("NEWFALSE", ""),
-        ord("J"): ("BININT", "<i"),
-        ord("K"): ("BININT1", "<B"),
-        ord("M"): ("BININT2", "<H"),
-        0x8A: ("LONG1", "long"),
-        ord("G"): ("BINFLOAT", ">d"),
-        ord("X"): ("BINUNICODE", "text 4"),
-        0x8C: ("SHORT_BINUNICODE", "text 1"),
-        ord("B"): ("BINBYTES", "bytes 4"),
-        ord("C"): ("SHORT_BINBYTES", "bytes 1"),
-        ord("}"): ("EMPTY_DICT", ""),
-        ord("]"): ("EMPTY_LIST", ""),
-        ord(")"): ("EMPTY_TUPLE", ""),
-        ord("s"): ("SETITEM", ""),
-        ord("u"): ("SETITEMS", ""),
-        ord("a"): ("APPEND", ""),
-        ord("e"): ("APPENDS", ""),
-        ord("t"): ("TUPLE", ""),
-        0x85: ("TUPLE1", ""),
-        0x86: ("TUPLE2", ""),
-        0x87: ("TUPLE3", ""),
-        ord("q"): ("BINPUT", "<B"),
-        ord("r"): ("LONG_BINPUT", "<I"),
-        0x94: ("MEMOIZE", ""),
-        ord("h"): ("BINGET", "<B"),
-        ord("j"): ("LONG_BINGET", "<I"),
-        ord("c"): ("GLOBAL", "lines"),
-        0x93: ("STACK_GLOBAL", ""),
-        ord("Q"): ("BINPERSID", ""),
-        ord("R"): ("REDUCE", ""),
-        ord("b"): ("BUILD", ""),
-    }
-)
+MAX_PICKLE = 16 << 20  # a tensor takes about 120 bytes
+MAX_OPCODES = 2_000_000  # a tensor takes about 40
 
 
-def opcodes(pickle: bytes) -> Iterator[tuple[str, Any]]:
-    """Names and decoded arguments of the opcodes up to STOP, which has to be the last byte.
+def interpret(pickle: bytes) -> object:
+    """The value that a pickle describes, every tensor in it a `TensorView`.
 
     Raises:
-        PickleError: An opcode is not one of these, or its argument is damaged.
+        PickleError: The pickle is damaged, too large, or asks for something outside the closed lists.
     """
-    position = 0
-
-    def take(size: int) -> bytes:
-        nonlocal position
-        position += size
-        if position > len(pickle):
-            raise PickleError("the pickle is truncated")
-        return pickle[position - size : position]
-
-    while True:
-        (code,) = take(1)
+    if len(pickle) > MAX_PICKLE:
+        raise PickleError(f"the pickle takes {len(pickle)} bytes; {MAX_PICKLE} are allowed")
+    reader, machine = _Pickle(pickle), Machine()
+    for _ in range(MAX_OPCODES):
+        code = reader.take(1)[0]
+        if code == _STOP:
+            break
         if code not in _OPCODES:
             raise PickleError(f"the pickle uses the opcode 0x{code:02x}, which no state dict needs")
-        name, kind = _OPCODES[code]
-        if name == "STOP":
-            if position != len(pickle):
-                raise PickleError("bytes after the pickle's end")
-            return
-        match kind.split():
-            case []:
-                yield name, None
-            case ["lines"]:
-                lines = []
-                for _ in range(2):
-                    end = pickle.find(b"\n", position)
-                    if end < 0:
-                        raise PickleError("the pickle is truncated")
-                    lines.append(_text(take(end - position)))
-                    take(1)
-                yield name, lines
-            case ["long"]:
-                yield name, int.from_bytes(take(take(1)[0]), "little", signed=True)
-            case ["text", width]:
-                yield name, _text(take(int.from_bytes(take(int(width)), "little")))
-            case ["bytes", width]:
-                yield name, take(int.from_bytes(take(int(width)), "little"))
-            case _:
-                yield name, struct.unpack(kind, take(struct.calcsize(kind)))[0]
+        argument, act = _OPCODES[code]
+        act(machine, argument(reader))
+    else:
+        raise PickleError(f"the pickle has more than {MAX_OPCODES} opcodes")
+    if reader.position != len(pickle):
+        raise PickleError("bytes after the pickle's end")
+    return machine.result()
+
+
+class _Pickle:
+    """A position in a pickle; reading past its end is a `PickleError`."""
+
+    def __init__(self, pickle: bytes) -> None:
+        self._pickle = pickle
+        self.position = 0
+
+    def take(self, size: int) -> bytes:
+        self.position += size
+        if self.position > len(self._pickle):
+            raise PickleError("the pickle is truncated")
+        return self._pickle[self.position - size : self.position]
+
+    def sized(self, width: int) -> bytes:
+        """Bytes after a length of `width` bytes."""
+        return self.take(int.from_bytes(self.take(width), "little"))
+
+    def line(self) -> bytes:
+        end = self._pickle.find(b"\n", self.position)
+        line = self.take(end - self.position if end >= 0 else len(self._pickle) + 1)
+        self.position += 1
+        return line
+
+
+def _nothing(reader: _Pickle) -> None:
+    """The argument of an opcode that has none."""
+
+
+def _ignore(machine: Machine, argument: object) -> None:
+    """What an opcode does that only a reader of a stream needs."""
+
+
+def _number(layout: str) -> Callable[[_Pickle], int | float]:
+    packed = struct.Struct(layout)
+    return lambda reader: packed.unpack(reader.take(packed.size))[0]
+
+
+def _long(reader: _Pickle) -> int:
+    return int.from_bytes(reader.sized(1), "little", signed=True)
+
+
+def _bytes(width: int) -> Callable[[_Pickle], bytes]:
+    return lambda reader: reader.sized(width)
+
+
+def _string(width: int) -> Callable[[_Pickle], str]:
+    return lambda reader: _text(reader.sized(width))
+
+
+def _lines(reader: _Pickle) -> tuple[str, str]:
+    return _text(reader.line()), _text(reader.line())
 
 
 def _text(raw: bytes) -> str:
@@ -108,3 +100,47 @@ def _text(raw: bytes) -> str:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
         raise PickleError("a string in the pickle is not UTF-8") from error
+
+
+_STOP = ord(".")
+# Opcode: how its argument is read, and what is done with it.
+_OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machine, Any], None]]] = MappingProxyType(
+    {
+        0x80: (_number("<B"), _ignore),  # PROTO
+        0x95: (_number("<Q"), _ignore),  # FRAME
+        ord("("): (_nothing, lambda machine, _: machine.mark()),  # MARK
+        ord("N"): (_nothing, lambda machine, _: machine.push(None)),  # NONE
+        0x88: (_nothing, lambda machine, _: machine.push(True)),  # NEWTRUE
+        0x89: (_nothing, lambda machine, _: machine.push(False)),  # NEWFALSE
+        ord("J"): (_number("<i"), Machine.push),  # BININT
+        ord("K"): (_number("<B"), Machine.push),  # BININT1
+        ord("M"): (_number("<H"), Machine.push),  # BININT2
+        0x8A: (_long, Machine.push),  # LONG1
+        ord("G"): (_number(">d"), Machine.push),  # BINFLOAT
+        ord("X"): (_string(4), Machine.push),  # BINUNICODE
+        0x8C: (_string(1), Machine.push),  # SHORT_BINUNICODE
+        ord("B"): (_bytes(4), Machine.push),  # BINBYTES
+        ord("C"): (_bytes(1), Machine.push),  # SHORT_BINBYTES
+        ord("}"): (_nothing, lambda machine, _: machine.push({})),  # EMPTY_DICT
+        ord("]"): (_nothing, lambda machine, _: machine.push([])),  # EMPTY_LIST
+        ord(")"): (_nothing, lambda machine, _: machine.push(())),  # EMPTY_TUPLE
+        ord("s"): (_nothing, lambda machine, _: machine.set_items(machine.pop_many(2))),  # SETITEM
+        ord("u"): (_nothing, lambda machine, _: machine.set_items(machine.pop_to_mark())),  # SETITEMS
+        ord("a"): (_nothing, lambda machine, _: machine.append(machine.pop_many(1))),  # APPEND
+        ord("e"): (_nothing, lambda machine, _: machine.append(machine.pop_to_mark())),  # APPENDS
+        ord("t"): (_nothing, lambda machine, _: machine.push(tuple(machine.pop_to_mark()))),  # TUPLE
+        0x85: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(1)))),  # TUPLE1
+        0x86: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(2)))),  # TUPLE2
+        0x87: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(3)))),  # TUPLE3
+        ord("q"): (_number("<B"), Machine.put),  # BINPUT
+        ord("r"): (_number("<I"), Machine.put),  # LONG_BINPUT
+        0x94: (_nothing, lambda machine, _: machine.put(len(machine.memo))),  # MEMOIZE
+        ord("h"): (_number("<B"), Machine.get),  # BINGET
+        ord("j"): (_number("<I"), Machine.get),  # LONG_BINGET
+        ord("c"): (_lines, lambda machine, names: machine.push(named(*names))),  # GLOBAL
+        0x93: (_nothing, lambda machine, _: machine.push(named(*machine.pop_many(2)))),  # STACK_GLOBAL
+        ord("Q"): (_nothing, lambda machine, _: machine.push(stored(machine.pop()))),  # BINPERSID
+        ord("R"): (_nothing, lambda machine, _: machine.push(construct(*machine.pop_many(2)))),  # REDUCE
+        ord("b"): (_nothing, lambda machine, _: machine.build()),  # BUILD
+    }
+)

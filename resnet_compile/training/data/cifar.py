@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.mapped import map_file
+from resnet_compile.checkpoints.checked_file import CheckedFile
 from resnet_compile.errors import DataError
 from resnet_compile.training.data.dataset import (
     Dataset,
@@ -117,7 +117,7 @@ def _split_files(folder: Path, kind: CifarFormat, split: Split) -> tuple[Path, .
 def _records(file: Path, kind: CifarFormat) -> NDArray[np.uint8]:
     """A file's bytes, a record a row: a view of a memory map."""
     with data_errors():
-        data = np.frombuffer(map_file(file), np.uint8)
+        data = np.frombuffer(CheckedFile(file).view, np.uint8)
     if not data.size:
         raise DataError("the file is empty", where=str(file))
     if data.size % kind.record:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.checked_file import printable
-from resnet_compile.checkpoints.numpy_npz import open_npz
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
 from resnet_compile.errors import DataError
 from resnet_compile.training.data.dataset import Dataset, ImageArrays, Split, check_labels, data_errors
 
@@ -34,7 +34,7 @@ def open_npz_dataset(path: Path, split: Split, num_classes: int) -> Dataset:
         DataError: The file is damaged, lacks the arrays, or has others than these.
     """
     images_name, labels_name = f"x_{split}", f"y_{split}"
-    with data_errors(), open_npz(path) as archive:
+    with data_errors(), NpzCheckpoint(path) as archive:
         for name in (images_name, labels_name):
             if name not in archive:
                 held = ", ".join(printable(array) for array in islice(archive, _NAMED)) or "nothing"

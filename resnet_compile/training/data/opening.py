@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from resnet_compile.checkpoints.mapped import is_file, is_folder
+from resnet_compile.checkpoints.checked_file import is_file, is_folder
 from resnet_compile.checkpoints.numpy_npz import is_npz
 from resnet_compile.errors import DataError, OptionError
 from resnet_compile.training.data.cifar import CIFAR100, find_cifar, open_cifar
