@@ -239,9 +239,9 @@ X = np.zeros((1, 3, 32, 32), np.float32)
         lambda open_: open_.bind(None, {}, transfer=False),
         lambda open_: open_.bind([], {}, transfer=False),
         lambda open_: open_.bind([{"input": X}], {"nothing": X}, transfer=False),
-        lambda open_: open_.recur(None, {}, {}, ()),
-        lambda open_: open_.recur({"input": X}, {"input": "nothing"}, {}, ()),
-        lambda open_: open_.recur({"input": X}, {}, {}, ["nothing"]),
+        lambda open_: open_.recur(None, {}, ()),
+        lambda open_: open_.recur({"input": X}, {"input": "nothing"}, ()),
+        lambda open_: open_.recur({"input": X}, {}, ["nothing"]),
     ],
 )  # fmt: skip
 def test_what_a_session_is_given(call: Callable[[runtime.Session], Any], session: runtime.Session) -> None:
@@ -255,5 +255,5 @@ def test_names_may_come_from_anywhere(session: runtime.Session) -> None:
 
 def test_a_model_whose_outputs_have_no_fixed_shape_does_not_recur() -> None:
     model = rc.compile(TINY).to_proto().SerializeToString()
-    error = refused(lambda: runtime.Session.open(model, "cpu").recur({"input": X}, {}, {}, ["tiny/logits"]))
+    error = refused(lambda: runtime.Session.open(model, "cpu").recur({"input": X}, {}, ["tiny/logits"]))
     assert "not fixed" in str(error)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -140,6 +141,13 @@ def test_wheels_of_onnxruntime_are_found_among_the_packages() -> None:
         "onnxruntime",
         "onnxruntime-gpu",
     ]
+
+
+def test_a_session_that_nobody_holds_is_closed_at_once() -> None:
+    session = Session.open(tiny_model(), "cpu")
+    binding, held = bound(session), weakref.ref(session)
+    del session, binding
+    assert held() is None
 
 
 def test_bindings_of_one_session_have_graphs_of_their_own() -> None:

@@ -11,13 +11,10 @@ from resnet_compile.runtime import Recurrence, Session, choose_device
 from resnet_compile.training import TrainingStep, compile_step
 from resnet_compile.training.options import StepOptions
 
-FED = ("images", "labels", "learning_rate")
-
 
 def begun(golden: GoldenTraining, session: Session, step: TrainingStep) -> Recurrence:
     state = {**step.initial_state(), **golden.variables(0)}
-    feeds = {value.name: np.zeros(value.shape, value.type.dtype) for value in step.graph.inputs if value.name in FED}
-    return session.recur(state, step.next_names, feeds, ["loss", "predictions"])
+    return session.recur(state, step.next_names, ["loss", "predictions"])
 
 
 def golden_feeds(golden: GoldenTraining, number: int) -> dict[str, np.ndarray]:
@@ -53,7 +50,7 @@ def test_what_was_given_and_what_was_told_stays() -> None:
     session = Session.open(step.to_proto().SerializeToString(), "cpu")
     given = {**step.initial_state(), **golden.variables(0)}
     copies = {name: values.copy() for name, values in given.items()}
-    recurrence = session.recur(given, step.next_names, golden_feeds(golden, 1), ["loss"])
+    recurrence = session.recur(given, step.next_names, ["loss"])
     told = recurrence.run(golden_feeds(golden, 1))
     first, loss = recurrence.state(), float(told["loss"])
     assert all(np.array_equal(given[name], copies[name]) for name in given)
@@ -84,7 +81,18 @@ def test_a_state_that_is_not_whole_is_refused() -> None:
     step = step_of(golden)
     session = Session.open(step.to_proto().SerializeToString(), "cpu")
     with pytest.raises(OptionError, match="input 'cifar_plain/conv1/weights' is missing"):
-        session.recur({}, step.next_names, golden_feeds(golden, 1), ["loss"])
+        session.recur({}, step.next_names, ["loss"])
+
+
+def test_a_run_without_all_inputs_is_refused() -> None:
+    golden = cifar_training("plain", "momentum")
+    step = step_of(golden)
+    recurrence = begun(golden, Session.open(step.to_proto().SerializeToString(), "cpu"), step)
+    feeds = golden_feeds(golden, 1)
+    with pytest.raises(OptionError, match="input 'labels' is missing"):
+        recurrence.run({"images": feeds["images"], "learning_rate": feeds["learning_rate"]})
+    with pytest.raises(OptionError, match="the model takes labels int64"):
+        recurrence.run({**feeds, "labels": feeds["labels"].astype(np.int32)})
 
 
 def test_auto_is_cuda_where_nothing_keeps_it_from_working() -> None:

@@ -36,7 +36,7 @@ def opened(spec: str, start: str, threads: int) -> tuple[Recurrence, dict[str, N
     step = compile_step(load_spec(spec), StepOptions(batch=batch, size=(size[0], size[1])))
     session = Session.open(step.to_proto().SerializeToString(), "cpu", SESSION_OPTIONS.replace(threads=threads))
     state = {value.name: given[value.name] for value in step.state}
-    return session.recur(state, step.next_names, inputs, (LOSS, PREDICTIONS, ACCURACY)), inputs
+    return session.recur(state, step.next_names, (LOSS, PREDICTIONS, ACCURACY)), inputs
 
 
 def main() -> None:

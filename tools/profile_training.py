@@ -36,7 +36,7 @@ def profiled(case: Case, threads: int, steps: int) -> str:
     with tempfile.TemporaryDirectory() as folder:
         options = SESSION_OPTIONS.replace(threads=threads, profile=str(Path(folder) / "step"))
         session = Session.open(step.to_proto().SerializeToString(), "cpu", options)
-        state = session.recur(step.initial_state(), step.next_names, inputs, (LOSS,))
+        state = session.recur(step.initial_state(), step.next_names, (LOSS,))
         for _ in range(BURN_IN + steps):
             state.run(inputs)
         profile = read_profile(session.end_profile(), skip=BURN_IN)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import re
 from pathlib import Path
+
+from resnet_compile.runtime.machine import told_bytes
 
 _CLEAR = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -24,18 +25,11 @@ class PeakMemory:
         # Writing 5 makes the present size the peak (Linux, proc(5)); some sandboxes forbid it.
         with contextlib.suppress(OSError):
             _CLEAR.write_text("5")
-            self._before = _status_kb("VmRSS")
+            self._before = told_bytes(_STATUS, "VmRSS")
 
     def rise(self) -> int | None:
         """Bytes from the size at the beginning to the highest since; None where they cannot be known."""
-        peak = _status_kb("VmHWM")
+        peak = told_bytes(_STATUS, "VmHWM")
         if self._before is None or peak is None:
             return None
-        return max(0, peak - self._before) * 1024
-
-
-def _status_kb(field: str) -> int | None:
-    with contextlib.suppress(OSError):
-        match = re.search(rf"^{field}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
-        return int(match[1]) if match else None
-    return None
+        return max(0, peak - self._before)

@@ -78,13 +78,10 @@ class Profile:
 
     def _shares(self, key: Callable[[NodeTime], str]) -> tuple[Share, ...]:
         total = sum(node.seconds for node in self.nodes) or 1.0
-        seconds: dict[str, float] = {}
-        count: dict[str, int] = {}
+        seconds: dict[str, list[float]] = {}
         for node in self.nodes:
-            name = key(node)
-            seconds[name] = seconds.get(name, 0.0) + node.seconds
-            count[name] = count.get(name, 0) + 1
-        return tuple(Share(name, value / self.runs, value / total, count[name]) for name, value in seconds.items())
+            seconds.setdefault(key(node), []).append(node.seconds)
+        return tuple(Share(name, sum(each) / self.runs, sum(each) / total, len(each)) for name, each in seconds.items())
 
 
 def read_profile(path: str | os.PathLike[str], *, skip: int = 0) -> Profile:
@@ -108,18 +105,19 @@ def read_profile(path: str | os.PathLike[str], *, skip: int = 0) -> Profile:
 
 
 def _sum_up(events: Iterable[Mapping[str, Any]]) -> tuple[NodeTime, ...]:
-    found: dict[str, NodeTime] = {}
+    found: dict[str, list[Mapping[str, Any]]] = {}
     for event in events:
-        name = event["name"].removesuffix(_KERNEL)
-        sofar = found.get(name)
-        found[name] = NodeTime(
+        found.setdefault(event["name"].removesuffix(_KERNEL), []).append(event)
+    return tuple(
+        NodeTime(
             name,
-            event["args"]["op_name"],
-            event["args"].get("provider", ""),
-            event["dur"] / 1e6 + (sofar.seconds if sofar else 0.0),
-            1 + (sofar.calls if sofar else 0),
+            runs[-1]["args"]["op_name"],
+            runs[-1]["args"].get("provider", ""),
+            sum(run["dur"] / 1e6 for run in runs),
+            len(runs),
         )
-    return tuple(found.values())
+        for name, runs in found.items()
+    )
 
 
 def _network(names: Iterable[str]) -> Sequence[str]:

@@ -122,8 +122,8 @@ def bench(
     interrupted = False
     try:
         for batch in options.batches or (None,):
-            interrupted = interrupted or work.time(subjects, batch)
-        if options.profile and not interrupted:
+            work.time(subjects, batch)
+        if options.profile:
             work.run_profile(subjects[0])
     except KeyboardInterrupt:
         if not work.rows:
@@ -146,18 +146,12 @@ def bench(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A subject that is loaded and has run once."""
+    """A subject that is loaded and has run once; the row has no timed runs yet."""
 
-    subject: Subject
     session: Session
-    shape: tuple[int, ...]
     images: list[dict[str, NDArray[Any]]]
     outputs: dict[str, NDArray[Any]]
-    load_seconds: float
-    first_run_seconds: float
-    memory_bytes: int | None
-    gpu_memory_mib: int | None
-    buffers: int = 0
+    row: Row
 
 
 class _Benchmark:
@@ -173,59 +167,45 @@ class _Benchmark:
         self.comparisons: list[Sized] = []
         self.profile: Profile | None = None
 
-    def time(self, subjects: Sequence[Subject], batch: int | None) -> bool:
-        """Times all subjects at one batch size; True when an interrupt cut it short."""
+    def time(self, subjects: Sequence[Subject], batch: int | None) -> None:
+        """Times all subjects at one batch size; an interrupt passes on when what was measured is kept."""
         control = (replace(subjects[0], label=f"{subjects[0].label} (again)"),) if len(subjects) > 1 else ()
         for transfer in (False, True):
-            if self._time_rows((*subjects, *control), batch, transfer=transfer):
-                return True
+            self._time_rows((*subjects, *control), batch, transfer=transfer)
             if self.device == "cpu":
                 break
-        return False
 
-    def _time_rows(self, contestants: Sequence[Subject], batch: int | None, *, transfer: bool) -> bool:
+    def _time_rows(self, contestants: Sequence[Subject], batch: int | None, *, transfer: bool) -> None:
         """Times contestants, opened anew for each part of the steps, with their data in one place."""
         protocol = self._options.protocol
         generator = np.random.default_rng(protocol.seed)
-        first: list[_Opened] = []
-        seconds: dict[str, list[float]] = {subject.label: [] for subject in contestants}
-        interrupted = False
+        rows: list[Row] = []
         try:
             for steps in _parts(protocol.steps, _OPENINGS if len(contestants) > 1 else 1):
                 opened = self._open_all(contestants, batch, generator)
-                bindings = {
-                    each.subject.label: each.session.bind(each.images, each.outputs, transfer=transfer)
-                    for each in opened
-                }
-                done = len(next(iter(seconds.values())))
-                if not first:
-                    self._listener.started(opened[0].subject, opened[0].session, opened[0].shape, self._data(transfer))
+                bindings = [each.session.bind(each.images, each.outputs, transfer=transfer) for each in opened]
+                if not rows:
+                    data: Data = "host" if self.device == "cpu" else "host to host" if transfer else "device"
+                    self._listener.started(contestants[0], opened[0].session, opened[0].row.shape, data)
+                    rows = [replace(each.row, data=data, buffers=bindings[0].buffers) for each in opened]
+                done = len(rows[0].seconds)
                 measured = measure(
-                    {label: binding.run for label, binding in bindings.items()},
+                    {row.model: binding.run for row, binding in zip(rows, bindings, strict=True)},
                     protocol.replace(steps=steps, seed=protocol.seed + done),
                     on_round=partial(self._tell, done),
                 )
-                for label, times in measured.seconds.items():
-                    seconds[label] += times
-                first = first or [replace(each, buffers=bindings[each.subject.label].buffers) for each in opened]
+                rows = [replace(row, seconds=(*row.seconds, *measured.seconds[row.model])) for row in rows]
                 if measured.interrupted:
-                    interrupted = True
-                    break
+                    raise KeyboardInterrupt
                 del opened, bindings
         except KeyboardInterrupt:
-            if not first:
-                raise
-            interrupted = True
-        self._conclude([self._row(each, transfer, seconds[each.subject.label]) for each in first])
-        return interrupted
+            if rows and rows[0].seconds:
+                self._conclude(rows)
+            raise
+        self._conclude(rows)
 
     def _tell(self, done: int, number: int, seconds: Mapping[str, float]) -> None:
         self._listener.round(done + number, seconds)
-
-    def _data(self, transfer: bool) -> Data:
-        if self.device == "cpu":
-            return "host"
-        return "host to host" if transfer else "device"
 
     def _conclude(self, rows: list[Row]) -> None:
         """Keeps the rows, of which the last of several is the control, and compares the first with the others."""
@@ -238,22 +218,6 @@ class _Benchmark:
         for row in rows[1:]:
             ratio = median_ratio(rows[0].seconds, row.seconds)
             self.comparisons.append(Sized(row.batch, row.data, Comparison(rows[0].model, row.model, ratio, noise)))
-
-    def _row(self, opened: _Opened, transfer: bool, seconds: Sequence[float]) -> Row:
-        return Row(
-            opened.subject.label,
-            opened.shape[0],
-            self._data(transfer),
-            opened.shape,
-            opened.buffers,
-            tuple(seconds),
-            opened.subject.macs,
-            opened.load_seconds,
-            opened.first_run_seconds,
-            opened.memory_bytes,
-            opened.gpu_memory_mib,
-            opened.session.record(),
-        )
 
     def _open_all(
         self, contestants: Sequence[Subject], batch: int | None, generator: np.random.Generator
@@ -271,7 +235,7 @@ class _Benchmark:
         }
         ordered = [opened[position] for position in range(len(contestants))]
         for other in ordered[1:]:
-            _require_same_images(ordered[0], other)
+            _require_same_images(ordered[0].row, other.row)
         return ordered
 
     def _open(self, subject: Subject, batch: int | None, settings: SessionOptions) -> _Opened:
@@ -291,9 +255,21 @@ class _Benchmark:
         first_run_seconds = time.perf_counter() - start
         gpu_after = self._gpu_memory()
         gpu_rise = None if gpu_before is None or gpu_after is None else gpu_after - gpu_before
-        return _Opened(
-            subject, session, shape, images, outputs, load_seconds, first_run_seconds, memory.rise(), gpu_rise
+        row = Row(
+            subject.label,
+            shape[0],
+            "host",
+            shape,
+            len(images),
+            (),
+            subject.macs,
+            load_seconds,
+            first_run_seconds,
+            memory.rise(),
+            gpu_rise,
+            session.record(),
         )
+        return _Opened(session, images, outputs, row)
 
     def _gpu_memory(self) -> int | None:
         if self.device == "cpu":
@@ -319,8 +295,8 @@ def _parts(steps: int, most: int) -> list[int]:
     return [steps // parts + (number < steps % parts) for number in range(parts)]
 
 
-def _require_same_images(first: _Opened, other: _Opened) -> None:
+def _require_same_images(first: Row, other: Row) -> None:
     """Images of the same channels, rows and columns, in whatever order of axes."""
     if sorted(first.shape) != sorted(other.shape):
-        shapes = [f"{each.subject.label} takes {list(each.shape)}" for each in (first, other)]
+        shapes = [f"{each.model} takes {list(each.shape)}" for each in (first, other)]
         raise OptionError(f"models of different input sizes cannot be compared: {' and '.join(shapes)}")

@@ -7,12 +7,15 @@ safetensors has not, and it opens in NumPy alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from resnet_compile.checkpoints.checked_file import fault, is_folder
 from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
 from resnet_compile.errors import CheckpointError
 
+_Read = TypeVar("_Read")
 _NAME = re.compile(r"checkpoint-([0-9]{8,})\.npz")
 
 
@@ -43,13 +46,27 @@ def is_training_run(path: Path) -> bool:
 
 def open_training_run(path: Path) -> NpzCheckpoint:
     """Open the newest checkpoint of a run that is whole; `CheckpointError` about the newest one where none is."""
-    first: CheckpointError | None = None
-    for file in checkpoint_files(path):
+    newest, _ = newest_whole(path, open_whole)
+    if newest is None:
+        raise fault(path, "no checkpoint of a training run")
+    return newest
+
+
+def newest_whole(folder: Path, read: Callable[[Path], _Read]) -> tuple[_Read | None, list[CheckpointError]]:
+    """The newest checkpoint that can be read, None where there is none; and what is wrong with those that are newer.
+
+    Raises:
+        CheckpointError: There are checkpoints, and all are damaged; it is about the newest.
+    """
+    faults: list[CheckpointError] = []
+    for file in checkpoint_files(folder):
         try:
-            return open_whole(file)
+            return read(file), faults
         except CheckpointError as error:
-            first = first or error
-    raise first or fault(path, "no checkpoint of a training run")
+            faults.append(error)
+    if faults:
+        raise faults[0]
+    return None, []
 
 
 def open_whole(file: Path) -> NpzCheckpoint:

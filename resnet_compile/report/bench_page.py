@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from html import escape
 
 from resnet_compile.bench import Bench, Row, Verdict
 from resnet_compile.report import charts
-from resnet_compile.report.bench_text import machine, row_columns
+from resnet_compile.report.bench_text import INTERRUPTED, machine, row_columns
 from resnet_compile.report.page import legend, note, page, section, table, tiles
 from resnet_compile.report.svg import element, number, series
+
+_NOISY = "The A/A control leaves 1 out: the machine is too noisy to conclude from these comparisons."
 
 
 def bench_page(bench: Bench) -> str:
@@ -19,31 +21,22 @@ def bench_page(bench: Bench) -> str:
     body = [
         element("h1", escape(models[0])),
         element("p", escape(f"Forward pass on {machine(bench)} · {bench.environment.time[:16].replace('T', ' at ')}")),
-        *_notes(bench),
+        note(INTERRUPTED) if bench.interrupted else "",
+        note(_NOISY) if any(each.comparison.verdict == Verdict.TOO_NOISY for each in bench.comparisons) else "",
         _tiles(bench.rows[0]),
         *_latency(bench, styles),
-        *_comparisons(bench, styles),
+        _comparisons(bench, styles),
         *_sweep(bench, styles),
-        *_profile(bench),
-        section("All figures", "", _rows(bench)),
+        _profile(bench),
+        section("All figures", "", table(*row_columns(bench.rows), words=(0, 2))),
         section("Environment", "", table([], _environment(bench))),
     ]
     return page(f"resnet-bench: {models[0]}", *body)
 
 
-def _notes(bench: Bench) -> list[str]:
-    notes = []
-    if bench.interrupted:
-        notes.append("Interrupted: this is what was measured until then.")
-    if any(sized.comparison.verdict == Verdict.TOO_NOISY for sized in bench.comparisons):
-        notes.append("The A/A control leaves 1 out: the machine is too noisy to conclude from these comparisons.")
-    return [note(each) for each in notes]
-
-
 def _tiles(row: Row) -> str:
-    summary = row.summary
     figures = [
-        (f"{number(summary.p50 * 1e3)} ms", f"median, batch {row.batch}"),
+        (f"{number(row.summary.p50 * 1e3)} ms", f"median, batch {row.batch}"),
         (f"{row.images_per_second:,.1f}", "images a second"),
         *([(f"{row.gflops:,.1f}", "GFLOP a second")] if row.gflops else []),
         *([(f"{row.memory_bytes / 1e6:,.0f} MB", "memory at most")] if row.memory_bytes is not None else []),
@@ -51,76 +44,60 @@ def _tiles(row: Row) -> str:
     return tiles(figures)
 
 
-def _latency(bench: Bench, styles: dict[str, str]) -> list[str]:
-    sections = []
+def _latency(bench: Bench, styles: dict[str, str]) -> Iterator[str]:
     for batch, data in dict.fromkeys((row.batch, row.data) for row in bench.rows):
         rows = [row for row in bench.rows if (row.batch, row.data) == (batch, data)]
-        own = [styles[row.model] for row in rows]
-        heading = f"Latency at batch {batch}" + ("" if data == "host" else f", data: {data}")
         explanation = f"{len(rows[0].seconds)} runs each; dashed lines are the median and the 99th percentile."
-        sections.append(section(heading, explanation, charts.latency(rows, own), charts.timeline(rows, own)))
-    return sections
+        drawings = (charts.latency(rows, styles), charts.timeline(rows, styles))
+        yield section(f"Latency at batch {batch}{_told(data)}", explanation, *drawings)
 
 
-def _comparisons(bench: Bench, styles: dict[str, str]) -> list[str]:
+def _told(data: str) -> str:
+    return "" if data == "host" else f", data: {data}"
+
+
+def _comparisons(bench: Bench, styles: dict[str, str]) -> str:
     if not bench.comparisons:
-        return []
+        return ""
+    first = bench.comparisons[0].comparison
     explanation = (
-        f"Time of {bench.comparisons[0].comparison.model} over that of the other in the same round: median and "
-        f"{bench.comparisons[0].comparison.ratio.level:.0%} interval. The control is the model in a second session."
+        f"Time of {first.model} over that of the other in the same round: median and {first.ratio.level:.0%} interval. "
+        "The control is the model in a second session."
     )
     verdicts = [
         [f"{sized.comparison.other}, batch {sized.batch}, {sized.data}", str(sized.comparison.verdict)]
         for sized in bench.comparisons
     ]
-    return [section("Comparison", explanation, charts.ratios(bench.comparisons, styles), table([], verdicts))]
+    return section("Comparison", explanation, charts.ratios(bench.comparisons, styles), table([], verdicts))
 
 
-def _sweep(bench: Bench, styles: dict[str, str]) -> list[str]:
+def _sweep(bench: Bench, styles: dict[str, str]) -> Iterator[str]:
     if len({row.batch for row in bench.rows}) < 2:
-        return []
-    sections = []
+        return
     for data in dict.fromkeys(row.data for row in bench.rows):
-        rows = [row for row in bench.rows if row.data == data]
-
-        def lines(rows: Sequence[Row], *, rate: bool) -> dict[str, list[tuple[int, float]]]:
-            found: dict[str, list[tuple[int, float]]] = {}
-            for row in sorted(rows, key=lambda row: row.batch):
-                value = row.images_per_second if rate else row.summary.p50 * 1e3
-                found.setdefault(row.model, []).append((row.batch, value))
-            return found
-
-        heading = "Batch sizes" + ("" if data == "host" else f", data: {data}")
-        drawings = [
-            charts.sweep(lines(rows, rate=True), styles, "images a second"),
-            charts.sweep(lines(rows, rate=False), styles, "milliseconds (median)"),
-        ]
-        sections.append(section(heading, "", legend(styles), *drawings))
-    return sections
-
-
-def _profile(bench: Bench) -> list[str]:
-    if not bench.profile:
-        return []
-    explanation = f"By onnxruntime's profile, on average over {bench.profile.runs} runs"
-    on_gpu = "; on CUDA, what the host takes to start the work." if bench.device != "cpu" else "."
-    return [
-        section(
-            "Where the time goes",
-            explanation + on_gpu,
-            charts.shares(bench.profile.by_scope(), "Time by block"),
-            element("h2", "By operator"),
-            charts.shares(bench.profile.by_operator(), "Time by operator"),
+        rates: dict[str, list[tuple[int, float]]] = {}
+        medians: dict[str, list[tuple[int, float]]] = {}
+        for row in sorted((row for row in bench.rows if row.data == data), key=lambda row: row.batch):
+            rates.setdefault(row.model, []).append((row.batch, row.images_per_second))
+            medians.setdefault(row.model, []).append((row.batch, row.summary.p50 * 1e3))
+        drawings = (
+            charts.sweep(rates, styles, "images a second"),
+            charts.sweep(medians, styles, "milliseconds (median)"),
         )
-    ]
+        yield section(f"Batch sizes{_told(data)}", "", legend(styles), *drawings)
 
 
-def _rows(bench: Bench) -> str:
-    header, cells = row_columns(bench.rows)
-    texts = [
-        ["–" if cell is None else cell if isinstance(cell, str) else number(cell) for cell in row] for row in cells
-    ]
-    return table(header, texts, words=(0, 2))
+def _profile(bench: Bench) -> str:
+    if not bench.profile:
+        return ""
+    on_gpu = "; on CUDA, what the host takes to start the work." if bench.device != "cpu" else "."
+    return section(
+        "Where the time goes",
+        f"By onnxruntime's profile, on average over {bench.profile.runs} runs{on_gpu}",
+        charts.shares(bench.profile.by_scope(), "Time by block"),
+        element("h2", "By operator"),
+        charts.shares(bench.profile.by_operator(), "Time by operator"),
+    )
 
 
 def _environment(bench: Bench) -> list[list[str]]:

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from resnet_compile.bench import Bench, Interval, Row, Verdict
 from resnet_compile.bench.profile import Profile, Share
 from resnet_compile.bench.record import Sized
 from resnet_compile.report.table import Cell, table
 
-ROW_HEADER = (
-    *("model", "batch", "data", "p50 ms", "p90 ms", "p99 ms", "images/s", "GFLOP/s"),
-    *("load s", "first run s", "memory MB"),
-)
+INTERRUPTED = "Interrupted: this is what was measured until then."
+_GPU_MEMORY = "GPU MiB"
+_COLUMNS: dict[str, Callable[[Row], Cell]] = {
+    "model": lambda row: row.model,
+    "batch": lambda row: row.batch,
+    "data": lambda row: row.data,
+    "p50 ms": lambda row: row.summary.p50 * 1e3,
+    "p90 ms": lambda row: row.summary.p90 * 1e3,
+    "p99 ms": lambda row: row.summary.p99 * 1e3,
+    "images/s": lambda row: row.images_per_second,
+    "GFLOP/s": lambda row: row.gflops,
+    "load s": lambda row: row.load_seconds,
+    "first run s": lambda row: row.first_run_seconds,
+    "memory MB": lambda row: None if row.memory_bytes is None else row.memory_bytes // 10**6,
+    _GPU_MEMORY: lambda row: row.gpu_memory_mib,
+}
 
 
 def bench_text(bench: Bench) -> str:
@@ -24,7 +36,7 @@ def bench_text(bench: Bench) -> str:
     if bench.profile:
         parts += _profile(bench.profile, on_cuda=bench.device != "cpu")
     if bench.interrupted:
-        parts.append("Interrupted: this is what was measured until then.")
+        parts.append(INTERRUPTED)
     return "\n" + "\n\n".join(parts)
 
 
@@ -46,22 +58,9 @@ def _threads(count: int) -> str:
 
 def row_columns(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     """Header and cells of the table of rows."""
-    header = list(ROW_HEADER)
-    cells: list[list[Cell]] = [_cells(row) for row in rows]
-    if any(row.gpu_memory_mib is not None for row in rows):
-        header.append("GPU MiB")
-        for line, row in zip(cells, rows, strict=True):
-            line.append(row.gpu_memory_mib)
-    return header, cells
-
-
-def _cells(row: Row) -> list[Cell]:
-    summary = row.summary
-    memory = None if row.memory_bytes is None else row.memory_bytes // 10**6
-    return [
-        *(row.model, row.batch, row.data, summary.p50 * 1e3, summary.p90 * 1e3, summary.p99 * 1e3),
-        *(row.images_per_second, row.gflops, row.load_seconds, row.first_run_seconds, memory),
-    ]
+    on_gpu = any(row.gpu_memory_mib is not None for row in rows)
+    columns = {name: cell for name, cell in _COLUMNS.items() if on_gpu or name != _GPU_MEMORY}
+    return list(columns), [[cell(row) for cell in columns.values()] for row in rows]
 
 
 def interval(value: Interval) -> str:

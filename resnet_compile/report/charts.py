@@ -11,12 +11,15 @@ from resnet_compile.bench.profile import Share
 from resnet_compile.bench.record import Sized
 from resnet_compile.report.bench_text import interval
 from resnet_compile.report.svg import (
-    WIDTH,
+    LEFT,
+    RIGHT,
+    TOP,
+    Points,
     Scale,
     axis_below,
-    axis_left,
     chart,
     element,
+    line_chart,
     number,
     round_steps,
     short,
@@ -25,78 +28,60 @@ from resnet_compile.report.svg import (
 )
 
 _BINS = 48
-_LEFT, _RIGHT = 64, WIDTH - 16
+_BOTTOM = 200  # of a chart of lines
 
 
-def latency(rows: Sequence[Row], styles: Sequence[str]) -> str:
+def latency(rows: Sequence[Row], styles: Mapping[str, str]) -> str:
     """Histograms of the runs' milliseconds, one below another over one axis, with median and 99th percentile."""
     values = [np.array(row.seconds) * 1e3 for row in rows]
     low, high = min(each.min() for each in values), max(each.max() for each in values)
     margin = (high - low) * 0.04 or high * 0.05 or 1.0
-    scale = Scale(max(0.0, low - margin), high + margin, _LEFT, _RIGHT)
+    scale = Scale(max(0.0, low - margin), high + margin, LEFT, RIGHT)
     edges = np.linspace(scale.low, scale.high, _BINS + 1)
     band, parts = 92.0, []
-    for position, (row, style, each) in enumerate(zip(rows, styles, values, strict=True)):
+    for position, (row, each) in enumerate(zip(rows, values, strict=True)):
         base = position * band + band
         counts, _ = np.histogram(each, edges)
         heights = Scale(0, max(counts.max(), 1), 0, band - 34)
         for count, left, right in zip(counts, edges[:-1], edges[1:], strict=True):
             if count:
                 what = title(f"{count} of {len(each)} runs took {number(left)} to {number(right)} ms")
-                size = {"width": max(1.0, scale(right) - scale(left) - 1), "height": heights(float(count))}
-                parts.append(
-                    element("rect", what, x=scale(left), y=base - size["height"], rx=1.0, cls=f"bar {style}", **size)
-                )
-        parts.append(element("line", x1=_LEFT, x2=_RIGHT, y1=base, y2=base, cls="base"))
-        summary = row.summary
-        for name, value in (("p50", summary.p50 * 1e3), ("p99", summary.p99 * 1e3)):
-            x = scale(value)
-            parts.append(
-                element(
-                    "line", title(f"{name} {number(value)} ms"), x1=x, x2=x, y1=base - band + 30, y2=base, cls="mark"
-                )
-            )
-        p50, p90, p99 = (number(each * 1e3) for each in (summary.p50, summary.p90, summary.p99))
-        words = f"p50 {p50}   p90 {p90}   p99 {p99} ms"
-        parts.append(text(words, _RIGHT, base - band + 22, anchor="end", cls="value"))
-        parts.append(text(short(row.model, 60), _LEFT, base - band + 22, cls="label"))
+                width, height = max(1.0, scale(right) - scale(left) - 1), heights(float(count))
+                place = {"x": scale(left), "y": base - height, "rx": 1.0, "width": width, "height": height}
+                parts.append(element("rect", what, **place, cls=f"bar {styles[row.model]}"))
+        parts.append(element("line", x1=LEFT, x2=RIGHT, y1=base, y2=base, cls="base"))
+        p50, p90, p99 = (value * 1e3 for value in (row.summary.p50, row.summary.p90, row.summary.p99))
+        for name, value in (("p50", p50), ("p99", p99)):
+            place = {"x1": scale(value), "x2": scale(value), "y1": base - band + 30, "y2": base}
+            parts.append(element("line", title(f"{name} {number(value)} ms"), **place, cls="mark"))
+        words = f"p50 {number(p50)}   p90 {number(p90)}   p99 {number(p99)} ms"
+        parts.append(text(words, RIGHT, base - band + 22, anchor="end", cls="value"))
+        parts.append(text(short(row.model, 60), LEFT, base - band + 22, cls="label"))
     bottom = band * len(rows)
     axis = axis_below(scale, round_steps(scale.low, scale.high), 26, bottom, "milliseconds")
     return chart("Distribution of the runs' times", bottom + 36, axis, *parts)
 
 
-def timeline(rows: Sequence[Row], styles: Sequence[str]) -> str:
+def timeline(rows: Sequence[Row], styles: Mapping[str, str]) -> str:
     """Each run's milliseconds in the order of running: drift and outliers."""
-    values = [np.array(row.seconds) * 1e3 for row in rows]
-    across = Scale(0, max(2, max(map(len, values))) - 1, _LEFT, _RIGHT)
-    up = Scale(0, max(each.max() for each in values) * 1.05, 200, 12)
-    paths = []
-    for row, style, each in zip(rows, styles, values, strict=True):
-        points = " ".join(f"{across(index):.1f},{up(value):.1f}" for index, value in enumerate(each))
-        paths.append(element("polyline", title(row.model), points=points, cls=f"line {style}"))
-    axes = axis_left(up, round_steps(0, up.high, 4), _LEFT, _RIGHT)
-    axes += axis_below(across, round_steps(0, across.high), 200, 200, "step; milliseconds upward")
-    return chart("Each run's time in order", 236, axes, *paths)
+    lines = {row.model: [(step, second * 1e3) for step, second in enumerate(row.seconds)] for row in rows}
+    across = Scale(0, max(2, *map(len, lines.values())) - 1, LEFT, RIGHT)
+    up = Scale(0, _greatest(lines) * 1.05, _BOTTOM, TOP)
+    below = (across, round_steps(0, across.high), "step; milliseconds upward")
+    return line_chart("Each run's time in order", lines, styles, below, (up, round_steps(0, up.high, 4)))
 
 
-def sweep(
-    lines: Mapping[str, Sequence[tuple[int, float]]], styles: Mapping[str, str], unit: str, height: float = 240
-) -> str:
+def sweep(lines: Mapping[str, Points], styles: Mapping[str, str], unit: str) -> str:
     """One value over the batch size, a line a model; batches stand at equal factors."""
     batches = sorted({batch for points in lines.values() for batch, _ in points})
-    across = Scale(batches[0], batches[-1], _LEFT + 16, _RIGHT - 16, logarithmic=True)
-    bottom = height - 40
-    up = Scale(0, max(value for points in lines.values() for _, value in points) * 1.1, bottom, 12)
-    parts = [axis_left(up, round_steps(0, up.high, 5), _LEFT, _RIGHT)]
-    parts += [text(str(batch), across(batch), bottom + 18, anchor="middle", cls="tick") for batch in batches]
-    parts.append(text(f"images at a time; {unit} upward", _RIGHT, bottom + 34, anchor="end", cls="tick"))
-    for name, points in lines.items():
-        path = " ".join(f"{across(batch):.1f},{up(value):.1f}" for batch, value in points)
-        parts.append(element("polyline", points=path, cls=f"line {styles[name]}"))
-        for batch, value in points:
-            what = title(f"{name}, batch {batch}: {number(value)} {unit}")
-            parts.append(element("circle", what, cx=across(batch), cy=up(value), r=4.0, cls=f"dot {styles[name]}"))
-    return chart(f"{unit} by batch size", height, *parts)
+    across = Scale(batches[0], batches[-1], LEFT + 16, RIGHT - 16, logarithmic=True)
+    up = Scale(0, _greatest(lines) * 1.1, _BOTTOM, TOP)
+    below = (across, batches, f"images at a time; {unit} upward")
+    return line_chart(f"{unit} by batch size", lines, styles, below, (up, round_steps(0, up.high, 5)), "batch", unit)
+
+
+def _greatest(lines: Mapping[str, Points]) -> float:
+    return max(value for points in lines.values() for _, value in points)
 
 
 def ratios(comparisons: Sequence[Sized], styles: Mapping[str, str]) -> str:
@@ -108,7 +93,7 @@ def ratios(comparisons: Sequence[Sized], styles: Mapping[str, str]) -> str:
         for value in (one.low, one.high)
     ]
     reach = max(*(abs(value - 1) for value in values), 0.01) * 1.15
-    scale = Scale(1 - reach, 1 + reach, 300, _RIGHT - 120)
+    scale = Scale(1 - reach, 1 + reach, 300, RIGHT - 120)
     band, parts = 56.0, []
     for position, sized in enumerate(comparisons):
         comparison, y = sized.comparison, position * band + 26
@@ -122,7 +107,7 @@ def ratios(comparisons: Sequence[Sized], styles: Mapping[str, str]) -> str:
             parts.append(element("line", x1=low, x2=high, y1=y + offset, y2=y + offset, cls=f"line {style}"))
             what = title(interval(value))
             parts.append(element("circle", what, cx=scale(value.median), cy=y + offset, r=4.5, cls=f"dot {style}"))
-            parts.append(text(interval(value), _RIGHT, y + offset + 4, anchor="end", cls="value"))
+            parts.append(text(interval(value), RIGHT, y + offset + 4, anchor="end", cls="value"))
     bottom = band * len(comparisons) + 8
     axis = axis_below(scale, round_steps(scale.low, scale.high, 5), 8, bottom, "ratio; above 1 the first is slower")
     one = element("line", x1=scale(1), x2=scale(1), y1=8, y2=bottom, cls="mark")
@@ -132,7 +117,7 @@ def ratios(comparisons: Sequence[Sized], styles: Mapping[str, str]) -> str:
 def shares(found: Sequence[Share], label: str) -> str:
     """Bars of the milliseconds that scopes or operators take in a run."""
     greatest = max(share.seconds for share in found)
-    scale = Scale(0, greatest or 1.0, 170, _RIGHT - 150)
+    scale = Scale(0, greatest or 1.0, 170, RIGHT - 150)
     band, parts = 26.0, []
     for position, share in enumerate(found):
         y = position * band

@@ -6,22 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from resnet_compile.report.svg import (
-    WIDTH,
-    Scale,
-    axis_below,
-    axis_left,
-    chart,
-    element,
-    number,
-    round_steps,
-    title,
-)
+from resnet_compile.report.svg import LEFT, RIGHT, TOP, Points, Scale, line_chart, round_steps
 
-Points = Sequence[tuple[int, float]]
-"""Step and value."""
-
-_LEFT, _RIGHT, _TOP, _BOTTOM = 64, WIDTH - 16, 12, 210
+_BOTTOM = 210
 # Points of a line: more than a screen's columns only make the page large.
 _MOST = 600
 # Share of all points that a smoothed one is the mean of.
@@ -29,7 +16,7 @@ _WINDOW = 0.03
 
 
 def curves(label: str, lines: Mapping[str, Points], styles: Mapping[str, str], *, logarithmic: bool = False) -> str:
-    """Values over the step, a line each; a line of few points has them marked.
+    """Values over the step, a line each.
 
     Args:
         label: For who cannot see it.
@@ -38,37 +25,21 @@ def curves(label: str, lines: Mapping[str, Points], styles: Mapping[str, str], *
         logarithmic: Whether equal factors stand at equal distances.
     """
     steps = [step for points in lines.values() for step, _ in points]
-    values = [value for points in lines.values() for _, value in points]
-    across = Scale(min(0, *steps), max(steps), _LEFT, _RIGHT)
-    up = _scale(values, logarithmic=logarithmic)
+    across = Scale(min(0, *steps), max(steps), LEFT, RIGHT)
+    up = _scale([value for points in lines.values() for _, value in points], logarithmic=logarithmic)
     marks = _decades(up) if logarithmic else round_steps(up.low, up.high)
-    parts = [axis_left(up, marks, _LEFT, _RIGHT)]
-    for name, points in lines.items():
-        path = " ".join(f"{across(step):.1f},{up(value):.1f}" for step, value in thinned(points))
-        parts.append(element("polyline", title(name), points=path, cls=f"line {styles[name]}"))
-        if len(points) <= 40:
-            parts += [
-                element(
-                    "circle",
-                    title(f"{name}, step {step:,}: {number(value)}"),
-                    cx=across(step),
-                    cy=up(value),
-                    r=3.5,
-                    cls=f"dot {styles[name]}",
-                )
-                for step, value in points
-            ]
-    return chart(label, _BOTTOM + 40, axis_below(across, round_steps(0, across.high), _BOTTOM, _BOTTOM, "step"), *parts)
+    drawn = {name: thinned(points) for name, points in lines.items()}
+    return line_chart(label, drawn, styles, (across, round_steps(0, across.high), "step"), (up, marks), "step")
 
 
 def _scale(values: Sequence[float], *, logarithmic: bool) -> Scale:
     """Over the values, with room; from zero where they are not far from it."""
     low, high = min(values), max(values)
     if logarithmic:
-        return Scale(low / 1.3, high * 1.3, _BOTTOM, _TOP, logarithmic=True)
+        return Scale(low / 1.3, high * 1.3, _BOTTOM, TOP, logarithmic=True)
     room = (high - low) * 0.06 or abs(high) * 0.1 or 1.0
     near_zero = 0 <= low < 0.5 * high
-    return Scale(0.0 if near_zero else low - room, high + room, _BOTTOM, _TOP)
+    return Scale(0.0 if near_zero else low - room, high + room, _BOTTOM, TOP)
 
 
 def _decades(scale: Scale) -> list[float]:

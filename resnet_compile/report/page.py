@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from html import escape
 
-from resnet_compile.report.svg import SERIES, element, series
+from resnet_compile.report.svg import SERIES, element, number, series
+from resnet_compile.report.table import Cell
 
 _STYLE = """
 :root { color-scheme: light dark; --page: #f7f7f5; --card: #ffffff; --ink: #1d1d1b; --soft: #6b6b66; --rule: #e3e3de;
@@ -85,14 +86,14 @@ def legend(styles: dict[str, str]) -> str:
     )
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], words: Collection[int] = (0,)) -> str:
-    """Rows under their header; with one, all columns but those of words hold numbers."""
+def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], words: Collection[int] = (0,)) -> str:
+    """Rows under their header; with one, all columns but those of words hold numbers; None is a dash."""
 
-    def cells(tag: str, row: Sequence[str]) -> str:
-        right = [bool(header) and column not in words for column in range(len(row))]
+    def cells(tag: str, row: Sequence[Cell]) -> str:
+        texts = ("–" if cell is None else cell if isinstance(cell, str) else number(cell) for cell in row)
         return "".join(
-            element(tag, escape(cell), cls="n" if is_number else None)
-            for cell, is_number in zip(row, right, strict=True)
+            element(tag, escape(cell), cls="n" if header and column not in words else None)
+            for column, cell in enumerate(texts)
         )
 
     head = [element("thead", element("tr", cells("th", header)))] if header else []

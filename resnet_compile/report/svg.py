@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
 WIDTH = 760
 """Of every chart, in the units of its own coordinates."""
+LEFT, RIGHT, TOP = 64, WIDTH - 16, 12
+"""Where a drawing lies between its axes."""
+
+Points = Sequence[tuple[int, float]]
+"""What is drawn as a line: a value over each of some numbers."""
+
+_MARKED = 40  # points of a line that are marked
 
 SERIES = 6
 """How many colours there are for what is compared."""
@@ -95,10 +102,37 @@ def axis_below(scale: Scale, values: Iterable[float], top: float, bottom: float,
     return marks + text(unit, scale.end, bottom + 32, anchor="end", cls="tick")
 
 
-def axis_left(scale: Scale, values: Iterable[float], left: float, right: float) -> str:
-    """Grid lines and their numbers beside a drawing."""
-    return "".join(
-        element("line", x1=left, x2=right, y1=scale(value), y2=scale(value), cls="grid")
-        + text(number(value), left - 8, scale(value) + 4, anchor="end", cls="tick")
-        for value in values
-    )
+def line_chart(
+    label: str,
+    lines: Mapping[str, Points],
+    styles: Mapping[str, str],
+    across: tuple[Scale, Iterable[float], str],
+    up: tuple[Scale, Iterable[float]],
+    point: str = "",
+    measure: str = "",
+) -> str:
+    """Values over numbers, a line each; a line of few points has them marked.
+
+    Args:
+        label: For who cannot see it.
+        lines: The points of each line, by its name.
+        styles: The class of each line, by its name.
+        across: The scale of the numbers, those that stand below, and what they are.
+        up: The scale of the values, and those with a grid line.
+        point: What one number is, for who points at it; without this no points are marked.
+        measure: What a value is measured in, likewise.
+    """
+    (x, below, unit), (y, beside) = across, up
+    parts = [
+        element("line", x1=LEFT, x2=RIGHT, y1=y(value), y2=y(value), cls="grid")
+        + text(number(value), LEFT - 8, y(value) + 4, anchor="end", cls="tick")
+        for value in beside
+    ]
+    parts.append(axis_below(x, below, y.start, y.start, unit))
+    for name, points in lines.items():
+        path = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in points)
+        parts.append(element("polyline", title(name), points=path, cls=f"line {styles[name]}"))
+        for place, value in points if point and len(points) <= _MARKED else ():
+            what = title(f"{name}, {point} {place:,}: {number(value)} {measure}".rstrip())
+            parts.append(element("circle", what, cx=x(place), cy=y(value), r=4.0, cls=f"dot {styles[name]}"))
+    return chart(label, y.start + 40, *parts)

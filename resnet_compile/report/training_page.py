@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 import numpy as np
 
 from resnet_compile.report.curves import curves, smoothed
 from resnet_compile.report.page import legend, note, page, section, table, tiles
-from resnet_compile.report.svg import element
+from resnet_compile.report.svg import Points, element
 from resnet_compile.training import Trained
 from resnet_compile.training.run_log import Entry
 
 # Evaluations that the table shows, the newest; the curve has all.
 _ROWS = 30
+_TRAINING, _TEST = "training batches, smoothed", "test images"
 
 
 def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
@@ -33,12 +34,21 @@ def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
         f"resnet-train: {name}",
         element("h1", escape(name)),
         element("p", escape(described)),
-        *([note("Interrupted: --resume goes on from here.")] if trained.interrupted else []),
+        note("Interrupted: --resume goes on from here.") if trained.interrupted else "",
         _tiles(trained, steps),
-        *_precision(steps, evaluations),
-        *_loss(steps, evaluations),
-        *_rate(steps),
-        *_evaluations(evaluations),
+        _curves(
+            "Precision",
+            "The share of images whose greatest logit is their class's.",
+            {_TRAINING: smoothed(_points(steps, "accuracy")), _TEST: _points(evaluations, "precision")},
+        ),
+        _curves(
+            "Loss",
+            "Cross-entropy; that of training batches has the L2 penalty in it.",
+            {_TRAINING: smoothed(_points(steps, "loss")), _TEST: _points(evaluations, "loss")},
+            factors=True,
+        ),
+        _curves("Learning rate", "", {"learning rate": _points(steps, "learning_rate")}, factors=True),
+        _evaluations(evaluations),
         section("Setup", "", table([], _setup(trained))),
     )
 
@@ -58,45 +68,27 @@ def _points(entries: Sequence[Entry], key: str) -> list[tuple[int, float]]:
     return [(entry["step"], entry[key]) for entry in entries]
 
 
-def _precision(steps: Sequence[Entry], evaluations: Sequence[Entry]) -> list[str]:
-    lines = {"training batches, smoothed": smoothed(_points(steps, "accuracy"))} if steps else {}
-    lines |= {"test images": _points(evaluations, "precision")} if evaluations else {}
-    return _chart("Precision", "The share of images whose greatest logit is their class's.", lines)
-
-
-def _loss(steps: Sequence[Entry], evaluations: Sequence[Entry]) -> list[str]:
-    lines = {"training batches, smoothed": smoothed(_points(steps, "loss"))} if steps else {}
-    lines |= {"test images": _points(evaluations, "loss")} if evaluations else {}
-    explanation = "Cross-entropy; that of training batches has the L2 penalty in it."
-    positive = all(value > 0 for points in lines.values() for _, value in points)
-    return _chart("Loss", explanation, lines, logarithmic=positive)
-
-
-def _rate(steps: Sequence[Entry]) -> list[str]:
-    lines = {"learning rate": _points(steps, "learning_rate")} if steps else {}
-    positive = all(value > 0 for points in lines.values() for _, value in points)
-    return _chart("Learning rate", "", lines, logarithmic=positive)
-
-
-def _chart(
-    heading: str, explanation: str, lines: dict[str, list[tuple[int, float]]], *, logarithmic: bool = False
-) -> list[str]:
+def _curves(heading: str, explanation: str, lines: Mapping[str, Points], *, factors: bool = False) -> str:
+    """The lines that have points; with factors, equal ones stand at equal distances where no value is in the way."""
+    lines = {name: points for name, points in lines.items() if points}
     if not lines:
-        return []
-    styles = {name: "s1" if name == "test images" else "s0" for name in lines}
-    drawing = curves(heading, lines, styles, logarithmic=logarithmic)
-    return [section(heading, explanation, legend(styles), drawing)]
+        return ""
+    styles = {name: "s1" if name == _TEST else "s0" for name in lines}
+    positive = all(value > 0 for points in lines.values() for _, value in points)
+    return section(
+        heading, explanation, legend(styles), curves(heading, lines, styles, logarithmic=factors and positive)
+    )
 
 
-def _evaluations(evaluations: Sequence[Entry]) -> list[str]:
+def _evaluations(evaluations: Sequence[Entry]) -> str:
     if not evaluations:
-        return []
+        return ""
     rows = [
         [f"{each['step']:,}", f"{each['precision']:.4f}", f"{each['best_precision']:.4f}", f"{each['loss']:.4f}"]
         for each in reversed(evaluations[-_ROWS:])
     ]
     explanation = f"On all {evaluations[-1]['images']:,} test images, the newest first."
-    return [section("Evaluations", explanation, table(["step", "precision", "best precision", "loss"], rows, words=()))]
+    return section("Evaluations", explanation, table(["step", "precision", "best precision", "loss"], rows, words=()))
 
 
 def _setup(trained: Trained) -> list[list[str]]:

@@ -4,11 +4,55 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import NDArray
 
 from resnet_compile.runtime.devices import Device
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Places on a session's device, and runs of the session on them.
+
+    Attributes:
+        native: onnxruntime's session.
+        ort_value: onnxruntime's class of values that live on a device.
+        device: Where the session runs.
+        failures: A context that turns onnxruntime's exceptions into ours.
+    """
+
+    native: Any
+    ort_value: Any
+    device: Device
+    failures: Callable[[], AbstractContextManager[None]]
+
+    def empty(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """Places for arrays of the types and shapes of these, by name."""
+        place = (self.device.kind, self.device.index)
+        make = self.ort_value.ortvalue_from_shape_and_type
+        return {name: make(array.shape, array.dtype.type, *place) for name, array in arrays.items()}
+
+    def filled(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+        """The arrays in their places; on the CPU that is the arrays' own memory."""
+        make = self.ort_value.ortvalue_from_numpy
+        return {name: make(array, self.device.kind, self.device.index) for name, array in arrays.items()}
+
+    def bound(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
+        """A run of onnxruntime's that is bound to places, by the names of inputs and outputs."""
+        binding = self.native.io_binding()
+        for name, value in inputs.items():
+            binding.bind_ortvalue_input(name, value)
+        for name, value in outputs.items():
+            binding.bind_ortvalue_output(name, value)
+        return binding
+
+    def run(self, binding: Any, run_options: Any = None) -> None:
+        """Runs the model once and returns when the outputs are there."""
+        self.native.run_with_iobinding(binding, run_options)
+        if self.device.kind == "cuda":
+            binding.synchronize_outputs()
 
 
 class Binding:
@@ -25,53 +69,31 @@ class Binding:
     and each binding has a graph of its own.
 
     Args:
-        native: onnxruntime's session.
-        ort_value: onnxruntime's class of values that live on a device.
-        device: Where the session runs.
+        places: Where inputs and outputs can be.
         inputs: Sets of inputs, all of the same shapes.
         outputs: Arrays of the outputs' types and shapes, by name.
         transfer: Whether a run includes the copies between host and device.
         run_options: onnxruntime's, with the CUDA graph's own number; None where none is recorded.
-        failures: A context that turns onnxruntime's exceptions into ours.
     """
 
     def __init__(
         self,
-        native: Any,
-        ort_value: Any,
-        device: Device,
+        places: Places,
         inputs: Sequence[Mapping[str, NDArray[Any]]],
         outputs: Mapping[str, NDArray[Any]],
         *,
         transfer: bool,
         run_options: Any,
-        failures: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self._native = native
+        self._places = places
         self._run_options = run_options
-        self._failures = failures
-        self._asynchronous = device.kind == "cuda"
-        self._host_inputs = inputs if transfer and self._asynchronous else ()
-        place = (device.kind, device.index)
-        self._outputs = {
-            name: ort_value.ortvalue_from_shape_and_type(array.shape, array.dtype.type, *place)
-            for name, array in outputs.items()
-        }
+        self._host_inputs = inputs if transfer and places.device.kind == "cuda" else ()
+        self._outputs = places.empty(outputs)
         sets = inputs[:1] if self._host_inputs or run_options is not None else inputs
-        self._inputs = [
-            {name: ort_value.ortvalue_from_numpy(array, *place) for name, array in each.items()} for each in sets
-        ]
-        self._bindings = [self._bound(each) for each in self._inputs]
+        self._inputs = [places.filled(each) for each in sets]
+        self._bindings = [places.bound(each, self._outputs) for each in self._inputs]
         if run_options is not None:
-            self._run(0)  # this one is recorded; those that follow replay it
-
-    def _bound(self, inputs: Mapping[str, Any]) -> Any:
-        binding = self._native.io_binding()
-        for name, value in inputs.items():
-            binding.bind_ortvalue_input(name, value)
-        for name, value in self._outputs.items():
-            binding.bind_ortvalue_output(name, value)
-        return binding
+            places.run(self._bindings[0], run_options)  # this one is recorded; those that follow replay it
 
     @property
     def buffers(self) -> int:
@@ -84,19 +106,13 @@ class Binding:
         Raises:
             ResnetCompileError: The run failed.
         """
-        with self._failures():
+        with self._places.failures():
             if self._host_inputs:
                 for name, array in self._host_inputs[index % len(self._host_inputs)].items():
                     self._inputs[0][name].update_inplace(array)
-            self._run(index)
+            self._places.run(self._bindings[index % len(self._bindings)], self._run_options)
             if self._host_inputs:
                 self.results()
-
-    def _run(self, index: int) -> None:
-        binding = self._bindings[index % len(self._bindings)]
-        self._native.run_with_iobinding(binding, self._run_options)
-        if self._asynchronous:
-            binding.synchronize_outputs()
 
     def results(self) -> dict[str, NDArray[Any]]:
         """The last run's outputs by name, in host memory."""

@@ -71,13 +71,13 @@ def describe_cpu() -> Cpu:
     model = re.search(r"^model name\s*: (.+)$", information, re.MULTILINE)
     clocks = [float(clock) for clock in re.findall(r"^cpu MHz\s*: ([\d.]+)$", information, re.MULTILINE)]
     governor = _read(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")).strip()
-    memory = re.search(r"^MemTotal:\s+(\d+) kB$", _read(Path("/proc/meminfo")), re.MULTILINE)
+    memory = told_bytes(Path("/proc/meminfo"), "MemTotal")
     return Cpu(
         model[1] if model else platform.processor() or platform.machine(),
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         round(sum(clocks) / len(clocks)) if clocks else None,
         governor or None,
-        int(memory[1]) * 1024 // 10**6 if memory else None,
+        None if memory is None else memory // 10**6,
         round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
     )
 
@@ -114,6 +114,12 @@ def installed_packages() -> dict[str, str]:
 def onnxruntime_wheels(packages: dict[str, str]) -> list[str]:
     """Those of the packages that bring the module `onnxruntime`; more than one overwrite each other's files."""
     return [name for name in packages if _ONNXRUNTIME_WHEEL.fullmatch(name)]
+
+
+def told_bytes(path: Path, field: str) -> int | None:
+    """The bytes that one of Linux's files of fields tells; None where it cannot be read or has no such field."""
+    match = re.search(rf"^{field}:\s+(\d+) kB$", _read(path), re.MULTILINE)
+    return int(match[1]) * 1024 if match else None
 
 
 def _read(path: Path) -> str:

@@ -12,13 +12,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
 from resnet_compile.files import as_path
 from resnet_compile.runtime.backend import Backend, installed_backend
-from resnet_compile.runtime.binding import Binding
+from resnet_compile.runtime.binding import Binding, Places
 from resnet_compile.runtime.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, Device, parse_device, require_cuda
 from resnet_compile.runtime.options import SessionOptions
 from resnet_compile.runtime.recurrence import Recurrence
@@ -137,53 +136,34 @@ class Session:
             check_inputs(self.inputs, each)
         known_outputs(self.outputs, outputs)
         with self._failures():
-            return Binding(
-                self.native,
-                self._backend.onnxruntime.OrtValue,
-                self.device,
-                inputs,
-                outputs,
-                transfer=transfer,
-                run_options=self._graph_options(next(self._graphs)) if self.options.cuda_graph else None,
-                failures=self._failures,
-            )
+            run_options = self._graph_options(next(self._graphs)) if self.options.cuda_graph else None
+            return Binding(self._places(), inputs, outputs, transfer=transfer, run_options=run_options)
 
     def recur(
-        self,
-        state: Mapping[str, NDArray[Any]],
-        next_names: Mapping[str, str],
-        inputs: Mapping[str, NDArray[Any]],
-        told: Sequence[str],
+        self, state: Mapping[str, NDArray[Any]], next_names: Mapping[str, str], told: Sequence[str]
     ) -> Recurrence:
         """Gives a state its place on the device, for a model whose outputs are its next inputs.
 
         Args:
             state: The first state: arrays by input name.
             next_names: For each input of the state that changes, the output that is its next value.
-            inputs: An array for each other input, of the type and shape that it will have in every run.
-            told: The outputs that every run gives, all of fixed shapes.
+            told: The outputs that every run gives; they and the other inputs have fixed shapes.
 
         Raises:
-            OptionError: An input is missing or has another type or shape.
+            OptionError: An input is missing, or has another type or shape, or none that is fixed.
             ResnetCompileError: There is no memory for it.
         """
-        check_inputs(self.inputs, {**by_name(inputs), **by_name(state)})
-        known_outputs(self.outputs, by_name(next_names).values())
-        shapes = {name: self.outputs[name] for name in known_outputs(self.outputs, told)}
-        for info in shapes.values():
-            if not all(isinstance(axis, int) for axis in info.shape):
-                raise OptionError(f"the shape of {info} is not fixed")
+        names = {*by_name(state), *by_name(next_names)}
+        check_inputs({name: info for name, info in self.inputs.items() if name in names}, state)
+        known_outputs(self.outputs, next_names.values())
+        fed = {name: info for name, info in self.inputs.items() if name not in names}
+        wanted = {name: self.outputs[name] for name in known_outputs(self.outputs, told)}
         with self._failures():
-            return Recurrence(
-                self.native,
-                self._backend.onnxruntime.OrtValue,
-                self.device,
-                state,
-                next_names,
-                inputs,
-                {name: np.empty(info.shape, info.dtype) for name, info in shapes.items()},  # type: ignore[arg-type]
-                self._failures,
-            )
+            return Recurrence(self._places(), state, next_names, fed, wanted)
+
+    def _places(self) -> Places:
+        # Made for each binding: a session that kept it would keep itself, and its memory, until the next collection.
+        return Places(self.native, self._backend.onnxruntime.OrtValue, self.device, self._failures)
 
     def _graph_options(self, graph: int) -> Any:
         """Run options under which CUDA records the graph of this number, or replays it once it is there."""

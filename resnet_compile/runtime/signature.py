@@ -30,6 +30,13 @@ class TensorInfo:
     dtype: str
     shape: tuple[int | str | None, ...]
 
+    def empty(self) -> NDArray[Any]:
+        """An array of this type and shape; `OptionError` where the shape is not fixed."""
+        sides = [axis for axis in self.shape if isinstance(axis, int)]
+        if len(sides) < len(self.shape):
+            raise OptionError(f"the shape of {self} is not fixed")
+        return np.empty(sides, self.dtype)
+
     def __str__(self) -> str:
         axes = ", ".join("?" if axis is None else str(axis) for axis in self.shape)
         return f"{self.name} {self.dtype}[{axes}]"

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.checked_file import fault
-from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
-from resnet_compile.checkpoints.training_run import checkpoint_files, checkpoint_name, open_whole
+from resnet_compile.checkpoints.training_run import checkpoint_files, checkpoint_name, newest_whole, open_whole
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
 from resnet_compile.files import as_path, replacing
 
@@ -111,39 +110,18 @@ def read_checkpoint(file: Path) -> Saved:
         CheckpointError: It is damaged, or no checkpoint of a training run.
     """
     with open_whole(file) as checkpoint:
-        progress = _progress(checkpoint)
-        return Saved(file, progress, {name: np.array(checkpoint[name]) for name in checkpoint if name != PROGRESS})
-
-
-def _progress(checkpoint: NpzCheckpoint) -> Progress:
-    try:
-        return Progress(**json.loads(checkpoint[PROGRESS].tobytes()))
-    except (KeyError, TypeError, ValueError):
-        raise fault(checkpoint.files[0], "not a checkpoint of a training run") from None
-
-
-def newest_checkpoint(folder: Path) -> tuple[Saved | None, list[CheckpointError]]:
-    """The newest checkpoint that is whole, None where there is none; and what is wrong with those that are newer.
-
-    Raises:
-        CheckpointError: There are checkpoints, and all are damaged.
-    """
-    faults: list[CheckpointError] = []
-    for file in checkpoint_files(folder):
         try:
-            return read_checkpoint(file), faults
-        except CheckpointError as error:
-            faults.append(error)
-    if faults:
-        raise faults[0]
-    return None, []
+            progress = Progress(**json.loads(checkpoint[PROGRESS].tobytes()))
+        except (KeyError, TypeError, ValueError):
+            raise fault(file, "not a checkpoint of a training run") from None
+        return Saved(file, progress, {name: np.array(checkpoint[name]) for name in checkpoint if name != PROGRESS})
 
 
 def best_precision(path: str | os.PathLike[str]) -> float | None:
     """The best that any evaluation of a run said, by its folder or one of its checkpoints; None of anything else."""
     path = as_path(path)
     try:
-        saved = newest_checkpoint(path)[0] if path.is_dir() else read_checkpoint(path)
+        saved = newest_whole(path, read_checkpoint)[0] if path.is_dir() else read_checkpoint(path)
     except CheckpointError:
         return None
     return saved.progress.best_precision if saved else None

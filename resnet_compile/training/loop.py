@@ -172,10 +172,8 @@ class Loop:
         try:
             yield
         except (OutputError, TrainingError) as error:
-            raise type(error)(error.message, where=error.where, hint=self._last_good()) from None
-
-    def _last_good(self) -> str:
-        return f"the last good checkpoint is {self.checkpoint}" if self.checkpoint else "there is no checkpoint yet"
+            left = f"the last good checkpoint is {self.checkpoint}" if self.checkpoint else "there is no checkpoint yet"
+            raise type(error)(error.message, where=error.where, hint=left) from None
 
 
 class _Clock:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.training_run import checkpoint_files
+from resnet_compile.checkpoints.training_run import checkpoint_files, newest_whole
 from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
-from resnet_compile.graph import Value
-from resnet_compile.runtime import Recurrence, Session, SessionOptions, choose_device
+from resnet_compile.runtime import Session, SessionOptions, choose_device
 from resnet_compile.spec import NetworkSpec
-from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, newest_checkpoint
+from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, read_checkpoint
 from resnet_compile.training.data import Dataset, Split, open_dataset, training_batches
 from resnet_compile.training.evaluation import Evaluation, evaluate, require_one_label
 from resnet_compile.training.loop import Listener, Loop
@@ -72,7 +71,7 @@ def train(
     Args:
         spec: The network; its input's size and preprocessing are what images are brought to.
         data: Training and test images, as `resnet_compile.training.data.open_dataset` takes them.
-        out: A folder for checkpoints, `log.jsonl` and TensorBoard's event files.
+        out: A folder for checkpoints and `log.jsonl`.
         options: How; None for the defaults.
         resume: Go on with the run in the folder. All options but steps, epochs, eval_every, save_every and keep have to
             be those that it began with.
@@ -96,29 +95,29 @@ def train(
     options, listener, folder = TrainOptions.given(options), listener or Listener(), as_path(out)
     saved = _saved(folder, resume=resume, weights=weights, listener=listener)
     chosen = choose_device(device)
-    step = _compiled(spec, options, chosen.kind)
+    step = compile_step(
+        spec, StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=chosen.kind)
+    )
+    require_one_label(step.plan)
     training, test = (_opened(spec, data, split, compat=options.compat) for split in ("train", "test"))
     progress = _progress(spec, options, (training, test), folder, saved)
     state = saved.state if saved else _first_state(step, weights, options.seed, listener)
     opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session or SESSION_OPTIONS)
-    recurrence = _recurrence(step, opened, state)
-    clear_folder(folder, saved.path if saved else None)
-    log = RunLog(folder, progress.step, progress.evaluated)
+    recurrence = opened.recur(state, step.next_names, (LOSS, ACCURACY))
     checkpoint = saved.path if saved else None
-    loop = Loop(step.plan, options, folder, test, opened, recurrence, log, listener, interrupted, checkpoint)
-    try:
-        with training_batches(
-            training,
-            batch=options.batch,
-            size=(spec.input.height, spec.input.width),
-            scheme=spec.input.preprocess,
-            augmentation=options.augmentation,
-            seed=options.seed,
-            first_step=progress.step,
-        ) as batches:
-            progress = loop.run(batches, progress)
-    finally:
-        log.close()
+    clear_folder(folder, checkpoint)
+    batches = training_batches(
+        training,
+        batch=options.batch,
+        size=(spec.input.height, spec.input.width),
+        scheme=spec.input.preprocess,
+        augmentation=options.augmentation,
+        seed=options.seed,
+        first_step=progress.step,
+    )
+    with closing(RunLog(folder, progress.step, progress.evaluated)) as log, batches as stream:
+        loop = Loop(step.plan, options, folder, test, opened, recurrence, log, listener, interrupted, checkpoint)
+        progress = loop.run(stream, progress)
     assert loop.checkpoint is not None, "a run ends with a checkpoint"
     return Trained(progress, loop.checkpoint, progress.evaluated < progress.steps, str(chosen))
 
@@ -166,21 +165,12 @@ def _saved(folder: Path, *, resume: bool, weights: object, listener: Listener) -
         return None
     if weights is not None:
         listener.note("the run goes on with its own weights")
-    saved, faults = newest_checkpoint(folder)
+    saved, faults = newest_whole(folder, read_checkpoint)
     if saved is None:
         raise OptionError("there is no run to resume", where=str(folder), hint="leave --resume out to begin one")
     for fault in faults:
         listener.note(f"going on from {saved.path.name}: {fault}")
     return saved
-
-
-def _compiled(spec: NetworkSpec, options: TrainOptions, target: Any) -> TrainingStep:
-    step = compile_step(
-        spec,
-        StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=target),
-    )
-    require_one_label(step.plan)
-    return step
 
 
 def _opened(spec: NetworkSpec, data: str | os.PathLike[str], split: Split, *, compat: bool) -> Dataset:
@@ -218,18 +208,3 @@ def _first_state(
         ours = step.plan.spec.head.num_classes
         listener.note(f"{os.fspath(weights or '')} has {classes} classes and not {ours}: the head is drawn anew")
     return state
-
-
-def _recurrence(step: TrainingStep, session: Session, state: Mapping[str, NDArray[Any]]) -> Recurrence:
-    wanted = {value.name for value in step.state}
-    fed = (value for value in step.graph.inputs if value.name not in wanted)
-    return session.recur(
-        state,
-        step.next_names,
-        {value.name: _empty(value) for value in fed},
-        (LOSS, ACCURACY),
-    )
-
-
-def _empty(value: Value) -> NDArray[Any]:
-    return np.empty(value.static_shape, value.type.dtype)

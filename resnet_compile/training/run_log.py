@@ -1,4 +1,4 @@
-"""What a run tells of itself: one JSON object a line, in `log.jsonl`, and event files for TensorBoard.
+"""What a run tells of itself: one JSON object a line, in `log.jsonl`.
 
 A line with `loss`, `accuracy`, `learning_rate` and `images_per_second` is of one step, one with `precision` and
 `best_precision` of an evaluation after it.
@@ -15,7 +15,6 @@ from typing import Any
 
 from resnet_compile.errors import OutputError
 from resnet_compile.files import as_path, replacing
-from resnet_compile.training.events import EventFile
 
 LOG = "log.jsonl"
 Entry = dict[str, Any]
@@ -67,42 +66,32 @@ class RunLog:
         kept = [each for each in read_log(folder) if each["step"] <= (evaluated if "precision" in each else step)]
         with replacing(self._path) as file:
             file.writelines(_line(entry) for entry in kept)
-        try:
+        with self._told():
             self._file = self._path.open("ab")
-            self._events = EventFile.open(folder, step)
-        except OSError as error:
-            raise self._error(error) from None
 
     def add(self, entry: Entry) -> None:
         """Writes one entry; an `OutputError` where it cannot be written."""
-        try:
+        with self._told():
             self._file.write(_line(entry))
             self._file.flush()
-            if self._events:
-                self._events.add(entry)
-        except OSError as error:
-            raise self._error(error) from None
 
     def to_disk(self) -> None:
         """Makes what was written last, whatever happens to the machine."""
-        try:
+        with self._told():
             os.fsync(self._file.fileno())
-            if self._events:
-                self._events.flush()
-        except OSError as error:
-            raise self._error(error) from None
 
     def close(self) -> None:
-        """Closes the files."""
+        """Closes the file."""
         # What cannot be written has been told of when it was added.
         with contextlib.suppress(OSError):
             self._file.close()
-        with contextlib.suppress(OSError):
-            if self._events:
-                self._events.close()
 
-    def _error(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot write: {error.strerror or error}", where=str(self._path))
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(f"cannot write: {error.strerror or error}", where=str(self._path)) from None
 
 
 def _line(entry: Entry) -> bytes:

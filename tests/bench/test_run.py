@@ -1,6 +1,7 @@
 """A benchmark from beginning to end on small networks: on the CPU, and on a made-up GPU."""
 
 import json
+import weakref
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -192,6 +193,20 @@ def test_compared_models_are_opened_anew_in_random_order(machine: FakeMachine) -
     opened.clear()
     run(Subject("net", SMALL), batches=(1,), protocol=Protocol(steps=12, burn_in=1), backend=backend)
     assert len(opened) == 1
+
+
+def test_what_was_opened_is_closed_before_it_is_opened_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    open_session, opened, alive = Session.open, list[weakref.ref[Session]](), list[int]()
+
+    def noted(*arguments: Any, **options: Any) -> Session:
+        alive.append(sum(session() is not None for session in opened))
+        session = open_session(*arguments, **options)
+        opened.append(weakref.ref(session))
+        return session
+
+    monkeypatch.setattr("resnet_compile.runtime.Session.open", noted)
+    run(Subject("net", SMALL), Subject("b", SMALL), batches=(1,), protocol=Protocol(steps=10, burn_in=1))
+    assert alive == [0, 1, 2] * 5
 
 
 def test_an_interrupt_while_opening_anew_keeps_the_earlier_parts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,4 +182,4 @@ def test_help_needs_nothing_slow() -> None:
     assert "--freeze" in started.out
     code = "import sys, resnet_compile.cli.train; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    assert not {"onnxruntime", "onnx", "rich", "tensorboard"} & set(loaded)
+    assert not {"onnxruntime", "onnx", "rich"} & set(loaded)

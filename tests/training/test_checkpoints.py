@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from support.disk import files_of_at_most
 
+from resnet_compile.checkpoints.training_run import newest_whole
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
 from resnet_compile.training.checkpoints import (
     Progress,
     best_precision,
     clear_folder,
-    newest_checkpoint,
     read_checkpoint,
     save_checkpoint,
 )
@@ -57,8 +57,8 @@ def test_the_last_ones_are_kept(tmp_path: Path) -> None:
 
 
 def test_an_empty_or_missing_folder_has_none(tmp_path: Path) -> None:
-    assert newest_checkpoint(tmp_path) == (None, [])
-    assert newest_checkpoint(tmp_path / "missing") == (None, [])
+    assert newest_whole(tmp_path, read_checkpoint) == (None, [])
+    assert newest_whole(tmp_path / "missing", read_checkpoint) == (None, [])
 
 
 @pytest.mark.parametrize("damage", ["cut", "flip", "empty"])
@@ -68,7 +68,7 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str) 
     if damage == "flip":
         data[data.index(STATE["net/conv1/weights"].tobytes()) + 9] ^= 1
     newer.write_bytes({"cut": data[:-30], "flip": data, "empty": b""}[damage])
-    saved, faults = newest_checkpoint(tmp_path)
+    saved, faults = newest_whole(tmp_path, read_checkpoint)
     assert saved is not None
     assert saved.path == older
     assert [str(newer) in str(fault) for fault in faults] == [True]
@@ -94,7 +94,7 @@ def test_where_all_are_damaged_the_newest_is_told(tmp_path: Path) -> None:
     for step in (5, 10):
         save(tmp_path, step).write_bytes(b"PK\5\6")
     with pytest.raises(CheckpointError, match="checkpoint-00000010"):
-        newest_checkpoint(tmp_path)
+        newest_whole(tmp_path, read_checkpoint)
 
 
 def test_another_npz_is_no_checkpoint(tmp_path: Path) -> None:

@@ -72,33 +72,3 @@ def test_a_figure_that_is_no_number_is_no_json(tmp_path: Path) -> None:
         log.add({**step(10), "loss": float("nan")})
     log.close()
     assert read_log(tmp_path) == []
-
-
-def test_events_have_the_originals_tags(tmp_path: Path) -> None:
-    loader = pytest.importorskip("tensorboard.backend.event_processing.event_file_loader")
-    write(tmp_path, step(10), evaluation(10))
-    write(tmp_path, step(20), at=(10, 10))
-    first, second = sorted(tmp_path.glob("events.out.tfevents.*"))
-    scalars = {
-        (event.step, value.tag): value.tensor.float_val[0] if value.HasField("tensor") else value.simple_value
-        for path in (first, second)
-        for event in loader.EventFileLoader(str(path)).Load()
-        for value in event.summary.value
-    }
-    assert scalars == {
-        (10, "costs/cost"): 0.5,
-        (10, "accuracy"): 0.25,
-        (10, "learning_rate"): pytest.approx(0.1),
-        (10, "Precision"): 0.5,
-        (10, "Best Precision"): 0.75,
-        (10, "evaluation/loss"): 1.5,
-        (20, "costs/cost"): 0.5,
-        (20, "accuracy"): 0.25,
-        (20, "learning_rate"): pytest.approx(0.1),
-    }
-    starts = [
-        (event.step, event.session_log.status)
-        for event in loader.EventFileLoader(str(second)).Load()
-        if event.HasField("session_log")
-    ]
-    assert starts == [(11, 1)], "what an earlier file holds from this step on is void"

@@ -101,7 +101,7 @@ def training_batches(
         numbers = _generator(seed, "augmentation", step).random((batch, recipe.numbers))
         return _Order(step, int(epochs[0]), indices, numbers)
 
-    return _Maker(dataset, recipe, size, _threads(workers)).batches(map(order, count(first_step)))
+    return _batches(dataset, recipe, size, _threads(workers), map(order, count(first_step)))
 
 
 def evaluation_batches(
@@ -130,7 +130,8 @@ def evaluation_batches(
         indices = np.arange(step * batch, min((step + 1) * batch, len(dataset)))
         return _Order(step, 0, indices, np.empty((len(indices), recipe.numbers)))
 
-    return _Maker(dataset, recipe, size, _threads(workers)).batches(map(order, range(-(-len(dataset) // batch))))
+    orders = map(order, range(-(-len(dataset) // batch)))
+    return _batches(dataset, recipe, size, _threads(workers), orders)
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -150,46 +151,39 @@ def _generator(seed: int, purpose: str, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.SFC64(np.frombuffer(digest, "<u4")))
 
 
-@dataclass(frozen=True, eq=False)
-class _Maker:
-    """Makes batches on threads."""
+@contextmanager
+def _batches(
+    dataset: Dataset, recipe: Recipe, size: tuple[int, int], threads: int, orders: Iterator[_Order]
+) -> Iterator[Iterator[Batch]]:
+    """Carries orders out in turn on threads, some of them ahead."""
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="data")
 
-    dataset: Dataset
-    recipe: Recipe
-    size: tuple[int, int]
-    threads: int
+    def begun(order: _Order) -> tuple[Batch, list[Future[None]]]:
+        """A batch, and the work that fills it."""
+        count = len(order.indices)
+        images = np.empty((count, 3, *size), np.float32)
+        # Decoding a file takes milliseconds, an image that lies in memory some microseconds.
+        share = 1 if isinstance(dataset.source, ImageFiles) else -(-count // threads)
+        parts = []
+        for start in range(0, count, share):
+            rows = slice(start, start + share)
+            parts.append(pool.submit(recipe.fill, dataset, order.indices[rows], order.numbers[rows], images[rows]))
+        return Batch(images, dataset.labels[order.indices], order.step, order.epoch), parts
 
-    @contextmanager
-    def batches(self, orders: Iterator[_Order]) -> Iterator[Iterator[Batch]]:
-        """Carries orders out in turn, some of them ahead."""
-        pool = ThreadPoolExecutor(self.threads, thread_name_prefix="data")
-        made = self._in_turn(orders, pool)
-        try:
-            yield made
-        finally:
-            made.close()
-            # What has not begun never does; what has is an image, or a share of a batch of small ones, a thread.
-            pool.shutdown(cancel_futures=True)
-
-    def _in_turn(self, orders: Iterator[_Order], pool: ThreadPoolExecutor) -> Generator[Batch, None, None]:
+    def in_turn() -> Generator[Batch, None, None]:
         """Each batch when it is ready, with the next ones begun; an image's error comes out in its batch's turn."""
-        pending = deque(self._begin(order, pool) for order in islice(orders, _AHEAD))
+        pending = deque(map(begun, islice(orders, _AHEAD)))
         while pending:
             batch, parts = pending.popleft()
             for part in parts:
                 part.result()
-            pending.extend(self._begin(order, pool) for order in islice(orders, 1))
+            pending.extend(map(begun, islice(orders, 1)))
             yield batch
 
-    def _begin(self, order: _Order, pool: ThreadPoolExecutor) -> tuple[Batch, list[Future[None]]]:
-        """A batch, and the work that fills it."""
-        count = len(order.indices)
-        images = np.empty((count, 3, *self.size), np.float32)
-        # Decoding a file takes milliseconds, an image that lies in memory some microseconds.
-        share = 1 if isinstance(self.dataset.source, ImageFiles) else -(-count // self.threads)
-        parts = []
-        for start in range(0, count, share):
-            rows = slice(start, start + share)
-            work = (self.dataset, order.indices[rows], order.numbers[rows], images[rows])
-            parts.append(pool.submit(self.recipe.fill, *work))
-        return Batch(images, self.dataset.labels[order.indices], order.step, order.epoch), parts
+    made = in_turn()
+    try:
+        yield made
+    finally:
+        made.close()
+        # What has not begun never does; what has is an image, or a share of a batch of small ones, a thread.
+        pool.shutdown(cancel_futures=True)

@@ -132,12 +132,10 @@ def _class_names(folder: Path, kind: CifarFormat) -> tuple[str, ...]:
         return tuple(map(str, range(kind.classes)))
     with data_errors():
         try:
-            names = file.read_text(encoding="utf-8").split("\n")
+            text = file.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise DataError("the class names are not UTF-8", where=str(file)) from error
-    names = [name.strip() for name in names]
-    while names and not names[-1]:
-        names.pop()
-    if not names or not all(names):
+    names = tuple(name.strip() for name in text.rstrip().split("\n"))
+    if not all(names):
         raise DataError("not a class name a line", where=str(file))
-    return tuple(names)
+    return names

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.errors import CheckpointError, DataError, ImageError
+from resnet_compile.errors import DataError, ResnetCompileError
 from resnet_compile.images import RgbImage, decode_image
 
 Split = Literal["train", "test"]
@@ -40,8 +40,9 @@ class ImageArrays:
         height, width = self.parts[0].shape[1:3]
         return height, width
 
-    def __len__(self) -> int:
-        return self.starts[-1] + len(self.parts[-1])
+    def image(self, index: int) -> RgbImage:
+        """One image, copied."""
+        return np.ascontiguousarray(self.gather(np.array([index]))[0])
 
     def gather(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
         """The images at `indices`, copied: uint8 ``[n, H, W, 3]``."""
@@ -59,15 +60,10 @@ class ImageFiles:
 
     paths: tuple[Path, ...]
 
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def decode(self, index: int) -> RgbImage:
+    def image(self, index: int) -> RgbImage:
         """One image as `resnet_compile.images` decodes it; `DataError` naming the file where it cannot."""
-        try:
+        with data_errors():
             return decode_image(self.paths[index])
-        except ImageError as error:
-            raise DataError(error.message, where=error.where, hint=error.hint) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,18 +94,16 @@ class Dataset:
         Raises:
             DataError: It is a file that cannot be decoded.
         """
-        if isinstance(self.source, ImageArrays):
-            return np.ascontiguousarray(self.source.gather(np.array([index]))[0])
-        return self.source.decode(index)
+        return self.source.image(index)
 
 
-def check_labels(labels: NDArray[Any], classes: int, where: str, hint: str | None = None) -> None:
+def check_labels(labels: NDArray[Any], classes: int, where: str) -> None:
     """Raises a `DataError` naming the first record, counted from 0, whose integer label is no class."""
     wrong = np.flatnonzero((labels < 0) | (labels >= classes))
     if wrong.size:
         record = int(wrong[0])
         message = f"label {labels[record]} is not one of {classes} classes, 0 to {classes - 1}"
-        raise DataError(message, where=f"{where}: record {record}", hint=hint)
+        raise DataError(message, where=f"{where}: record {record}")
 
 
 def check_class_count(class_names: Sequence[str], num_classes: int, path: Path) -> None:
@@ -124,7 +118,7 @@ def data_errors() -> Iterator[None]:
     """What the readers of files say of damage, as `DataError`."""
     try:
         yield
-    except CheckpointError as error:
+    except ResnetCompileError as error:
         raise DataError(error.message, where=error.where, hint=error.hint) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", where=str(error.filename)) from error

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from resnet_compile.errors import DataError, UsageError
+from resnet_compile.errors import DataError
 from resnet_compile.images import find_images
 from resnet_compile.training.data.dataset import Dataset, ImageFiles, Split, check_class_count, data_errors
 
 _TRAIN = "train"
-_HELD_OUT = ("val", "validation", "test")
+_PLACES: dict[Split, tuple[str, ...]] = {"train": (_TRAIN,), "test": ("val", "validation", "test")}
 
 
 def open_folder(folder: Path, split: Split, num_classes: int) -> Dataset:
@@ -37,24 +37,23 @@ def open_folder(folder: Path, split: Split, num_classes: int) -> Dataset:
     labels: list[int] = []
     for label, name in enumerate(class_names):
         if (place / name).is_dir():
-            found = _images(place / name)
-            paths.extend(found)
-            labels.extend([label] * len(found))
+            with data_errors():
+                paths.extend(find_images([place / name]))
+            labels.extend([label] * (len(paths) - len(labels)))
     return Dataset("folder", (place,), np.array(labels, np.int64), class_names, ImageFiles(tuple(paths)))
 
 
 def _split_folder(folder: Path, split: Split) -> Path:
     """Where a split's classes are."""
-    train = [folder / _TRAIN] if (folder / _TRAIN).is_dir() else []
-    held_out = [folder / name for name in _HELD_OUT if (folder / name).is_dir()]
-    if split == "test" and held_out:
-        return held_out[0]
-    if split == "train" and train:
-        return train[0]
-    if split == "train" and not held_out:
+    found = {
+        each: next((folder / name for name in names if (folder / name).is_dir()), None)
+        for each, names in _PLACES.items()
+    }
+    if place := found[split]:
+        return place
+    if split == "train" and not found["test"]:
         return folder
-    wanted = _TRAIN if split == "train" else _HELD_OUT[0]
-    hint = f"put its images in {folder / wanted}/CLASS"
+    hint = f"put its images in {folder / _PLACES[split][0]}/CLASS"
     raise DataError(f"the image tree has no split {split!r}", where=str(folder), hint=hint)
 
 
@@ -64,10 +63,3 @@ def _class_names(folder: Path) -> tuple[str, ...]:
     if not names:
         raise DataError("no folders of classes with images", where=str(folder))
     return tuple(names)
-
-
-def _images(folder: Path) -> list[Path]:
-    try:
-        return find_images([folder])
-    except UsageError as error:
-        raise DataError(error.message, where=error.where, hint=error.hint) from error

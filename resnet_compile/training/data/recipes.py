@@ -68,8 +68,7 @@ def evaluation_recipe(scheme: str | None, size: tuple[int, int]) -> Recipe:
     Raises:
         OptionError: There is no such scheme.
     """
-    found = choose_scheme(scheme, size)
-    return Standardised() if found.name == _CIFAR else Preprocessed(found)
+    return Preprocessed(choose_scheme(scheme, size))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +81,6 @@ class ShiftedCrop:
     def fill(self, dataset: Dataset, indices: NDArray[np.int64], numbers: Numbers, rows: NDArray[np.float32]) -> None:
         """As `Recipe`."""
         rows[:] = standardise(shifted(_of_size(dataset, indices, rows), numbers, flip=self.flip))
-
-
-@dataclass(frozen=True, slots=True)
-class Standardised:
-    """The CIFAR system's images of evaluation."""
-
-    numbers: int = 0
-
-    def fill(self, dataset: Dataset, indices: NDArray[np.int64], numbers: Numbers, rows: NDArray[np.float32]) -> None:
-        """As `Recipe`."""
-        rows[:] = standardise(_of_size(dataset, indices, rows)).transpose(0, 3, 1, 2)
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ class Counted(ImageFiles):
     go: threading.Event = field(default_factory=threading.Event)
     begun: list[int] = field(default_factory=list)
 
-    def decode(self, index: int) -> np.ndarray:
+    def image(self, index: int) -> np.ndarray:
         self.begun.append(index)
         if len(self.begun) > self.free:
             self.go.wait(60)
