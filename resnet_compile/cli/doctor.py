@@ -24,27 +24,22 @@ def cli(report: Report) -> None:
     from resnet_compile.cli.doctor_devices import examined
 
     packages = rc.runtime.installed_packages()
+    wheels = rc.runtime.onnxruntime_wheels(packages)
+    faults = [
+        f"{' and '.join(wheels)} are both installed and overwrite each other's files "
+        f"(pip uninstall {' '.join(wheels)}, then pip install . again)"
+    ]
     document: dict[str, Any] = {
         "python": platform.python_version(),
         "system": platform.platform(),
         "packages": packages,
         "cpu": asdict(rc.runtime.describe_cpu()),
         **examined(report),
-        "faults": _package_faults(rc.runtime.onnxruntime_wheels(packages)),
+        "faults": faults if len(wheels) > 1 else [],
     }
     report.result(document, lambda: "\n".join(f"{name:12} {value}" for name, value in _lines(document)))
     if not document["devices"][0]["usable"]:
         raise DeviceError("not even the CPU runs a network", where="cpu")
-
-
-def _package_faults(wheels: list[str]) -> list[str]:
-    if len(wheels) < 2:
-        return []
-    names = " ".join(wheels)
-    return [
-        f"{' and '.join(wheels)} are both installed and overwrite each other's files "
-        f"(pip uninstall {names}, then pip install . again)"
-    ]
 
 
 def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -17,11 +17,12 @@ import click
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
 from resnet_compile.cli.parameters import COUNT, PATH, SEED, device_option, scopes
-from resnet_compile.cli.progress import progress
+from resnet_compile.cli.progress import WorkProgress, progress
 from resnet_compile.errors import OptionError, TrainingError
 from resnet_compile.limits import MAX_BATCH
 
 PAGE = "report.html"
+SECONDS_BETWEEN_LINES = 10.0
 
 
 @command("resnet-train")
@@ -129,11 +130,10 @@ def _train(
 ) -> dict[str, Any]:
     """Trains, writes the page, and gives the result as a JSON document."""
     # Deferred, so that --help and usage errors need nothing of it.
-    from resnet_compile.cli.train_progress import SECONDS_BETWEEN_LINES, ProgressListener
     from resnet_compile.report.training_page import training_page
 
     with _interruption() as interrupted, progress(SECONDS_BETWEEN_LINES) as bar:
-        listener = ProgressListener(report, bar)
+        listener = progress_listener(report, bar)
         trained = rc.training.train(
             spec, data, out, options, session=_session(report), listener=listener, interrupted=interrupted, **how
         )
@@ -193,6 +193,33 @@ def _evaluate(
 
 def _session(report: Report) -> rc.runtime.SessionOptions:
     return rc.training.SESSION_OPTIONS.replace(log_severity=report.log_severity)
+
+
+def progress_listener(report: Report, bar: WorkProgress) -> rc.training.Listener:
+    """Moves the bar, and says a line an evaluation."""
+
+    class Lines(rc.training.Listener):
+        def note(self, text: str) -> None:
+            bar.say(f"note: {text}")
+
+        def started(self, progress: rc.training.Progress, session: rc.runtime.Session) -> None:
+            begun = f" from step {progress.step:,}" if progress.step else ""
+            bar.say(f"training on {session.device}{begun} to step {progress.steps:,}")
+            report.note(f"session: {session.record()}")
+            bar.begin(progress.steps, progress.step)
+
+        def stepped(self, taken: rc.training.StepTaken) -> None:
+            figures = f"step: {taken.step}, loss: {taken.loss:.3f}, precision: {taken.accuracy:.3f}"
+            bar.reach(taken.step, f"{figures}, {taken.images_per_second:,.0f} images/s")
+
+        def evaluated(self, progress: rc.training.Progress, evaluation: rc.training.Evaluation) -> None:
+            figures = f"evaluation loss: {evaluation.loss:.3f}, precision: {evaluation.precision:.3f}"
+            bar.say(f"step: {progress.step}, {figures}, best precision: {progress.best_precision:.3f}")
+
+        def saved(self, path: Path) -> None:
+            report.note(f"wrote {path}")
+
+    return Lines()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How a training is followed on stderr."""
+"""How long work is followed on stderr, training above all."""
 
 import os
 import pty
@@ -11,7 +11,7 @@ from support.training_run import narrow_spec, write_cifar
 
 from resnet_compile.cli import progress
 from resnet_compile.cli.common import Report
-from resnet_compile.cli.train_progress import SECONDS_BETWEEN_LINES, ProgressListener
+from resnet_compile.cli.train import SECONDS_BETWEEN_LINES, progress_listener
 from resnet_compile.training import StepTaken
 
 
@@ -29,7 +29,7 @@ def test_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     clock = Clock()
     monkeypatch.setattr(progress, "time", clock)
     bar = progress.WorkProgress(SECONDS_BETWEEN_LINES)
-    lines = ProgressListener(Report(as_json=False, verbose=False), bar)
+    lines = progress_listener(Report(as_json=False, verbose=False), bar)
     bar.begin(100, done=40)
     for step in range(41, 65):
         clock.now += 1.0
