@@ -7,6 +7,8 @@ The stages, each from a value to a value::
 `load_spec` reads a spec from a file or the catalogue; `plan_network` resolves every stride, pad, shape and parameter;
 `compile` lowers the plan to a graph and binds weights to it; a `CompiledModel` makes the weights' values while it is
 written.
+
+Submodules such as `resnet_compile.training` are imported when they are first used.
 """
 
 from importlib import import_module
@@ -15,6 +17,17 @@ from typing import TYPE_CHECKING, Any
 from resnet_compile._version import __version__
 
 if TYPE_CHECKING:
+    from resnet_compile import bench as bench
+    from resnet_compile import classify as classify
+    from resnet_compile import features as features
+    from resnet_compile import files as files
+    from resnet_compile import images as images
+    from resnet_compile import metadata as metadata
+    from resnet_compile import plan as plan
+    from resnet_compile import quantize as quantize
+    from resnet_compile import runtime as runtime
+    from resnet_compile import training as training
+    from resnet_compile import verify as verify
     from resnet_compile.compiler import CompiledModel, compile  # noqa: A004  # the verb of this package
     from resnet_compile.errors import ResnetCompileError
     from resnet_compile.options import CompileOptions
@@ -64,10 +77,16 @@ _HOMES = {
     "compile": "compiler",
     "plan_network": "plan",
 }
+_SUBMODULES = {
+    *("bench", "classify", "features", "files", "images", "metadata"),
+    *("plan", "quantize", "runtime", "training", "verify"),
+}
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used: `resnet-compile --help` needs neither pydantic nor onnx."""
+    """Imports what is first used: `resnet-compile --help` needs neither pydantic nor onnx."""
+    if name in _SUBMODULES:
+        return import_module(f"{__name__}.{name}")
     if name not in __all__:
         raise AttributeError(f"module {__name__} has no attribute {name}")
     value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'spec')}"), name)

@@ -1,6 +1,8 @@
 """The public names: exactly the documented ones, and each one documented."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,13 @@ def test_every_public_name_is_there_and_says_what_it_is(name: str) -> None:
 def test_other_names_are_not_there() -> None:
     with pytest.raises(AttributeError, match="no attribute nothing"):
         _ = resnet_compile.nothing
+
+
+def test_submodules_are_there_once_they_are_used() -> None:
+    """In a process of its own, which has imported nothing else."""
+    code = "import resnet_compile as rc; print(rc.training.train, rc.files.replacing)"
+    printed = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert re.fullmatch(r"<function train at \w+> <function replacing at \w+>\n", printed)
 
 
 def test_errors_print_on_one_line_with_place_and_hint() -> None:

@@ -4,54 +4,37 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, nullcontext
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, means_spec, run
-from resnet_compile.limits import MAX_BATCH
-
-if TYPE_CHECKING:
-    from resnet_compile.bench import BenchListener, Subject
-    from resnet_compile.bench.record import Data, Row
-    from resnet_compile.plan import Plan
-    from resnet_compile.runtime import Session
-
-
-def _batches(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
-    """``N``, or several numbers separated by commas."""
-    if value is None:
-        return None
-    sizes = tuple(int(text) if text.isdecimal() and len(text) < 20 else 0 for text in value.split(","))
-    if not all(1 <= size <= MAX_BATCH for size in sizes):
-        raise click.BadParameter(f"{value!r} is not one or more numbers from 1 to {MAX_BATCH}, separated by commas")
-    return tuple(dict.fromkeys(sizes))
+from resnet_compile.cli.parameters import COUNT, PATH, batches, device_option
+from resnet_compile.cli.progress import WorkProgress, progress
+from resnet_compile.limits import MAX_THREADS
 
 
 @command("resnet-bench")
 @click.argument("model", metavar="MODEL|SPEC")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where to run.")
+@device_option
 @click.option(
     "--batch",
-    callback=_batches,
+    callback=batches,
     metavar="N[,N...]",
     help="Images at a time, or several sizes, one after the other; by default the model's own number, or 32.",
 )
-@click.option("--steps", type=click.IntRange(min=1), default=100, show_default=True, help="Timed runs.")
-@click.option("--burn-in", type=click.IntRange(min=0), default=10, show_default=True, help="Runs before those.")
+@click.option("--steps", type=COUNT, default=100, help="Timed runs.")
+@click.option("--burn-in", type=click.IntRange(min=0), default=10, help="Runs before those.")
 @click.option("--vs", multiple=True, metavar="MODEL|SPEC", help="Compare with this one; may be given several times.")
 @click.option(
-    "--threads",
-    type=click.IntRange(0, 4096),
-    default=0,
-    show_default=True,
-    help="Threads on the CPU; 0 for one a physical core.",
+    "--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads on the CPU; 0 for one a physical core."
 )
 @click.option("--cuda-graph", is_flag=True, help="Let CUDA record a run and replay it.")
 @click.option("--profile", is_flag=True, help="Show where the time goes, by operator and by block.")
-@click.option("--html", type=click.Path(path_type=Path), help="Write the result as one self-contained page.")
+@click.option("--html", type=PATH, help="Write the result as one self-contained page.")
 def cli(
     report: Report,
     model: str,
@@ -75,27 +58,27 @@ def cli(
     resnet-bench model.onnx --batch 1,8,32 --profile --html bench.html
     resnet-bench model.onnx --vs other.onnx --batch 1
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
-    # Deferred, so that --help and usage errors need none of it.
-    from resnet_compile.bench import BenchOptions, Protocol, bench
-    from resnet_compile.files import replacing
+    # Deferred, so that --help and usage errors need nothing of it.
     from resnet_compile.report.bench_page import bench_page
     from resnet_compile.report.bench_text import bench_text
 
-    options = BenchOptions(
+    options = rc.bench.BenchOptions(
         device=device,
         batches=batch,
-        protocol=Protocol(steps=steps, burn_in=burn_in),
+        protocol=rc.bench.Protocol(steps=steps, burn_in=burn_in),
         threads=threads,
         cuda_graph=cuda_graph,
         profile=profile,
-        log_severity="warning" if report.verbose else "fatal",
+        log_severity=report.log_severity,
     )
     with ExitStack() as stack:
         # Before hours of measuring, so that a path that cannot be written is known at once.
-        page = stack.enter_context(replacing(html)) if html else None
+        page = stack.enter_context(rc.files.replacing(html)) if html else None
         subjects = [_subject(source, label) for source, label in _labelled([model, *vs])]
-        with _progress(report, steps) as listener:
-            result = bench(subjects, options, listener=listener)
+        # The lines of a benchmark are its progress, where somebody sees them.
+        lines_are_seen = sys.stdout.isatty() and not report.as_json
+        bar = stack.enter_context(nullcontext(WorkProgress()) if lines_are_seen else progress())
+        result = rc.bench.bench(subjects, options, listener=_listener(report, bar, steps))
         if page:
             page.write(bench_page(result).encode())
     report.result(result.document(), lambda: bench_text(result))
@@ -110,71 +93,50 @@ def _labelled(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield source, f"{source} ({earlier + 1})" if earlier else source
 
 
-def _subject(source: str, label: str) -> Subject:
-    from resnet_compile.bench import Subject
-    from resnet_compile.compiler import compile as compile_network
-    from resnet_compile.metadata import read_model
-    from resnet_compile.plan import plan_network
-    from resnet_compile.spec import load_spec, parse_spec
-
+def _subject(source: str, label: str) -> rc.bench.Subject:
     if means_spec(source):
-        compiled = compile_network(load_spec(source))
-        return Subject(label, compiled.to_proto().SerializeToString(), _macs(compiled.plan, compiled.outputs))
+        compiled = rc.compile(rc.load_spec(source))
+        macs = _macs(compiled.plan, compiled.outputs)
+        return rc.bench.Subject(label, compiled.to_proto().SerializeToString(), macs)
     path = Path(source)
-    read = read_model(path)
+    read = rc.metadata.read_model(path)
     if read.metadata.spec is None:
-        return Subject(label, path)
-    plan = plan_network(parse_spec(read.metadata.spec))
-    return Subject(label, path, _macs(plan, [*read.outputs]), (plan.input.height, plan.input.width))
+        return rc.bench.Subject(label, path)
+    plan = rc.plan_network(rc.parse_spec(read.metadata.spec))
+    return rc.bench.Subject(label, path, _macs(plan, [*read.outputs]), plan.input.size)
 
 
-def _macs(plan: Plan, outputs: Sequence[str]) -> int | None:
+def _macs(plan: rc.Plan, outputs: Sequence[str]) -> int | None:
     """The network's multiply-accumulates, if the outputs need all of it."""
     last = {plan.end_points[-1].name, f"{plan.name}/logits"}
     return plan.macs if last & set(outputs) else None
 
 
-@contextmanager
-def _progress(report: Report, steps: int) -> Iterator[BenchListener]:
-    """Lines as the original's on stdout, unless the result is a document; a bar where nobody sees those lines."""
-    from resnet_compile.bench import BenchListener
+def _listener(report: Report, bar: WorkProgress, steps: int) -> rc.bench.BenchListener:
+    """Prints lines as the original's on stdout, unless the result is a document, and moves the bar."""
     from resnet_compile.bench.protocol import final_line, step_line
 
-    class Lines(BenchListener):
-        def started(self, subject: Subject, session: Session, shape: tuple[int, ...], data: Data) -> None:
+    class Lines(rc.bench.BenchListener):
+        def started(
+            self, subject: rc.bench.Subject, session: rc.runtime.Session, shape: tuple[int, ...], data: str
+        ) -> None:
             report.note(f"session of {subject.label}: {session.record()}")
             if not report.as_json:
                 click.echo(f"{subject.label} on {session.device}, input {'x'.join(map(str, shape))}, data: {data}")
+            bar.begin(steps)
 
         def round(self, number: int, seconds: Mapping[str, float]) -> None:
             line = step_line(number, next(iter(seconds.values()))) if len(seconds) == 1 else None
             if line and not report.as_json:
                 click.echo(line)
+            bar.reach(number + 1, "steps")
 
-        def finished(self, rows: Sequence[Row]) -> None:
+        def finished(self, rows: Sequence[rc.bench.Row]) -> None:
             for row in () if report.as_json else rows:
                 name = f"{row.model}: " if len(rows) > 1 else ""
                 click.echo(name + final_line(row.summary.mean, row.summary.sd, row.summary.count))
 
-    lines = Lines()
-    if not sys.stderr.isatty() or (sys.stdout.isatty() and not report.as_json):
-        yield lines
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
-        task = bar.add_task("steps", total=steps)
-
-        class Bar(Lines):
-            def round(self, number: int, seconds: Mapping[str, float]) -> None:
-                super().round(number, seconds)
-                bar.update(task, completed=number + 1)
-
-        yield Bar()
+    return Lines()
 
 
-def main() -> None:
-    """The console entry point."""
-    run(cli)
+main = partial(run, cli)

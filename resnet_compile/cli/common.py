@@ -9,15 +9,16 @@ import sys
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import click
 
 from resnet_compile._version import __version__
 from resnet_compile.errors import ResnetCompileError
 
-CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,11 @@ class Report:
 
     as_json: bool
     verbose: bool
+
+    @property
+    def log_severity(self) -> Literal["warning", "fatal"]:
+        """The least severe message that onnxruntime writes to stderr."""
+        return "warning" if self.verbose else "fatal"
 
     def note(self, text: str) -> None:
         """Says how the work goes, to those who asked with -v."""
@@ -49,23 +55,16 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
-        def callback(as_json: bool, verbose: bool, debug: bool, **own: Any) -> None:
-            click.get_current_context().find_root().obj = debug
+        @click.command(name, context_settings=CONTEXT_SETTINGS)
+        @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else.")
+        @click.option("-v", "--verbose", is_flag=True, help="Say on stderr how the work goes.")
+        @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
+        @click.version_option(__version__, prog_name=name)
+        @wraps(function)
+        def callback(as_json: bool, verbose: bool, **own: Any) -> None:
             function(Report(as_json, verbose), **own)
 
-        callback.__doc__ = function.__doc__
-        callback.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-        shared = (
-            click.option(
-                "--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else."
-            ),
-            click.option("-v", "--verbose", is_flag=True, help="Say on stderr how the work goes."),
-            click.option("--debug", is_flag=True, help="Show the traceback of an error."),
-            click.version_option(__version__, prog_name=name),
-        )
-        for option in reversed(shared):
-            callback = option(callback)
-        return click.command(name, context_settings=CONTEXT_SETTINGS)(callback)
+        return callback
 
     return decorate
 

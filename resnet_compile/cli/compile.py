@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
-from resnet_compile.cli.parameters import batch, names, scopes, size
+from resnet_compile.cli.parameters import PATH, SEED, batch, names, scopes, size
+from resnet_compile.errors import OptionError
+from resnet_compile.report.table import table
 
 
 @command("resnet-compile")
 @click.argument("spec")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The ONNX file to write.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**64 - 1), default=0, show_default=True, help="Seed of the initial weights."
-)
+@click.option("-o", "--output", required=True, type=PATH, help="The ONNX file to write.")
+@click.option("--seed", type=SEED, default=0, help="Seed of the initial weights.")
 @click.option(
     "--weights",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="A checkpoint: TensorFlow V1 or V2, .npz, safetensors, PyTorch or Keras, or the folder of a training run; "
     "without it, initial weights.",
 )
@@ -32,9 +34,7 @@ from resnet_compile.cli.parameters import batch, names, scopes, size
     default=None,
     help="End points to output, with or without the network's name; by default logits and predictions.",
 )
-@click.option(
-    "--batch", callback=batch, metavar="N|dynamic", default="dynamic", show_default=True, help="Images at a time."
-)
+@click.option("--batch", callback=batch, metavar="N|dynamic", default="dynamic", help="Images at a time.")
 @click.option(
     "--size", callback=size, metavar="HxW|dynamic", help="Rows and columns of the input; by default the spec's."
 )
@@ -42,7 +42,6 @@ from resnet_compile.cli.parameters import batch, names, scopes, size
     "--layout",
     type=click.Choice(["nchw", "nhwc"]),
     default="nchw",
-    show_default=True,
     help="Axes of the input and of outputs that have rows and columns.",
 )
 @click.option(
@@ -54,12 +53,11 @@ from resnet_compile.cli.parameters import batch, names, scopes, size
     "--dtype",
     type=click.Choice(["float32", "float16", "int8"]),
     default="float32",
-    show_default=True,
     help="Type of weights and activations; int8 runs the network to calibrate it.",
 )
 @click.option(
     "--calibration",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="DIR",
     help="Images to calibrate int8 on, and to verify on, 64 at most; without it, random numbers.",
 )
@@ -73,10 +71,9 @@ from resnet_compile.cli.parameters import batch, names, scopes, size
     "--io-dtype",
     type=click.Choice(["float32", "float16"]),
     default="float32",
-    show_default=True,
     help="Type of the input and the outputs; float16 with --dtype float16.",
 )
-@click.option("--opset", type=int, default=18, show_default=True, help="Version of ONNX's operator set.")
+@click.option("--opset", type=int, default=18, help="Version of ONNX's operator set.")
 @click.option(
     "--external-data/--no-external-data",
     default=None,
@@ -112,13 +109,7 @@ def cli(
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
-    # Deferred, so that --help and usage errors need none of it.
-    from resnet_compile.compiler import compile as compile_network
-    from resnet_compile.errors import OptionError
-    from resnet_compile.options import CompileOptions
-    from resnet_compile.spec import load_spec
-
-    network = load_spec(spec)
+    network = rc.load_spec(spec)
     told: dict[str, Any] = {}
     if training_step:
         model = _training_step(network, weights=weights, calibration=calibration, verify=verify or None, **options)
@@ -127,7 +118,7 @@ def cli(
     else:
         if calibration and not verify:
             raise OptionError("only --dtype int8 and --verify run images", where="calibration")
-        model = compile_network(network, CompileOptions(**options), weights=weights)
+        model = rc.compile(network, rc.CompileOptions(**options), weights=weights)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     for each in model.passes:
         report.note(f"{each.name}: {each.done} rewritten, {len(each.refused)} refused")
@@ -158,15 +149,10 @@ def cli(
 
 
 def _quantized(
-    report: Report, spec: Any, weights: Path | None, calibration: Path | None, options: dict[str, Any]
-) -> tuple[Any, dict[str, Any]]:
+    report: Report, spec: rc.NetworkSpec, weights: Path | None, calibration: Path | None, options: dict[str, Any]
+) -> tuple[rc.CompiledModel, dict[str, Any]]:
     """The model in 8 bits, and what they cost, as a part of the JSON document; else as a table on stderr."""
-    # Deferred, since only this needs onnxruntime.
-    from resnet_compile.options import CompileOptions
-    from resnet_compile.quantize import quantize
-    from resnet_compile.report.table import table
-
-    made = quantize(spec, CompileOptions(**options), weights=weights, images=calibration)
+    made = rc.quantize.quantize(spec, rc.CompileOptions(**options), weights=weights, images=calibration)
     if calibration is None:
         warning = "WARNING: calibrated on random numbers, which suit random weights only; give --calibration DIR"
         click.echo(f"resnet-compile: {warning}", err=True)
@@ -180,48 +166,41 @@ def _quantized(
 
 
 def _verified(
-    report: Report, model: Any, spec: Any, weights: Path | None, calibration: Path | None, options: dict[str, Any]
+    report: Report,
+    model: rc.CompiledModel,
+    spec: rc.NetworkSpec,
+    weights: Path | None,
+    calibration: Path | None,
+    options: dict[str, Any],
 ) -> dict[str, Any]:
     """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
-    # Deferred, since only this needs onnxruntime.
-    from resnet_compile.compiler import compile as compile_network
-    from resnet_compile.options import CompileOptions
-    from resnet_compile.quantize.images import folder_images
-    from resnet_compile.report.table import table
-    from resnet_compile.verify import compare, require_agreement
-
-    plain = CompileOptions(**{**options, "target": None, "dtype": "float32", "io_dtype": "float32", "keep_float": ()})
-    images = folder_images(calibration, model.plan, plain.layout).values if calibration else None
-    comparisons = compare(model, compile_network(spec, plain, weights=weights), images=images)
+    plain = rc.CompileOptions(**options).replace(target=None, dtype="float32", io_dtype="float32", keep_float=())
+    images = rc.quantize.folder_images(calibration, model.plan, plain.layout).values if calibration else None
+    comparisons = rc.verify.compare(model, rc.compile(spec, plain, weights=weights), images=images)
     if not report.as_json:
         rows = [
             (each.output, each.images, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.0e}")
             for each in comparisons
         ]
         click.echo(table(("output", "images", "relative error", "largest difference", "bound"), rows), err=True)
-    require_agreement(comparisons)
+    rc.verify.require_agreement(comparisons)
     return {"verification": [asdict(each) for each in comparisons]}
 
 
-def _training_step(spec: Any, *, batch: Any, size: Any, target: str | None, opset: int, **others: Any) -> Any:
+def _training_step(
+    spec: rc.NetworkSpec, *, batch: Any, size: Any, target: str | None, opset: int, **others: Any
+) -> Any:
     """The step for the same options, where they have a meaning for one."""
-    from resnet_compile.errors import OptionError
-    from resnet_compile.options import CompileOptions
-    from resnet_compile.training import StepOptions, compile_step
-
     if batch == "dynamic":
         raise OptionError("a training step has one batch size", where="batch", hint="give --batch N")
     if size == "dynamic":
         raise OptionError("a training step has one image size", where="size")
     for name, value in others.items():
-        default = CompileOptions.model_fields[name].default if name in CompileOptions.model_fields else None
-        if value != default:
+        field = rc.CompileOptions.model_fields.get(name)
+        if value != (field.default if field else None):
             raise OptionError("has no meaning for a training step, which holds no weights and is NCHW", where=name)
-    return compile_step(
-        spec, StepOptions(batch=batch, size=size, target="cuda" if target == "cuda" else "cpu", opset=opset)
-    )
+    chosen = rc.training.StepOptions(batch=batch, size=size, target="cuda" if target == "cuda" else "cpu", opset=opset)
+    return rc.training.compile_step(spec, chosen)
 
 
-def main() -> None:
-    """The console entry point."""
-    run(cli)
+main = partial(run, cli)

@@ -1,17 +1,35 @@
-"""Command-line values that are more than a word: callbacks for `click.option`."""
+"""What several commands take on the command line; callbacks for values that are more than a word."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import click
 
-from resnet_compile.limits import MAX_BATCH, MAX_SIDE
+from resnet_compile.limits import MAX_BATCH, MAX_SEED, MAX_SIDE
+
+PATH = click.Path(path_type=Path)
+SEED = click.IntRange(0, MAX_SEED)
+COUNT = click.IntRange(min=1)
+
+device_option = click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="Where to run.")
 
 
 def batch(ctx: click.Context, param: click.Parameter, value: str) -> int | Literal["dynamic"]:
     """``N`` or ``dynamic``."""
     return "dynamic" if value == "dynamic" else _number(value, MAX_BATCH)
+
+
+def batches(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, ...] | None:
+    """``N``, or several numbers separated by commas; none without a value."""
+    if value is None:
+        return None
+    try:
+        return tuple(dict.fromkeys(_number(text, MAX_BATCH) for text in value.split(",")))
+    except click.BadParameter:
+        fault = f"{value!r} is not one or more numbers from 1 to {MAX_BATCH}, separated by commas"
+        raise click.BadParameter(fault) from None
 
 
 def size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | Literal["dynamic"] | None:

@@ -4,33 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 
+import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
-from resnet_compile.cli.parameters import names
+from resnet_compile.cli.parameters import COUNT, PATH, device_option, names
+from resnet_compile.cli.progress import progress
 from resnet_compile.errors import ImageError, OptionError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from resnet_compile.images import Preprocessing
-    from resnet_compile.runtime import ImageInput, Session
 
 
 @command("resnet-run")
-@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("model", type=PATH)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where to run.")
-@click.option("--batch", type=click.IntRange(min=1), help="Images at a time; by default the model's own number, or 8.")
-@click.option("--top", type=click.IntRange(min=1), default=5, show_default=True, help="Classes to list for an image.")
+@device_option
+@click.option("--batch", type=COUNT, help="Images at a time; by default the model's own number, or 8.")
+@click.option("--top", type=COUNT, default=5, help="Classes to list for an image.")
 @click.option(
     "--labels",
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Names of the classes: one a line, or JSON. 1000 names fit 1001 classes, of which the first is background.",
 )
 @click.option(
@@ -44,12 +41,7 @@ if TYPE_CHECKING:
     metavar="NAME[,NAME...]|all",
     help="Save these outputs, with or without the network's name, instead of listing classes; needs -o.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Path(path_type=Path),
-    help="Save --outputs, or the classification's values, as .npy or .npz.",
-)
+@click.option("-o", "--output", type=PATH, help="Save --outputs, or the classification's values, as .npy or .npz.")
 def cli(
     report: Report,
     model: Path,
@@ -73,24 +65,20 @@ def cli(
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     if outputs is not None and output is None:
         raise OptionError("--outputs needs a file to save them in", hint="-o features.npz")
-    # Deferred, so that --help and usage errors need none of it.
-    from resnet_compile.classify import classification_output, resolve_names
-    from resnet_compile.images import find_images, load_labels
-    from resnet_compile.runtime import Session, SessionOptions, image_input
-
-    label_names = load_labels(labels) if labels else None
-    paths = find_images(_listed(images))
-    session = Session.open(model, device, SessionOptions(log_severity="warning" if report.verbose else "fatal"))
+    label_names = rc.images.load_labels(labels) if labels else None
+    paths = rc.images.find_images(_listed(images))
+    settings = rc.runtime.SessionOptions(log_severity=report.log_severity)
+    session = rc.runtime.Session.open(model, device, settings)
     report.note(f"device {session.device} ({session.reason})")
-    source = image_input(session, channels=3)
+    source = rc.runtime.image_input(session, channels=3)
     scheme = _scheme(source, preprocess, report)
     height, width = source.size((scheme.default_size,) * 2)
+    describe = None
     if outputs is None:
-        wanted = [classification_output(session)]
-        describe = _Classes(wanted[0], top, label_names)
+        wanted = [rc.classify.classification_output(session)]
+        describe = partial(_classes, wanted[0], top, label_names)
     else:
-        wanted = list(session.outputs) if outputs == "all" else resolve_names(session, outputs)
-        describe = None
+        wanted = list(session.outputs) if outputs == "all" else rc.classify.resolve_names(session, outputs)
     entries, saved = _run_all(session, paths, scheme, wanted, batch, describe, output)
     document: dict[str, Any] = {
         "model": str(model),
@@ -120,112 +108,65 @@ def _listed(images: tuple[str, ...]) -> Iterator[str]:
             yield image
 
 
-def _scheme(source: ImageInput, asked: str | None, report: Report) -> Preprocessing:
+def _scheme(source: rc.runtime.ImageInput, asked: str | None, report: Report) -> rc.images.Preprocessing:
     """The scheme asked for, or the model's own, or the default; -v tells which and why."""
-    from resnet_compile.images import choose_scheme
-
     stored = source.preprocess
-    scheme = choose_scheme(asked or stored, (source.height, source.width))
+    scheme = rc.images.choose_scheme(asked or stored, (source.height, source.width))
     reason = "asked for" if asked else "from the model" if stored else "the default, as the model names none"
     report.note(f"preprocessing {scheme.name} ({reason}): {scheme.description}")
     return scheme
 
 
-class _Classes:
-    """Describes an image by its most probable classes."""
-
-    def __init__(self, output: str, top: int, labels: tuple[str, ...] | None) -> None:
-        self._output = output
-        self._top = top
-        self._labels = labels
-
-    def __call__(self, outputs: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
-        """For each row of the classification output, what the document says of the image."""
-        from resnet_compile.classify import probabilities, top_classes
-        from resnet_compile.images import align_labels
-
-        rows = probabilities(self._output, outputs[self._output])
-        labels = align_labels(self._labels, rows.shape[1]) if self._labels else None
-        return [
-            {
-                "top": [
-                    {"class": index, **({"label": labels[index]} if labels else {}), "probability": probability}
-                    for index, probability in top_classes(row, self._top)
-                ]
-            }
-            for row in rows
-        ]
+def _classes(
+    output: str, top: int, labels: Sequence[str] | None, computed: rc.classify.Computed
+) -> list[dict[str, Any]]:
+    """What the document says of each image: its most probable classes."""
+    rows = rc.classify.probabilities(output, computed.outputs[output])
+    named = rc.images.align_labels(labels, rows.shape[1]) if labels else None
+    return [
+        {
+            "top": [
+                {"class": index, **({"label": named[index]} if named else {}), "probability": probability}
+                for index, probability in rc.classify.top_classes(row, top)
+            ]
+        }
+        for row in rows
+    ]
 
 
 def _run_all(
-    session: Session,
+    session: rc.runtime.Session,
     paths: Sequence[Path],
-    scheme: Preprocessing,
+    scheme: rc.images.Preprocessing,
     wanted: Sequence[str],
     batch: int | None,
-    describe: _Classes | None,
+    describe: Callable[[rc.classify.Computed], list[dict[str, Any]]] | None,
     output: Path | None,
 ) -> tuple[list[dict[str, Any]], dict[str, tuple[int, ...]] | None]:
     """Runs all images; gives the document's entry for each, and the shapes of what was saved."""
-    from resnet_compile.classify import Skipped, run_images
-    from resnet_compile.features import FeatureFile
-    from resnet_compile.files import replacing
-
     entries: list[dict[str, Any]] = [{"image": str(path)} for path in paths]
-    saved = None
+    done, saved = 0, None
     with ExitStack() as stack:
-        features = stack.enter_context(FeatureFile(output, wanted)) if output else None
-        file = stack.enter_context(replacing(output)) if output else None
-        progress = stack.enter_context(_progress(len(paths)))
-        for event in run_images(session, paths, scheme, outputs=wanted, batch=batch):
-            if isinstance(event, Skipped):
-                progress.say(f"skipped: {event.error}")
+        features = stack.enter_context(rc.features.FeatureFile(output, wanted)) if output else None
+        file = stack.enter_context(rc.files.replacing(output)) if output else None
+        bar = stack.enter_context(progress())
+        bar.begin(len(paths))
+        for event in rc.classify.run_images(session, paths, scheme, outputs=wanted, batch=batch):
+            if isinstance(event, rc.classify.Skipped):
+                bar.say(f"skipped: {event.error}")
                 entries[event.position]["error"] = str(event.error)
-                progress.advance(1)
-                continue
-            if describe:
-                for position, entry in zip(event.positions, describe(event.outputs), strict=True):
-                    entries[position].update(entry)
-            if features:
-                features.append(event.paths, event.outputs)
-            progress.advance(len(event.paths))
+                done += 1
+            else:
+                if describe:
+                    for position, entry in zip(event.positions, describe(event), strict=True):
+                        entries[position].update(entry)
+                if features:
+                    features.append(event.paths, event.outputs)
+                done += len(event.paths)
+            bar.reach(done, "images")
         if features and file:
             saved = features.write(file)
     return entries, saved
-
-
-class _Progress:
-    """How far the work is, for a stderr that is no terminal: nothing but the messages."""
-
-    def advance(self, images: int) -> None:
-        """Counts images as done."""
-
-    def say(self, message: str) -> None:
-        """Writes a line to stderr."""
-        click.echo(message, err=True)
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[_Progress]:
-    if not sys.stderr.isatty():
-        yield _Progress()
-        return
-    from rich.console import Console
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-    from rich.text import Text
-
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("images", total=total)
-
-        class Bar(_Progress):
-            def advance(self, images: int) -> None:
-                bar.advance(task, images)
-
-            def say(self, message: str) -> None:
-                bar.console.print(Text(message), soft_wrap=True)
-
-        yield Bar()
 
 
 def _text(document: dict[str, Any]) -> str:
@@ -248,6 +189,4 @@ def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
-def main() -> None:
-    """The console entry point."""
-    run(cli)
+main = partial(run, cli)

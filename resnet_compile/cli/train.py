@@ -8,20 +8,21 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
-from resnet_compile.cli.parameters import scopes
+from resnet_compile.cli.parameters import COUNT, PATH, SEED, device_option, scopes
+from resnet_compile.cli.progress import WorkProgress, progress
+from resnet_compile.errors import OptionError, TrainingError
 from resnet_compile.limits import MAX_BATCH
 
-if TYPE_CHECKING:
-    from resnet_compile.spec import NetworkSpec
-    from resnet_compile.training import Listener, Trained, TrainOptions
-
 PAGE = "report.html"
+SECONDS_BETWEEN_LINES = 10.0
 
 
 @command("resnet-train")
@@ -29,18 +30,17 @@ PAGE = "report.html"
 @click.option(
     "--data",
     required=True,
-    type=click.Path(path_type=Path),
+    type=PATH,
     help="Training and test images: a folder of CIFAR .bin files, one of image folders by class, or an .npz.",
 )
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="The run's folder: checkpoints, log and page.")
-@click.option("--steps", type=click.IntRange(min=1), help="Steps in all; by default to the schedule's end.")
-@click.option("--epochs", type=click.IntRange(min=1), help="The same in rounds through the training images.")
-@click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=128, show_default=True, help="Images at a time.")
+@click.option("-o", "--out", type=PATH, help="The run's folder: checkpoints, log and page.")
+@click.option("--steps", type=COUNT, help="Steps in all; by default to the schedule's end.")
+@click.option("--epochs", type=COUNT, help="The same in rounds through the training images.")
+@click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=128, help="Images at a time.")
 @click.option(
     "--optimizer",
     type=click.Choice(["momentum", "sgd"]),
     default="momentum",
-    show_default=True,
     help="Gradient descent with a momentum of 0.9, or plain.",
 )
 @click.option(
@@ -49,44 +49,27 @@ PAGE = "report.html"
     help='Learning rates, as {"kind": "piecewise", "boundaries": [900], "values": [0.1, 0.01]} or {"kind": "cosine", '
     '"peak": 0.1, "steps": 1000, "warmup": 50}; by default 0.1, divided by 10 after 40000, 60000 and 80000 steps.',
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**64 - 1),
-    default=0,
-    show_default=True,
-    help="Of initial weights, order and augmentation.",
-)
+@click.option("--seed", type=SEED, default=0, help="Of initial weights, order and augmentation.")
 @click.option(
     "--augment",
     "augmentation",
     type=click.Choice(["crop-flip", "crop", "none"]),
     default="crop-flip",
-    show_default=True,
     help="What is done to training images.",
 )
 @click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly as if it had never stopped.")
-@click.option("--weights", type=click.Path(path_type=Path), help="A checkpoint to begin with, or to evaluate.")
+@click.option("--weights", type=PATH, help="A checkpoint to begin with, or to evaluate.")
 @click.option(
     "--freeze", callback=scopes, metavar="SCOPE[,SCOPE...]", help="What is not trained, such as conv1,block1."
 )
 @click.option("--eval", "only_evaluate", is_flag=True, help="Only evaluate: the run in --out, or --weights.")
 @click.option(
-    "--eval-every",
-    type=click.IntRange(min=1),
-    default=1000,
-    show_default=True,
-    help="Steps from one evaluation on the test images to the next.",
+    "--eval-every", type=COUNT, default=1000, help="Steps from one evaluation on the test images to the next."
 )
-@click.option(
-    "--save-every",
-    type=click.IntRange(min=1),
-    default=500,
-    show_default=True,
-    help="Steps from one checkpoint to the next.",
-)
-@click.option("--keep", type=click.IntRange(min=1), default=5, show_default=True, help="Checkpoints to keep.")
+@click.option("--save-every", type=COUNT, default=500, help="Steps from one checkpoint to the next.")
+@click.option("--keep", type=COUNT, default=5, help="Checkpoints to keep.")
 @click.option("--compat", is_flag=True, help="Read CIFAR-100 one byte off, as the original did.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N", help="Where to run.")
+@device_option
 def cli(
     report: Report,
     spec: str,
@@ -110,17 +93,10 @@ def cli(
     resnet-train cifar_resnet32 --data cifar-10-batches-bin --out run --eval
     resnet-train mine.json --data photos --weights resnet_v2_50.ckpt --freeze conv1,block1 --epochs 3 --out tuned
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
-    # Deferred, so that --help and usage errors need none of it.
-    from resnet_compile.errors import OptionError
-    from resnet_compile.spec import load_spec
-
-    network = load_spec(spec)
+    network = rc.load_spec(spec)
     if options["steps"] and options["epochs"]:
         raise OptionError("--steps and --epochs exclude each other")
-    # After what can be wrong without it, since it takes longest.
-    from resnet_compile.training import CIFAR_SCHEDULE, TrainOptions
-
-    chosen = TrainOptions(schedule=_schedule(schedule) if schedule else CIFAR_SCHEDULE, freeze=freeze, **options)
+    chosen = rc.training.TrainOptions(schedule=_schedule(schedule), freeze=freeze, **options)
     if only_evaluate:
         unread = {"--resume": resume, "--schedule": schedule, "--freeze": freeze}
         unread |= {f"--{name}": options[name] for name in ("steps", "epochs")}
@@ -130,87 +106,74 @@ def cli(
         return
     if out is None:
         raise OptionError("a run needs a folder", where="out", hint="give --out")
-    trained = _train(report, network, data, out, chosen, resume=resume, weights=weights, device=device)
+    document = _train(report, network, data, out, chosen, resume=resume, weights=weights, device=device)
     to_model = shlex.join(["resnet-compile", spec, "--weights", str(out), "-o", "model.onnx"])
-    report.result(trained, lambda: _summary(trained, to_model))
+    report.result(
+        document,
+        lambda: (
+            f"{out}: {network.name}, {document['steps']:,} steps, precision: {document['precision']:.4f}, "
+            f"best precision: {document['best_precision']:.4f}\n"
+            f"{document['report']}: its curves\n{to_model}: a model of it"
+        ),
+    )
 
 
-def _schedule(text: str) -> Any:
-    """JSON as it is, or the name of a file of it."""
-    from resnet_compile.training import parse_schedule, read_schedule
-
-    return parse_schedule(text) if text.lstrip().startswith("{") else read_schedule(Path(text))
+def _schedule(text: str | None) -> rc.training.PiecewiseSchedule | rc.training.CosineSchedule:
+    """JSON as it is, or the name of a file of it; the original's without either."""
+    if not text:
+        return rc.training.CIFAR_SCHEDULE
+    return rc.training.parse_schedule(text) if text.lstrip().startswith("{") else rc.training.read_schedule(Path(text))
 
 
 def _train(
-    report: Report, spec: NetworkSpec, data: Path, out: Path, options: TrainOptions, **how: Any
+    report: Report, spec: rc.NetworkSpec, data: Path, out: Path, options: rc.training.TrainOptions, **how: Any
 ) -> dict[str, Any]:
     """Trains, writes the page, and gives the result as a JSON document."""
-    from resnet_compile.errors import TrainingError
-    from resnet_compile.training import train
+    # Deferred, so that --help and usage errors need nothing of it.
+    from resnet_compile.report.training_page import training_page
 
-    with _interruption() as interrupted, _listener(report) as listener:
-        trained = train(
+    with _interruption() as interrupted, progress(SECONDS_BETWEEN_LINES) as bar:
+        listener = progress_listener(report, bar)
+        trained = rc.training.train(
             spec, data, out, options, session=_session(report), listener=listener, interrupted=interrupted, **how
         )
-    page = _page(spec, out, trained)
-    progress = trained.progress
+    page = out / PAGE
+    with rc.files.replacing(page) as file:
+        file.write(training_page(spec.name, trained, rc.training.read_log(out)).encode())
+    steps = trained.progress
     if trained.interrupted:
+        again = [] if "--resume" in sys.argv[1:] else ["--resume"]
         raise TrainingError(
-            f"interrupted after step {progress.step:,} of {progress.steps:,}",
+            f"interrupted after step {steps.step:,} of {steps.steps:,}",
             where=str(trained.checkpoint),
-            hint=f"go on with: {_resuming(sys.argv[1:])}",
+            hint=f"go on with: {shlex.join(['resnet-train', *sys.argv[1:], *again])}",
         )
     return {
         "name": spec.name,
         "out": str(out),
-        "steps": progress.step,
-        "precision": progress.precision,
-        "best_precision": progress.best_precision,
+        "steps": steps.step,
+        "precision": steps.precision,
+        "best_precision": steps.best_precision,
         "checkpoint": str(trained.checkpoint),
         "report": str(page),
         "device": trained.device,
     }
 
 
-def _summary(trained: dict[str, Any], to_model: str) -> str:
-    precision = f"precision: {trained['precision']:.4f}, best precision: {trained['best_precision']:.4f}"
-    return (
-        f"{trained['out']}: {trained['name']}, {trained['steps']:,} steps, {precision}\n"
-        f"{trained['report']}: its curves\n"
-        f"{to_model}: a model of it"
-    )
-
-
-def _page(spec: NetworkSpec, out: Path, trained: Trained) -> Path:
-    """Writes the run's page."""
-    from resnet_compile.files import replacing
-    from resnet_compile.report.training_page import training_page
-    from resnet_compile.training import read_log
-
-    page = out / PAGE
-    with replacing(page) as file:
-        file.write(training_page(spec.name, trained, read_log(out)).encode())
-    return page
-
-
 def _evaluate(
     report: Report,
-    spec: NetworkSpec,
+    spec: rc.NetworkSpec,
     data: Path,
     out: Path | None,
     weights: Path | None,
-    options: TrainOptions,
+    options: rc.training.TrainOptions,
     device: str,
 ) -> None:
-    from resnet_compile.errors import OptionError
-    from resnet_compile.training import best_precision, evaluate_run
-
     source = weights or out
     if source is None:
         raise OptionError("there is nothing to evaluate", where="eval", hint="give --out or --weights")
-    evaluation = evaluate_run(spec, data, source, options, device=device, session=_session(report))
-    best = max(evaluation.precision, best_precision(source) or 0.0)
+    evaluation = rc.training.evaluate_run(spec, data, source, options, device=device, session=_session(report))
+    best = max(evaluation.precision, rc.training.best_precision(source) or 0.0)
     document = {
         "name": spec.name,
         "weights": str(source),
@@ -228,10 +191,35 @@ def _evaluate(
     )
 
 
-def _session(report: Report) -> Any:
-    from resnet_compile.training import SESSION_OPTIONS
+def _session(report: Report) -> rc.runtime.SessionOptions:
+    return rc.training.SESSION_OPTIONS.replace(log_severity=report.log_severity)
 
-    return SESSION_OPTIONS.replace(log_severity="warning" if report.verbose else "fatal")
+
+def progress_listener(report: Report, bar: WorkProgress) -> rc.training.Listener:
+    """Moves the bar, and says a line an evaluation."""
+
+    class Lines(rc.training.Listener):
+        def note(self, text: str) -> None:
+            bar.say(f"note: {text}")
+
+        def started(self, progress: rc.training.Progress, session: rc.runtime.Session) -> None:
+            begun = f" from step {progress.step:,}" if progress.step else ""
+            bar.say(f"training on {session.device}{begun} to step {progress.steps:,}")
+            report.note(f"session: {session.record()}")
+            bar.begin(progress.steps, progress.step)
+
+        def stepped(self, taken: rc.training.StepTaken) -> None:
+            figures = f"step: {taken.step}, loss: {taken.loss:.3f}, precision: {taken.accuracy:.3f}"
+            bar.reach(taken.step, f"{figures}, {taken.images_per_second:,.0f} images/s")
+
+        def evaluated(self, progress: rc.training.Progress, evaluation: rc.training.Evaluation) -> None:
+            figures = f"evaluation loss: {evaluation.loss:.3f}, precision: {evaluation.precision:.3f}"
+            bar.say(f"step: {progress.step}, {figures}, best precision: {progress.best_precision:.3f}")
+
+        def saved(self, path: Path) -> None:
+            report.note(f"wrote {path}")
+
+    return Lines()
 
 
 @contextmanager
@@ -254,24 +242,4 @@ def _interruption() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-def _resuming(arguments: list[str]) -> str:
-    """The command line that goes on with what this one began."""
-    resume = [] if "--resume" in arguments else ["--resume"]
-    return shlex.join(["resnet-train", *arguments, *resume])
-
-
-@contextmanager
-def _listener(report: Report) -> Iterator[Listener]:
-    """A bar on a terminal, and lines every so often elsewhere."""
-    from resnet_compile.cli.train_progress import Bar, Lines
-
-    if not sys.stderr.isatty():
-        yield Lines(report)
-        return
-    with Bar(report) as bar:
-        yield bar
-
-
-def main() -> None:
-    """The console entry point."""
-    run(cli)
+main = partial(run, cli)

@@ -1,4 +1,4 @@
-"""How a training is followed on stderr."""
+"""How long work is followed on stderr, training above all."""
 
 import os
 import pty
@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from support.training_run import narrow_spec, write_cifar
 
-from resnet_compile.cli import train_progress
+from resnet_compile.cli import progress
 from resnet_compile.cli.common import Report
-from resnet_compile.cli.train_progress import Lines
+from resnet_compile.cli.train import SECONDS_BETWEEN_LINES, progress_listener
 from resnet_compile.training import StepTaken
 
 
@@ -27,9 +27,10 @@ class Clock:
 
 def test_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     clock = Clock()
-    monkeypatch.setattr(train_progress, "time", clock)
-    lines = Lines(Report(as_json=False, verbose=False))
-    lines.begin(first=40, steps=100)
+    monkeypatch.setattr(progress, "time", clock)
+    bar = progress.WorkProgress(SECONDS_BETWEEN_LINES)
+    lines = progress_listener(Report(as_json=False, verbose=False), bar)
+    bar.begin(100, done=40)
     for step in range(41, 65):
         clock.now += 1.0
         lines.stepped(StepTaken(step, 1.25, 0.5, 0.1, 1234.0))

@@ -1,0 +1,67 @@
+"""How far long work is, told on stderr: by a bar on a terminal, by lines elsewhere."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+import click
+
+
+class WorkProgress:
+    """For a stderr that is no terminal: what is said, and every so many seconds how far the work is."""
+
+    def __init__(self, seconds_between_lines: float = math.inf) -> None:
+        self._between = seconds_between_lines
+
+    def begin(self, total: int, done: int = 0) -> None:
+        """Starts the clock: so many steps are done, of so many."""
+        self._total, self._first = total, done
+        self._start = self._last = time.monotonic()
+
+    def reach(self, done: int, words: str) -> None:
+        """So many steps are done; the words say of what."""
+        now = time.monotonic()
+        if now - self._last >= self._between:
+            self._last = now
+            seconds = (now - self._start) / (done - self._first) * (self._total - done)
+            self.say(f"{words}, {timedelta(seconds=round(seconds))} left")
+
+    def say(self, text: str) -> None:
+        """Writes one line."""
+        click.echo(text, err=True)
+
+
+@contextmanager
+def progress(seconds_between_lines: float = math.inf) -> Iterator[WorkProgress]:
+    """A bar if stderr is a terminal, with what is said above it; else lines, never by default."""
+    if not sys.stderr.isatty():
+        yield WorkProgress(seconds_between_lines)
+        return
+    # Deferred: lines do without it.
+    from rich import progress as parts
+    from rich.console import Console
+    from rich.text import Text
+
+    columns = (
+        *(parts.BarColumn(), parts.MofNCompleteColumn()),
+        *(parts.TextColumn("{task.description}"), parts.TimeRemainingColumn()),
+    )
+    with parts.Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as bar:
+        task = bar.add_task("", total=None)
+
+        class Bar(WorkProgress):
+            def begin(self, total: int, done: int = 0) -> None:
+                bar.reset(task, total=total, completed=done)
+
+            def reach(self, done: int, words: str) -> None:
+                bar.update(task, completed=done, description=words)
+
+            def say(self, text: str) -> None:
+                bar.console.print(Text(text), soft_wrap=True)
+
+        yield Bar()
