@@ -8,21 +8,8 @@ from typing import assert_never
 import numpy as np
 
 from resnet_compile.graph import Attribute, ConstantTensor, Value, apply, initializer, unbound
+from resnet_compile.plan import layers
 from resnet_compile.plan.geometry import NO_PADDING, Padding
-from resnet_compile.plan.layers import (
-    Activation,
-    AveragePool,
-    ChannelPad,
-    Conv,
-    Dense,
-    GlobalPool,
-    Layer,
-    LeakyRelu,
-    MaxPool,
-    Norm,
-    NormActivation,
-    Relu,
-)
 from resnet_compile.plan.parameters import Parameter
 
 
@@ -44,7 +31,7 @@ class Lowering:
         return value
 
 
-def lower_layer(layer: Layer, x: Value, lowering: Lowering, *, name: str | None = None) -> Value:
+def lower_layer(layer: layers.Layer, x: Value, lowering: Lowering, *, name: str | None = None) -> Value:
     """One layer applied to a value.
 
     Args:
@@ -55,26 +42,26 @@ def lower_layer(layer: Layer, x: Value, lowering: Lowering, *, name: str | None 
     """
     name = name or layer.scope
     match layer:
-        case Conv():
+        case layers.Conv():
             value = _conv(layer, x, name, lowering)
-        case NormActivation():
+        case layers.NormActivation():
             value = _norm_activation(layer.scope, layer.norm, layer.activation, x, name)
-        case Dense():
+        case layers.Dense():
             value = apply("Gemm", x, *map(_parameter, layer.parameters), name=name, transB=1)
-        case MaxPool():
+        case layers.MaxPool():
             value = _max_pool(layer, x, name, lowering)
-        case AveragePool(stride=stride):
+        case layers.AveragePool(stride=stride):
             value = apply("AveragePool", x, name=name, kernel_shape=(stride, stride), strides=(stride, stride))
-        case ChannelPad():
+        case layers.ChannelPad():
             value = _channel_pad(layer, x, name)
-        case GlobalPool():
+        case layers.GlobalPool():
             value = apply("GlobalAveragePool", x, name=name)
         case _:
             assert_never(layer)
     return lowering.record(value)
 
 
-def _conv(layer: Conv, x: Value, name: str, lowering: Lowering) -> Value:
+def _conv(layer: layers.Conv, x: Value, name: str, lowering: Lowering) -> Value:
     last = layer.norm is None and layer.activation is None
     weights = [_parameter(layer.weights), *([_parameter(layer.biases)] if layer.biases else [])]
     value = apply(
@@ -91,7 +78,9 @@ def _conv(layer: Conv, x: Value, name: str, lowering: Lowering) -> Value:
     return value if last else _norm_activation(layer.scope, layer.norm, layer.activation, value, name)
 
 
-def _norm_activation(scope: str, norm: Norm | None, activation: Activation | None, x: Value, name: str) -> Value:
+def _norm_activation(
+    scope: str, norm: layers.Norm | None, activation: layers.Activation | None, x: Value, name: str
+) -> Value:
     if norm:
         gamma = _parameter(norm.gamma) if norm.gamma else _ones(f"{norm.scope}/ones", norm.beta.shape)
         x = apply(
@@ -105,18 +94,18 @@ def _norm_activation(scope: str, norm: Norm | None, activation: Activation | Non
     return lower_activation(activation, x, name) if activation else x
 
 
-def lower_activation(activation: Activation, x: Value, name: str) -> Value:
+def lower_activation(activation: layers.Activation, x: Value, name: str) -> Value:
     """One activation applied to a value."""
     match activation:
-        case Relu():
+        case layers.Relu():
             return apply("Relu", x, name=name)
-        case LeakyRelu(slope):
+        case layers.LeakyRelu(slope):
             return apply("LeakyRelu", x, name=name, alpha=slope)
         case _:
             assert_never(activation)
 
 
-def _max_pool(layer: MaxPool, x: Value, name: str, lowering: Lowering) -> Value:
+def _max_pool(layer: layers.MaxPool, x: Value, name: str, lowering: Lowering) -> Value:
     padding = layer.padding
     if layer.pad_value == 0:
         x, padding = _with_border_of_zeros(layer, x, lowering), NO_PADDING
@@ -130,11 +119,11 @@ def _max_pool(layer: MaxPool, x: Value, name: str, lowering: Lowering) -> Value:
     )
 
 
-def _with_border_of_zeros(layer: MaxPool, x: Value, lowering: Lowering) -> Value:
+def _with_border_of_zeros(layer: layers.MaxPool, x: Value, lowering: Lowering) -> Value:
     """The map with its padding around it, by a depthwise 1x1 convolution of ones.
 
-    A Pad before a MaxPool would say it more plainly, but onnxruntime 1.31 folds the one into the other, as the
-    onnx/optimizer project does, although a MaxPool's own padding never wins.
+    A Pad before a layers.MaxPool would say it more plainly, but onnxruntime 1.31 folds the one into the other, as the
+    onnx/optimizer project does, although a layers.MaxPool's own padding never wins.
     """
     channels = layer.source.channels
     return apply(
@@ -148,7 +137,7 @@ def _with_border_of_zeros(layer: MaxPool, x: Value, lowering: Lowering) -> Value
     )
 
 
-def _channel_pad(layer: ChannelPad, x: Value, name: str) -> Value:
+def _channel_pad(layer: layers.ChannelPad, x: Value, name: str) -> Value:
     pads = apply("Constant", name=f"{name}/pads", value_ints=(0, layer.before, 0, 0, 0, layer.after, 0, 0))
     return apply("Pad", x, pads, name=name, mode="constant")
 

@@ -22,19 +22,7 @@ from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, OnnxNode
 from resnet_compile.errors import WeightsError
-from resnet_compile.plan import Plan, UnitPlan
-from resnet_compile.plan.layers import (
-    Activation,
-    AveragePool,
-    ChannelPad,
-    Conv,
-    Dense,
-    GlobalPool,
-    Layer,
-    MaxPool,
-    Norm,
-    NormActivation,
-)
+from resnet_compile.plan import Plan, UnitPlan, layers
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.tensor import ParameterTensor, finite
 
@@ -162,33 +150,33 @@ def _sums(walk: _Walk, a: str, b: str) -> Iterator[OnnxNode]:
     return (node for node in walk.next(a, "Add", "Sum") if id(node) in others and len(node.inputs) == 2)
 
 
-def _chain(walk: _Walk, layers: Sequence[Conv | MaxPool | AveragePool | ChannelPad], value: str) -> Iterator[_Step]:
+def _chain(walk: _Walk, ahead: Sequence[layers.Layer], value: str) -> Iterator[_Step]:
     """Every way through some layers in order."""
-    if not layers:
+    if not ahead:
         yield _Step(value)
         return
-    for step in _layer(walk, layers[0], value):
-        yield from (step.then(rest) for rest in _chain(walk, layers[1:], step.value))
+    for step in _layer(walk, ahead[0], value):
+        yield from (step.then(rest) for rest in _chain(walk, ahead[1:], step.value))
 
 
-def _layer(walk: _Walk, layer: Layer, value: str) -> Iterator[_Step]:
+def _layer(walk: _Walk, layer: layers.Layer, value: str) -> Iterator[_Step]:
     """Every way through one layer."""
     match layer:
-        case Conv():
+        case layers.Conv():
             return _conv(walk, layer, value)
-        case Dense():
+        case layers.Dense():
             return _dense(walk, layer, value)
-        case NormActivation():
+        case layers.NormActivation():
             return _norm_activation(walk, layer, value)
-        case MaxPool(kernel=1):
+        case layers.MaxPool(kernel=1):
             return _moved(walk, value, "MaxPool", "Slice", "AveragePool")
-        case MaxPool():
+        case layers.MaxPool():
             return _moved(walk, value, "MaxPool")
-        case AveragePool():
+        case layers.AveragePool():
             return _moved(walk, value, "AveragePool")
-        case GlobalPool():
+        case layers.GlobalPool():
             return _moved(walk, value, "GlobalAveragePool", "ReduceMean", "AveragePool")
-        case ChannelPad():  # a Pad, which is looked through
+        case layers.ChannelPad():  # a Pad, which is looked through
             return iter((_Step(value),))
         case _:
             assert_never(layer)
@@ -198,16 +186,16 @@ def _moved(walk: _Walk, value: str, *operators: str) -> Iterator[_Step]:
     return (_Step(node.outputs[0], (node,)) for node in walk.next(value, *operators))
 
 
-def _activation(walk: _Walk, activation: Activation | None, value: str) -> Iterator[_Step]:
+def _activation(walk: _Walk, activation: layers.Activation | None, value: str) -> Iterator[_Step]:
     return iter((_Step(value),)) if activation is None else _moved(walk, value, *_ACTIVATIONS)
 
 
-def _norm_activation(walk: _Walk, layer: NormActivation, value: str) -> Iterator[_Step]:
+def _norm_activation(walk: _Walk, layer: layers.NormActivation, value: str) -> Iterator[_Step]:
     for step in _norm(walk, layer.norm, value, None):
         yield from (step.then(after) for after in _activation(walk, layer.activation, step.value))
 
 
-def _conv(walk: _Walk, layer: Conv, value: str) -> Iterator[_Step]:
+def _conv(walk: _Walk, layer: layers.Conv, value: str) -> Iterator[_Step]:
     for node in walk.next(value, "Conv"):
         if walk.shape(node, 1) != layer.weights.shape or not _same_window(layer, node):
             continue
@@ -225,7 +213,7 @@ def _conv(walk: _Walk, layer: Conv, value: str) -> Iterator[_Step]:
             yield from (made.then(step).then(after) for after in _activation(walk, layer.activation, step.value))
 
 
-def _same_window(layer: Conv, node: OnnxNode) -> bool:
+def _same_window(layer: layers.Conv, node: OnnxNode) -> bool:
     return (
         node.ints.get("strides", (1, 1)) == (layer.stride, layer.stride)
         and node.ints.get("dilations", (1, 1)) == (layer.rate, layer.rate)
@@ -233,7 +221,7 @@ def _same_window(layer: Conv, node: OnnxNode) -> bool:
     )
 
 
-def _dense(walk: _Walk, layer: Dense, value: str) -> Iterator[_Step]:
+def _dense(walk: _Walk, layer: layers.Dense, value: str) -> Iterator[_Step]:
     """A Gemm, a MatMul with an Add, or a 1x1 convolution."""
     outputs, inputs = layer.weights.shape
     for node in walk.next(value, "Gemm", "MatMul", "Conv"):
@@ -253,7 +241,7 @@ def _dense(walk: _Walk, layer: Dense, value: str) -> Iterator[_Step]:
         yield made.then(_Step(made.value, (), (_or_zeros(layer.biases, biases),)))
 
 
-def _norm(walk: _Walk, norm: Norm, value: str, biases: Values | None) -> Iterator[_Step]:
+def _norm(walk: _Walk, norm: layers.Norm, value: str, biases: Values | None) -> Iterator[_Step]:
     """A BatchNormalization; biases of the convolution before it move its mean."""
     for node in walk.next(value, "BatchNormalization"):
         if any(walk.shape(node, index) != norm.beta.shape for index in (1, 2, 3, 4)):
@@ -271,7 +259,7 @@ def _norm(walk: _Walk, norm: Norm, value: str, biases: Values | None) -> Iterato
         yield _Step(node.outputs[0], (node,), (*scale, *filled))
 
 
-def _folded(norm: Norm, biases: Values | None) -> tuple[ComputedTensor, ...]:
+def _folded(norm: layers.Norm, biases: Values | None) -> tuple[ComputedTensor, ...]:
     """The batch normalisation that computes x + biases."""
     size = norm.beta.size
     scale = (ComputedTensor(norm.gamma, lambda: np.ones(size)),) if norm.gamma else ()
