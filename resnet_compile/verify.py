@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import math
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -15,7 +11,9 @@ from numpy.typing import NDArray
 
 from resnet_compile.compiler import CompiledModel
 from resnet_compile.errors import VerificationError
-from resnet_compile.runtime import Session, SessionOptions, image_input
+from resnet_compile.quantize.calibration import opened
+from resnet_compile.runtime import Session
+from resnet_compile.runtime.image_input import image_input
 
 # Of an output's error: norm of the difference over norm of the reference. ResNet-152 in float32 shows up to 1e-6 and in
 # float16 up to 5e-3; a pass that computes something else, more than 1e-1. In int8 the catalogue, narrowed to a few
@@ -72,8 +70,8 @@ def compare(
     bound = _BOUNDS["int8" if "uint8" in types else "float16" if "float16" in types else "float32"]
     told: list[OutputComparison] = []
     with (
-        _opened(model, SessionOptions(spinning=False)) as actual,
-        _opened(reference, SessionOptions(spinning=False, graph_optimization="disabled")) as expected,
+        opened(model.graph, model.format) as actual,
+        opened(reference.graph, reference.format, graph_optimization="disabled") as expected,
     ):
         if images is None or "uint8" not in types:
             source = image_input(actual)
@@ -134,12 +132,3 @@ def _compared(
         for name, difference in differences.items():
             difference.add(actual[name][: len(batch)], expected[name][: len(batch)])
     return [difference.comparison(name, kind, bound) for name, difference in differences.items()]
-
-
-@contextmanager
-def _opened(model: CompiledModel, options: SessionOptions) -> Iterator[Session]:
-    # By way of a file, which no model is too large for.
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        model.save(path)
-        yield Session.open(path, "cpu", options)

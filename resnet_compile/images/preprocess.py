@@ -34,8 +34,6 @@ from resnet_compile.images.resize import Crop, Pixels, legacy_bilinear, pillow_r
 
 _VGG_RGB_MEANS = np.array([123.68, 116.78, 103.94], np.float32)
 _CAFFE_BGR_MEANS = np.array([103.939, 116.779, 123.68], np.float32)
-_TORCHVISION_MEAN = (0.485, 0.456, 0.406)
-_TORCHVISION_STD = (0.229, 0.224, 0.225)
 _HALF = (0.5, 0.5, 0.5)
 _LONGEST_ASPECT = 64
 _LARGEST_SMALL_SIDE = 64
@@ -96,10 +94,9 @@ def short_side_crop(
     *,
     crop_fraction: float,
     resample: Image.Resampling,
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
+    normalise: Callable[[RgbImage], Pixels],
 ) -> Pixels:
-    """Short side to ``size / crop_fraction`` by Pillow, central crop, ``(x / 255 - mean) / std``.
+    """Short side to ``size / crop_fraction`` by Pillow, central crop, then ``(x / 255 - mean) / std``.
 
     torchvision's ``Resize``, ``CenterCrop``, ``ToTensor``, ``Normalize``, and timm's evaluation transform, which is
     made of them. The resized long side is truncated; half a pixel of crop offset goes to the even side, as Python
@@ -114,7 +111,7 @@ def short_side_crop(
         new_height, new_width = int(short_side * source_height / source_width), short_side
     top, left = round((new_height - height) / 2), round((new_width - width) / 2)
     resized = pillow_resize(image, new_height, new_width, resample)
-    return _standard(resized[top : top + height, left : left + width], mean=mean, std=std)
+    return normalise(resized[top : top + height, left : left + width])
 
 
 def keras_tf(image: RgbImage, height: int, width: int) -> Pixels:
@@ -215,49 +212,42 @@ def _without_far_ends(image: RgbImage) -> RgbImage:
     return image[rows : height - rows, columns : width - columns]
 
 
-_torchvision = partial(
-    short_side_crop,
-    crop_fraction=224 / 256,
-    resample=Image.Resampling.BILINEAR,
-    mean=_TORCHVISION_MEAN,
-    std=_TORCHVISION_STD,
-)
-_timm = partial(short_side_crop, crop_fraction=0.95, resample=Image.Resampling.BICUBIC, mean=_HALF, std=_HALF)
-_torchvision_standard = partial(_standard, mean=_TORCHVISION_MEAN, std=_TORCHVISION_STD)
-_timm_standard = partial(_standard, mean=_HALF, std=_HALF)
+def _cropped(
+    name: str,
+    description: str,
+    fraction: float,
+    resample: Image.Resampling,
+    mean: tuple[float, float, float],
+    std: tuple[float, float, float],
+) -> Preprocessing:
+    """A scheme of `short_side_crop`."""
+    normalise = partial(_standard, mean=mean, std=std)
+    function = partial(short_side_crop, crop_fraction=fraction, resample=resample, normalise=normalise)
+    return Preprocessing(name, description, 224, function, normalise)
 
-SCHEMES: Mapping[str, Preprocessing] = MappingProxyType(
-    {
-        name: Preprocessing(name, description, default_size, function, normalise)
-        for name, description, default_size, function, normalise in (
-            (
-                "inception",
-                "central 87.5 %, legacy bilinear, [-1, 1]: slim ResNet v2",
-                299,
-                inception,
-                _signed_from_bytes,
-            ),
-            (
-                "vgg",
-                "short side 256, legacy bilinear, crop, minus RGB means: slim ResNet v1",
-                224,
-                vgg,
-                _minus_rgb_means,
-            ),
-            (
-                "torchvision",
-                "short side 256, bilinear, crop, mean and std: torchvision",
-                224,
-                _torchvision,
-                _torchvision_standard,
-            ),
-            ("timm", "crop 95 %, bicubic, [-1, 1]: timm pre-activation", 224, _timm, _timm_standard),
-            ("keras", "nearest neighbour, [-1, 1]: Keras ResNet V2", 224, keras_tf, _signed_tf),
-            ("caffe", "nearest neighbour, BGR minus means: Keras ResNet V1", 224, keras_caffe, _minus_bgr_means),
-            ("cifar", "per-image standardisation: CIFAR networks", 32, cifar, standardise),
-        )
-    }
+
+_BILINEAR, _BICUBIC = Image.Resampling.BILINEAR, Image.Resampling.BICUBIC
+_ROWS = (
+    Preprocessing(
+        "inception", "central 87.5 %, legacy bilinear, [-1, 1]: slim ResNet v2", 299, inception, _signed_from_bytes
+    ),
+    Preprocessing(
+        "vgg", "short side 256, legacy bilinear, crop, minus RGB means: slim ResNet v1", 224, vgg, _minus_rgb_means
+    ),
+    _cropped(
+        "torchvision",
+        "short side 256, bilinear, crop, mean and std: torchvision",
+        224 / 256,
+        _BILINEAR,
+        (0.485, 0.456, 0.406),
+        (0.229, 0.224, 0.225),
+    ),
+    _cropped("timm", "crop 95 %, bicubic, [-1, 1]: timm pre-activation", 0.95, _BICUBIC, _HALF, _HALF),
+    Preprocessing("keras", "nearest neighbour, [-1, 1]: Keras ResNet V2", 224, keras_tf, _signed_tf),
+    Preprocessing("caffe", "nearest neighbour, BGR minus means: Keras ResNet V1", 224, keras_caffe, _minus_bgr_means),
+    Preprocessing("cifar", "per-image standardisation: CIFAR networks", 32, cifar, standardise),
 )
+SCHEMES: Mapping[str, Preprocessing] = MappingProxyType({row.name: row for row in _ROWS})
 
 
 def find_scheme(name: str) -> Preprocessing:

@@ -29,10 +29,10 @@ METHOD = "minmax"
 
 
 @contextmanager
-def opened(graph: Graph) -> Iterator[Session]:
-    """A session on the CPU, for as long as the block lasts."""
-    with _written(graph) as path:
-        yield Session.open(path, "cpu", SessionOptions(spinning=False))
+def opened(graph: Graph, fmt: ModelFormat = ModelFormat(), **options: Any) -> Iterator[Session]:  # noqa: B008  # frozen
+    """A session on the CPU, without spinning, for as long as the block lasts; further options are the session's."""
+    with _written(graph, fmt) as path:
+        yield Session.open(path, "cpu", SessionOptions(spinning=False, **options))
 
 
 def ranges(graph: Graph, wanted: Collection[Value], images: CalibrationImages) -> Mapping[str, tuple[float, float]]:
@@ -57,7 +57,7 @@ def ranges(graph: Graph, wanted: Collection[Value], images: CalibrationImages) -
             found, infos = super().select_tensors_to_calibrate(model)
             return sorted(names & found), infos
 
-    with _written(graph) as path:
+    with _written(graph, ModelFormat()) as path:
         external = path.with_name(f"{path.name}.data").exists()
         augmented = path.with_name("augmented.onnx")
         calibrater = Calibrater(path, augmented_model_path=str(augmented), use_external_data_format=external)
@@ -95,10 +95,11 @@ class _Reader:
 
 
 @contextmanager
-def _written(graph: Graph) -> Iterator[Path]:
+def _written(graph: Graph, fmt: ModelFormat) -> Iterator[Path]:
+    # By way of a file, which no model is too large for.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
-        write_model(graph, ModelFormat(), path)
+        write_model(graph, fmt, path)
         yield path
 
 

@@ -24,6 +24,7 @@ from resnet_compile.spec.units import (
     TorchvisionBasic,
     TorchvisionBottleneck,
     UnitArgs,
+    UnitKind,
 )
 
 
@@ -37,20 +38,19 @@ def resnet_v1_block(scope: str, base_depth: Depth, num_units: Positive, stride: 
         num_units: How many units.
         stride: Stride of the last unit; the others have stride 1.
     """
-    return Block(scope=scope, unit=BottleneckV1(), args=_stride_last(4 * base_depth, base_depth, num_units, stride))
+    return _block(scope, BottleneckV1(), 4 * base_depth, base_depth, num_units, stride, last=True)
 
 
 @checked_call(SpecModel)
 def resnet_v2_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A block of pre-activation bottlenecks, as TF-slim's `resnet_v2_block`; arguments as `resnet_v1_block`."""
-    return Block(scope=scope, unit=BottleneckV2(), args=_stride_last(4 * base_depth, base_depth, num_units, stride))
+    return _block(scope, BottleneckV2(), 4 * base_depth, base_depth, num_units, stride, last=True)
 
 
 @checked_call(SpecModel)
 def keras_v2_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A stack of Keras's `ResNetV2`, as its `stack2`; arguments as `resnet_v1_block`."""
-    args = _stride_last(4 * base_depth, base_depth, num_units, stride)
-    return Block(scope=scope, unit=KerasV2Bottleneck(), args=args)
+    return _block(scope, KerasV2Bottleneck(), 4 * base_depth, base_depth, num_units, stride, last=True)
 
 
 @checked_call(SpecModel)
@@ -63,13 +63,13 @@ def caffe_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stri
         num_units: How many units.
         stride: Stride of the first unit; the others have stride 1.
     """
-    return Block(scope=scope, unit=CaffeBottleneck(), args=_stride_first(4 * base_depth, base_depth, num_units, stride))
+    return _block(scope, CaffeBottleneck(), 4 * base_depth, base_depth, num_units, stride)
 
 
 @checked_call(SpecModel)
 def torchvision_basic_block(scope: str, depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A layer of torchvision's networks of basic units, whose `depth` is what torchvision calls planes."""
-    return Block(scope=scope, unit=TorchvisionBasic(), args=_stride_first(depth, None, num_units, stride))
+    return _block(scope, TorchvisionBasic(), depth, None, num_units, stride)
 
 
 @checked_call(SpecModel)
@@ -87,14 +87,13 @@ def torchvision_bottleneck_block(
         base_width: Channels of a group for each 64 of `base_depth`.
     """
     unit = TorchvisionBottleneck(groups=groups, base_width=base_width)
-    return Block(scope=scope, unit=unit, args=_stride_first(4 * base_depth, base_depth, num_units, stride))
+    return _block(scope, unit, 4 * base_depth, base_depth, num_units, stride)
 
 
 @checked_call(SpecModel)
 def timm_preact_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A stage of timm's `ResNetV2`; arguments as `caffe_block`."""
-    args = _stride_first(4 * base_depth, base_depth, num_units, stride)
-    return Block(scope=scope, unit=TimmPreactBottleneck(), args=args)
+    return _block(scope, TimmPreactBottleneck(), 4 * base_depth, base_depth, num_units, stride)
 
 
 @checked_call(SpecModel)
@@ -118,7 +117,7 @@ def cifar_plain_block(
         first_shortcut: What the first unit's shortcut starts from.
     """
     unit = CifarPlain(relu_leakiness=relu_leakiness, first_shortcut=first_shortcut)
-    return Block(scope=scope, unit=unit, args=_stride_first(depth, None, num_units, stride))
+    return _block(scope, unit, depth, None, num_units, stride)
 
 
 @checked_call(SpecModel)
@@ -133,7 +132,7 @@ def cifar_bottleneck_block(
 ) -> Block:
     """A group of the CIFAR system's bottlenecks, a quarter as wide inside; arguments as `cifar_plain_block`."""
     unit = CifarBottleneck(relu_leakiness=relu_leakiness, first_shortcut=first_shortcut)
-    return Block(scope=scope, unit=unit, args=_stride_first(depth, depth // 4, num_units, stride))
+    return _block(scope, unit, depth, depth // 4, num_units, stride)
 
 
 class HParams(NamedTuple):
@@ -207,22 +206,11 @@ def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | 
     )
 
 
-def _stride_last(depth: int, depth_bottleneck: int, num_units: int, stride: int) -> tuple[UnitArgs, ...]:
-    if stride == 1:
-        return _units(depth, depth_bottleneck, num_units)
-    last = UnitArgs(depth=depth, depth_bottleneck=depth_bottleneck, stride=stride)
-    return *_units(depth, depth_bottleneck, num_units - 1), last
-
-
-def _stride_first(depth: int, depth_bottleneck: int | None, num_units: int, stride: int) -> tuple[UnitArgs, ...]:
-    if stride == 1:
-        return _units(depth, depth_bottleneck, num_units)
-    first = UnitArgs(depth=depth, depth_bottleneck=depth_bottleneck, stride=stride)
-    return first, *_units(depth, depth_bottleneck, num_units - 1)
-
-
-def _units(depth: int, depth_bottleneck: int | None, repeat: int) -> tuple[UnitArgs, ...]:
-    """A run of units of stride 1, empty where there is none."""
-    if repeat == 0:
-        return ()
-    return (UnitArgs(depth=depth, depth_bottleneck=depth_bottleneck, stride=1, repeat=repeat),)
+def _block(
+    scope: str, unit: UnitKind, depth: int, inner: int | None, num_units: int, stride: int, *, last: bool = False
+) -> Block:
+    """Units of one depth, of which the first or the last bears the stride."""
+    strided = [UnitArgs(depth=depth, depth_bottleneck=inner, stride=stride)] if stride > 1 else []
+    rest = num_units - len(strided)
+    even = [UnitArgs(depth=depth, depth_bottleneck=inner, stride=1, repeat=rest)] if rest else []
+    return Block(scope=scope, unit=unit, args=tuple(even + strided if last else strided + even))
