@@ -23,6 +23,7 @@ from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
+from resnet_compile.weights.matching import Choice
 
 if TYPE_CHECKING:
     import onnx
@@ -37,12 +38,14 @@ class CompiledModel:
         graph: The graph, its initializers bound.
         format: How it is written.
         passes: What rewrote the graph, in order.
+        notes: What a user should know of the weights: guesses, and what was not taken.
     """
 
     plan: Plan
     graph: Graph
     format: ModelFormat
     passes: tuple[AppliedPass, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -99,7 +102,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
             where="dtype",
             hint="resnet_compile.quantize.quantize(spec, options) makes one",
         )
-    planned = plan_network(sized(spec, options.size))
+    planned = plan_network(adapted(spec, options))
     graph = lower(
         planned,
         outputs=resolve_outputs(planned, options.outputs),
@@ -113,7 +116,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
     optimized, applied = optimize(filled, options.target, options.dtype, io=options.io_dtype, verifier=verifier)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, source), options.external_data)
-    return CompiledModel(planned, optimized, fmt, applied)
+    return CompiledModel(planned, optimized, fmt, applied, parameters.notes)
 
 
 def _bind(
@@ -130,8 +133,17 @@ def _bind(
 
         weights = open_checkpoint(as_path(weights))
         source = Metadata(weights_format=weights.format, weights_sha256=weights.digests())
-    given = bind(planned, weights, options.naming)
-    return given, replace(source, weights_naming=given.naming or "")
+    choice = Choice(options.naming, options.section, options.ignore, options.averages, options.head)
+    given = bind(planned, weights, choice)
+    return given, replace(source, **given.facts)
+
+
+def adapted(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
+    """The spec for the images and the classes that the options ask for."""
+    if options.num_classes is not None:
+        classes = None if options.num_classes == "none" else options.num_classes
+        spec = spec.replace(head=spec.head.replace(num_classes=classes))
+    return sized(spec, options.size)
 
 
 def sized(spec: NetworkSpec, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:

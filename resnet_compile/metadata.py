@@ -34,6 +34,11 @@ class Metadata:
         weights_format: The format of the checkpoint that the weights are from.
         weights_sha256: The SHA-256 of the checkpoint's file; of several, a JSON object of theirs by file name.
         weights_naming: The naming table by which the weights were read; empty where they came under our own names.
+        weights_section: Where in the checkpoint the network was.
+        weights_head: The scope of the logits there, where it was not the naming's own.
+        weights_averages: `true` where the weights are moving averages.
+        weights_ignored: What the user said to leave out of account.
+        weights_left: The scopes of the checkpoint that were left.
         calibration_method: How the ranges of 8-bit activations were found.
         calibration_images: How many images they were found on.
         calibration_data: `random`, or the SHA-256 of the images.
@@ -54,6 +59,11 @@ class Metadata:
     weights_format: str | None = None
     weights_sha256: str | None = None
     weights_naming: str | None = None
+    weights_section: str | None = None
+    weights_head: str | None = None
+    weights_averages: str | None = None
+    weights_ignored: tuple[str, ...] | None = None
+    weights_left: tuple[str, ...] | None = None
     calibration_method: str | None = None
     calibration_images: int | None = None
     calibration_data: str | None = None
@@ -88,7 +98,7 @@ _KEYS = tuple(each.name for each in dataclasses.fields(Metadata) if each.name !=
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "seed": int,
     "calibration_images": int,
-    "keep_float": lambda text: tuple(text.split(",")),
+    **dict.fromkeys(("keep_float", "weights_ignored", "weights_left"), lambda text: tuple(text.split(","))),
 }
 
 

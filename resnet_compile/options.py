@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from resnet_compile.checked import Batch, CheckedModel, Names, Seed, Side
+from resnet_compile.limits import MAX_CLASSES
 
 
 class CompileOptions(CheckedModel):
@@ -15,6 +18,23 @@ class CompileOptions(CheckedModel):
 
     naming: str | None = None
     """The naming table by which given weights are read, such as `tf-slim`; None finds it."""
+
+    section: Names = ()
+    """Where in the given weights the network is: a key or what stands before its names, such as `encoder_q`; several
+    for a network that is spread over them; found where it is empty.
+    """
+
+    ignore: Names = ()
+    """Tensors of the given weights to leave out of account: names, scopes or patterns such as `*.total_ops`."""
+
+    averages: bool = False
+    """Whether to take moving averages of the weights where there are any."""
+
+    head: str | None = None
+    """The scope in the given weights that holds the logits, where it is not the naming's own."""
+
+    num_classes: Annotated[int, Field(ge=1, le=MAX_CLASSES)] | Literal["none"] | None = None
+    """Number of classes in the place of the spec's; `none` leaves the logits out."""
 
     outputs: Names | Literal["all"] | None = None
     """End points that the model outputs, with or without the network's name; `all` for every one; None for logits and

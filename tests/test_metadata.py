@@ -47,7 +47,13 @@ HALF = CompileOptions(dtype="float16", layout="nhwc", seed=7, target="cuda")
         ),
         (
             from_a_file,
-            {**IMAGES, "weights_format": "NumPy npz", "weights_naming": "native", "weights_sha256": ...},
+            {
+                **IMAGES,
+                "weights_format": "NumPy npz",
+                "weights_naming": "native",
+                "weights_section": "tiny",
+                "weights_sha256": ...,
+            },
         ),
         (
             lambda _: quantize(SPEC, INT8).model,

@@ -11,7 +11,7 @@ import click
 
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
-from resnet_compile.cli.parameters import PATH, SEED, batch, names, scopes, size
+from resnet_compile.cli.parameters import PATH, SEED, batch, classes, names, scopes, size
 from resnet_compile.errors import OptionError
 from resnet_compile.report.table import table
 
@@ -27,6 +27,27 @@ from resnet_compile.report.table import table
     "without it, initial weights.",
 )
 @click.option("--naming", metavar="TABLE", help="How the checkpoint names its tensors; found by itself.")
+@click.option(
+    "--section",
+    callback=scopes,
+    metavar="NAME[,NAME...]",
+    help="Where in the checkpoint the network is, such as encoder_q or state_dict_ema; several for one that is spread "
+    "over them.",
+)
+@click.option(
+    "--ignore",
+    callback=scopes,
+    metavar="NAME[,NAME...]",
+    help="Tensors of the checkpoint to leave out of account: names, scopes or patterns such as '*.total_ops'.",
+)
+@click.option("--averages", is_flag=True, help="Take the moving averages of the weights that the checkpoint has.")
+@click.option(
+    "--num-classes",
+    callback=classes,
+    metavar="N|none",
+    help="Number of classes in the place of the spec's; none leaves the head out.",
+)
+@click.option("--head", metavar="NAME", help="The scope in the checkpoint that holds the logits; found by itself.")
 @click.option(
     "--outputs",
     callback=names,
@@ -119,6 +140,8 @@ def cli(
         if calibration and not verify:
             raise OptionError("only --dtype int8 and --verify run images", where="calibration")
         model = rc.compile(network, rc.CompileOptions(**options), weights=weights)
+    for note in model.notes:
+        click.echo(f"resnet-compile: {note}", err=True)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     for each in model.passes:
         report.note(f"{each.name}: {each.done} rewritten, {len(each.refused)} refused")
@@ -136,6 +159,7 @@ def cli(
         "outputs": list(model.outputs),
         "opset": model.format.opset,
         "bytes": output.stat().st_size,
+        **({"notes": list(model.notes)} if model.notes else {}),
         **told,
     }
     report.result(

@@ -5,14 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from resnet_compile.checkpoints.formats import open_checkpoint
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.report.table import Cell, table
 from resnet_compile.weights.fitting import Fit, fitting_specs
+from resnet_compile.weights.sections import ROOT
+from resnet_compile.weights.source import tensors_of
+from resnet_compile.weights.structure import STRUCTURE
 
 
 def checkpoint_document(source: str) -> dict[str, Any]:
     """What a checkpoint holds and fits, as plain values."""
     with open_checkpoint(source) as checkpoint:
         tensors = {name: checkpoint.info(name) for name in checkpoint}
+        model = checkpoint if isinstance(checkpoint, OnnxCheckpoint) else None
         return {
             "format": checkpoint.format,
             "files": [str(path) for path in checkpoint.files],
@@ -20,7 +25,7 @@ def checkpoint_document(source: str) -> dict[str, Any]:
                 {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
                 for name, info in tensors.items()
             ],
-            "fits": [_fit(fit) for fit in fitting_specs(checkpoint)],
+            "fits": [_fit(fit) for fit in fitting_specs(tensors_of(checkpoint), model)],
         }
 
 
@@ -43,10 +48,11 @@ def checkpoint_text(source: str, document: dict[str, Any]) -> str:
 
 
 def _fit(fit: Fit) -> dict[str, Any]:
-    return {"spec": fit.name, "naming": fit.naming, "prefix": fit.prefix, "num_classes": fit.num_classes}
+    return {"spec": fit.name, "naming": fit.naming, "section": fit.section, "num_classes": fit.num_classes}
 
 
 def _words(fit: dict[str, Any]) -> str:
-    classes = f" with num_classes {fit['num_classes']}" if fit["num_classes"] else ""
-    how = "by structure" if fit["naming"] == "structure" else f"{fit['naming']} naming"
-    return f"fits {fit['spec']}{classes} ({how})"
+    classes = f" with --num-classes {fit['num_classes']}" if fit["num_classes"] else ""
+    how = "by structure" if fit["naming"] == STRUCTURE else f"{fit['naming']} naming"
+    section = f", in section {fit['section']}" if fit["section"] != ROOT else ""
+    return f"fits {fit['spec']}{classes} ({how}{section})"

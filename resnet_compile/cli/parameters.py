@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from resnet_compile.limits import MAX_BATCH, MAX_SEED, MAX_SIDE
+from resnet_compile.limits import MAX_BATCH, MAX_CLASSES, MAX_SEED, MAX_SIDE
 
 PATH = click.Path(path_type=Path)
 SEED = click.IntRange(0, MAX_SEED)
@@ -40,6 +40,11 @@ def size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple
         return "dynamic"
     rows, x, columns = value.partition("x")
     return _number(rows, MAX_SIDE), _number(columns if x else rows, MAX_SIDE)
+
+
+def classes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | Literal["none"] | None:
+    """``N`` or ``none``."""
+    return "none" if value == "none" else None if value is None else _number(value, MAX_CLASSES)
 
 
 def names(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...] | Literal["all"] | None:

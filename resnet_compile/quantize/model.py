@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from resnet_compile.compiler import CompiledModel, compile, sized  # noqa: A004  # the verb of this package
+from resnet_compile.compiler import CompiledModel, adapted, compile  # noqa: A004  # the verb of this package
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, rewrite
 from resnet_compile.metadata import Metadata
@@ -73,7 +73,7 @@ def quantize(
     """
     options = CompileOptions.given({"dtype": "int8"} if options is None else options)
     _refuse(options)
-    plan = plan_network(sized(spec, options.size))
+    plan = plan_network(adapted(spec, options))
     # Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
     logits = plan.head.logits.scope if plan.head.logits else None
     kept = {*resolve_scopes(plan, options.keep_float), *filter(None, [logits])}

@@ -203,8 +203,7 @@ def _progress(
 def _first_state(
     step: TrainingStep, weights: str | os.PathLike[str] | None, seed: int, listener: Listener
 ) -> Mapping[str, NDArray[Any]]:
-    state, classes = starting_state(step, weights, seed)
-    if classes is not None:
-        ours = step.plan.spec.head.num_classes
-        listener.note(f"{os.fspath(weights or '')} has {classes} classes and not {ours}: the head is drawn anew")
+    state, notes = starting_state(step, weights, seed)
+    for note in notes:
+        listener.note(note)
     return state

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Any
 
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import WeightsError
-from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan import plan_network
 from resnet_compile.training.step import TrainingStep
-from resnet_compile.weights.binding import bind, bind_initial
+from resnet_compile.weights.binding import Bound, bind, bind_initial
 from resnet_compile.weights.matching import classes_of
+from resnet_compile.weights.source import tensors_of
 
 
 def starting_state(
     step: TrainingStep, weights: str | os.PathLike[str] | None, seed: int
-) -> tuple[dict[str, NDArray[Any]], int | None]:
+) -> tuple[dict[str, NDArray[Any]], tuple[str, ...]]:
     """The state before the first step.
 
     Args:
@@ -28,31 +27,31 @@ def starting_state(
         seed: Of the initial values.
 
     Returns:
-        The state; and where the checkpoint has another number of classes, so that the head was drawn anew and only the
-        rest is the checkpoint's, that number.
+        The state, and what there is to know of it: that the head was drawn anew, since the checkpoint has none or one
+        of other classes; what of the checkpoint was left.
 
     Raises:
-        WeightsError: The checkpoint does not fill the network.
+        WeightsError: The checkpoint does not fill the network, its head apart.
     """
     if weights is None:
-        return step.initial_state(seed=seed), None
+        return step.initial_state(seed=seed), ()
     with open_checkpoint(weights) as checkpoint:
         try:
-            found: Mapping[str, ArrayLike] = _values(step.plan, checkpoint)
-            return step.initial_state(found), None
-        except WeightsError:
-            shapes = {name: checkpoint.info(name).shape for name in checkpoint}
-            classes = classes_of(step.plan.name, step.plan.parameters, shapes)
-            if classes is None:
-                raise
-        # The source's own network, so that all else has to fit.
-        spec = step.plan.spec
-        theirs = _values(plan_network(spec.replace(head=spec.head.replace(num_classes=classes))), checkpoint)
-        drawn = bind_initial(step.plan.parameters, seed).tensors
-        logits = f"{step.plan.name}/logits/"
-        mixed = {name: tensor.array() if name.startswith(logits) else theirs[name] for name, tensor in drawn.items()}
-        return step.initial_state(mixed), classes
+            whole = bind(step.plan, checkpoint)
+            return step.initial_state(_values(whole)), whole.notes
+        except WeightsError as error:
+            spec = step.plan.spec
+            headless = plan_network(spec.replace(head=spec.head.replace(num_classes=None)))
+            try:
+                body = bind(headless, checkpoint)
+            except WeightsError:
+                raise error from None
+            classes = classes_of(step.plan, tensors_of(checkpoint))
+        drawn = _values(bind_initial(step.plan.parameters, seed))
+        has = f"has {classes} classes and not {spec.head.num_classes}" if classes else "has no head"
+        note = f"{os.fspath(weights)} {has}: the head is drawn anew"
+        return step.initial_state({**drawn, **_values(body)}), (note, *body.notes)
 
 
-def _values(plan: Plan, checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
-    return {name: tensor.array() for name, tensor in bind(plan, checkpoint).tensors.items()}
+def _values(bound: Bound) -> dict[str, NDArray[Any]]:
+    return {name: tensor.array() for name, tensor in bound.tensors.items()}

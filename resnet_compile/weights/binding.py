@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint
@@ -14,13 +13,13 @@ from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.initial import InitialTensor
-from resnet_compile.weights.matching import Match, fits, match
+from resnet_compile.weights.matching import Choice, Match, fits, match
+from resnet_compile.weights.sections import ROOT
+from resnet_compile.weights.source import SourceTensor, Tensors, tensors_of
 from resnet_compile.weights.tensor import ParameterTensor, finite
 
 if TYPE_CHECKING:
     from resnet_compile.weights.structure import ComputedTensor
-
-STRUCTURE = "structure"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +28,15 @@ class StoredTensor(ParameterTensor):
 
     Attributes:
         source: Where from.
-        name: The source's name for it.
         axes: The order in which to take the source's axes.
     """
 
-    source: Mapping[str, ArrayLike]
-    name: str
+    source: SourceTensor
     axes: tuple[int, ...]
 
     def array(self) -> NDArray[Any]:
         """The values; `WeightsError` where one is not a finite number or the source is damaged."""
-        return finite(np.asarray(self.source[self.name]).transpose(self.axes), self.shape, self.name)
+        return finite(self.source.read().transpose(self.axes), self.shape, self.source.names[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +45,13 @@ class Bound:
 
     Attributes:
         tensors: By parameter name.
-        naming: The table by which a source's names were read; None for initial values.
+        facts: What the model's metadata shall say of where they came from, by its keys.
+        notes: What a user should know: guesses, and what was not taken.
     """
 
     tensors: Mapping[str, InitialTensor | StoredTensor | ComputedTensor]
-    naming: str | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
@@ -60,68 +59,77 @@ def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
     return Bound({parameter.name: InitialTensor(parameter, seed) for parameter in parameters})
 
 
-def bind(plan: Plan, source: Mapping[str, ArrayLike], naming: str | None = None) -> Bound:
+def bind(plan: Plan, source: Mapping[str, ArrayLike], choice: Choice | None = None) -> Bound:
     """Every parameter with its values from a checkpoint or a mapping.
 
     Args:
         plan: The network.
         source: A checkpoint, or arrays by name.
-        naming: The naming table; None finds it, and matches an ONNX model by its structure where no table fits its
-            names. `native` is our own names and layouts, convolution weights OIHW; `structure` is no table, but asks
-            for that match.
+        choice: What is known of it; without one, all is found. The naming `native` is our own names and layouts,
+            convolution weights OIHW; `structure` is no table, but asks for an ONNX model to be matched by its
+            structure, as is done too where no table fits its names.
 
     Raises:
         WeightsError: The source does not fill the network, all faults in one message; or it holds no numbers.
         OptionError: There is no table of that name.
     """
+    choice = choice or Choice()
+    tensors = tensors_of(source)
     if isinstance(source, Checkpoint):
         # Deferred: initial weights and mappings need no reader.
         from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
-        from resnet_compile.weights.structure import match_structure
+        from resnet_compile.weights.structure import STRUCTURE, match_structure
 
-        if isinstance(source, OnnxCheckpoint) and _by_structure(plan, source, naming):
-            return Bound(match_structure(plan, source), STRUCTURE)
-    found = match(plan.name, plan.parameters, _shapes(source), naming)
-    _require_numbers(found, source)
-    tensors = {
-        parameter.name: StoredTensor(parameter, source, theirs, _axes(found, parameter, source, theirs))
-        for parameter in plan.parameters
-        if (theirs := found.names[parameter.name])
-    }
-    return Bound(tensors, found.naming.name)
-
-
-def _by_structure(plan: Plan, source: Checkpoint, naming: str | None) -> bool:
-    """Whether to go by structure: where that is asked for, or no table knows the names."""
-    return naming == STRUCTURE or (naming is None and fits(plan.name, plan.parameters, _shapes(source)) is None)
+        if isinstance(source, OnnxCheckpoint) and _by_structure(plan, tensors, choice.naming):
+            return Bound(match_structure(plan, source), {"weights_naming": STRUCTURE})
+    found = _matched(plan, tensors, choice)
+    filled = {parameter: found.tensors[found.names[parameter.name]] for parameter in plan.parameters}
+    for tensor in filled.values():
+        if not tensor.dtype.startswith(("float", "bfloat", "int", "uint")):
+            raise WeightsError(f"holds {tensor.dtype}, not numbers", where=tensor.names[0])
+    return Bound(
+        {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()},
+        _facts(found, choice),
+        found.notes,
+    )
 
 
-def _shapes(source: Mapping[str, ArrayLike]) -> dict[str, tuple[int, ...]]:
-    if isinstance(source, Checkpoint):
-        return {name: source.info(name).shape for name in source}
-    if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
-        raise WeightsError(f"must be a checkpoint's path, or arrays by name, not {type(source).__name__}")
-    return {name: _shape(name, values) for name, values in source.items()}
-
-
-def _shape(name: str, values: ArrayLike) -> tuple[int, ...]:
+def _matched(plan: Plan, tensors: Tensors, choice: Choice) -> Match:
+    """The match; where there is none, the error names the networks of the catalogue that do fit."""
     try:
-        return np.shape(values)
-    except ValueError:
-        raise WeightsError("is no array: its rows differ in length", where=name) from None
+        return match(plan, tensors, choice)
+    except WeightsError as error:
+        # Deferred: the catalogue is looked through only for this message.
+        from resnet_compile.weights.fitting import fitting_specs
+
+        fitting = [str(fit) for fit in fitting_specs(tensors)]
+        if not fitting:
+            raise
+        hint = "; ".join(filter(None, [error.hint, f"the weights fit {', '.join(fitting[:3])}"]))
+        raise WeightsError(error.message, where=error.where, hint=hint) from None
 
 
-def _dtype(source: Mapping[str, ArrayLike], name: str) -> str:
-    return source.info(name).dtype if isinstance(source, Checkpoint) else np.asarray(source[name]).dtype.name
+def _by_structure(plan: Plan, tensors: Tensors, naming: str | None) -> bool:
+    """Whether to go by structure: where that is asked for, or no table knows the names."""
+    # Deferred: as above.
+    from resnet_compile.weights.structure import STRUCTURE
+
+    return naming == STRUCTURE or (naming is None and fits(plan, tensors) is None)
 
 
-def _require_numbers(found: Match, source: Mapping[str, ArrayLike]) -> None:
-    for name in found.names.values():
-        dtype = _dtype(source, name)
-        if not dtype.startswith(("float", "bfloat", "int", "uint")):
-            raise WeightsError(f"holds {dtype}, not numbers", where=name)
+def _facts(found: Match, choice: Choice) -> dict[str, Any]:
+    """What the model's metadata says of the match; nothing of what is as a plain file has it."""
+    facts = {
+        "weights_naming": found.naming.name,
+        "weights_section": found.section.word if found.section.word != ROOT else None,
+        "weights_head": found.head,
+        "weights_averages": "true" if choice.averages or found.section.averages else None,
+        "weights_ignored": choice.ignore or None,
+        "weights_left": tuple(sorted(set(found.others.left.values()))) or None,
+    }
+    return {key: value for key, value in facts.items() if value}
 
 
-def _axes(found: Match, parameter: Parameter, source: Mapping[str, ArrayLike], name: str) -> tuple[int, ...]:
-    rank = len(source.info(name).shape if isinstance(source, Checkpoint) else np.shape(source[name]))
+def _axes(found: Match, parameter: Parameter, tensor: SourceTensor) -> tuple[int, ...]:
+    rank = len(tensor.shape)
     return found.naming.axes(rank) if parameter.role == "weights" else tuple(range(rank))

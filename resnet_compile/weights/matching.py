@@ -1,169 +1,251 @@
-"""Matching: which tensor of a source fills which parameter, by which table and behind which prefix."""
+"""Matching: which tensor of a source fills which parameter, and what else the source holds."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, islice
 
 from resnet_compile.errors import WeightsError
+from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
+from resnet_compile.weights.leftovers import Leftovers, leftovers
 from resnet_compile.weights.naming import Naming
+from resnet_compile.weights.sections import Section, choose, sections
+from resnet_compile.weights.source import AVERAGE, Tensors, averaged
 from resnet_compile.weights.tables import NAMINGS, naming_of
 
 # Faults that one message lists before it only counts them.
 _FAULTS_SHOWN = 6
-Shapes = Mapping[str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
-    """A table applied to a source.
+class Choice:
+    """What a user says of a source; nothing, for what is found by itself.
 
     Attributes:
         naming: The table.
-        prefix: What stands before every name in the source, such as ``module.`` or ``resnet_v2_50/``.
-        names: For each parameter, by our name, the source's name; whether it is there is another matter.
-        fitting: How many parameters find a tensor of their shape.
+        sections: Where the network is.
+        ignore: Names, patterns or scopes to leave out of account.
+        averages: Take moving averages in the place of the variables that they follow.
+        head: The scope of the logits.
     """
 
-    naming: Naming
-    prefix: str
+    naming: str | None = None
+    sections: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    averages: bool = False
+    head: str | None = None
+
+
+@dataclass(frozen=True)
+class Match:
+    """How a source fills a network.
+
+    Attributes:
+        section: Where the network is, and by which table it is read.
+        names: For each parameter, by our name, the source's name.
+        tensors: The source's.
+        head: The scope of the logits, where it is not the table's.
+        others: What else there is.
+        notes: What a user should know: guesses, and what was not taken.
+    """
+
+    section: Section
     names: Mapping[str, str]
-    fitting: int
+    tensors: Tensors
+    head: str | None
+    others: Leftovers
+    notes: tuple[str, ...]
+
+    @property
+    def naming(self) -> Naming:
+        """The table."""
+        return self.section.naming
 
 
-def match(network: str, parameters: Sequence[Parameter], shapes: Shapes, naming: str | None = None) -> Match:
+def match(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
     """The one way in which a source fills a network.
 
     Args:
-        network: The network's name, which every parameter's begins with.
-        parameters: What has to be filled.
-        shapes: The source's tensors, by name.
-        naming: The table to use; None finds it.
+        plan: What has to be filled.
+        tensors: The source's tensors, by their plain names.
+        choice: What the user says of it.
 
     Raises:
-        WeightsError: The source does not fill the network. Everything that is missing, of another shape or unused
-            stands in one message.
+        WeightsError: The source does not fill the network, or holds another one. Everything that is missing, of another
+            shape or in the way stands in one message.
         OptionError: There is no table of that name.
     """
-    tables = NAMINGS if naming is None else (naming_of(naming),)
-    candidates = (_best(table, network, parameters, shapes) for table in tables)
-    found = max(filter(None, candidates), key=_fit, default=None)
-    if found is None or found.fitting == 0:
-        shown = ", ".join(sorted(shapes)[:3])
-        by = f"the {naming} naming" if naming else "any naming table"
-        raise WeightsError(f"no name fits {network} by {by}", where=network, hint=f"the names are like {shown}")
-    _require_all(found, network, parameters, shapes)
-    return found
+    choice = choice or Choice()
+    tensors = averaged(tensors) if choice.averages else tensors
+    section, note = _section(plan, tensors, choice)
+    notes = [note] if note else []
+    names, head = dict(section.names), None
+    missing = [p for p in plan.parameters if p.name not in section.filled]
+    logits = _logits(plan)
+    if missing and (choice.head or all(p in logits for p in missing)):
+        head = _head(plan, section, tensors, choice.head)
+        names |= head or {}
+        missing = [p for p in missing if p.name not in (head or {})]
+    guessed = head is not None and not choice.head
+    others = leftovers(plan, section, tensors, used=frozenset(names.values()), ignore=choice.ignore, guessed=guessed)
+    if missing or others.faults:
+        raise _fault(plan, section, names, missing, others, tensors)
+    scope = next(iter(head.values())).rpartition(section.naming.separator)[0] if head else None
+    if scope and guessed:
+        notes.append(f"the head is taken from {scope}, by its shape: a guess (--head {scope} makes it sure)")
+    if others.averages and not choice.averages:
+        notes.append("moving averages of the parameters are there and were not taken (--averages takes them)")
+    notes += filter(None, [others.note()])
+    return Match(section, names, tensors, scope, others, tuple(notes))
 
 
-def fits(network: str, parameters: Sequence[Parameter], shapes: Shapes) -> Match | None:
-    """The way in which a source fills a network and has nothing left over; None where it does not."""
+def fits(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match | None:
+    """The way in which a source fills a network; None where it does not."""
     try:
-        return match(network, parameters, shapes)
+        return match(plan, tensors, choice)
     except WeightsError:
         return None
 
 
-def classes_of(network: str, parameters: Sequence[Parameter], shapes: Shapes) -> int | None:
+def classes_of(plan: Plan, tensors: Tensors) -> int | None:
     """The number of classes of a source that would fill a network but for the width of its logits; else None."""
-    for table in NAMINGS:
-        found = _best(table, network, parameters, shapes)
-        misfits = [p for p in parameters if found and not _filled(found, p, shapes)]
-        if found and misfits and all(p.name.startswith(f"{network}/logits/") for p in misfits):
-            theirs = found.names.get(misfits[-1].name, "")
-            return _classes(misfits[-1], shapes[theirs], found) if theirs in shapes else None
+    logits = _logits(plan)
+    for naming in NAMINGS:
+        for section in sections(naming, plan.name, plan.parameters, tensors, ())[:1]:
+            missing = [p for p in plan.parameters if p.name not in section.filled]
+            if missing and all(p in logits for p in missing):
+                theirs = tensors.get(section.names.get(missing[-1].name, ""))
+                return _classes(missing[-1], theirs.shape, naming) if theirs else None
     return None
 
 
-def _filled(found: Match, parameter: Parameter, shapes: Shapes) -> bool:
-    theirs = found.names.get(parameter.name, "")
-    return theirs in shapes and found.naming.fits(parameter, shapes[theirs])
+def _logits(plan: Plan) -> tuple[Parameter, ...]:
+    return tuple(p for p in plan.parameters if p.name.startswith(f"{plan.name}/logits/"))
 
 
-def _fit(found: Match) -> int:
-    return found.fitting
+def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str | None]:
+    """The fullest section of all tables."""
+    tables = NAMINGS if choice.naming is None else (naming_of(choice.naming),)
+    by_table = [sections(table, plan.name, plan.parameters, tensors, choice.sections) for table in tables]
+    fullest = max((found[0] for found in by_table if found), key=lambda one: len(one.filled), default=None)
+    if fullest is None or not fullest.filled:
+        if averaged(tensors) != tensors:
+            raise WeightsError("only moving averages are there", where=plan.name, hint="--averages takes them")
+        by = f"the {choice.naming} naming" if choice.naming else "any naming table"
+        inside = f" in section {','.join(choice.sections)}" if choice.sections else ""
+        shown = ", ".join(sorted(tensors)[:3])
+        raise WeightsError(
+            f"no name fits {plan.name} by {by}{inside}", where=plan.name, hint=f"the names are like {shown}"
+        )
+    headless = frozenset(p.name for p in plan.parameters) - frozenset(p.name for p in _logits(plan))
+    if not choice.sections and not headless <= fullest.filled:
+        _require_one_place(plan, tensors, fullest.naming)
+    (equals,) = (found for found in by_table if found and found[0] is fullest)
+    return choose([one for one in equals if len(one.filled) == len(fullest.filled)], averages=choice.averages)
 
 
-def _best(naming: Naming, network: str, parameters: Sequence[Parameter], shapes: Shapes) -> Match | None:
-    """The table behind the prefix by which most parameters fit."""
-    translated = {p.name: naming.translate(p.name.removeprefix(f"{network}/")) for p in parameters}
-    wanted = {name: theirs for name, theirs in translated.items() if theirs is not None}
-    by_name = {parameter.name: parameter for parameter in parameters}
-    matches = []
-    for prefix in _prefixes(list(wanted.values()), shapes):
-        names = {name: prefix + theirs for name, theirs in wanted.items()}
-        fitting = sum(theirs in shapes and naming.fits(by_name[name], shapes[theirs]) for name, theirs in names.items())
-        matches.append(Match(naming, prefix, names, fitting))
-    best = max(matches, key=_fit, default=None)
-    equals = [found for found in matches if best and found.fitting == best.fitting > 0]
-    if len(equals) > 1:
-        # Two copies of the network: the one that bears the spec's name, or no name at all, is meant.
-        own = [found for found in equals if found.prefix in ("", f"{network}/")]
-        if len(own) != 1:
-            shown = " and ".join(repr(found.prefix) for found in equals[:3])
-            raise WeightsError(f"several networks fit, behind {shown}", where=network, hint="name the spec like one")
-        return own[0]
-    return best
+def _require_one_place(plan: Plan, tensors: Tensors, naming: Naming) -> None:
+    """Tells of a network that several sections make up together."""
+    parts: list[Section] = []
+    found: frozenset[str] = frozenset()
+    for part in sections(naming, plan.name, plan.parameters, tensors, ()):
+        if part.filled and not part.filled & found:
+            parts.append(part)
+            found |= part.filled
+    if len(found) == len(plan.parameters):
+        words = ",".join(part.word for part in parts)
+        raise WeightsError(f"the network is spread over {words}", hint=f"--section {words} reads them as one")
 
 
-def _prefixes(wanted: Sequence[str], shapes: Shapes) -> list[str]:
-    """What may stand before the names: whatever does before the longest of them, in the source's order."""
-    anchors = sorted(set(wanted), key=lambda name: (-len(name), name))[:3]
-    prefixes = (
-        name.removesuffix(anchor)
-        for anchor in anchors
-        for name in shapes
-        if name == anchor or name.endswith((f"/{anchor}", f".{anchor}"))
-    )
-    return list(dict.fromkeys(prefixes))
+def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> dict[str, str] | None:
+    """The logits' tensors under another scope, by their shapes: the only ones, or those of the scope asked for.
+
+    Raises:
+        WeightsError: There is no such scope, or several could be the head.
+    """
+    logits = _logits(plan)
+    used = {name for parameter, name in section.names.items() if parameter in section.filled}
+    scopes: dict[str, dict[str, str]] = {}
+    for name, tensor in tensors.items():
+        scope = name.rpartition(section.naming.separator)[0]
+        if name in used or (asked and scope != asked.rstrip("./") and not name.startswith(f"{asked.rstrip('./')}/")):
+            continue
+        for parameter in logits:
+            kind = len(tensor.shape) == 1 if parameter.role == "biases" else len(tensor.shape) in (2, 4)
+            if kind and section.naming.fits(parameter, tensor.shape):
+                scopes.setdefault(scope, {})[parameter.name] = name
+    whole = {scope: names for scope, names in scopes.items() if len(names) == len(logits)}
+    if asked and not whole:
+        raise WeightsError(f"no head of {plan.spec.head.num_classes} classes", where=asked)
+    if len(whole) > 1:
+        shown = ", ".join(list(whole)[:4])
+        raise WeightsError(f"{len(whole)} heads fit: {shown}", hint=f"--head {next(iter(whole))} takes the first")
+    return next(iter(whole.values()), None)
 
 
-def _require_all(found: Match, network: str, parameters: Sequence[Parameter], shapes: Shapes) -> None:
-    unused = [
-        name for name in shapes if name not in set(found.names.values()) and not _is_ignored(found, name, parameters)
-    ]
-    faults: list[tuple[str, str]] = []
-    hint = None
-    for parameter in parameters:
-        theirs = found.names.get(parameter.name)
+def _fault(
+    plan: Plan,
+    section: Section,
+    names: Mapping[str, str],
+    missing: Sequence[Parameter],
+    others: Leftovers,
+    tensors: Tensors,
+) -> WeightsError:
+    """The error that tells what is missing, of another shape, and in the way."""
+    in_the_way = ((name, f"{name} {why}") for name, why in others.faults)
+    faults = list(islice(chain(_missing(section, names, missing, others, tensors), in_the_way), _FAULTS_SHOWN))
+    untold = len(missing) + len(others.faults) - len(faults)
+    shown = "; ".join(fault for _, fault in faults)
+    more = f"; and {untold} more" if untold else ""
+    total = len(plan.parameters)
+    fit = f"{total - len(missing)} of {total} parameters fit by the {section.naming.name} naming"
+    hint = _hint(plan, section, missing, others, tensors)
+    return WeightsError(f"{fit}: {shown}{more}", where=faults[0][0], hint=hint)
+
+
+def _missing(
+    section: Section, names: Mapping[str, str], missing: Sequence[Parameter], others: Leftovers, tensors: Tensors
+) -> Iterator[tuple[str, str]]:
+    spare = [name for name, _ in others.faults]
+    for parameter in missing:
+        theirs = names.get(parameter.name)
         if theirs is None:
-            faults.append((parameter.name, f"{parameter.name} has no name in the {found.naming.name} naming"))
-            hint = hint or f"it names units of kind {' and '.join(found.naming.kinds)}"
-        elif theirs not in shapes:
-            near = difflib.get_close_matches(theirs, unused, n=1)
-            faults.append((theirs, f"{theirs} is missing{f' (there is {near[0]})' if near else ''}"))
-        elif not found.naming.fits(parameter, shapes[theirs]):
-            expected = list(found.naming.source_shape(parameter))
-            faults.append((theirs, f"{theirs} has shape {list(shapes[theirs])}, not {expected}"))
-            hint = hint or _about_classes(network, parameter, shapes[theirs], found)
-    faults += [(name, f"{name} is not used") for name in unused]
-    if faults:
-        shown = "; ".join(fault for _, fault in faults[:_FAULTS_SHOWN])
-        more = f"; and {len(faults) - _FAULTS_SHOWN} more" if len(faults) > _FAULTS_SHOWN else ""
-        fit = f"{found.fitting} of {len(parameters)} parameters fit by the {found.naming.name} naming"
-        raise WeightsError(f"{fit}: {shown}{more}", where=faults[0][0], hint=hint)
+            yield parameter.name, f"{parameter.name} has no name in the {section.naming.name} naming"
+        elif theirs not in tensors:
+            near = difflib.get_close_matches(theirs, spare, n=1)
+            yield theirs, f"{theirs} is missing{f' (there is {near[0]})' if near else ''}"
+        else:
+            expected = list(section.naming.source_shape(parameter))
+            yield theirs, f"{theirs} has shape {list(tensors[theirs].shape)}, not {expected}"
 
 
-def _is_ignored(found: Match, name: str, parameters: Sequence[Parameter]) -> bool:
-    if found.naming.ignores(name):
-        return True
-    # A network without logits has no use for those of the source.
-    headless = not any("/logits/" in parameter.name for parameter in parameters)
-    logits = {found.naming.translate(f"logits/{role}") for role in ("weights", "biases")}
-    return headless and name.removeprefix(found.prefix) in logits
+def _hint(
+    plan: Plan, section: Section, missing: Sequence[Parameter], others: Leftovers, tensors: Tensors
+) -> str | None:
+    """What to type next."""
+    logits = _logits(plan)
+    if missing and all(p.name not in section.names for p in missing):
+        return f"it names units of kind {' and '.join(section.naming.kinds)}"
+    if any(f"{section.names.get(p.name)}{AVERAGE}" in tensors for p in missing):
+        return "only moving averages are there: --averages takes them"
+    if missing and all(p in logits for p in missing):
+        theirs = tensors.get(section.names[missing[-1].name])
+        classes = _classes(missing[-1], theirs.shape, section.naming) if theirs else None
+        if classes and classes != plan.spec.head.num_classes:
+            background = "; the first class of TF-slim's 1001 is the background" if classes == 1001 else ""
+            return f"the weights have {classes} classes: --num-classes {classes}{background}"
+        return "--num-classes none takes the features without a head; --head NAME names the head"
+    if others.faults and not missing:
+        first = others.faults[0][0]
+        return f"the file's network is another function; --ignore '{first}' leaves it out all the same"
+    return None
 
 
-def _classes(parameter: Parameter, shape: tuple[int, ...], found: Match) -> int:
+def _classes(parameter: Parameter, shape: tuple[int, ...], naming: Naming) -> int | None:
     """The number of classes of a tensor that stands where a parameter of the logits is wanted."""
-    return shape[found.naming.axes(len(shape))[0]] if parameter.role == "weights" else shape[0]
-
-
-def _about_classes(network: str, parameter: Parameter, shape: tuple[int, ...], found: Match) -> str | None:
-    """What to set where only the number of classes differs."""
-    if not parameter.name.startswith(f"{network}/logits/") or len(shape) not in (1, 2, 4):
+    if len(shape) not in (1, 2, 4):
         return None
-    classes = _classes(parameter, shape, found)
-    background = "; the first class of TF-slim's 1001 is the background" if classes == 1001 else ""
-    return f"the weights have {classes} classes: set head.num_classes to {classes}{background}"
+    return naming.ours(shape)[0] if parameter.role == "weights" else shape[0]

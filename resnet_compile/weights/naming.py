@@ -27,7 +27,9 @@ class Naming:
         kernel: Order of a convolution kernel's axes.
         dense: Order of a dense kernel's axes.
         roles: The source's words for our roles, where they differ.
-        ignored: Patterns of tensors that are no parameters of the network.
+        ignored: Patterns of tensors that compute nothing at inference.
+        separator: What parts the components of its names.
+        offsets: The source's words for weights and for biases: the last component of their names.
         kinds: The unit kinds that ``{kind}`` stands for: those that compute what the source's units compute. Weights of
             another function would fit others too.
     """
@@ -38,6 +40,8 @@ class Naming:
     dense: Literal["IO", "OI"]
     roles: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    separator: Literal[".", "/"] = "/"
+    offsets: tuple[str, str] = ("weights", "biases")
     kinds: tuple[str, ...] = ()
 
     def translate(self, name: str) -> str | None:
@@ -47,6 +51,17 @@ class Naming:
                 return _FIELD.sub(lambda found: self._fill(found, match), template)
         return None
 
+    @property
+    def logits(self) -> str:
+        """The source's scope of the logits."""
+        weights = self.translate("logits/weights") or ""
+        return weights.rpartition(self.separator)[0]
+
+    def offset(self, weights: str) -> str | None:
+        """The source's name for the biases of a layer whose weights have this name; None where there is no such."""
+        stem = weights.removesuffix(self.offsets[0])
+        return f"{stem}{self.offsets[1]}" if stem != weights else None
+
     def axes(self, rank: int) -> tuple[int, ...]:
         """The order in which a weight tensor's axes have to be taken to be ours, OIHW or OI."""
         if rank == 4:
@@ -55,12 +70,17 @@ class Naming:
             return (1, 0) if self.dense == "IO" else (0, 1)
         return tuple(range(rank))
 
+    def ours(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of a weight tensor as we lay it out."""
+        return tuple(shape[axis] for axis in self.axes(len(shape)))
+
     def fits(self, parameter: Parameter, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of this shape, in the source's layout, can fill the parameter.
 
         A 1x1 convolution and a dense layer of the same depths are one thing.
         """
-        return _without_ones(self._ours(parameter, shape)) == _without_ones(parameter.shape)
+        ours = self.ours(shape) if parameter.role == "weights" else shape
+        return _without_ones(ours) == _without_ones(parameter.shape)
 
     def source_shape(self, parameter: Parameter) -> tuple[int, ...]:
         """The parameter's shape as the source would have it."""
@@ -70,9 +90,6 @@ class Naming:
     def ignores(self, name: str) -> bool:
         """Whether a tensor of the source is known to be no parameter: a step counter, an optimizer's slot."""
         return any(re.search(pattern, name) for pattern in self.ignored)
-
-    def _ours(self, parameter: Parameter, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return tuple(shape[axis] for axis in self.axes(len(shape))) if parameter.role == "weights" else shape
 
     def _fill(self, found: re.Match[str], match: re.Match[str]) -> str:
         name, offset = found["name"], found["offset"]

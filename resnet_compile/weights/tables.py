@@ -5,18 +5,23 @@ from __future__ import annotations
 from resnet_compile.errors import OptionError
 from resnet_compile.weights.naming import Naming
 
-# Step counters, slots of optimizers and the like: what TensorFlow's training leaves beside the variables.
+# What TensorFlow's training leaves beside the variables: step counters (`tf.train.get_or_create_global_step`), the
+# running products of Adam, loss scaling and learning rates, slim's `mean_rgb`; and beside a batch norm's the averages
+# before their bias is taken out (`zero_debias_moving_mean`) and renormalisation's (`renorm`), which inference skips.
 _TENSORFLOW_IGNORED = (
-    r"(^|/)global_step$",
-    r"(^|/)mean_rgb$",
-    r"/(Momentum|ExponentialMovingAverage|RMSProp(_\d)?|Adam(_\d)?|Adagrad|Adadelta(_\d)?|Ftrl(_\d)?)$",
-    r"(^|/)beta[12]_power$",
+    r"(^|/)(global_step|mean_rgb|current_loss_scale|loss_scale|good_steps|learning_rate(_\d+)?|(save_counter|iter))$",
+    r"(^|/)beta[12]_power(_\d+)?$",
     r"/(biased|local_step)$",
+    r"/renorm_(mean|stddev|mean_weight|stddev_weight)$",
 )
 
 _UNIT = "block{b}/unit_{u}/{kind}"
 _TORCH_ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
-_TORCH_IGNORED = (r"(^|\.)num_batches_tracked$",)
+# Batch norm's own counter; what the profiler `thop` counts; the ranges that observers of quantisation note.
+_TORCH_IGNORED = (
+    r"(^|\.)(num_batches_tracked|total_ops|total_params)$",
+    r"(^|\.)activation_post_process\.(min_val|max_val|eps|histogram)$",
+)
 
 NATIVE = Naming(
     "native",
@@ -24,7 +29,7 @@ NATIVE = Naming(
     kernel="OIHW",
     dense="OI",
     # What our own training keeps beside the parameters.
-    ignored=(r"^(progress|step)$", r"/(Momentum|biased)$"),
+    ignored=(r"^(progress|step)$", r"/biased$"),
 )
 
 TF_SLIM = Naming("tf-slim", (("{rest}", "{rest}"),), kernel="HWIO", dense="IO", ignored=_TENSORFLOW_IGNORED)
@@ -49,6 +54,7 @@ TF_CIFAR = Naming(
     kernel="HWIO",
     dense="IO",
     ignored=_TENSORFLOW_IGNORED,
+    offsets=("DW", "biases"),
     kinds=("cifar_plain", "cifar_bottleneck"),
 )
 
@@ -69,6 +75,8 @@ TORCHVISION = Naming(
     dense="OI",
     roles=_TORCH_ROLES,
     ignored=_TORCH_IGNORED,
+    separator=".",
+    offsets=("weight", "bias"),
     kinds=("torchvision_basic", "torchvision_bottleneck", "caffe_bottleneck"),
 )
 
@@ -88,6 +96,8 @@ TIMM_RESNETV2 = Naming(
     dense="OI",
     roles=_TORCH_ROLES,
     ignored=_TORCH_IGNORED,
+    separator=".",
+    offsets=("weight", "bias"),
     kinds=("timm_preact_bottleneck",),
 )
 
@@ -109,6 +119,7 @@ KERAS_RESNETV2 = Naming(
     ),
     kernel="HWIO",
     dense="IO",
+    offsets=("kernel", "bias"),
     kinds=("keras_v2_bottleneck",),
 )
 

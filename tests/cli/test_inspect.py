@@ -119,10 +119,10 @@ def test_a_checkpoint_tells_its_tensors_and_what_they_fit(tmp_path: Path) -> Non
         "bytes": 4 * 7 * 7 * 3 * 16,
     }
     assert tensors["global_step"]["dtype"] == "int64"
-    assert document["fits"] == [{"spec": "tiny", "naming": "tf-slim", "prefix": "tiny/", "num_classes": None}]
+    assert document["fits"] == [{"spec": "tiny", "naming": "tf-slim", "section": "tiny", "num_classes": None}]
     text = command("resnet-inspect", path).out
     assert text.startswith(f"{path}: ")
-    assert text.endswith("fits tiny (tf-slim naming)\n")
+    assert text.endswith("fits tiny (tf-slim naming, in section tiny)\n")
 
 
 def test_a_model_of_another_exporter_is_a_checkpoint(tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_model_of_another_exporter_is_a_checkpoint(tmp_path: Path) -> None:
 
 def test_another_number_of_classes_is_told(tmp_path: Path) -> None:
     path = checkpoint(tmp_path, "tiny", num_classes=11)
-    assert "fits tiny with num_classes 11 (tf-slim naming)\n" in command("resnet-inspect", path).out
+    assert "fits tiny with --num-classes 11 (tf-slim naming, in section tiny)\n" in command("resnet-inspect", path).out
 
 
 def test_a_checkpoint_of_nothing_known_fits_nothing(tmp_path: Path) -> None:

@@ -23,16 +23,16 @@ def checkpoint(folder: Path, classes: int) -> tuple[Path, dict[str, np.ndarray]]
 
 
 def test_without_weights_the_values_are_initial() -> None:
-    state, classes = starting_state(STEP, None, 5)
-    assert classes is None
+    state, notes = starting_state(STEP, None, 5)
+    assert notes == ()
     assert all(np.array_equal(state[name], values) for name, values in STEP.initial_state(seed=5).items())
 
 
 def test_weights_fill_the_parameters_and_nothing_else(tmp_path: Path) -> None:
     path, given = checkpoint(tmp_path, 7)
     for source in (path, tmp_path):
-        state, classes = starting_state(STEP, source, 5)
-        assert classes is None
+        state, notes = starting_state(STEP, source, 5)
+        assert notes == ()
         parameters = {parameter.name for parameter in STEP.plan.parameters}
         assert all(np.array_equal(state[name], given[name]) for name in parameters)
         assert not any(values.any() for name, values in state.items() if name not in parameters)
@@ -40,13 +40,23 @@ def test_weights_fill_the_parameters_and_nothing_else(tmp_path: Path) -> None:
 
 def test_a_head_of_other_classes_is_drawn(tmp_path: Path) -> None:
     path, given = checkpoint(tmp_path, 12)
-    state, classes = starting_state(STEP, path, 5)
-    assert classes == 12
+    state, notes = starting_state(STEP, path, 5)
+    assert notes[0] == f"{path} has 12 classes and not 7: the head is drawn anew"
     drawn = STEP.initial_state(seed=5)
     for parameter in STEP.plan.parameters:
         expected = drawn if parameter.name in HEAD else given
         assert np.array_equal(state[parameter.name], expected[parameter.name]), parameter.name
     assert not any(values.any() for name, values in state.items() if name.endswith("/Momentum"))
+
+
+def test_a_checkpoint_without_a_head_gets_one(tmp_path: Path) -> None:
+    _, given = checkpoint(tmp_path, 7)
+    body = {name: given[name] for name in (p.name for p in STEP.plan.parameters) if name not in HEAD}
+    np.savez(tmp_path / "body.npz", **body)
+    state, notes = starting_state(STEP, tmp_path / "body.npz", 5)
+    assert notes == (f"{tmp_path / 'body.npz'} has no head: the head is drawn anew",)
+    assert all(np.array_equal(state[name], values) for name, values in body.items())
+    assert all(np.array_equal(state[name], STEP.initial_state(seed=5)[name]) for name in HEAD)
 
 
 def test_all_but_the_head_has_to_fit(tmp_path: Path) -> None:

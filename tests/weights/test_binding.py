@@ -50,13 +50,15 @@ def test_what_stands_before_the_names_is_stripped(prefix: str) -> None:
     assert all(np.array_equal(stored(compile(SPEC, weights=own))[name], value) for name, value in native().items())
 
 
-def test_of_two_networks_the_one_of_the_specs_name_is_meant() -> None:
+def test_of_two_networks_the_one_asked_for_is_taken() -> None:
     other = {name.replace("tiny/", "other/"): value + 1 for name, value in slim().items()}
-    with pytest.raises(WeightsError, match="is not used"):
+    words = re.escape("the network is in 2 sections: tiny, other (--section tiny takes the first)")
+    with pytest.raises(WeightsError, match=words):
         compile(SPEC, weights=slim() | other)
-    third = {name.replace("tiny/", "third/"): value for name, value in slim().items()}
-    with pytest.raises(WeightsError, match="several networks fit, behind 'other/' and 'third/'"):
-        compile(SPEC, weights=other | third)
+    model = compile(SPEC, CompileOptions(section=("other",)), weights=slim() | other)
+    assert np.array_equal(stored(model)["tiny/conv1/biases"], native()["tiny/conv1/biases"] + 1)
+    assert metadata(model)["weights_section"] == "other"
+    assert model.notes == (f"left: {len(native())} tensors under tiny/",)
 
 
 @pytest.mark.parametrize(
@@ -97,7 +99,8 @@ def test_every_fault_is_in_one_message() -> None:
     assert str(caught.value) == (
         f"{total - 2} of {total} parameters fit by the tf-slim naming: "
         "tiny/conv1/weights has shape [3, 7, 3, 8], not [7, 7, 3, 8]; "
-        "tiny/logits/biases is missing (there is tiny/logits/bias); tiny/logits/bias is not used @ tiny/conv1/weights"
+        "tiny/logits/biases is missing (there is tiny/logits/bias); tiny/logits/bias is no parameter of this network "
+        "@ tiny/conv1/weights"
     )
 
 
@@ -113,13 +116,12 @@ def test_a_class_count_that_differs_is_explained() -> None:
     given["tiny/logits/weights"] = np.zeros((1, 1, 24, 1001), np.float32)
     given["tiny/logits/biases"] = np.zeros(1001, np.float32)
     words = re.escape(
-        "(the weights have 1001 classes: set head.num_classes to 1001; "
-        "the first class of TF-slim's 1001 is the background)"
+        "(the weights have 1001 classes: --num-classes 1001; the first class of TF-slim's 1001 is the background)"
     )
     with pytest.raises(WeightsError, match=words):
         compile(SPEC, weights=given)
     del given["tiny/logits/weights"]
-    with pytest.raises(WeightsError, match=r"set head\.num_classes to 1001"):
+    with pytest.raises(WeightsError, match="the weights have 1001 classes: --num-classes 1001"):
         compile(SPEC, weights=given)
 
 

@@ -65,7 +65,7 @@ def test_our_own_models_are_read_by_name(tmp_path: Path) -> None:
     model = compile(spec, CompileOptions(seed=3))
     model.save(tmp_path / "model.onnx")
     with open_checkpoint(tmp_path / "model.onnx") as checkpoint:
-        assert bind(plan_network(spec), checkpoint).naming == "native"
+        assert bind(plan_network(spec), checkpoint).facts["weights_naming"] == "native"
     again = compile(spec, weights=tmp_path / "model.onnx").to_proto()
     assert list(again.graph.initializer) == list(model.to_proto().graph.initializer)
 

@@ -40,7 +40,7 @@ def test_a_table_reads_the_originals_own_names_and_layouts(name: str) -> None:
     run = golden(name)
     source = variables(np.load(GOLDEN / f"{name}.npz"))
     bound = bind(plan_network(run.spec), source)
-    assert bound.naming == NAMING[name]
+    assert bound.facts["weights_naming"] == NAMING[name]
     for parameter, tensor in bound.tensors.items():
         assert np.array_equal(tensor.array(), run.weights[parameter].reshape(tensor.shape)), parameter
 
@@ -49,7 +49,7 @@ def test_a_table_reads_the_originals_own_names_and_layouts(name: str) -> None:
 def test_prefixes_of_wrappers_are_stripped(prefix: str) -> None:
     run = golden("timm_resnet_basic")
     source = {f"{prefix}{k}": v for k, v in variables(np.load(GOLDEN / "timm_resnet_basic.npz")).items()}
-    assert bind(plan_network(run.spec), source).naming == "torchvision"
+    assert bind(plan_network(run.spec), source).facts["weights_naming"] == "torchvision"
 
 
 def test_weights_of_another_function_are_refused_although_they_fit() -> None:
@@ -61,7 +61,7 @@ def test_weights_of_another_function_are_refused_although_they_fit() -> None:
         table.translate(name.removeprefix("torchvision_resnet50/")): np.zeros(p.shape, np.float32)
         for name, p in twin.items()
     }
-    assert bind(plan_network(load_spec("torchvision_resnet50")), source).naming == "torchvision"
+    assert bind(plan_network(load_spec("torchvision_resnet50")), source).facts["weights_naming"] == "torchvision"
     with pytest.raises(
         WeightsError, match=r"has no name in the torchvision naming.*names units of kind torchvision_basic"
     ):

@@ -1,0 +1,168 @@
+"""What is in a source beside a network's parameters: what computes nothing, what is another part, what is in the way.
+
+Every parameter is filled exactly once; the rest of a file is one of three things. It computes nothing at inference
+(optimizers' slots and averages below a parameter's own name, counters, an offset of zeros). Or it is outside of the
+section that holds the network, and is left. Or it is inside and no parameter of ours: then the file's network is
+another function, and to read it as this one would be wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from resnet_compile.plan import Plan
+from resnet_compile.weights.naming import Naming
+from resnet_compile.weights.sections import Section
+from resnet_compile.weights.source import AVERAGE, SourceTensor, Tensors
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What is beside the parameters.
+
+    Attributes:
+        ignored: The names of tensors that compute nothing, or that the user named.
+        left: The names of those outside, each with the scope that it lies in.
+        faults: The tensors that are in the way, each with the reason.
+        averages: Whether some are moving averages of parameters.
+    """
+
+    ignored: tuple[str, ...]
+    left: Mapping[str, str]
+    faults: tuple[tuple[str, str], ...]
+    averages: bool
+
+    def note(self) -> str | None:
+        """What was left, in a line."""
+        if not self.left:
+            return None
+        scopes = [scope for scope, _ in Counter(self.left.values()).most_common()]
+        more = f" and {len(scopes) - 4} more scopes" if len(scopes) > 4 else ""
+        return f"left: {len(self.left)} tensor{'s' * (len(self.left) > 1)} under {', '.join(scopes[:4])}{more}"
+
+
+def leftovers(
+    plan: Plan, section: Section, tensors: Tensors, *, used: Collection[str], ignore: Sequence[str], guessed: bool
+) -> Leftovers:
+    """Sorts the tensors of a source that fill no parameter.
+
+    Args:
+        plan: The network.
+        section: Where it is.
+        tensors: The source's, by their plain names.
+        used: The names of those that fill a parameter.
+        ignore: Patterns of names, or scopes, that the user wants to be left out.
+        guessed: Whether the head was taken by its shape, so that whatever reads as many channels could be before it.
+    """
+    path, offsets = _ImagePath.of(plan), set(_missing_offsets(plan, section))
+    ignored: list[str] = []
+    left: dict[str, str] = {}
+    faults: list[tuple[str, str]] = []
+    averages = False
+    for name, tensor in tensors.items():
+        if name in used:
+            continue
+        inside = next((name.removeprefix(p) for p in section.prefixes if name.startswith(p)), None)
+        asked = any(_matches(each, word) for each in (name, *tensor.names) for word in ignore)
+        if asked or _is_ignored(section, name, used):
+            ignored.append(name)
+            averages = averages or name.endswith(AVERAGE)
+        elif inside is not None and inside in offsets and not np.any(tensor.read()):
+            ignored.append(name)
+        elif inside is not None and (reason := _in_the_way(plan, section, inside, tensor, path)):
+            faults.append((name, reason))
+        elif inside is None and guessed and (reason := path.before_head(tensor, section.naming)):
+            faults.append((name, reason))
+        else:
+            left[name] = _scope(name, section)
+    return Leftovers(tuple(ignored), left, tuple(faults), averages)
+
+
+def _is_ignored(section: Section, name: str, used: Collection[str]) -> bool:
+    """Whether it lies below a parameter's own name, or computes nothing by the table."""
+    if section.naming.ignores(name):
+        return True
+    return any(name[:at] in used for at, char in enumerate(name) if char in "./")
+
+
+def _in_the_way(plan: Plan, section: Section, inside: str, tensor: SourceTensor, path: _ImagePath) -> str | None:
+    """Why a tensor of the section that is no parameter makes its network another one; None where it does not."""
+    naming, separator = section.naming, section.naming.separator
+    if not plan.head.logits and (inside + separator).startswith(f"{naming.logits}{separator}"):
+        return None  # the head of a network of which only the features are wanted
+    prefix = section.prefixes[0]
+    is_root = prefix == "" or (separator == "." and prefix.endswith("/"))
+    top = re.split(r"[./]", inside)[0]
+    own = {re.split(r"[./]", theirs.removeprefix(prefix))[0] for theirs in section.names.values()}
+    if is_root and top not in own:
+        return path.before_head(tensor, naming) or path.in_body(tensor, naming)
+    return "is no parameter of this network"
+
+
+@dataclass(frozen=True, slots=True)
+class _ImagePath:
+    """Which tensors could act on an image on its way through a network.
+
+    Attributes:
+        widths: Channels of the image and of what goes from one block to the next.
+        pooled: Channels that the head reads; None without a head.
+    """
+
+    widths: frozenset[int]
+    pooled: int | None
+
+    @classmethod
+    def of(cls, plan: Plan) -> _ImagePath:
+        """The path through a network."""
+        maps = [plan.input.channels, *(layer.output.channels for layer in plan.root)]
+        maps += [block.output.channels for block in plan.blocks[:-1]]
+        pooled = plan.blocks[-1].output.channels if plan.head.logits else None
+        return cls(frozenset(maps), pooled)
+
+    def before_head(self, tensor: SourceTensor, naming: Naming) -> str | None:
+        """Why a tensor could act on what the head reads."""
+        if self.pooled is None or not tensor.dtype.startswith(("float", "bfloat")):
+            return None
+        if int(np.prod(tensor.shape)) == 1:
+            return "is a number that could change what the head reads"
+        if self.pooled in naming.ours(tensor.shape)[:2]:
+            return f"could stand between the pooling and the head, which reads {self.pooled} channels"
+        return None
+
+    def in_body(self, tensor: SourceTensor, naming: Naming) -> str | None:
+        """Why a tensor could act on a map that goes from one block to the next."""
+        shape = naming.ours(tensor.shape)
+        if len(shape) in (1, 4) and shape[0] in self.widths and (len(shape) == 1 or shape[1] in (1, shape[0])):
+            return f"could stand in the image's path, where there are {shape[0]} channels"
+        return None
+
+
+def _missing_offsets(plan: Plan, section: Section) -> Iterator[str]:
+    """The source's names, inside its section, for biases that our layers do not have."""
+    ours = set(section.names)
+    for parameter in plan.parameters:
+        scope, _, role = parameter.name.rpartition("/")
+        if role == "weights" and f"{scope}/biases" not in ours:
+            theirs = section.naming.translate(parameter.name.removeprefix(f"{plan.name}/"))
+            if theirs and (offset := section.naming.offset(theirs)):
+                yield offset
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatchcase(name, pattern) or name.startswith((f"{pattern.rstrip('./')}.", f"{pattern.rstrip('./')}/"))
+
+
+def _scope(name: str, section: Section) -> str:
+    """The scope that a note speaks of: the first component behind what the name shares with the section."""
+    shared = ""
+    for at, char in enumerate(name):
+        if char in "./" and any(prefix.startswith(name[: at + 1]) for prefix in section.prefixes):
+            shared = name[: at + 1]
+    first = re.match(r"[^./]*[./]?", name[len(shared) :])
+    return shared + (first[0] if first else "")

@@ -1,0 +1,136 @@
+"""What a source of weights holds, under the names that its network has without what was wrapped around it.
+
+PyTorch's wrappers (`DataParallel`, `torch.compile`, FSDP, activation checkpointing) put a component of their own into
+names; it is left out. Weights that are kept as factors are computed:
+
+* weight norm (torch.nn.utils.weight_norm, and its parametrization): g v / |v|, the norm over the axes where g has 1;
+* spectral norm: W / (u^T W v), W as a matrix of its first axis;
+* pruning: W times its mask.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.errors import WeightsError
+
+AVERAGE = "/ExponentialMovingAverage"
+"""What TensorFlow's `ExponentialMovingAverage` puts behind the name of the variable that it follows."""
+
+_WRAPPERS = re.compile(r"(?<![^./])(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
+_LORA = re.compile(r"(^|[./])lora_[A-Za-z_]+([./]|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTensor:
+    """One tensor of a source, or one computed from several.
+
+    Attributes:
+        shape: As the source lays it out.
+        dtype: As numpy calls it.
+        names: The source's own names for what it is made of.
+        read: Gives the values.
+    """
+
+    shape: tuple[int, ...]
+    dtype: str
+    names: tuple[str, ...]
+    read: Callable[[], NDArray[Any]]
+
+
+Tensors = Mapping[str, SourceTensor]
+
+
+def tensors_of(source: Mapping[str, ArrayLike]) -> Tensors:
+    """The tensors of a checkpoint or mapping by their plain names, factors put together.
+
+    Raises:
+        WeightsError: It holds no arrays by name, or adapters that change weights when the network runs.
+    """
+    if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
+        raise WeightsError(f"must be a checkpoint's path, or arrays by name, not {type(source).__name__}")
+    if found := next(filter(_LORA.search, source), None):
+        raise WeightsError(
+            "a LoRA adapter, whose product is part of the weights", where=found, hint="save model.merge_and_unload()"
+        )
+    plain = {name: _WRAPPERS.sub("", name) for name in source}
+    counts = Counter(plain.values())
+    # What only a wrapper tells apart keeps it: a copy beside its averages.
+    tensors = {plain[name] if counts[plain[name]] == 1 else name: _tensor(source, name) for name in source}
+    return _multiplied(tensors)
+
+
+def averaged(tensors: Tensors) -> Tensors:
+    """The tensors with TensorFlow's moving averages in the places of the variables that have one."""
+    averages = {name.removesuffix(AVERAGE): tensor for name, tensor in tensors.items() if name.endswith(AVERAGE)}
+    return {**{name: tensor for name, tensor in tensors.items() if not name.endswith(AVERAGE)}, **averages}
+
+
+def _tensor(source: Mapping[str, ArrayLike], name: str) -> SourceTensor:
+    def read() -> NDArray[Any]:
+        return np.asarray(source[name])
+
+    if isinstance(source, Checkpoint):
+        info = source.info(name)
+        return SourceTensor(info.shape, info.dtype, (name,), read)
+    try:
+        values = read()
+    except ValueError:
+        raise WeightsError("is no array: its rows differ in length", where=name) from None
+    return SourceTensor(values.shape, values.dtype.name, (name,), read)
+
+
+def _multiplied(tensors: Tensors) -> Tensors:
+    """The tensors with each weight that is kept as factors in their place."""
+    made = dict(tensors)
+    for suffixes, combine in _FACTORS:
+        for name in tensors:
+            stem = name.removesuffix(suffixes[0])
+            parts = [made.get(stem + suffix) for suffix in suffixes]
+            if stem == name or f"{stem}.weight" in made or None in parts:
+                continue
+            factors = [part for part in parts if part]
+            names = tuple(each for part in factors for each in part.names)
+            values = partial(_combined, combine, factors)
+            for suffix in suffixes:
+                del made[stem + suffix]
+            whole = max(factors, key=lambda part: len(part.shape) * 2**40 + int(np.prod(part.shape)))
+            made[f"{stem}.weight"] = SourceTensor(whole.shape, whole.dtype, names, values)
+    return made
+
+
+def _combined(combine: Callable[..., NDArray[Any]], factors: list[SourceTensor]) -> NDArray[Any]:
+    return combine(*(factor.read().astype(np.float64) for factor in factors))
+
+
+def _weight_norm(g: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
+    axes = tuple(axis for axis in range(v.ndim) if g.ndim != v.ndim or g.shape[axis] == 1)
+    return np.asarray(g * v / np.sqrt(np.square(v).sum(axis=axes, keepdims=True)))
+
+
+def _spectral_norm(weight: NDArray[Any], u: NDArray[Any], v: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(weight / (u @ weight.reshape(len(weight), -1) @ v))
+
+
+def _pruned(weight: NDArray[Any], mask: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(weight * mask)
+
+
+_KEPT = ".parametrizations.weight"
+_FACTORS: tuple[tuple[tuple[str, ...], Callable[..., NDArray[Any]]], ...] = (
+    ((".weight_g", ".weight_v"), _weight_norm),
+    ((f"{_KEPT}.original0", f"{_KEPT}.original1"), _weight_norm),
+    ((".weight_orig", ".weight_u", ".weight_v"), _spectral_norm),
+    ((f"{_KEPT}.original", f"{_KEPT}.0._u", f"{_KEPT}.0._v"), _spectral_norm),
+    ((".weight_orig", ".weight_mask"), _pruned),
+)
+"""The factors of a weight by what their names end with, and how they make it."""
