@@ -27,6 +27,8 @@ class Metadata:
         version: Of this package.
         layout: Order of the axes of its input: `nchw` or `nhwc`.
         preprocess: The preprocessing scheme that the network's weights were trained with.
+        normalization: The means and deviations by which images have to be normalised, as JSON, where the weights' own
+            model did that itself.
         target: Where it is to run, if it was rewritten for that.
         dtype: Of weights and activations, where they are not float32.
         seed: Of the initial weights.
@@ -52,6 +54,7 @@ class Metadata:
     version: str | None = None
     layout: str | None = None
     preprocess: str | None = None
+    normalization: str | None = None
     target: str | None = None
     dtype: str | None = None
     seed: int | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -125,6 +126,7 @@ def _facts(found: Match, choice: Choice) -> dict[str, Any]:
         "weights_head": found.head,
         "weights_averages": "true" if choice.averages or found.section.averages else None,
         "weights_ignored": choice.ignore or None,
+        "normalization": json.dumps(found.others.normalization) if found.others.normalization else None,
         "weights_left": tuple(sorted(set(found.others.left.values()))) or None,
     }
     return {key: value for key, value in facts.items() if value}

@@ -21,6 +21,8 @@ from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section
 from resnet_compile.weights.source import AVERAGE, SourceTensor, Tensors
 
+_NORMALIZATION = re.compile(r"(?:^|[./_])(mean|std)$")
+
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
@@ -31,12 +33,14 @@ class Leftovers:
         left: The names of those outside, each with the scope that it lies in.
         faults: The tensors that are in the way, each with the reason.
         averages: Whether some are moving averages of parameters.
+        normalization: The `mean` and `std` of a model that normalises its images itself, a number a channel.
     """
 
     ignored: tuple[str, ...]
     left: Mapping[str, str]
     faults: tuple[tuple[str, str], ...]
     averages: bool
+    normalization: Mapping[str, list[float]]
 
     def note(self) -> str | None:
         """What was left, in a line."""
@@ -64,7 +68,7 @@ def leftovers(
     ignored: list[str] = []
     left: dict[str, str] = {}
     faults: list[tuple[str, str]] = []
-    averages = False
+    averages, normalization = False, {}
     for name, tensor in tensors.items():
         if name in used:
             continue
@@ -75,13 +79,15 @@ def leftovers(
             averages = averages or name.endswith(AVERAGE)
         elif inside is not None and inside in offsets and not np.any(tensor.read()):
             ignored.append(name)
+        elif (found := _NORMALIZATION.search(name)) and int(np.prod(tensor.shape)) == plan.input.channels:
+            normalization[found[1]] = [float(value) for value in tensor.read().ravel()]
         elif inside is not None and (reason := _in_the_way(plan, section, inside, tensor, path)):
             faults.append((name, reason))
         elif inside is None and guessed and (reason := path.before_head(tensor, section.naming)):
             faults.append((name, reason))
         else:
             left[name] = _scope(name, section)
-    return Leftovers(tuple(ignored), left, tuple(faults), averages)
+    return Leftovers(tuple(ignored), left, tuple(faults), averages, normalization)
 
 
 def _is_ignored(section: Section, name: str, used: Collection[str]) -> bool:

@@ -98,6 +98,9 @@ def match(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
         notes.append(f"the head is taken from {scope}, by its shape: a guess (--head {scope} makes it sure)")
     if others.averages and not choice.averages:
         notes.append("moving averages of the parameters are there and were not taken (--averages takes them)")
+    if others.normalization:
+        told = ", ".join(f"{key} {values}" for key, values in sorted(others.normalization.items()))
+        notes.append(f"the file's model normalises its images itself, by {told}: this one takes them normalised")
     notes += filter(None, [others.note()])
     return Match(section, names, tensors, scope, others, tuple(notes))
 

@@ -239,3 +239,13 @@ def test_weights_that_are_kept_as_factors_are_multiplied() -> None:
 def test_adapters_are_never_left_out() -> None:
     with pytest.raises(WeightsError, match=r"a LoRA adapter.*merge_and_unload"):
         filled({**theirs("model."), **ones("other.lora_A.weight")})
+
+
+@pytest.mark.parametrize("scope", ["", "normalize.", "backbone.pixel_"])
+def test_a_normalisation_of_the_images_is_told_and_recorded(scope: str) -> None:
+    prefix = "" if "backbone" not in scope else "backbone."
+    own = {f"{scope}mean": np.array([1.0, 2, 3]), f"{scope}std": np.array([[[4.0]], [[5]], [[6]]])}
+    model = compile(spec(), weights={**theirs(prefix), **own})
+    told = "by mean [1.0, 2.0, 3.0], std [4.0, 5.0, 6.0]: this one takes them normalised"
+    assert model.notes == (f"the file's model normalises its images itself, {told}",)
+    assert model.format.metadata.normalization == '{"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}'
