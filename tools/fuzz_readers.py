@@ -36,13 +36,14 @@ from support import checkpoint_seeds  # noqa: E402
 from support.checkpoint_seeds import Seed, single_file, tensorflow  # noqa: E402
 from support.container_damage import reseal_header, reseal_zip  # noqa: E402
 from support.damage import BLIND, Damage, Files  # noqa: E402
-from support.tensorflow_damage import rebuild_table, reseal_block, reseal_data  # noqa: E402
+from support.tensorflow_damage import rebuild_graph, rebuild_table, reseal_block, reseal_data, reseal_graph  # noqa: E402
 
 from resnet_compile.checkpoints.base import Checkpoint  # noqa: E402
 from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.safetensors_file import SafetensorsCheckpoint, ShardedSafetensorsCheckpoint  # noqa: E402
+from resnet_compile.checkpoints.tensorflow.frozen import FrozenGraphCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint  # noqa: E402
 from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint  # noqa: E402
 from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint  # noqa: E402
@@ -77,6 +78,13 @@ READERS: dict[str, Reader] = {
         informed=(reseal_block, rebuild_table, reseal_data),
         sealed=True,
     ),
+    "tensorflow_objects": Reader(
+        TensorFlowV2Checkpoint,
+        lambda: [*map(tensorflow, ("keras2", "slots2", "two2", "export2", "keras3"))],
+        informed=(reseal_graph,),
+        sealed=True,
+    ),
+    "tensorflow_frozen": Reader(FrozenGraphCheckpoint, lambda: [single_file("frozen.pb")], informed=(rebuild_graph,)),
     "npz": Reader(
         NpzCheckpoint,
         lambda: [checkpoint_seeds.npz(compressed=packed) for packed in (False, True)],

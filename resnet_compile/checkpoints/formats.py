@@ -18,6 +18,7 @@ from resnet_compile.checkpoints.safetensors_file import (
     is_safetensors,
     is_safetensors_index,
 )
+from resnet_compile.checkpoints.tensorflow.frozen import FrozenGraphCheckpoint, is_frozen_graph
 from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1
 from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
 from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint, is_pytorch
@@ -49,6 +50,7 @@ FORMATS = (
     CheckpointFormat(ShardedSafetensorsCheckpoint.format, is_safetensors_index, ShardedSafetensorsCheckpoint),
     CheckpointFormat(KerasCheckpoint.format, is_keras_h5, KerasCheckpoint),
     CheckpointFormat(OnnxCheckpoint.format, is_onnx, OnnxCheckpoint),
+    CheckpointFormat(FrozenGraphCheckpoint.format, is_frozen_graph, FrozenGraphCheckpoint),
 )
 
 

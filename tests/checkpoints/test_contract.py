@@ -22,6 +22,26 @@ from resnet_compile.checkpoints.formats import FORMATS, CheckpointFormat, is_che
 from resnet_compile.errors import CheckpointError
 
 TORCH = json.loads((seeds.DATA / "readers" / "torch.json").read_text())
+FROZEN = json.loads((seeds.DATA / "readers" / "frozen.json").read_text())
+# By the keys, which are paths through objects.
+OBJECTS = [
+    "_CHECKPOINTABLE_OBJECT_GRAPH",
+    "conv1_conv/kernel",
+    "conv1_conv/kernel/.OPTIMIZER_SLOT/optimizer/momentum",
+    "conv1_bn/beta",
+    "conv1_bn/beta/.OPTIMIZER_SLOT/optimizer/momentum",
+    "conv1_bn/gamma",
+    "conv1_bn/gamma/.OPTIMIZER_SLOT/optimizer/momentum",
+    "conv1_bn/moving_mean",
+    "conv1_bn/moving_variance",
+    "predictions/bias",
+    "predictions/bias/.OPTIMIZER_SLOT/optimizer/momentum",
+    "predictions/kernel",
+    "predictions/kernel/.OPTIMIZER_SLOT/optimizer/momentum",
+    *(f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("optimizer/decay", "optimizer/iter")),
+    *(f"{name}/.ATTRIBUTES/VARIABLE_VALUE" for name in ("optimizer/learning_rate", "optimizer/momentum")),
+    "save_counter/.ATTRIBUTES/VARIABLE_VALUE",
+]
 KERAS = json.loads((seeds.DATA / "readers" / "keras.json").read_text())
 SHARDED = seeds.sharded_safetensors()
 
@@ -63,6 +83,13 @@ VARIANTS = {
     "V2 with Snappy": bundle("dt2sn", truth="dt2"),
     "V2 sharded": bundle("shard2", 3),
     "V2 partitioned": bundle("part2"),
+    "V2 of objects": Variant(
+        "TensorFlow V2 checkpoint",
+        seeds.tensorflow("slots2"),
+        OBJECTS,
+        ["slots2.index", "slots2.data-00000-of-00001"],
+    ),
+    "frozen graph": Variant("TensorFlow frozen graph", seeds.single_file("frozen.pb"), list(FROZEN), may_end=True),
     "run": Variant("training run", seeds.npz("checkpoint-00000012.npz"), list(seeds.ARRAYS)),
     "npz": Variant("NumPy npz", seeds.npz(), list(seeds.ARRAYS)),
     "npz compressed": Variant("NumPy npz", seeds.npz(compressed=True), list(seeds.ARRAYS)),

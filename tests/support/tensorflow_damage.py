@@ -2,6 +2,7 @@
 
 import random
 
+from resnet_compile.checkpoints.tensorflow.objects import OBJECT_GRAPH
 from support import tensorflow_files as tf
 from support.damage import EDITS, EXTREMES, KEEPING_SIZE, Files, edited
 
@@ -111,3 +112,32 @@ def damaged_strings(rng: random.Random, data: bytes, count: int) -> tuple[bytes,
         lengths[rng.randrange(count)] = rng.choice((0, 1, 2, 3, 127, 128, 1 << 20, (1 << 32) - 1))
     piece, checksum = tf.v2_strings(lengths, data[at + 4 :])
     return piece[: len(data)].ljust(len(data), b"\0"), checksum
+
+
+def rebuild_graph(rng: random.Random, files: Files) -> None:
+    """Damage to a field of a graph, the lengths around it made right."""
+    (name,) = files
+    files[name] = edit_message(rng, files[name])
+
+
+def reseal_graph(rng: random.Random, files: Files) -> None:
+    """Damage to the graph of objects in a bundle, of the same size and with the checksums that belong to it."""
+    (index,) = tables(files)
+    records = tf.table_records(files[index])
+    place = next(place for place, (key, _) in enumerate(records) if key == OBJECT_GRAPH.encode())
+    key, value = records[place]
+    entry = tf.read_entry(value)
+    (data,) = (name for name in files if name != index)
+    contents, end = files[data], entry.offset + entry.size
+    size, start = tf.read_varint(contents, entry.offset)
+    graph = contents[start + 4 : end]
+    changed = edit_message(rng, graph) if rng.random() < 0.8 else edited(rng, graph, KEEPING_SIZE)
+    filler = size - len(changed)
+    if 130 > filler > 1:  # a field that no reader asks for
+        changed += tf.field(15, bytes(filler - 2))
+    if len(changed) != size:
+        changed = edited(rng, graph, KEEPING_SIZE)
+    piece, checksum = tf.v2_strings([size], changed)
+    files[data] = contents[: entry.offset] + piece + contents[end:]
+    records[place] = key, value.replace(tf.fixed32(6, entry.checksum), tf.fixed32(6, checksum))
+    files[index] = tf.table(records)

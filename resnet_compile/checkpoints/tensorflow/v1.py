@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.checked_file import CheckedFile
 from resnet_compile.checkpoints.tensorflow.paths import table_kind, v1_files
 from resnet_compile.checkpoints.tensorflow.table import MAX_ENTRIES, Table
+from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, STRINGS, typed_values
 from resnet_compile.checkpoints.tensorflow.types import (
     Box,
     DataType,
@@ -37,15 +37,9 @@ from resnet_compile.checkpoints.tensorflow.types import (
     slice_key,
 )
 from resnet_compile.errors import CheckpointError
-from resnet_compile.wire import Buffer, Fail, Message, unpack_varints
+from resnet_compile.wire import Message
 
 _VERSION = 1  # TF_CHECKPOINT_VERSION
-
-_STRINGS = 8
-# The fields of TensorProto whose packed values are little-endian numbers: float, double and their complex pairs. The
-# others hold varints.
-_FIXED_WIDTH = frozenset({5, 6, 9, 12})
-_HALF = 13
 
 
 class _Part(NamedTuple):
@@ -197,9 +191,9 @@ class _Shard:
 
 def _least_size(dtype: DataType) -> int:
     """The fewest bytes that one value takes in a ``TensorProto``."""
-    if dtype.field in _FIXED_WIDTH:
+    if dtype.field in FIXED_WIDTH:
         return dtype.numpy.itemsize
-    return 2 if dtype.field == _STRINGS else 1
+    return 2 if dtype.field == STRINGS else 1
 
 
 def _part_values(name: str, part: _Part, dtype: DataType) -> NDArray[Any]:
@@ -207,35 +201,4 @@ def _part_values(name: str, part: _Part, dtype: DataType) -> NDArray[Any]:
     fail = part.shard.file.at(name)
     values = part.shard.values(name, part.block, part.extents)
     shape = box_shape(part.box)
-    count = math.prod(shape)
-    if dtype.is_string:
-        return _strings(values.all_bytes(dtype.field), shape, fail)
-    packed = values.bytes(dtype.field) or b""
-    if dtype.field not in _FIXED_WIDTH:
-        return _varints(packed, dtype, count, fail).reshape(shape)
-    size = count * dtype.numpy.itemsize
-    if len(packed) != size:
-        raise fail(f"{len(packed)} bytes where {dtype.name} {list(shape)} takes {size}")
-    return np.frombuffer(packed, dtype.numpy).reshape(shape)
-
-
-def _strings(values: list[Buffer], shape: tuple[int, ...], fail: Fail) -> NDArray[Any]:
-    if len(values) != math.prod(shape):
-        raise fail(f"{len(values)} strings where the shape is {list(shape)}")
-    array = np.empty(len(values), object)
-    array[:] = [bytes(value) for value in values]
-    return array.reshape(shape)
-
-
-def _varints(packed: Buffer, dtype: DataType, count: int, fail: Fail) -> NDArray[Any]:
-    """Packed varints as the type that they stand for; an error for a value out of its range."""
-    # Of half precision the field holds the bits.
-    array = np.empty(count, np.dtype("<u2") if dtype.field == _HALF else dtype.numpy)
-    done = 0
-    for values in unpack_varints(packed, count, fail):
-        narrow = values.astype(array.dtype)
-        if np.any(narrow.astype(np.uint64) != values):
-            raise fail(f"a value is out of the range of {dtype.name}")
-        array[done : done + len(narrow)] = narrow
-        done += len(narrow)
-    return array.view(dtype.numpy)
+    return typed_values(values, dtype, math.prod(shape), fail).reshape(shape)

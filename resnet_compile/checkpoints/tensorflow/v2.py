@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.checked_file import CheckedFile, is_file
 from resnet_compile.checkpoints.tensorflow.checksum import crc32c, masked
+from resnet_compile.checkpoints.tensorflow.objects import OBJECT_GRAPH, object_names
 from resnet_compile.checkpoints.tensorflow.paths import table_kind, v2_data, v2_index, v2_prefix
 from resnet_compile.checkpoints.tensorflow.table import Table
 from resnet_compile.checkpoints.tensorflow.types import (
@@ -62,7 +63,7 @@ def is_tensorflow_v2(path: Path) -> bool:
 
 
 class TensorFlowV2Checkpoint(Checkpoint):
-    """A V2 bundle.
+    """A V2 bundle; an object-based one has the names of its variables (`objects`).
 
     Arrays are views of the map, at whatever alignment they have in the file; partitioned variables and strings are not.
 
@@ -78,16 +79,28 @@ class TensorFlowV2Checkpoint(Checkpoint):
         self._entries, slices, shards = _read_index(index)
         self._data = [CheckedFile(v2_data(prefix, shard, shards)) for shard in range(shards)]
         super().__init__(index, *self._data)
-        self._parts = {name: self._find_parts(name, entry, slices) for name, entry in self._entries.items()}
+        self._parts = {key: self._find_parts(key, entry, slices) for key, entry in self._entries.items()}
         if slices:
             raise index.error("a slice belongs to no variable", _shown(next(iter(slices))))
+        self._keys = {name: key for key, name in self._names().items()}
         places: list[list[tuple[int, int]]] = [[] for _ in self._data]
-        for name, parts in self._parts.items():
-            self._add(name, self._entries[name].shape, self._entries[name].dtype.numpy)
+        for name, key in self._keys.items():
+            parts = self._parts[key]
+            self._add(name, self._entries[key].shape, self._entries[key].dtype.numpy)
             for _, entry in parts:
                 places[entry.shard].append((entry.offset, entry.size))
         for file, stored in zip(self._data, places, strict=True):
             _check_layout(stored, file)
+
+    def _names(self) -> dict[str, str]:
+        """The tensors' names by their keys, which in an object-based checkpoint are paths through objects."""
+        graph = self._entries.get(OBJECT_GRAPH)
+        if graph is None or not graph.dtype.is_string or graph.shape or graph.slices:
+            return {key: key for key in self._entries}
+        record = self._values(OBJECT_GRAPH, graph)
+        contents = {key: (e.dtype, e.shape, e.checksum, e.slices) for key, e in self._entries.items()}
+        scalars = frozenset(key for key, entry in self._entries.items() if not entry.shape)
+        return object_names(record.item(), contents, scalars, self._file.at(OBJECT_GRAPH))
 
     def _find_parts(self, name: str, entry: _Entry, slices: dict[bytes, _Entry]) -> list[tuple[Box, _Entry]]:
         """The entries that have a tensor's values, each with its place in it; takes those of slices out of `slices`."""
@@ -123,8 +136,9 @@ class TensorFlowV2Checkpoint(Checkpoint):
             raise fail(f"{entry.size} bytes where {entry.dtype.name} {list(entry.shape)} takes {least}")
 
     def _read(self, name: str) -> NDArray[Any]:
-        entry = self._entries[name]
-        parts = ((index, self._values(name, part)) for index, part in self._parts[name])
+        key = self._keys[name]
+        entry = self._entries[key]
+        parts = ((index, self._values(name, part)) for index, part in self._parts[key])
         return assemble(parts, entry.shape, entry.dtype) if entry.slices else next(parts)[1]
 
     def _values(self, name: str, entry: _Entry) -> NDArray[Any]:

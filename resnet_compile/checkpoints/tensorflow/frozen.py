@@ -1,0 +1,141 @@
+"""Frozen TensorFlow graphs (``.pb``): the constants of a ``GraphDef`` by the names of their nodes.
+
+GraphDef { node = 1 { name = 1, op = 2, input = 3, attr = 5 { key = 1, value = 2 { tensor = 8 } } } } (``graph.proto``).
+A TensorProto { dtype = 1, tensor_shape = 2, tensor_content = 4 } has its values there or in the field of their type, of
+which the last one stands for all that follow. The message is read straight from the memory map.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.checked_file import CheckedFile, read_head
+from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, STRINGS, typed_values
+from resnet_compile.checkpoints.tensorflow.types import DATA_TYPES, DataType, read_shape, read_text
+from resnet_compile.errors import CheckpointError
+from resnet_compile.wire import BYTES, Buffer, Fail, Message, fields, read_varint
+
+_NODE, _NAME, _OP = b"\x0a", b"\x0a", b"\x12"
+_VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
+_BFLOAT16 = DataType(DATA_TYPES[14].numpy, 13)  # whose bits stand where those of half precision do
+# One value may stand for a whole tensor; one that is larger than any layer's is taken for an attack.
+_MAX_REPEATED = 16 << 20
+
+
+class _Constant(NamedTuple):
+    dtype: DataType
+    shape: tuple[int, ...]
+    tensor: Message
+
+
+def is_frozen_graph(path: Path) -> bool:
+    """Whether the file begins as a graph does: with a node, which begins with its name and its operator."""
+    head = read_head(path)
+    try:
+        if head[:1] != _NODE:
+            return False
+        _, at = read_varint(head, 1, len(head), CheckpointError)
+        for tag, pattern in ((_NAME, rb"[\w.>][\w.>/\\-]*"), (_OP, rb"\w[\w>.]*")):
+            if head[at : at + 1] != tag:
+                return False
+            size, at = read_varint(head, at + 1, len(head), CheckpointError)
+            if not re.fullmatch(pattern, head[at : at + size]):
+                return False
+            at += size
+    except CheckpointError:
+        return False
+    return True
+
+
+class FrozenGraphCheckpoint(Checkpoint):
+    """The constants of a graph; an `Identity` that reads one, as `conv2d/kernel/read` does, has its values too.
+
+    The format has no checksums. Constants of types without numbers are left out.
+    """
+
+    format: ClassVar[str] = "TensorFlow frozen graph"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(CheckedFile(path))
+        self._constants: dict[str, _Constant] = {}
+        reads: dict[str, str] = {}
+        operators = set()
+        for node in self._nodes():
+            name = read_text(node.bytes(1), self._file.error)
+            operator = node.text(2)
+            operators.add(operator)
+            if operator == "Const":
+                self._keep(name, node)
+            elif operator == "Identity" and (inputs := node.all_bytes(3)):
+                reads[name] = read_text(inputs[0], self._file.error).removesuffix(":0")
+        if not operators:
+            raise self._file.error("not a TensorFlow graph: it has no nodes")
+        if found := sorted(operators & _VARIABLES):
+            raise self._file.error(
+                f"a graph that is not frozen: its {found[0]} nodes have their values in a checkpoint of their own",
+                hint="give that checkpoint, its prefix or the SavedModel's folder",
+            )
+        for name, source in reads.items():
+            if source in self._constants and name not in self._constants:
+                constant = self._constants[source]
+                self._add(name, constant.shape, constant.dtype.numpy)
+                self._constants[name] = constant
+
+    def _nodes(self) -> Iterator[Message]:
+        for number, wire, content in fields(self._file.view, self._file.error):
+            if (number, wire) == (1, BYTES) and not isinstance(content, int):
+                yield Message(content, self._file.error)
+
+    def _keep(self, name: str, node: Message) -> None:
+        """Takes a constant into the directory; its values stay where they are."""
+        fail = self._file.at(name)
+        values = (entry.message(2) for entry in node.messages(5) if entry.text(1) == "value")
+        tensor = next(values, Message(b"", fail)).message(8)
+        dtype = _BFLOAT16 if tensor.int64(1) == 14 else DATA_TYPES.get(tensor.int64(1))
+        if dtype is None:
+            return
+        shape = read_shape(tensor.message(2), fail)
+        size = self._file.tensor_bytes(shape, dtype.numpy, name)
+        content = tensor.bytes(4)
+        if content and len(content) != size and not dtype.is_string:
+            raise fail(f"{len(content)} bytes are stored where the shape asks for {size}")
+        if not content and size > max(_MAX_REPEATED, self._file.size):
+            raise fail(f"a few values stand for {size} bytes: refused")
+        self._add(name, shape, dtype.numpy)
+        self._constants[name] = _Constant(dtype, shape, tensor)
+
+    def _read(self, name: str) -> NDArray[Any]:
+        constant = self._constants[name]
+        dtype, shape, tensor = constant
+        content = tensor.bytes(4)
+        if content and not dtype.is_string:
+            return np.frombuffer(content, dtype.numpy).reshape(shape)
+        fail, count = self._file.at(name), math.prod(shape)
+        if not count:
+            return np.empty(shape, dtype.numpy)
+        stored = _stored(tensor, dtype, fail)
+        if stored > count:
+            raise fail(f"{stored} values are stored where the shape asks for {count}")
+        # Absent values are zeros, as everywhere in protobuf.
+        values = typed_values(tensor, dtype, stored, fail) if stored else np.array([b"" if dtype.is_string else 0])
+        return np.pad(values.astype(dtype.numpy), (0, count - max(stored, 1)), "edge").reshape(shape)
+
+
+def _stored(tensor: Message, dtype: DataType, fail: Fail) -> int:
+    """How many values stand in the field of a type."""
+    if dtype.is_string:
+        return len(tensor.all_bytes(STRINGS))
+    if not dtype.field:
+        raise fail(f"values of {dtype.name} are read from tensor_content alone")
+    packed: Buffer = tensor.bytes(dtype.field) or b""
+    if dtype.field in FIXED_WIDTH:
+        return -(-len(packed) // dtype.numpy.itemsize)
+    return int(np.count_nonzero(np.frombuffer(packed, np.uint8) < 0x80)) if len(packed) else 0
