@@ -53,9 +53,11 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
 
     Attributes:
         format: The format's name, as `resnet-inspect` prints it.
+        config: What the `config.json` beside it says of the model, where it is a hub's; None otherwise.
     """
 
     format: ClassVar[str]
+    config: Mapping[str, Any] | None = None
 
     def __init__(self, *files: CheckedFile) -> None:
         self._file = files[0]

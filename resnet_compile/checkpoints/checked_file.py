@@ -20,6 +20,9 @@ from resnet_compile.wire import Fail
 HEAD_BYTES = 4096
 """How much of a file's start the `is_...` functions look at."""
 
+AGAIN = "download or copy it again"
+"""What to do about a file that is not whole."""
+
 MAX_RANK = 32  # numpy 1's limit; numpy 2 allows 64
 
 # A deflate stream cannot expand more than 1032 times (258 bytes from 2 bits), so a larger claim is a lie. Within that,
@@ -32,7 +35,8 @@ _BOMB_BYTES = 64 << 20
 def fault(path: Path, message: str, name: str | None = None, hint: str | None = None) -> CheckpointError:
     """The error to raise about a file or folder, or about the tensor or record `name` in it."""
     where = _escaped(str(path))
-    return CheckpointError(message, where=where if name is None else f"{where}: {printable(name)}", hint=hint)
+    where = where if name is None else f"{where}: {printable(name)}"
+    return CheckpointError(_escaped(message), where=where, hint=hint and _escaped(hint))
 
 
 def printable(text: str) -> str:
@@ -98,6 +102,10 @@ class CheckedFile:
     def error(self, message: str, name: str | None = None, hint: str | None = None) -> CheckpointError:
         """The error to raise about this file, or about the tensor or record `name` in it."""
         return fault(self.path, message, name, hint)
+
+    def cut_off(self, whole: str) -> CheckpointError:
+        """The error to raise where the file ends before it is whole; `whole` is its size in words."""
+        return self.error(f"the file is truncated: {self.size} of {whole} bytes", hint=AGAIN)
 
     def at(self, name: str) -> Fail:
         """What makes the errors about the tensor or record `name`, for those who need not know of files."""

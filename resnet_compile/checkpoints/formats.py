@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_compile.checkpoints.base import Checkpoint
-from resnet_compile.checkpoints.checked_file import fault
 from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint, is_keras_h5
 from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
+from resnet_compile.checkpoints.places import HUB_FILES, explained, meant
 from resnet_compile.checkpoints.safetensors_file import (
     SafetensorsCheckpoint,
     ShardedSafetensorsCheckpoint,
@@ -23,6 +23,7 @@ from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_
 from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
 from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint, is_pytorch
 from resnet_compile.checkpoints.training_run import is_training_run, open_training_run
+from resnet_compile.checkpoints.wrong_files import hub_config
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +56,39 @@ FORMATS = (
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a path looks like a checkpoint of any format, by its content."""
-    return any(row.matches(Path(path)) for row in FORMATS)
+    """Whether a path is, or stands for, a checkpoint of any format, by its content."""
+    return _find(Path(path)) is not None
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     """Opens a checkpoint of any format; which one, its content tells and not its name.
 
     Args:
-        path: A file; for TensorFlow also the prefix of a V2 checkpoint or of shards, or a training folder; the folder
-            of a training run of ours.
+        path: A file; for TensorFlow also the prefix of a V2 checkpoint or of shards, with or without its step; a folder
+            with one checkpoint in it: of training, a SavedModel, a hub's, of a training run of ours.
 
     Raises:
         CheckpointError: There is no such file, its format is none of these, or it is damaged.
     """
     path = Path(path)
-    for row in FORMATS:
-        if row.matches(path):
-            return row.open(path)
-    if not path.exists():
-        raise fault(path, "no such checkpoint")
-    raise fault(path, "not a checkpoint of a known format", hint=f"read are: {'; '.join(row.name for row in FORMATS)}")
+    found = _find(path)
+    if found is None:
+        raise explained(path, _is_known, f"read are: {'; '.join(row.name for row in FORMATS)}")
+    row, place = found
+    checkpoint = row.open(place)
+    if place.name in HUB_FILES:
+        checkpoint.config = hub_config(place.with_name("config.json"))
+    return checkpoint
+
+
+def _find(path: Path) -> tuple[CheckpointFormat, Path] | None:
+    """The format of a checkpoint and where it lies."""
+    for place in (path, meant(path, _is_known)):
+        for row in FORMATS:
+            if place is not None and row.matches(place):
+                return row, place
+    return None
+
+
+def _is_known(path: Path) -> bool:
+    return any(row.matches(path) for row in FORMATS)

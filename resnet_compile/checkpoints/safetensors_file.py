@@ -82,6 +82,8 @@ class SafetensorsCheckpoint(Checkpoint):
         header_size = int.from_bytes(self._file.copy(0, 8, "the header's length"), "little")
         if header_size > MAX_HEADER:
             raise self._file.error(f"the header claims {header_size} bytes; {MAX_HEADER} are allowed")
+        if header_size + 8 > self._file.size:
+            raise self._file.cut_off(f"more than {header_size + 8}")
         header = parse_json(self._file, self._file.copy(8, header_size, "the header"))
         self._start = 8 + header_size
         self._entries = {name: self._parse(name, value) for name, value in header.items() if name != _METADATA}
@@ -119,6 +121,8 @@ class SafetensorsCheckpoint(Checkpoint):
             position = entry.end
         if self._start + position != self._file.size:
             held = self._file.size - self._start
+            if held < position:
+                raise self._file.cut_off(str(self._start + position))
             raise self._file.error(f"the header describes {position} bytes of tensors, the file holds {held}")
 
     def _read(self, name: str) -> NDArray[Any]:

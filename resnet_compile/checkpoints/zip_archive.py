@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.checked_file import CheckedFile
+from resnet_compile.checkpoints.checked_file import AGAIN, CheckedFile
 
 MAX_MEMBERS = 100_000  # the largest residual networks have a few thousand tensors
 
@@ -118,7 +118,7 @@ class ZipArchive:
         while True:
             found = tail.rfind(b"PK\5\6", 0, found)
             if found < 0:
-                raise file.error("no zip directory at the end: the file is truncated or not a zip archive")
+                raise file.error("no zip directory at the end: the file is truncated or not a zip archive", hint=AGAIN)
             # The archive's comment, of which the record tells the length, is the last thing in the file.
             if found + _END.size <= len(tail):
                 fields = _END.unpack_from(tail, found)

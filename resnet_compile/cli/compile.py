@@ -12,7 +12,7 @@ import click
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
 from resnet_compile.cli.parameters import PATH, SEED, batch, classes, names, scopes, size
-from resnet_compile.errors import OptionError
+from resnet_compile.errors import OptionError, SpecError
 from resnet_compile.report.table import table
 
 
@@ -23,8 +23,8 @@ from resnet_compile.report.table import table
 @click.option(
     "--weights",
     type=PATH,
-    help="A checkpoint: TensorFlow V1 or V2, .npz, safetensors, PyTorch or Keras, or the folder of a training run; "
-    "without it, initial weights.",
+    help="A checkpoint: TensorFlow's, .npz, safetensors, PyTorch or Keras, or the folder of a SavedModel, a hub or a "
+    "training run; without it, initial weights.",
 )
 @click.option("--naming", metavar="TABLE", help="How the checkpoint names its tensors; found by itself.")
 @click.option(
@@ -130,7 +130,7 @@ def cli(
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
-    network = rc.load_spec(spec)
+    network = _spec(spec)
     told: dict[str, Any] = {}
     if training_step:
         model = _training_step(network, weights=weights, calibration=calibration, verify=verify or None, **options)
@@ -170,6 +170,20 @@ def cli(
             f"{document['bytes']:,} bytes"
         ),
     )
+
+
+def _spec(source: str) -> rc.NetworkSpec:
+    """The spec; an error that says so where weights were given for one."""
+    try:
+        return rc.load_spec(source)
+    except SpecError:
+        # Deferred: the readers are needed only for this message.
+        from resnet_compile.checkpoints.formats import is_checkpoint
+
+        if Path(source).exists() and is_checkpoint(source):
+            hint = f"resnet-compile SPEC --weights {source}"
+            raise SpecError("a file of weights, not a spec", where=source, hint=hint) from None
+        raise
 
 
 def _quantized(

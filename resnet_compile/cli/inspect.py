@@ -12,7 +12,7 @@ import click
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.cli.inspect_text import Measured, catalogue_text, comparison_text, network_text
-from resnet_compile.errors import ModelFileError
+from resnet_compile.errors import ModelFileError, SpecError
 
 
 @command("resnet-inspect")
@@ -60,7 +60,7 @@ def _is_checkpoint(source: str) -> bool:
     path = Path(source)
     if path.is_file() and means_spec(source) and not path.name.endswith(".index.json"):
         return False
-    if not path.exists() and not list(path.parent.glob(f"{path.name}*")):
+    if not path.exists() and not _siblings(path):
         return False
     # Deferred: the readers are needed for checkpoints alone.
     from resnet_compile.checkpoints.formats import is_checkpoint
@@ -69,11 +69,33 @@ def _is_checkpoint(source: str) -> bool:
     return rc.metadata.read_model(path).metadata.spec is None if is_onnx(path) else is_checkpoint(source)
 
 
+def _siblings(path: Path) -> bool:
+    """Whether there are files that go on where a path ends, as those of a TensorFlow checkpoint do."""
+    return path.parent.is_dir() and any(
+        file.name.startswith((f"{path.name}.", f"{path.name}-")) for file in path.parent.iterdir()
+    )
+
+
+def _is_empty(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size == 0
+
+
 def _load(source: str) -> tuple[rc.NetworkSpec, dict[str, Any]]:
-    """The spec, and what a model says of itself beside it."""
-    if means_spec(source):
-        return rc.load_spec(source), {}
-    model = rc.metadata.read_model(Path(source))
+    """The spec, and what a model says of itself beside it; of what is neither, the error that tells what it is."""
+    path = Path(source)
+    if path.suffix == ".json" or (means_spec(source) and not path.is_dir() and not _is_empty(path)):
+        try:
+            return rc.load_spec(source), {}
+        except SpecError:
+            if (path.exists() and path.suffix in ("", ".json")) or not (path.exists() or _siblings(path)):
+                raise
+    # Deferred: as above.
+    from resnet_compile.checkpoints.formats import open_checkpoint
+    from resnet_compile.checkpoints.onnx_file import is_onnx
+
+    if not is_onnx(path):
+        open_checkpoint(path).close()
+    model = rc.metadata.read_model(path)
     if model.metadata.spec is None:
         raise ModelFileError("a model that resnet-compile did not make", where=source)
     facts = {

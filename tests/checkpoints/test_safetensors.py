@@ -98,7 +98,7 @@ def test_tensors_are_views() -> None:
     ("header", "data", "message"),
     [
         ({"w": entry()}, bytes(9), "the file holds 9"),
-        ({"w": entry()}, bytes(7), "the file holds 7"),
+        ({"w": entry()}, bytes(7), "the file is truncated: "),
         ({"w": entry(offsets=(4, 12))}, bytes(12), "gap"),
         ({"v": entry(), "w": entry(offsets=(12, 20))}, bytes(20), "gap"),
         ({"v": entry(), "w": entry(offsets=(4, 12))}, bytes(12), "overlaps"),
@@ -107,7 +107,7 @@ def test_tensors_are_views() -> None:
         ({"w": entry(offsets=(8, 0))}, bytes(8), "takes 8 bytes"),
         ({"w": entry(offsets=(0, 4))}, bytes(8), "takes 8 bytes"),
         ({"w": entry(shape=(1 << 40,))}, bytes(8), "takes"),
-        ({"w": entry(shape=(1 << 40,), offsets=(0, 1 << 42))}, bytes(8), "the file holds 8"),
+        ({"w": entry(shape=(1 << 40,), offsets=(0, 1 << 42))}, bytes(8), "the file is truncated: "),
         ({"w": entry(shape=(1 << 40, 1 << 40))}, bytes(8), "larger than any memory"),
         ({"w": entry(shape=(0, 1 << 62), offsets=(0, 0))}, b"", "larger than any memory"),
         ({"w": entry(shape=(1,) * 33, offsets=(0, 4))}, bytes(4), "33 axes"),
@@ -145,7 +145,7 @@ def test_claims_about_the_header_take_no_memory(tmp_path: Path, claim: int) -> N
     path.write_bytes(struct.pack("<Q", claim) + b'{"a":{}}')
     tracemalloc.start()
     try:
-        with pytest.raises(CheckpointError, match=r"outside the file|are allowed"):
+        with pytest.raises(CheckpointError, match=r"the file is truncated|are allowed"):
             SafetensorsCheckpoint(path)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:

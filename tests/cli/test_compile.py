@@ -73,6 +73,14 @@ def test_a_catalogue_name_is_a_spec(tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx").exists()
 
 
+@pytest.mark.parametrize("name", ["readers/state_dict.pth", "onnx/slim_v1_tf2onnx.onnx", "checkpoints/part1"])
+def test_weights_in_the_place_of_a_spec_are_told(name: str, tmp_path: Path) -> None:
+    path = Path(__file__).parents[1] / "data" / name
+    done = command("resnet-compile", path, "-o", tmp_path / "model.onnx")
+    said = f"a file of weights, not a spec @ {path} (resnet-compile SPEC --weights {path})"
+    assert (done.code, done.err) == (2, f"resnet-compile: error: {said}\n")
+
+
 def broken_specs() -> dict[str, tuple[bytes, str]]:
     def changed(**changes: object) -> bytes:
         return json.dumps(tiny_document() | changes).encode()
@@ -280,9 +288,9 @@ def test_what_is_left_is_told_on_stderr_and_in_json(tmp_path: Path) -> None:
     ("content", "flags", "words"),
     [
         (None, [], "no such checkpoint @ weights.ckpt"),
-        (b"hello", [], "not a checkpoint of a known format @ weights.ckpt"),
-        (b"", [], "not a checkpoint of a known format @ weights.ckpt"),
-        (b"hello", ["--naming", "keras3"], "not a checkpoint of a known format @ weights.ckpt"),
+        (b"hello", [], "a text, 'hello', not a checkpoint @ weights.ckpt"),
+        (b"", [], "an empty file @ weights.ckpt"),
+        (bytes(9), ["--naming", "keras3"], "not a checkpoint of a known format @ weights.ckpt"),
     ],
 )
 def test_bad_weights_are_one_line_and_exit_code_2(

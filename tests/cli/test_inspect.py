@@ -86,14 +86,41 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
 
     noise = tmp_path / "noise"
     noise.write_bytes(b"\x08" + bytes(range(256)))
-    reason = "a message has a field of wire type 7"
-    assert command("resnet-inspect", noise).err == f"resnet-inspect: error: not an ONNX model: {reason} @ {noise}\n"
+    said = f"resnet-inspect: error: not a checkpoint of a known format @ {noise} (read are: "
+    assert command("resnet-inspect", noise).err.startswith(said)
     foreign = tmp_path / "foreign.onnx"
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), foreign)
     assert command("resnet-inspect", foreign).out.startswith(f"{foreign}: ONNX, 0 tensors\n")
     assert command("resnet-inspect", tmp_path / "none.json").code == 2
-    assert command("resnet-inspect", tmp_path).code == 2
+    (tmp_path / "folder").mkdir()
+    said = f"resnet-inspect: error: a folder without a checkpoint in it @ {tmp_path}/folder ("
+    assert command("resnet-inspect", tmp_path / "folder").err.startswith(said)
     assert command("resnet-inspect").code == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("empty.pth", b"", "an empty file"),
+        ("page.pth", b"<html><title>Sign in</title>", "a web page (Sign in), not the file that it leads to"),
+        ("error.safetensors", b'{"error": "not found"}', "a text, "),
+        ("model.ckpt.data-00000-of-00001", bytes(8), "the data of a TensorFlow checkpoint without its index"),
+        ("model.tflite", b"\x1c\0\0\0TFL3" + bytes(8), "a TensorFlow Lite model"),
+        ("broken.json", b"{", "not JSON"),
+        ("broken", b"{", "not JSON"),
+    ],
+)
+def test_what_is_nothing_to_show_is_told_what_it_is(name: str, content: bytes, words: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    for given in {name, name.partition(".data-")[0]}:
+        done = command("resnet-inspect", tmp_path / given)
+        assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
+        assert done.err.startswith(f"resnet-inspect: error: {words}")
+
+
+def test_a_name_of_the_catalogue_is_not_looked_for_among_files(tmp_path: Path) -> None:
+    (tmp_path / "tiny.data-00000-of-00001").write_bytes(b"")
+    assert command("resnet-inspect", "tiny", cwd=tmp_path).out.startswith("tiny, input 3x32x32\n")
 
 
 def checkpoint(folder: Path, spec_name: str, *, num_classes: int | None = None) -> Path:

@@ -1,0 +1,195 @@
+"""Files that are no checkpoints, told by how they begin: what each is, and what to give instead."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from shlex import quote
+from typing import Any
+
+from resnet_compile.checkpoints.checked_file import AGAIN, HEAD_BYTES, is_file, printable, read_head
+
+_MAX_JSON = 1 << 20
+_LFS = b"version https://git-lfs.github.com/spec/"
+_PAGE = re.compile(rb"\s*(?:<!doctype|<html|<head|<\?xml|<error)", re.IGNORECASE)
+_TITLE = re.compile(rb"<(title|message)>\s*([^<]{1,200})", re.IGNORECASE)
+_DATA = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}", re.DOTALL)
+# Packers by the bytes that a file begins with, and what unpacks what they packed beside it.
+_PACKERS = {
+    b"\x1f\x8b": ("gzip", "gunzip -k"),
+    b"BZh": ("bzip2", "bunzip2 -k"),
+    b"\xfd7zXZ": ("xz", "unxz -k"),
+    b"\x28\xb5\x2f\xfd": ("Zstandard", "unzstd"),
+}
+
+
+# Files whose format is told by their end.
+_BEGINNINGS = (
+    ("a zip archive", re.compile(rb"PK\x03\x04")),
+    # A table's first block begins with the record of the empty key, whose value is a message.
+    ("a TensorFlow checkpoint", re.compile(rb"\x00\x00[\x80-\xff]{0,4}[\x00-\x7f][\x08\x0a]")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of file.
+
+    Attributes:
+        what: What a file is, by its path and how it begins, where it is of this kind.
+        hint: What to do about it.
+    """
+
+    what: Callable[[Path, bytes], str | None]
+    hint: Callable[[Path], str]
+
+
+def described(path: Path) -> tuple[str, str] | None:
+    """What a file is and what to give instead of it; None where it is nothing that is known here."""
+    head = read_head(path)
+    return next(((what, kind.hint(path)) for kind in _KINDS if (what := kind.what(path, head))), None)
+
+
+def _pointer(path: Path, head: bytes) -> str | None:
+    size = re.search(rb"\nsize (\d{1,20})", head)
+    of = f" to {size[1].decode()} bytes" if size else ""
+    return f"a Git LFS pointer{of}, not the file itself" if head.startswith(_LFS) else None
+
+
+def _web_page(path: Path, head: bytes) -> str | None:
+    if not _PAGE.match(head):
+        return None
+    title = _TITLE.search(head)
+    said = f" ({printable(' '.join(title[2].decode(errors='replace').split()))})" if title else ""
+    return f"a web page{said}, not the file that it leads to"
+
+
+def _tar(path: Path, head: bytes) -> str | None:
+    name = next((name for magic, (name, _) in _PACKERS.items() if head.startswith(magic)), None)
+    if name == "gzip":
+        try:
+            head = zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
+        except zlib.error:
+            return None
+    is_tar = head[257:262] == b"ustar" or (name and re.search(r"\.(tar\.\w+|t[bgx]z2?)$", path.name))
+    return f"a tar archive{f', packed by {name}' if name else ''}" if is_tar else None
+
+
+def _packed(path: Path, head: bytes) -> str | None:
+    name = next((name for magic, (name, _) in _PACKERS.items() if head.startswith(magic)), None)
+    return f"a file that {name} packed" if name else None
+
+
+def _unpack(path: Path) -> str:
+    head = read_head(path)
+    command = next(command for magic, (_, command) in _PACKERS.items() if head.startswith(magic))
+    return f"unpack it, and give what comes out: {command} {quote(str(path))}"
+
+
+def _into_folder(path: Path, command: str) -> str:
+    """How to unpack an archive into a folder that does not exist yet."""
+    folder = path.with_name(re.sub(r"(\.tar)?\.\w+$", "", path.name))
+    while folder.exists():
+        folder = folder.with_name(f"{folder.name}_unpacked")
+    typed = command.format(folder=quote(str(folder)), file=quote(str(path)))
+    return f"unpack it, and give the folder that this makes: {typed}"
+
+
+def _zip(path: Path, head: bytes) -> str | None:
+    return "a zip archive of other files" if head.startswith(b"PK\3\4") and _zip_end(path) else None
+
+
+def _zip_end(path: Path) -> bool:
+    """Whether a file ends as a zip archive does: with a record of 22 bytes and a comment."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 22 - (1 << 16)))
+        return b"PK\5\6" in file.read()
+
+
+def _beginning(path: Path, head: bytes) -> str | None:
+    what = next((what for what, begins in _BEGINNINGS if begins.match(head)), None)
+    return f"the first {path.stat().st_size} bytes of {what}: the file is truncated" if what else None
+
+
+def _meta(path: Path, head: bytes) -> str | None:
+    return "the graph of a TensorFlow checkpoint, without its weights" if path.suffix == ".meta" else None
+
+
+def _prefix_of(path: Path) -> str:
+    prefix = path.with_suffix("")
+    if is_file(prefix) or is_file(Path(f"{prefix}.index")):
+        return f"give {prefix}"
+    return f"copy {prefix.name}.index and its data there, and give {prefix}"
+
+
+def _data(path: Path, head: bytes) -> str | None:
+    return "the data of a TensorFlow checkpoint without its index" if _DATA.fullmatch(path.name) else None
+
+
+def _index_of(path: Path) -> str:
+    found = _DATA.fullmatch(path.name)
+    return f"copy {found['prefix'] if found else path.name}.index there"
+
+
+def _json(path: Path, head: bytes) -> dict[str, Any]:
+    """A small JSON object; empty where the file is none."""
+    try:
+        if head.lstrip().startswith(b"{") and path.stat().st_size <= _MAX_JSON:
+            value = json.loads(path.read_bytes())
+            return value if isinstance(value, dict) else {}
+    except (OSError, ValueError, RecursionError):
+        pass
+    return {}
+
+
+def hub_config(path: Path) -> dict[str, Any] | None:
+    """What a hub's `config.json` says; None where there is no such file, or it says nothing."""
+    return _json(path, read_head(path)) or None
+
+
+def _spec(path: Path, head: bytes) -> str | None:
+    return "a network's spec, not its weights" if {"blocks", "head"} <= _json(path, head).keys() else None
+
+
+def _config(path: Path, head: bytes) -> str | None:
+    found = _json(path, head).keys() & {"model_type", "architecture", "architectures", "class_name"}
+    return "a model's configuration, without its weights" if found else None
+
+
+def _text(path: Path, head: bytes) -> str | None:
+    try:
+        text = head.decode()
+    except UnicodeDecodeError:
+        return None
+    shown = " ".join(text.split())
+    return f"a text, {printable(shown)!r}, not a checkpoint" if 0 < len(head) <= 300 and shown.isprintable() else None
+
+
+_KINDS = (
+    _Kind(lambda path, head: None if head or path.stat().st_size else "an empty file", lambda path: AGAIN),
+    _Kind(lambda path, head: None if head else "a file that cannot be read", lambda path: f"ls -l {quote(str(path))}"),
+    _Kind(_pointer, lambda path: f"git -C {quote(str(path.parent))} lfs pull"),
+    _Kind(_web_page, lambda path: "download the file itself"),
+    _Kind(_meta, _prefix_of),
+    _Kind(_data, _index_of),
+    _Kind(_tar, lambda path: _into_folder(path, "mkdir {folder} && tar -xf {file} -C {folder}")),
+    _Kind(_packed, _unpack),
+    _Kind(_zip, lambda path: _into_folder(path, "python -m zipfile -e {file} {folder}")),
+    _Kind(_beginning, lambda path: AGAIN),
+    _Kind(
+        lambda path, head: "a TensorFlow Lite model" if head[4:8] == b"TFL3" else None,
+        lambda path: "give the SavedModel, checkpoint or Keras file that it was made from",
+    ),
+    _Kind(
+        lambda path, head: "one NumPy array without a name" if head.startswith(b"\x93NUMPY") else None,
+        lambda path: "save the arrays by their names: numpy.savez(path, **arrays)",
+    ),
+    _Kind(_spec, lambda path: "give it as SPEC, and its weights as --weights"),
+    _Kind(_config, lambda path: "give the weights that belong to it, or the folder that holds both"),
+    _Kind(_text, lambda path: AGAIN),
+)
+"""Every kind, the more certain ones first."""
