@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
+from resnet_compile.errors import WeightsError
 from resnet_compile.report.table import Cell, table
+from resnet_compile.spec import load_spec
 from resnet_compile.weights.fitting import Fit, fitting_specs
+from resnet_compile.weights.hub import check_config
 from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import tensors_of
 from resnet_compile.weights.structure import STRUCTURE
@@ -25,7 +29,9 @@ def checkpoint_document(source: str) -> dict[str, Any]:
                 {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
                 for name, info in tensors.items()
             ],
-            "fits": [_fit(fit) for fit in fitting_specs(tensors_of(checkpoint), model)],
+            "fits": [
+                _fit(fit) for fit in fitting_specs(tensors_of(checkpoint), model) if _is_its_function(fit, checkpoint)
+            ],
         }
 
 
@@ -45,6 +51,15 @@ def checkpoint_text(source: str, document: dict[str, Any]) -> str:
     fits = [_words(fit) for fit in document["fits"]] or ["fits no network of the catalogue"]
     head = f"{source}: {document['format']}, {len(tensors)} tensors"
     return "\n".join([head, "", table(["tensor", "type", "shape", "bytes"], rows), "", *fits])
+
+
+def _is_its_function(fit: Fit, checkpoint: Checkpoint) -> bool:
+    """Whether the checkpoint's configuration does not say that it is of another function."""
+    try:
+        check_config(load_spec(fit.name), checkpoint)
+    except WeightsError:
+        return False
+    return True
 
 
 def _fit(fit: Fit) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
+from resnet_compile.weights.hub import check_config
 from resnet_compile.weights.initial import InitialTensor
 from resnet_compile.weights.matching import Choice, Match, fits, match
 from resnet_compile.weights.sections import ROOT
@@ -71,12 +72,15 @@ def bind(plan: Plan, source: Mapping[str, ArrayLike], choice: Choice | None = No
             structure, as is done too where no table fits its names.
 
     Raises:
-        WeightsError: The source does not fill the network, all faults in one message; or it holds no numbers.
+        WeightsError: The source does not fill the network, all faults in one message; or it holds no numbers; or its
+            configuration says that it is another network's.
         OptionError: There is no table of that name.
     """
     choice = choice or Choice()
     tensors = tensors_of(source)
+    told = True
     if isinstance(source, Checkpoint):
+        told = check_config(plan.spec, source)
         # Deferred: initial weights and mappings need no reader.
         from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
         from resnet_compile.weights.structure import STRUCTURE, match_structure
@@ -88,10 +92,13 @@ def bind(plan: Plan, source: Mapping[str, ArrayLike], choice: Choice | None = No
     for tensor in filled.values():
         if not tensor.dtype.startswith(("float", "bfloat", "int", "uint")):
             raise WeightsError(f"holds {tensor.dtype}, not numbers", where=tensor.names[0])
+    notes = found.notes
+    if found.naming.untold and not told:
+        notes += (f"the names do not tell of {found.naming.untold}: taken as the spec has it",)
     return Bound(
         {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()},
         _facts(found, choice),
-        found.notes,
+        notes,
     )
 
 

@@ -32,6 +32,7 @@ class Naming:
         offsets: The source's words for weights and for biases: the last component of their names.
         kinds: The unit kinds that ``{kind}`` stands for: those that compute what the source's units compute. Weights of
             another function would fit others too.
+        untold: What of a network's function the names do not tell, where systems differ in it.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Naming:
     separator: Literal[".", "/"] = "/"
     offsets: tuple[str, str] = ("weights", "biases")
     kinds: tuple[str, ...] = ()
+    untold: str | None = None
 
     def translate(self, name: str) -> str | None:
         """The source's name for a parameter, both without what comes before; None where no rule matches."""

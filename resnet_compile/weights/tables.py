@@ -14,6 +14,13 @@ _TENSORFLOW_IGNORED = (
     r"/(biased|local_step)$",
     r"/renorm_(mean|stddev|mean_weight|stddev_weight)$",
 )
+# Of object-based checkpoints: the graph of objects, the scalars of Keras's optimizers, its metrics.
+_KERAS_IGNORED = (
+    r"^_CHECKPOINTABLE_OBJECT_GRAPH$",
+    r"(^|/)(save_counter|_?iter(ations)?|_?(current_)?learning_rate|decay|momentum|beta_[12]|rho|epsilon"
+    r"|current_loss_scale|good_steps|_variables/\d+)/\.ATTRIBUTES/VARIABLE_VALUE$",
+    r"(^|/)keras_api/metrics/",
+)
 
 _UNIT = "block{b}/unit_{u}/{kind}"
 _TORCH_ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -32,7 +39,13 @@ NATIVE = Naming(
     ignored=(r"^(progress|step)$", r"/biased$"),
 )
 
-TF_SLIM = Naming("tf-slim", (("{rest}", "{rest}"),), kernel="HWIO", dense="IO", ignored=_TENSORFLOW_IGNORED)
+TF_SLIM = Naming(
+    "tf-slim",
+    (("{rest}", "{rest}"),),
+    kernel="HWIO",
+    dense="IO",
+    ignored=(*_TENSORFLOW_IGNORED, *_KERAS_IGNORED),
+)
 
 # The `resnet` of the old TensorFlow models. Where a group's first unit shares its activation with the shortcut, which
 # is so in the first group alone, the scope of its first norm says so.
@@ -77,6 +90,7 @@ TORCHVISION = Naming(
     ignored=_TORCH_IGNORED,
     separator=".",
     offsets=("weight", "bias"),
+    untold="anti-aliased pooling, the activation, or which convolution has the stride",
     kinds=("torchvision_basic", "torchvision_bottleneck", "caffe_bottleneck"),
 )
 
@@ -120,6 +134,7 @@ KERAS_RESNETV2 = Naming(
     kernel="HWIO",
     dense="IO",
     offsets=("kernel", "bias"),
+    ignored=_KERAS_IGNORED,
     kinds=("keras_v2_bottleneck",),
 )
 

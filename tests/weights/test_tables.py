@@ -11,7 +11,8 @@ from resnet_compile import load_spec, plan_network
 from resnet_compile.errors import WeightsError
 from resnet_compile.spec import catalogue
 from resnet_compile.weights.binding import bind
-from resnet_compile.weights.tables import NAMINGS
+from resnet_compile.weights.naming import Naming
+from resnet_compile.weights.tables import KERAS_RESNETV2, NAMINGS, TF_SLIM
 
 NAMING = {
     "timm_resnet_basic": "torchvision",
@@ -78,3 +79,14 @@ def test_every_catalogue_network_has_a_table(name: str) -> None:
     assert whole
     for table, found in whole.items():
         assert len(set(found)) == len(found), table
+
+
+@pytest.mark.parametrize("naming", [KERAS_RESNETV2, TF_SLIM], ids=lambda naming: naming.name)
+def test_what_object_based_checkpoints_hold_beside_variables_computes_nothing(naming: Naming) -> None:
+    value = ".ATTRIBUTES/VARIABLE_VALUE"
+    for path in ("optimizer/_iterations", "optimizer/_learning_rate", "opt/iter", "opt/beta_1", "opt/_variables/0"):
+        assert naming.ignores(f"{path}/{value}")
+    assert naming.ignores(f"keras_api/metrics/1/total/{value}")
+    assert naming.ignores("_CHECKPOINTABLE_OBJECT_GRAPH")
+    assert not naming.ignores(f"layer_with_weights-3/p/{value}")
+    assert not naming.ignores(f"gem/_variables_/{value}")
