@@ -46,7 +46,7 @@ from resnet_compile.checkpoints.safetensors_file import SafetensorsCheckpoint, S
 from resnet_compile.checkpoints.tensorflow.frozen import FrozenGraphCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint  # noqa: E402
 from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint  # noqa: E402
-from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint  # noqa: E402
+from resnet_compile.checkpoints.torch.file import PickleCheckpoint, PyTorchCheckpoint  # noqa: E402
 from resnet_compile.errors import CheckpointError  # noqa: E402
 
 
@@ -101,9 +101,18 @@ READERS: dict[str, Reader] = {
     ),
     "pytorch": Reader(
         PyTorchCheckpoint,
-        lambda: [*map(single_file, ("dtypes.pth", "views.pth", "training.pth", "protocol4.pth", "no_crc.pth"))],
+        lambda: [
+            *map(single_file, ("dtypes.pth", "views.pth", "training.pth", "protocol4.pth", "no_crc.pth", "trainer.pth"))
+        ],
         informed=(reseal_zip,),
     ),
+    "pytorch_objects": Reader(
+        PyTorchCheckpoint,
+        lambda: [*map(single_file, ("module.pth", "scripted.pt"))],
+        informed=(reseal_zip,),
+    ),
+    "pytorch_legacy": Reader(PyTorchCheckpoint, lambda: [*map(single_file, ("legacy.pth", "trainer_legacy.pth"))]),
+    "pickle": Reader(PickleCheckpoint, lambda: [single_file(f"arrays{number}.pkl") for number in range(6)]),
     "keras_h5": Reader(
         KerasCheckpoint,
         lambda: [*map(single_file, ("keras_weights.h5", "keras_model.h5", "keras_nested.h5", "compressed.h5"))],

@@ -37,7 +37,7 @@ def make_torch() -> None:
     """PyTorch and safetensors files."""
     import torch
     from huggingface_hub import save_torch_state_dict
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     torch.manual_seed(0)
     model = torch.nn.Sequential(
@@ -87,11 +87,10 @@ def make_torch() -> None:
     torch.serialization.set_crc32_options(False)
     torch.save(model.state_dict(), FOLDER / "no_crc.pth")
     torch.serialization.set_crc32_options(True)
-    # What has to be refused.
     torch.save(model.state_dict(), FOLDER / "legacy.pth", _use_new_zipfile_serialization=False)
     torch.save(model, FOLDER / "module.pth")
-    torch.jit.save(torch.jit.script(torch.nn.ReLU()), FOLDER / "script.pt")
-    torch.save({"conjugated": torch.ones(2, dtype=torch.complex64).conj()}, FOLDER / "conjugated.pth")
+    torch.jit.save(torch.jit.script(model.eval()), FOLDER / "scripted.pt")
+    save_beside_tensors(model)
 
     storable = {name: value for name, value in dtypes.items() if name != "complex128"}
     save_file(storable, FOLDER / "dtypes.safetensors", metadata={"format": "pt"})
@@ -103,17 +102,81 @@ def make_torch() -> None:
         model.state_dict(), FOLDER, filename_pattern="sharded{suffix}.safetensors", max_shard_size=300
     )
 
-    def line(tensor: torch.Tensor) -> dict[str, Any]:
-        data = tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-        return truth(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), data)
+    write_torch_truths()
 
-    truths: dict[str, Any] = {}
-    for name in [*saved, "protocol4.pth", "no_crc.pth"]:
-        # weights_only=False: these files were written a moment ago, above.
-        value = torch.load(FOLDER / name, weights_only=False)
-        truths[name] = {key: line(tensor) for key, tensor in value.get("state_dict", value).items()}
+
+def save_beside_tensors(model: Any) -> None:
+    """What trainers keep beside weights; tensors that are no plain arrays; arrays in bare pickles."""
+    import argparse
+    import collections
+    import datetime
+    import pickle
+
+    import numpy as np
+    import torch
+
+    arrays = {name: value.numpy() for name, value in model.state_dict().items()}
+    history = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    trainer = {
+        "model": model.state_dict(),
+        "args": argparse.Namespace(lr=0.1, milestones=(30, 60)),
+        "lr_scheduler": {"milestones": collections.Counter([30, 60, 60])},
+        "meters": collections.defaultdict(list, loss=[0.5]),
+        "frozen": {"conv1", "bn1"},
+        "kinds": frozenset([1, 2]),
+        "saved": datetime.datetime(2024, 1, 1),
+        "accuracy": np.float64(93.1),
+        "history": {"loss": history, ("a", "key"): history.astype(">i4")},
+        "averaged": [torch.ones(2)],
+    }
+    torch.save(trainer, FOLDER / "trainer.pth")
+    torch.save(trainer, FOLDER / "trainer_legacy.pth", _use_new_zipfile_serialization=False)
+    other = {
+        "quantised": torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8),
+        "coordinates": torch.eye(3).to_sparse(),
+        "rows": torch.eye(3).to_sparse_csr(),
+        "meta": torch.empty(3, device="meta"),
+        "conjugated": torch.ones(2, dtype=torch.complex64).conj(),
+        "plain": torch.ones(2),
+    }
+    torch.save(other, FOLDER / "other.pth")
+    for protocol in range(6):
+        with (FOLDER / f"arrays{protocol}.pkl").open("wb") as file:
+            pickle.dump({"model": arrays, "history": history, "__author__": "nobody"}, file, protocol)
+
+
+def write_torch_truths() -> None:
+    """What PyTorch reads back from the files."""
+    import pickle
+
+    import torch
+    from safetensors.torch import load_file
+
+    def found(value: Any, path: str = "") -> dict[str, Any]:
+        if isinstance(value, torch.nn.Module):
+            value = value.state_dict()
+        if hasattr(value, "shape") and value.shape is not None and type(value).__name__ in ("Tensor", "Parameter"):
+            data = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+            return {path: truth(str(value.dtype).removeprefix("torch."), tuple(value.shape), data)}
+        if type(value).__name__ == "ndarray":
+            return {path: truth(value.dtype.name, value.shape, value.astype(value.dtype.newbyteorder("<")).tobytes())}
+        entries = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+        children = ((f"#{at}" if isinstance(key, tuple) else key, child) for at, (key, child) in enumerate(entries))
+        return {
+            name: line
+            for key, child in children
+            for name, line in found(child, f"{path}/{key}" if path else str(key)).items()
+        }
+
+    # weights_only=False: these files were written a moment ago, above.
+    names = [*("state_dict.pth", "dtypes.pth", "views.pth", "training.pth", "protocol4.pth", "no_crc.pth")]
+    names += ["legacy.pth", "module.pth", "trainer.pth", "trainer_legacy.pth"]
+    truths = {name: found(torch.load(FOLDER / name, weights_only=False)) for name in names}
+    truths["scripted.pt"] = found(torch.jit.load(FOLDER / "scripted.pt").state_dict())
+    for path in sorted(FOLDER.glob("arrays*.pkl")):
+        truths[path.name] = found(pickle.loads(path.read_bytes()))
     for name in ["dtypes.safetensors", *sorted(path.name for path in FOLDER.glob("sharded-*.safetensors"))]:
-        truths[name] = {key: line(tensor) for key, tensor in load_file(FOLDER / name).items()}
+        truths[name] = found(load_file(FOLDER / name))
     write_truths("torch.json", truths)
 
 

@@ -24,17 +24,25 @@ from resnet_compile.checkpoints.checked_file import CheckedFile
 
 @dataclass(frozen=True, slots=True)
 class StoredInfo:
-    """The type of one stored tensor: `dtype` is numpy's name, ``bfloat16`` (by ml_dtypes) or ``string``."""
+    """The type of one stored tensor.
+
+    Attributes:
+        dtype: numpy's name, ``bfloat16`` (by ml_dtypes) or ``string``; or what a tensor is that looking up refuses.
+        shape: Its shape.
+        place: Equal for tensors that are the same values of the file; None where nothing is known of that.
+    """
 
     dtype: str
     shape: tuple[int, ...]
+    place: object = None
 
     @property
     def nbytes(self) -> int | None:
-        """Bytes of the values as an array; None for strings, whose length only reading tells."""
-        if self.dtype == "string":
+        """Bytes of the values as an array; None for strings, whose length only reading tells, and what is not read."""
+        try:
+            item = np.dtype(getattr(ml_dtypes, self.dtype, self.dtype))
+        except TypeError:
             return None
-        item = np.dtype(ml_dtypes.bfloat16) if self.dtype == "bfloat16" else np.dtype(self.dtype)
         return math.prod(self.shape) * item.itemsize
 
 
@@ -54,10 +62,14 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     Attributes:
         format: The format's name, as `resnet-inspect` prints it.
         config: What the `config.json` beside it says of the model, where it is a hub's; None otherwise.
+        objects: Classes and functions of other programs that the file names.
+        warnings: What a user should know of the file before giving it to another program.
     """
 
     format: ClassVar[str]
     config: Mapping[str, Any] | None = None
+    objects: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     def __init__(self, *files: CheckedFile) -> None:
         self._file = files[0]
@@ -73,10 +85,11 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     def _read(self, name: str) -> NDArray[Any]:
         """The values of a tensor that was added."""
 
-    def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+    def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any] | str, place: object = None) -> None:
+        """Enter a tensor; one of a type that is not read has a word for its dtype, and `_read` refuses it."""
         if name in self._infos:
             raise self._file.error("two tensors of one name", name)
-        self._infos[name] = StoredInfo(_dtype_name(dtype), tuple(shape))
+        self._infos[name] = StoredInfo(dtype if isinstance(dtype, str) else _dtype_name(dtype), tuple(shape), place)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._infos:

@@ -21,7 +21,7 @@ from resnet_compile.checkpoints.safetensors_file import (
 from resnet_compile.checkpoints.tensorflow.frozen import FrozenGraphCheckpoint, is_frozen_graph
 from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1
 from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
-from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint, is_pytorch
+from resnet_compile.checkpoints.torch.file import PickleCheckpoint, PyTorchCheckpoint, is_pickle, is_pytorch
 from resnet_compile.checkpoints.training_run import is_training_run, open_training_run
 from resnet_compile.checkpoints.wrong_files import hub_config
 
@@ -47,6 +47,7 @@ FORMATS = (
     CheckpointFormat("training run", is_training_run, open_training_run),
     CheckpointFormat(NpzCheckpoint.format, is_npz, NpzCheckpoint),
     CheckpointFormat(PyTorchCheckpoint.format, is_pytorch, PyTorchCheckpoint),
+    CheckpointFormat(PickleCheckpoint.format, is_pickle, PickleCheckpoint),
     CheckpointFormat(SafetensorsCheckpoint.format, is_safetensors, SafetensorsCheckpoint),
     CheckpointFormat(ShardedSafetensorsCheckpoint.format, is_safetensors_index, ShardedSafetensorsCheckpoint),
     CheckpointFormat(KerasCheckpoint.format, is_keras_h5, KerasCheckpoint),

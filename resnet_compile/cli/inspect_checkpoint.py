@@ -16,6 +16,8 @@ from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import tensors_of
 from resnet_compile.weights.structure import STRUCTURE
 
+_SHOWN = 8
+
 
 def checkpoint_document(source: str) -> dict[str, Any]:
     """What a checkpoint holds and fits, as plain values."""
@@ -25,6 +27,8 @@ def checkpoint_document(source: str) -> dict[str, Any]:
         return {
             "format": checkpoint.format,
             "files": [str(path) for path in checkpoint.files],
+            "warnings": list(checkpoint.warnings),
+            "objects": list(checkpoint.objects),
             "tensors": [
                 {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
                 for name, info in tensors.items()
@@ -49,8 +53,11 @@ def checkpoint_text(source: str, document: dict[str, Any]) -> str:
     ]
     rows.append(["total", "", "", f"{sum(tensor['bytes'] or 0 for tensor in tensors):,}"])
     fits = [_words(fit) for fit in document["fits"]] or ["fits no network of the catalogue"]
-    head = f"{source}: {document['format']}, {len(tensors)} tensors"
-    return "\n".join([head, "", table(["tensor", "type", "shape", "bytes"], rows), "", *fits])
+    head = [f"{source}: {document['format']}, {len(tensors)} tensors"]
+    head += [f"warning: {warning}" for warning in document["warnings"]]
+    if document["objects"]:
+        head.append(f"other names in its pickle, none of them called: {', '.join(document['objects'][:_SHOWN])}")
+    return "\n".join([*head, "", table(["tensor", "type", "shape", "bytes"], rows), "", *fits])
 
 
 def _is_its_function(fit: Fit, checkpoint: Checkpoint) -> bool:

@@ -91,6 +91,7 @@ def bind(plan: Plan, source: Mapping[str, ArrayLike], choice: Choice | None = No
     filled = {parameter: found.tensors[found.names[parameter.name]] for parameter in plan.parameters}
     for tensor in filled.values():
         if not tensor.dtype.startswith(("float", "bfloat", "int", "uint")):
+            tensor.read()  # a reader that refuses it says what to do
             raise WeightsError(f"holds {tensor.dtype}, not numbers", where=tensor.names[0])
     notes = found.notes
     if found.naming.untold and not told:

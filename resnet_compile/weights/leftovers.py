@@ -64,6 +64,8 @@ def leftovers(
         ignore: Patterns of names, or scopes, that the user wants to be left out.
         guessed: Whether the head was taken by its shape, so that whatever reads as many channels could be before it.
     """
+    own = {_first(theirs.removeprefix(section.prefixes[0])) for theirs in section.names.values()}
+    places = {tensors[name].place for name in used if name in tensors} - {None}
     path, offsets = _ImagePath.of(plan), set(_missing_offsets(plan, section))
     ignored: list[str] = []
     left: dict[str, str] = {}
@@ -81,7 +83,9 @@ def leftovers(
             ignored.append(name)
         elif (found := _NORMALIZATION.search(name)) and int(np.prod(tensor.shape)) == plan.input.channels:
             normalization[found[1]] = [float(value) for value in tensor.read().ravel()]
-        elif inside is not None and (reason := _in_the_way(plan, section, inside, tensor, path)):
+        elif tensor.place in places and (inside is None or _first(inside) not in own):
+            left[name] = _scope(name, section)  # a parameter under a second name
+        elif inside is not None and (reason := _in_the_way(plan, section, inside, own, tensor, path)):
             faults.append((name, reason))
         elif inside is None and guessed and (reason := path.before_head(tensor, section.naming)):
             faults.append((name, reason))
@@ -97,18 +101,22 @@ def _is_ignored(section: Section, name: str, used: Collection[str]) -> bool:
     return any(name[:at] in used for at, char in enumerate(name) if char in "./")
 
 
-def _in_the_way(plan: Plan, section: Section, inside: str, tensor: SourceTensor, path: _ImagePath) -> str | None:
+def _in_the_way(
+    plan: Plan, section: Section, inside: str, own: Collection[str], tensor: SourceTensor, path: _ImagePath
+) -> str | None:
     """Why a tensor of the section that is no parameter makes its network another one; None where it does not."""
     naming, separator = section.naming, section.naming.separator
     if not plan.head.logits and (inside + separator).startswith(f"{naming.logits}{separator}"):
         return None  # the head of a network of which only the features are wanted
     prefix = section.prefixes[0]
     is_root = prefix == "" or (separator == "." and prefix.endswith("/"))
-    top = re.split(r"[./]", inside)[0]
-    own = {re.split(r"[./]", theirs.removeprefix(prefix))[0] for theirs in section.names.values()}
-    if is_root and top not in own:
+    if is_root and _first(inside) not in own:
         return path.before_head(tensor, naming) or path.in_body(tensor, naming)
     return "is no parameter of this network"
+
+
+def _first(name: str) -> str:
+    return re.split(r"[./]", name, maxsplit=1)[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,6 +140,8 @@ def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str
         by = f"the {choice.naming} naming" if choice.naming else "any naming table"
         inside = f" in section {','.join(choice.sections)}" if choice.sections else ""
         shown = ", ".join(sorted(tensors)[:3])
+        if not tensors:
+            raise WeightsError("there are no tensors", where=plan.name)
         raise WeightsError(
             f"no name fits {plan.name} by {by}{inside}", where=plan.name, hint=f"the names are like {shown}"
         )
@@ -147,7 +149,8 @@ def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str
     if not choice.sections and not headless <= fullest.filled:
         _require_one_place(plan, tensors, fullest.naming)
     (equals,) = (found for found in by_table if found and found[0] is fullest)
-    return choose([one for one in equals if len(one.filled) == len(fullest.filled)], averages=choice.averages)
+    full = [one for one in equals if len(one.filled) == len(fullest.filled)]
+    return choose(full, tensors, averages=choice.averages)
 
 
 def _require_one_place(plan: Plan, tensors: Tensors, naming: Naming) -> None:

@@ -91,12 +91,15 @@ def sections(
     return sorted(each, key=lambda one: -len(one.filled))
 
 
-def choose(found: Sequence[Section], *, averages: bool) -> tuple[Section, str | None]:
+def choose(found: Sequence[Section], tensors: Tensors, *, averages: bool) -> tuple[Section, str | None]:
     """The section that is meant of those that are equally full, and what there is to tell of that.
+
+    Sections that hold the very same tensors of a file are one, called by the first of their names.
 
     Raises:
         SeveralSectionsError: Several are as good as each other.
     """
+    found = _distinct(found, tensors)
     plain, averaged = ([one for one in found if one.averages == kind] for kind in (False, True))
     meant = averaged if averages and averaged else plain or averaged
     if len(meant) > 1:
@@ -105,6 +108,15 @@ def choose(found: Sequence[Section], *, averages: bool) -> tuple[Section, str | 
     if averaged and not averages and plain:
         note = f"moving averages are in {averaged[0].word} and were not taken (--averages takes them)"
     return meant[0], note
+
+
+def _distinct(found: Sequence[Section], tensors: Tensors) -> list[Section]:
+    """The sections but for those that are others under a second name; one of averages is told of all the same."""
+    distinct: dict[object, Section] = {}
+    for one in found:
+        places = [tensors[theirs].place for name, theirs in one.names.items() if name in one.filled]
+        distinct.setdefault(one.prefixes if None in places else (one.averages, *places), one)
+    return list(distinct.values())
 
 
 def _prefixes(name: str, wanted: frozenset[str]) -> Iterator[str]:

@@ -39,12 +39,14 @@ class SourceTensor:
         dtype: As numpy calls it.
         names: The source's own names for what it is made of.
         read: Gives the values.
+        place: Equal for tensors that are the same values of a file; None where nothing is known of that.
     """
 
     shape: tuple[int, ...]
     dtype: str
     names: tuple[str, ...]
     read: Callable[[], NDArray[Any]]
+    place: object = None
 
 
 Tensors = Mapping[str, SourceTensor]
@@ -81,7 +83,7 @@ def _tensor(source: Mapping[str, ArrayLike], name: str) -> SourceTensor:
 
     if isinstance(source, Checkpoint):
         info = source.info(name)
-        return SourceTensor(info.shape, info.dtype, (name,), read)
+        return SourceTensor(info.shape, info.dtype, (name,), read, info.place)
     try:
         values = read()
     except ValueError:

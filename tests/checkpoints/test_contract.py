@@ -68,6 +68,10 @@ def tensorflow(version: int, fixture: str, given: Sequence[str] = (), truth: str
     return Variant(f"TensorFlow V{version} checkpoint", seed, sorted(fixture_truth(truth or fixture)), given)
 
 
+def torch(name: str, kind: str = "PyTorch") -> Variant:
+    return Variant(kind, seeds.single_file(name), list(TORCH[name]))
+
+
 def bundle(fixture: str, shards: int = 1, truth: str | None = None) -> Variant:
     data = [f"{fixture}.data-{shard:05}-of-{shards:05}" for shard in range(shards)]
     return tensorflow(2, fixture, [f"{fixture}.index", *data], truth)
@@ -93,9 +97,14 @@ VARIANTS = {
     "run": Variant("training run", seeds.npz("checkpoint-00000012.npz"), list(seeds.ARRAYS)),
     "npz": Variant("NumPy npz", seeds.npz(), list(seeds.ARRAYS)),
     "npz compressed": Variant("NumPy npz", seeds.npz(compressed=True), list(seeds.ARRAYS)),
-    "PyTorch": Variant("PyTorch", seeds.single_file("dtypes.pth"), list(TORCH["dtypes.pth"])),
-    "PyTorch training": Variant("PyTorch", seeds.single_file("training.pth"), list(TORCH["training.pth"])),
-    "PyTorch without CRC": Variant("PyTorch", seeds.single_file("no_crc.pth"), list(TORCH["no_crc.pth"])),
+    "PyTorch": torch("dtypes.pth"),
+    "PyTorch training": torch("training.pth"),
+    "PyTorch of a trainer": torch("trainer.pth"),
+    "PyTorch before 1.6": torch("trainer_legacy.pth"),
+    "PyTorch module": torch("module.pth"),
+    "TorchScript": torch("scripted.pt"),
+    **{f"pickle of protocol {number}": torch(f"arrays{number}.pkl", "pickle") for number in (0, 2, 4, 5)},
+    "PyTorch without CRC": torch("no_crc.pth"),
     "safetensors": Variant("safetensors", seeds.single_file("dtypes.safetensors"), list(TORCH["dtypes.safetensors"])),
     "safetensors sharded": Variant(
         "safetensors, sharded",

@@ -227,3 +227,19 @@ def test_two_networks_stand_side_by_side(tmp_path: Path) -> None:
 def test_parts_that_one_network_alone_has_keep_their_place() -> None:
     lines = command("resnet-inspect", "cifar_resnet20", "resnet50").out.splitlines()
     assert [line.split()[0] for line in lines[3:]] == ["root", "block1", "block2", "block3", "block4", "head", "total"]
+
+
+def test_a_pickle_that_would_run_code_is_told_of(tmp_path: Path) -> None:
+    import pickle
+
+    class Payload:
+        def __reduce__(self) -> tuple[object, ...]:
+            return eval, ("1",)
+
+    path = tmp_path / "a.pkl"
+    path.write_bytes(pickle.dumps({"w": np.ones(2), "x": Payload()}))
+    done = command("resnet-inspect", path)
+    warning = "names builtins.eval, which can run code where PyTorch unpickles it; not run here"
+    assert done.code == 0
+    assert done.out.startswith(f"{path}: pickle, 1 tensors\nwarning: {warning}\n")
+    assert json.loads(command("resnet-inspect", path, "--json").out)["warnings"] == [warning]

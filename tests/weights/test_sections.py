@@ -1,15 +1,19 @@
 """Networks inside larger files: where they are, what else there is, and when that means another function."""
 
 import re
+import zipfile
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support import torch_files as forge
 from support.specs import parsed
 
 from resnet_compile import CompileOptions, NetworkSpec, compile, plan_network
-from resnet_compile.errors import WeightsError
+from resnet_compile.checkpoints.formats import open_checkpoint
+from resnet_compile.errors import CheckpointError, WeightsError
 from resnet_compile.weights.tables import TORCHVISION
 
 Arrays = dict[str, np.ndarray]
@@ -249,3 +253,53 @@ def test_a_normalisation_of_the_images_is_told_and_recorded(scope: str) -> None:
     told = "by mean [1.0, 2.0, 3.0], std [4.0, 5.0, 6.0]: this one takes them normalised"
     assert model.notes == (f"the file's model normalises its images itself, {told}",)
     assert model.format.metadata.normalization == '{"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}'
+
+
+def saved(folder: Path, names: Mapping[str, str]) -> Path:
+    """A PyTorch file in which the tensors of a network have these prefixes, each with the storages it stands for."""
+    records, body = {}, {}
+    for prefix, storages in names.items():
+        for name, values in theirs().items():
+            steps = tuple(int(np.prod(values.shape[axis + 1 :])) for axis in range(values.ndim))
+            records[f"data/{storages}{name}"] = values.tobytes()
+            stored = forge.storage(f"{storages}{name}", values.size)
+            body[f"{prefix}{name}"] = forge.tensor(stored, values.shape, steps)
+    return forge.write(folder / "a.pth", forge.program(forge.mapping(body)), records)
+
+
+@pytest.mark.parametrize("second", ["loss.net.", "copy."])
+@pytest.mark.parametrize("first", ["", "net."])
+def test_one_network_under_two_names_is_one(tmp_path: Path, first: str, second: str) -> None:
+    left = f"left: {len(theirs())} tensors under {second.partition('.')[0]}."
+    with open_checkpoint(saved(tmp_path, {first: "0", second: "0"})) as source:
+        assert filled(source) == (left,)
+    with open_checkpoint(saved(tmp_path, {first: "0", second: "1"})) as source, pytest.raises(WeightsError):
+        filled(source)
+
+
+def test_a_copy_that_says_it_is_of_averages_is_told_of(tmp_path: Path) -> None:
+    with open_checkpoint(saved(tmp_path, {"net.": "0", "ema.": "0"})) as source:
+        assert filled(source)[0] == "moving averages are in ema and were not taken (--averages takes them)"
+
+
+def test_without_tensors_that_is_said(tmp_path: Path) -> None:
+    path = forge.write(tmp_path / "a.pth", forge.program(b"}"))
+    with open_checkpoint(path) as source, pytest.raises(WeightsError, match="there are no tensors @ net"):
+        filled(source)
+
+
+def test_a_tensor_that_is_not_read_says_what_to_do(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"": "0"})
+    with zipfile.ZipFile(path) as archive:
+        records = {name.removeprefix("archive/"): archive.read(name) for name in archive.namelist()}
+    first = forge.call(
+        forge.name("torch._utils", "_rebuild_meta_tensor_no_storage"), b"N", forge.numbers(8, 3, 7, 7), b"NN"
+    )
+    pickle = records.pop("data.pkl").replace(forge.text("conv1.weight"), forge.text("conv1.weight") + first + b"0", 1)
+    start = pickle.index(first) + len(first)
+    end = pickle.index(forge.text("bn1.weight"), start)
+    with (
+        open_checkpoint(forge.write(path, pickle[:start] + first + pickle[end:], records)) as source,
+        pytest.raises(CheckpointError, match=r"conv1\.weight \(it was on the device meta"),
+    ):
+        filled(source)

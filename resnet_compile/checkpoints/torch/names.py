@@ -1,7 +1,7 @@
-"""The closed list of names that the pickle of a PyTorch file may use, each with our own description or code for it.
+"""The names in the pickle of a PyTorch file that mean something here, each with our own description or code for it.
 
-Sources: PyTorch's `torch/_utils.py` (the `_rebuild_...` functions and their arguments), `torch/storage.py` and
-`torch/serialization.py`.
+Every other name stays a name. Sources: PyTorch's `torch/_utils.py` and `torch/_tensor.py` (the `_rebuild_...` functions
+and their arguments), `torch/storage.py` and `torch/serialization.py`; numpy's `_core/src/multiarray/methods.c`.
 """
 
 from __future__ import annotations
@@ -15,93 +15,102 @@ import ml_dtypes
 import numpy as np
 
 from resnet_compile.checkpoints.checked_file import printable
+from resnet_compile.checkpoints.torch.values import (
+    Array,
+    ArrayType,
+    Name,
+    OtherTensor,
+    PickleError,
+    Record,
+    Storage,
+    StorageType,
+    TensorView,
+    naturals,
+    text,
+)
 
-
-class PickleError(Exception):
-    """The pickle is damaged, or asks for something outside the closed list. Becomes a `CheckpointError`."""
-
-
-@dataclass(frozen=True, slots=True)
-class StorageType:
-    """A storage class: `dtype` of its elements, None for one counted in bytes."""
-
-    dtype: np.dtype[Any] | None
-
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """A storage by the key of its record, with `count` elements of `dtype` (bytes where that is None)."""
-
-    key: str
-    dtype: np.dtype[Any] | None
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class TensorView:
-    """A view of a storage as the pickle claims it, unchecked; offset and strides count elements."""
-
-    storage: Storage
-    dtype: np.dtype[Any]
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+_MAX_NAME = 1024  # of a class or a storage
 
 
 @dataclass(frozen=True, slots=True)
 class Constructor:
-    """One callable of the closed list: `build` is our own code for it."""
+    """A callable that is known: `build` is our own code for it."""
 
     build: Callable[[tuple[Any, ...]], object]
 
 
-def _tensor(args: tuple[Any, ...], dtype: np.dtype[Any] | None, metadata: object) -> TensorView:
+def _tensor(args: tuple[Any, ...], dtype: object, metadata: object) -> TensorView | OtherTensor:
     storage, offset, shape, strides = args
     if not isinstance(storage, Storage):
         raise PickleError("a tensor without a storage")
-    dtype = storage.dtype if dtype is None else dtype
-    if dtype is None:
+    dtype = storage.kind.dtype if dtype is None else dtype
+    if isinstance(dtype, Name):
+        return OtherTensor(f"of type {printable(dtype.name)}", naturals(shape), "save tensor.float()")
+    if not isinstance(dtype, np.dtype):
         raise PickleError("a tensor without a dtype")
     if metadata:  # its only content that is known: the view is conjugated or negated when read
-        raise PickleError("a tensor that is a conjugated or negated view")
-    (start,) = _naturals((offset,))
-    return TensorView(storage, dtype, start, _naturals(shape), _naturals(strides))
+        advice = "save tensor.resolve_conj().resolve_neg()"
+        return OtherTensor(f"conjugated or negated {dtype.name}", naturals(shape), advice)
+    (start,) = naturals((offset,))
+    return TensorView(storage, dtype, storage.start + start, naturals(shape), naturals(strides))
 
 
-def _naturals(values: object) -> tuple[int, ...]:
-    if not isinstance(values, tuple | list) or any(type(value) is not int or value < 0 for value in values):
-        raise PickleError("a tensor's offset, shape or strides are not natural numbers")
-    return tuple(values)
-
-
-def _rebuild_tensor(args: tuple[Any, ...]) -> TensorView:
+def _rebuild_tensor(args: tuple[Any, ...]) -> TensorView | OtherTensor:
     if len(args) != 4:
         raise PickleError("_rebuild_tensor takes 4 arguments")
     return _tensor(args, None, None)
 
 
-def _rebuild_tensor_v2(args: tuple[Any, ...]) -> TensorView:
+def _rebuild_tensor_v2(args: tuple[Any, ...]) -> TensorView | OtherTensor:
     if len(args) not in (6, 7):  # storage, offset, shape, strides, requires_grad, hooks, metadata
         raise PickleError("_rebuild_tensor_v2 takes 6 or 7 arguments")
     return _tensor(args[:4], None, args[6] if len(args) == 7 else None)
 
 
-def _rebuild_tensor_v3(args: tuple[Any, ...]) -> TensorView:
-    if len(args) not in (7, 8) or not isinstance(args[6], np.dtype):  # as v2, with the dtype before the metadata
+def _rebuild_tensor_v3(args: tuple[Any, ...]) -> TensorView | OtherTensor:
+    if len(args) not in (7, 8) or args[6] is None:  # as v2, with the dtype before the metadata
         raise PickleError("_rebuild_tensor_v3 takes 7 or 8 arguments, the seventh a dtype")
     return _tensor(args[:4], args[6], args[7] if len(args) == 8 else None)
 
 
-def _rebuild_parameter(args: tuple[Any, ...]) -> TensorView:
-    if len(args) not in (3, 4) or not isinstance(args[0], TensorView):  # tensor, requires_grad, hooks, attributes
+def _wrapped(args: tuple[Any, ...]) -> object:
+    """The first argument: a tensor with what it was wrapped in, attributes, a device, a type of TorchScript."""
+    if not args:
         raise PickleError("a parameter that wraps no tensor")
     return args[0]
 
 
-def _ordered_dict(args: tuple[Any, ...]) -> dict[Any, Any]:
-    if args:
-        raise PickleError("an OrderedDict built from arguments")
-    return {}
+def _rebuild_from_type(args: tuple[Any, ...]) -> object:
+    """A tensor of another class, or with attributes: function, class, its arguments, attributes."""
+    match args:
+        case (Constructor(build=build), _, tuple() as inner, _) if build in _TENSORS:
+            return build(inner)
+        case _:
+            return Record(Name("torch._tensor", "_rebuild_from_type_v2"), args)
+
+
+def _quantised(args: tuple[Any, ...]) -> OtherTensor:
+    if len(args) != 7 or not isinstance(args[0], Storage):
+        raise PickleError("_rebuild_qtensor takes a storage and 6 other arguments")
+    return OtherTensor("quantised", naturals(args[2]), "save the weights before quantisation, or tensor.dequantize()")
+
+
+def _sparse(args: tuple[Any, ...]) -> OtherTensor:
+    """Layout, and a tuple of indices, values, size: with the size third for coordinates, fourth otherwise."""
+    data = args[1] if len(args) == 2 and isinstance(args[1], tuple) else ()
+    sizes = [each for each in data[2:4] if isinstance(each, tuple)]
+    return OtherTensor("sparse", naturals(sizes[0]) if sizes else (), "save tensor.to_dense()")
+
+
+def _meta(args: tuple[Any, ...]) -> OtherTensor:
+    if len(args) != 4:
+        raise PickleError("_rebuild_meta_tensor_no_storage takes 4 arguments")
+    return OtherTensor("without values", naturals(args[1]), "it was on the device meta: load the weights, then save")
+
+
+def _ordered_dict(args: tuple[Any, ...]) -> object:
+    """Empty; or a record of the pairs from which Python 2 makes one."""
+    return Record(Name("collections", "OrderedDict"), args) if args else {}
 
 
 def _size(args: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -110,10 +119,26 @@ def _size(args: tuple[Any, ...]) -> tuple[Any, ...]:
     return args[0]
 
 
-def _device(args: tuple[Any, ...]) -> None:
-    """A device means nothing here."""
+def _array(args: tuple[Any, ...]) -> Array:
+    """An array to be built: class, shape and code count for nothing."""
+    return Array()
 
 
+def _array_of_buffer(args: tuple[Any, ...]) -> Array:
+    match args:
+        case (raw, ArrayType() as kind, tuple() as shape, order):
+            return Array(naturals(shape), kind.dtype, "F" if order == "F" else "C", raw)
+        case _:
+            raise PickleError("a numpy array is not described as numpy describes one")
+
+
+def _array_type(args: tuple[Any, ...]) -> object:
+    if args and isinstance(args[0], str | memoryview):
+        return ArrayType(text(args[0]))
+    return Record(Name("numpy", "dtype"), args)
+
+
+_TENSORS = (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_tensor_v3)
 _ELEMENTS: dict[str, tuple[str, np.dtype[Any]]] = {  # storage class, dtype name, the numpy dtype; all little-endian
     "DoubleStorage": ("float64", np.dtype("<f8")),
     "FloatStorage": ("float32", np.dtype("<f4")),
@@ -138,18 +163,32 @@ _STORAGELESS: dict[str, np.dtype[Any]] = {  # dtypes without a storage class of 
     "float8_e5m2fnuz": np.dtype(ml_dtypes.float8_e5m2fnuz),
     "float8_e8m0fnu": np.dtype(ml_dtypes.float8_e8m0fnu),
 }
+_QUANTISED = {"QInt8Storage": 1, "QUInt8Storage": 1, "QInt32Storage": 4, "QUInt4x2Storage": 1, "QUInt2x4Storage": 1}
 _GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
     {
         ("collections", "OrderedDict"): Constructor(_ordered_dict),
+        ("numpy", "dtype"): Constructor(_array_type),
+        **{(f"numpy.{core}.multiarray", "_reconstruct"): Constructor(_array) for core in ("core", "_core")},
+        **{(f"numpy.{core}.numeric", "_frombuffer"): Constructor(_array_of_buffer) for core in ("core", "_core")},
         ("torch", "Size"): Constructor(_size),
-        ("torch", "device"): Constructor(_device),
         ("torch._utils", "_rebuild_tensor"): Constructor(_rebuild_tensor),
         ("torch._utils", "_rebuild_tensor_v2"): Constructor(_rebuild_tensor_v2),
         ("torch._utils", "_rebuild_tensor_v3"): Constructor(_rebuild_tensor_v3),
-        ("torch._utils", "_rebuild_parameter"): Constructor(_rebuild_parameter),
-        ("torch._utils", "_rebuild_parameter_with_state"): Constructor(_rebuild_parameter),
+        ("torch._utils", "_rebuild_qtensor"): Constructor(_quantised),
+        ("torch._utils", "_rebuild_sparse_tensor"): Constructor(_sparse),
+        ("torch._utils", "_rebuild_meta_tensor_no_storage"): Constructor(_meta),
+        ("torch._utils", "_rebuild_parameter"): Constructor(_wrapped),
+        ("torch._utils", "_rebuild_parameter_with_state"): Constructor(_wrapped),
+        ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): Constructor(_wrapped),
+        ("torch._utils", "_rebuild_device_tensor_from_numpy"): Constructor(_wrapped),
+        ("torch._utils", "_rebuild_xla_tensor"): Constructor(_wrapped),
+        ("torch.jit._pickle", "restore_type_tag"): Constructor(_wrapped),
+        ("torch.nn.parameter", "Parameter"): Constructor(_wrapped),
+        ("torch._tensor", "_rebuild_from_type"): Constructor(_rebuild_from_type),
+        ("torch._tensor", "_rebuild_from_type_v2"): Constructor(_rebuild_from_type),
         ("torch.storage", "UntypedStorage"): StorageType(None),
-        **{("torch", name): StorageType(dtype) for name, (_, dtype) in _ELEMENTS.items()},
+        **{("torch", name): StorageType(dtype, dtype.itemsize) for name, (_, dtype) in _ELEMENTS.items()},
+        **{("torch", name): StorageType(None, itemsize) for name, itemsize in _QUANTISED.items()},
         **{("torch", name): dtype for name, dtype in _ELEMENTS.values()},
         **{("torch", name): dtype for name, dtype in _STORAGELESS.items()},
     }
@@ -157,25 +196,86 @@ _GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
 
 
 def named(module: object, name: object) -> object:
-    """What a name of the closed list stands for. The lookup is by the whole name: no attribute is ever followed."""
+    """What a name stands for: what is known, or itself. The look-up is by the whole name: no attribute is followed."""
     if not isinstance(module, str) or not isinstance(name, str):
         raise PickleError("the pickle names something by other than two strings")
-    if (module, name) not in _GLOBALS:
-        raise PickleError(f"the pickle names {printable(f'{module}.{name}')}, which is not on the closed list: refused")
-    return _GLOBALS[module, name]
+    if len(module) + len(name) > _MAX_NAME:
+        raise PickleError("the pickle names something by too long a name")
+    return _GLOBALS.get((module, name)) or Name(module, name)
 
 
-def construct(function: object, arguments: object) -> object:
-    """What calling one of the closed list gives."""
-    if not isinstance(function, Constructor) or not isinstance(arguments, tuple):
-        raise PickleError("the pickle calls something that is no function of the closed list: refused")
-    return function.build(arguments)
-
-
-def stored(identity: object) -> Storage:
-    """A persistent id: ("storage", storage class, key, device, number of elements)."""
-    match identity:
-        case ("storage", StorageType() as kind, str() as key, str(), int() as count) if type(count) is int:
-            return Storage(key, kind.dtype, count)
+def construct(function: object, arguments: object, keywords: object = None) -> object:
+    """What calling something that is known gives; for anything else a record of what would be called."""
+    if not isinstance(arguments, tuple):
+        raise PickleError("the pickle calls a function with other than a tuple of arguments")
+    match function:
+        case Constructor(build=build) if not keywords:
+            return build(arguments)
+        case Name() | Record():
+            return Record(function, arguments, [keywords] if keywords else [])
         case _:
-            raise PickleError("a storage is not described as PyTorch describes one")
+            raise PickleError("the pickle calls something that is no function")
+
+
+def stored(identity: object, folder: str) -> Storage | Name:
+    """A persistent id: ("storage", storage class, key, device, number of elements), in older files with a view of it.
+
+    The view is (key, first element, number of elements). Old files also have ("module", class, its source file and
+    text), which means the class.
+    """
+    match identity:
+        case (kind, Name() as name, _, _) if text(kind) == "module":
+            return name
+        case (kind, StorageType() as elements, key, _, int() as count, *view) if text(kind) == "storage":
+            key, start = text(key), 0
+            match view:
+                case [(_, int() as start, int())] if start >= 0:
+                    pass
+                case [] | [None]:
+                    pass
+                case _:
+                    raise PickleError("a view of a storage is not described as PyTorch describes one")
+            if len(key) <= _MAX_NAME:
+                return Storage(folder + key, elements, count, start)
+        case _:
+            pass
+    raise PickleError("a storage is not described as PyTorch describes one")
+
+
+def enter(mapping: dict[Any, Any], key: object, value: object) -> None:
+    """Set an entry of a mapping. Only strings and numbers are keys as they are; another key is told by its place."""
+    match key:
+        case memoryview():
+            key = text(key)
+        case int() if not -(1 << 60) < key < 1 << 60:  # larger ones can be made to collide
+            key = str(key)
+        case None | str() | int() | float():
+            pass
+        case _:
+            key = f"#{len(mapping)}"
+    if key in mapping:
+        raise PickleError("a mapping has a key twice")
+    mapping[key] = value
+
+
+# What a hostile pickle calls, after the lists of picklescan and fickling.
+_MODULES = """
+    asyncio bdb cProfile code codeop commands concurrent ctypes distutils doctest ftplib http httplib idlelib imp
+    importlib marshal multiprocessing nt os pdb pexpect pip pkgutil platform posix profile pty pydoc requests runpy
+    setuptools shutil signal smtplib socket socketserver ssl subprocess sys tempfile threading _thread timeit trace
+    urllib urllib2 venv webbrowser winreg zipimport
+"""
+_FUNCTIONS = """
+    builtins.eval builtins.exec builtins.compile builtins.open builtins.__import__ builtins.breakpoint builtins.input
+    __builtin__.eval __builtin__.execfile __builtin__.compile __builtin__.open __builtin__.file __builtin__.__import__
+    __builtin__.apply types.CodeType types.FunctionType operator.methodcaller _operator.methodcaller
+    pickle.load pickle.loads _pickle.load _pickle.loads dill.load dill.loads dill._dill._create_function
+    cloudpickle.load cloudpickle.loads cloudpickle.cloudpickle._make_function joblib.load numpy.load pandas.read_pickle
+    numpy.testing._private.utils.runstring torch.load torch.serialization.load torch.jit.load torch.hub.load
+"""
+_RUNNING = frozenset(f"{_MODULES}{_FUNCTIONS}".split())
+
+
+def runs_code(name: Name) -> bool:
+    """Whether a name is one through which a file that is unpickled does what its writer likes."""
+    return name.module.partition(".")[0] in _RUNNING or str(name) in _RUNNING

@@ -1,69 +1,93 @@
-"""The pickles in PyTorch files: the thirty opcodes that `torch.save` writes for tensors in plain containers.
+"""The opcodes of pickles, protocols 0 to 5, but for those that reach outside of the file.
 
-Any other opcode is an error. `pickletools.genops` would decode them all, but warns about, and takes, escapes in text
-that a pickle cannot have. Source: the comments of Python's `pickletools`.
+`pickletools.genops` would decode them, but warns about, and takes, escapes in text that a pickle cannot have. Source:
+the comments of Python's `pickletools`.
 """
 
 from __future__ import annotations
 
+import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from resnet_compile.checkpoints.torch.machine import Machine
-from resnet_compile.checkpoints.torch.names import PickleError, construct, named, stored
+from resnet_compile.checkpoints.torch.values import Name, PickleError, Storage
 
-MAX_PICKLE = 16 << 20  # a tensor takes about 120 bytes
 MAX_OPCODES = 2_000_000  # a tensor takes about 40
 
+_MAX_NUMBER = 255  # bytes of an integer
 
-def interpret(pickle: bytes) -> object:
-    """The value that a pickle describes, every tensor in it a `TensorView`.
+
+@dataclass(frozen=True, slots=True)
+class Pickled:
+    """What a pickle holds.
+
+    Attributes:
+        value: The value that it describes; tensors, arrays and objects in it are those of `values`.
+        names: The names in it that mean nothing here.
+        storages: Those that it names, by their keys.
+        end: The position behind it.
+    """
+
+    value: Any
+    names: frozenset[Name]
+    storages: Mapping[str, Storage]
+    end: int
+
+
+def interpret(data: memoryview, start: int = 0, folder: str = "") -> Pickled:
+    """The value that a pickle describes.
+
+    Args:
+        data: Bytes that hold it.
+        start: Where it begins.
+        folder: What stands before the keys of its storages.
 
     Raises:
-        PickleError: The pickle is damaged, too large, or asks for something outside the closed lists.
+        PickleError: The pickle is damaged, too long, or asks for something outside the file.
     """
-    if len(pickle) > MAX_PICKLE:
-        raise PickleError(f"the pickle takes {len(pickle)} bytes; {MAX_PICKLE} are allowed")
-    reader, machine = _Pickle(pickle), Machine()
+    reader, machine = _Pickle(data, start), Machine(folder)
     for _ in range(MAX_OPCODES):
         code = reader.take(1)[0]
         if code == _STOP:
-            break
+            return Pickled(machine.result(), frozenset(machine.names), machine.storages, reader.position)
         if code not in _OPCODES:
-            raise PickleError(f"the pickle uses the opcode 0x{code:02x}, which no state dict needs")
+            raise PickleError(f"the pickle uses the opcode 0x{code:02x}, which no checkpoint needs")
         argument, act = _OPCODES[code]
         act(machine, argument(reader))
-    else:
-        raise PickleError(f"the pickle has more than {MAX_OPCODES} opcodes")
-    if reader.position != len(pickle):
-        raise PickleError("bytes after the pickle's end")
-    return machine.result()
+    raise PickleError(f"the pickle has more than {MAX_OPCODES} opcodes")
 
 
 class _Pickle:
     """A position in a pickle; reading past its end is a `PickleError`."""
 
-    def __init__(self, pickle: bytes) -> None:
-        self._pickle = pickle
-        self.position = 0
+    def __init__(self, data: memoryview, start: int) -> None:
+        self._data = data
+        self.position = start
 
-    def take(self, size: int) -> bytes:
+    def take(self, size: int) -> memoryview:
         self.position += size
-        if self.position > len(self._pickle):
+        if self.position > len(self._data):
             raise PickleError("the pickle is truncated")
-        return self._pickle[self.position - size : self.position]
+        return self._data[self.position - size : self.position]
 
-    def sized(self, width: int) -> bytes:
+    def sized(self, width: int) -> memoryview:
         """Bytes after a length of `width` bytes."""
         return self.take(int.from_bytes(self.take(width), "little"))
 
     def line(self) -> bytes:
-        end = self._pickle.find(b"\n", self.position)
-        line = self.take(end - self.position if end >= 0 else len(self._pickle) + 1)
-        self.position += 1
-        return line
+        size = 256
+        while True:
+            piece = bytes(self._data[self.position : self.position + size])
+            if (found := piece.find(b"\n")) >= 0:
+                self.position += found + 1
+                return piece[:found]
+            if len(piece) < size:
+                raise PickleError("the pickle is truncated")
+            size *= 2
 
 
 def _nothing(reader: _Pickle) -> None:
@@ -79,11 +103,17 @@ def _number(layout: str) -> Callable[[_Pickle], int | float]:
     return lambda reader: packed.unpack(reader.take(packed.size))[0]
 
 
-def _long(reader: _Pickle) -> int:
-    return int.from_bytes(reader.sized(1), "little", signed=True)
+def _long(width: int) -> Callable[[_Pickle], int]:
+    def read(reader: _Pickle) -> int:
+        raw = reader.sized(width)
+        if len(raw) > _MAX_NUMBER:
+            raise PickleError(f"a number of {len(raw)} bytes")
+        return int.from_bytes(raw, "little", signed=True)
+
+    return read
 
 
-def _bytes(width: int) -> Callable[[_Pickle], bytes]:
+def _bytes(width: int) -> Callable[[_Pickle], memoryview]:
     return lambda reader: reader.sized(width)
 
 
@@ -95,11 +125,50 @@ def _lines(reader: _Pickle) -> tuple[str, str]:
     return _text(reader.line()), _text(reader.line())
 
 
-def _text(raw: bytes) -> str:
+def _text(raw: bytes | memoryview, encoding: str = "utf-8") -> str:
     try:
-        return raw.decode("utf-8")
+        return str(raw, encoding)
     except UnicodeDecodeError as error:
         raise PickleError("a string in the pickle is not UTF-8") from error
+
+
+def _written(make: Callable[[str], Any], pattern: str) -> Callable[[_Pickle], Any]:
+    """The number of protocol 0, which is written out."""
+    form = re.compile(pattern, re.ASCII)
+
+    def read(reader: _Pickle) -> Any:
+        if not (match := form.fullmatch(_text(reader.line()))):
+            raise PickleError("a number in the pickle is not written as one")
+        return make(match[1])
+
+    return read
+
+
+def _integer(reader: _Pickle) -> int | bool:
+    """An int, or a bool, which has two digits."""
+    digits = _written(str, r"([+-]?[0-9]{1,600})")(reader)
+    return bool(int(digits)) if digits in ("00", "01") else int(digits)
+
+
+_FLOAT = r"([+-]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?(?:e[+-]?[0-9]{1,9})?|inf|nan))"
+_ESCAPE = re.compile(rb"\\(?:x([0-9a-f]{2})|([\\'\"nrt])|)")
+_ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
+
+
+def _quoted(reader: _Pickle) -> memoryview:
+    """A byte string as Python 2 would write it in a program."""
+    line = reader.line()
+    if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
+        raise PickleError("a string in the pickle is not written as one")
+    return memoryview(_ESCAPE.sub(_unescape, line[1:-1]))
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    if found[1]:
+        return bytes.fromhex(found[1].decode())
+    if found[2]:
+        return _ESCAPED.get(found[2], found[2])
+    raise PickleError("a string in the pickle is not written as one")
 
 
 _STOP = ord(".")
@@ -109,38 +178,66 @@ _OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machin
         0x80: (_number("<B"), _ignore),  # PROTO
         0x95: (_number("<Q"), _ignore),  # FRAME
         ord("("): (_nothing, lambda machine, _: machine.mark()),  # MARK
+        ord("0"): (_nothing, lambda machine, _: machine.drop()),  # POP
+        ord("1"): (_nothing, lambda machine, _: _ignore(machine, machine.pop_to_mark())),  # POP_MARK
+        ord("2"): (_nothing, lambda machine, _: machine.push(machine.top())),  # DUP
         ord("N"): (_nothing, lambda machine, _: machine.push(None)),  # NONE
         0x88: (_nothing, lambda machine, _: machine.push(True)),  # NEWTRUE
         0x89: (_nothing, lambda machine, _: machine.push(False)),  # NEWFALSE
+        ord("I"): (_integer, Machine.push),  # INT
+        ord("L"): (_written(int, r"([+-]?[0-9]{1,600})L?"), Machine.push),  # LONG
+        ord("F"): (_written(float, _FLOAT), Machine.push),  # FLOAT
         ord("J"): (_number("<i"), Machine.push),  # BININT
         ord("K"): (_number("<B"), Machine.push),  # BININT1
         ord("M"): (_number("<H"), Machine.push),  # BININT2
-        0x8A: (_long, Machine.push),  # LONG1
+        0x8A: (_long(1), Machine.push),  # LONG1
+        0x8B: (_long(4), Machine.push),  # LONG4
         ord("G"): (_number(">d"), Machine.push),  # BINFLOAT
+        ord("S"): (_quoted, Machine.push),  # STRING
+        ord("T"): (_bytes(4), Machine.push),  # BINSTRING
+        ord("U"): (_bytes(1), Machine.push),  # SHORT_BINSTRING
+        ord("V"): (lambda reader: _text(reader.line(), "raw_unicode_escape"), Machine.push),  # UNICODE
         ord("X"): (_string(4), Machine.push),  # BINUNICODE
         0x8C: (_string(1), Machine.push),  # SHORT_BINUNICODE
+        0x8D: (_string(8), Machine.push),  # BINUNICODE8
         ord("B"): (_bytes(4), Machine.push),  # BINBYTES
         ord("C"): (_bytes(1), Machine.push),  # SHORT_BINBYTES
+        0x8E: (_bytes(8), Machine.push),  # BINBYTES8
+        0x96: (_bytes(8), Machine.push),  # BYTEARRAY8
         ord("}"): (_nothing, lambda machine, _: machine.push({})),  # EMPTY_DICT
         ord("]"): (_nothing, lambda machine, _: machine.push([])),  # EMPTY_LIST
+        0x8F: (_nothing, lambda machine, _: machine.push([])),  # EMPTY_SET
         ord(")"): (_nothing, lambda machine, _: machine.push(())),  # EMPTY_TUPLE
+        ord("d"): (_nothing, lambda machine, _: machine.make_dict(machine.pop_to_mark())),  # DICT
+        ord("l"): (_nothing, lambda machine, _: machine.push(machine.pop_to_mark())),  # LIST
+        0x91: (_nothing, lambda machine, _: machine.push(machine.pop_to_mark())),  # FROZENSET
         ord("s"): (_nothing, lambda machine, _: machine.set_items(machine.pop_many(2))),  # SETITEM
         ord("u"): (_nothing, lambda machine, _: machine.set_items(machine.pop_to_mark())),  # SETITEMS
         ord("a"): (_nothing, lambda machine, _: machine.append(machine.pop_many(1))),  # APPEND
         ord("e"): (_nothing, lambda machine, _: machine.append(machine.pop_to_mark())),  # APPENDS
+        0x90: (_nothing, lambda machine, _: machine.append(machine.pop_to_mark())),  # ADDITEMS
         ord("t"): (_nothing, lambda machine, _: machine.push(tuple(machine.pop_to_mark()))),  # TUPLE
         0x85: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(1)))),  # TUPLE1
         0x86: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(2)))),  # TUPLE2
         0x87: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(3)))),  # TUPLE3
+        ord("p"): (_written(int, r"([0-9]{1,18})"), Machine.put),  # PUT
         ord("q"): (_number("<B"), Machine.put),  # BINPUT
         ord("r"): (_number("<I"), Machine.put),  # LONG_BINPUT
         0x94: (_nothing, lambda machine, _: machine.put(len(machine.memo))),  # MEMOIZE
+        ord("g"): (_written(int, r"([0-9]{1,18})"), Machine.get),  # GET
         ord("h"): (_number("<B"), Machine.get),  # BINGET
         ord("j"): (_number("<I"), Machine.get),  # LONG_BINGET
-        ord("c"): (_lines, lambda machine, names: machine.push(named(*names))),  # GLOBAL
-        0x93: (_nothing, lambda machine, _: machine.push(named(*machine.pop_many(2)))),  # STACK_GLOBAL
-        ord("Q"): (_nothing, lambda machine, _: machine.push(stored(machine.pop()))),  # BINPERSID
-        ord("R"): (_nothing, lambda machine, _: machine.push(construct(*machine.pop_many(2)))),  # REDUCE
+        ord("c"): (_lines, lambda machine, names: machine.push(machine.named(*names))),  # GLOBAL
+        0x93: (_nothing, lambda machine, _: machine.push(machine.named(*machine.pop_many(2)))),  # STACK_GLOBAL
+        ord("Q"): (_nothing, lambda machine, _: machine.persistent(machine.pop())),  # BINPERSID
+        ord("R"): (_nothing, lambda machine, _: machine.call(*machine.pop_many(2))),  # REDUCE
+        0x81: (_nothing, lambda machine, _: machine.call(*machine.pop_many(2))),  # NEWOBJ
+        0x92: (_nothing, lambda machine, _: machine.call(*machine.pop_many(3))),  # NEWOBJ_EX
+        ord("o"): (_nothing, lambda machine, _: machine.call_on(machine.pop_to_mark())),  # OBJ
+        ord("i"): (
+            _lines,
+            lambda machine, names: machine.call(machine.named(*names), tuple(machine.pop_to_mark())),
+        ),  # INST
         ord("b"): (_nothing, lambda machine, _: machine.build()),  # BUILD
     }
 )

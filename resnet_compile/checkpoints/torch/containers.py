@@ -1,0 +1,162 @@
+"""The two containers of `torch.save`, with a bare pickle as a third: where the pickles are, and where the storages."""
+
+from __future__ import annotations
+
+import posixpath
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.checked_file import CheckedFile
+from resnet_compile.checkpoints.torch.opcodes import Pickled, interpret
+from resnet_compile.checkpoints.torch.values import PickleError, Storage
+from resnet_compile.checkpoints.zip_archive import ZipArchive
+
+# 0x1950a86a20f9469cfc6c, the first pickle of a file from before PyTorch 1.6.
+LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+RESAVE = "save the weights alone: torch.save(model.state_dict(), path), or as safetensors"
+
+
+class Container:
+    """What a file keeps its pickles and storages in.
+
+    Attributes:
+        where: What an error in a pickle is about.
+    """
+
+    where: str | None = None
+
+    @abstractmethod
+    def values(self) -> Iterator[tuple[str, Pickled]]:
+        """The saved values, each with the key that stands before the paths in it."""
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a storage; None where there is none."""
+        return None
+
+    @abstractmethod
+    def read(self, key: str) -> NDArray[np.uint8]:
+        """The bytes of a storage."""
+
+
+class BarePickle(Container):
+    """A file that is one pickle, in which arrays have their bytes."""
+
+    def __init__(self, file: CheckedFile) -> None:
+        self._file = file
+
+    def values(self) -> Iterator[tuple[str, Pickled]]:
+        """The only value."""
+        pickled = interpret(self._file.view)
+        if pickled.end != self._file.size:
+            raise PickleError("bytes after the pickle's end")
+        yield "", pickled
+
+    def read(self, key: str) -> NDArray[np.uint8]:
+        """There is none."""
+        raise self._file.error("a storage in a bare pickle", key)
+
+
+class Archive(Container):
+    """The zip archive of PyTorch since 1.6, and of TorchScript.
+
+    Below one folder are `data.pkl`, a pickle of the saved value; `data/KEY`, the bytes of each storage; `byteorder`. An
+    archive of TorchScript has `constants.pkl` and `constants/KEY` too, and code, which is not read. CRCs are verified
+    where the file has them.
+    """
+
+    def __init__(self, file: CheckedFile) -> None:
+        self._file = file
+        self._archive = ZipArchive(file)
+        self._verify = self._archive.has_checksums  # PyTorch can be told to write none
+        self._verified: set[str] = set()
+        found = [posixpath.dirname(name) for name in self._archive if posixpath.basename(name) == "data.pkl"]
+        folders = [folder for folder in found if folder and "/" not in folder]
+        if len(folders) != 1:
+            raise file.error("not a PyTorch file: it has not exactly one FOLDER/data.pkl")
+        self._folder = folders[0]
+        self.where = f"{self._folder}/data.pkl"
+        order = f"{self._folder}/byteorder"
+        if order in self._archive and self._archive.peek(order, 16) != b"little":
+            raise file.error("the file's numbers are not little-endian", hint=RESAVE)
+
+    def values(self) -> Iterator[tuple[str, Pickled]]:
+        """The saved value; then the constants of TorchScript."""
+        for key, part in (("", "data"), ("constants", "constants")):
+            record = f"{self._folder}/{part}.pkl"
+            if record in self._archive:
+                data = self._archive.read(record, verify=self._verify).data
+                pickled = interpret(data, folder=f"{self._folder}/{part}/")
+                if pickled.end != len(data):
+                    raise PickleError("bytes after the pickle's end")
+                yield key, pickled
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a storage's record."""
+        return self._archive[key].size if key in self._archive else None
+
+    def read(self, key: str) -> NDArray[np.uint8]:
+        """The record, its CRC compared the first time."""
+        data = self._archive.read(key, verify=self._verify and key not in self._verified)
+        self._verified.add(key)
+        return data
+
+
+class LegacyFile(Container):
+    """The format before 1.6: pickles one after the other, then the storages.
+
+    The pickles are a number, the protocol's version, facts about the machine, the saved value and the keys of the
+    storages; each storage is its number of elements in 8 bytes, and they. Only the value tells how large elements are.
+    """
+
+    def __init__(self, file: CheckedFile) -> None:
+        self._file = file
+        self._keys: list[Any] = []
+        self._data = 0
+        self._places: dict[str, tuple[int, int]] = {}
+
+    def values(self) -> Iterator[tuple[str, Pickled]]:
+        """The saved value."""
+        end, found = 0, []
+        for _ in range(5):
+            pickled = interpret(self._file.view, end)
+            end = pickled.end
+            found.append(pickled)
+        magic, protocol, machine, value, keys = found
+        if magic.value != _MAGIC or protocol.value != _PROTOCOL:
+            raise PickleError("not a PyTorch file of protocol 1001")
+        if not isinstance(machine.value, dict) or machine.value.get("little_endian") is not True:
+            raise PickleError("the file's numbers are not little-endian")
+        if not isinstance(keys.value, list):
+            raise PickleError("the keys of the storages are no list")
+        self._keys, self._data = keys.value, end
+        self._place(value.storages)
+        yield "", value
+
+    def _place(self, storages: Mapping[str, Storage]) -> None:
+        """Find out where each storage lies; the file has to end with the last one."""
+        at = self._data
+        for key in self._keys:
+            name = str(key, "latin-1") if isinstance(key, memoryview) else key
+            if not isinstance(name, str) or name not in storages or name in self._places:
+                raise PickleError("the keys of the storages are not those that the value names")
+            count = int.from_bytes(self._file.part(at, 8, "a storage's size"), "little", signed=True)
+            size = count * storages[name].kind.itemsize
+            self._file.part(at + 8, size, "a storage")
+            self._places[name] = at + 8, size
+            at += 8 + size
+        if at != self._file.size:
+            raise PickleError("bytes after the last storage")
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a storage."""
+        return self._places[key][1] if key in self._places else None
+
+    def read(self, key: str) -> NDArray[np.uint8]:
+        """A storage."""
+        return self._file.array(*self._places[key], "a storage")
