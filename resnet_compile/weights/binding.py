@@ -108,6 +108,8 @@ def _matched(plan: Plan, tensors: Tensors, choice: Choice) -> Match:
     try:
         return match(plan, tensors, choice)
     except WeightsError as error:
+        for quantised in [tensor for tensor in tensors.values() if tensor.dtype == "quantised"][:1]:
+            quantised.read()  # its reader says what to do
         # Deferred: the catalogue is looked through only for this message.
         from resnet_compile.weights.fitting import fitting_specs
 

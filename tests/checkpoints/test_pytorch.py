@@ -16,7 +16,7 @@ import pytest
 from support import torch_files as forge
 
 from resnet_compile.checkpoints.formats import open_checkpoint
-from resnet_compile.checkpoints.torch import opcodes, walk
+from resnet_compile.checkpoints.torch import containers, opcodes, walk
 from resnet_compile.checkpoints.torch.file import PickleCheckpoint, PyTorchCheckpoint, is_pickle, is_pytorch
 from resnet_compile.checkpoints.torch.opcodes import MAX_OPCODES, interpret
 from resnet_compile.checkpoints.torch.values import Name, PickleError, Record, Storage, StorageType, TensorView
@@ -367,6 +367,7 @@ def test_damaged_pickles(tmp_path: Path, program: bytes, message: str) -> None:
         (forge.tensor(forge.storage("0", 12), (1 << 40, 1 << 40), (0, 0)), "larger than any memory"),
         (forge.tensor(forge.storage("0", 12), (0, 1 << 62), (1, 1)), "larger than any memory"),
         (forge.tensor(forge.storage("0", 12), (1,) * 33, (1,) * 33), "33 axes"),
+        (forge.tensor(forge.storage("0", 12), (1,) * 65, (1,) * 65), "65 axes"),
         (forge.tensor(forge.storage("0", 12), (2, 2), (1,)), "one stride an axis"),
         (forge.tensor(forge.storage("0", 12), (2,), (-1,), offset=1), "natural numbers"),
         (forge.tensor(forge.storage("0", 12), (-2,), (1,)), "natural numbers"),
@@ -506,6 +507,7 @@ BLOCK = layer({"w": one()})
         (Record(Name("m", "Config"), (), [], {"w": one()}, [one()]), ["w", "0"]),
         (layer({"w": one()}, {"0": layer({"w": one()})}), ["w", "0.w"]),
         ({"model": layer({"w": one()}, {"0": layer({"w": one()})})}, ["model.w", "model.0.w"]),
+        (layer({"weight_g": one(), "weight_v": one()}, None, weight=one()), ["weight_g", "weight_v"]),
         (layer({}, {"net": BLOCK, "again": BLOCK}), ["net.w", "again.w"]),  # as `state_dict` has it
         (layer({}, {"a": layer({"w": one()}, None, mask=[one()])}, scale={"x": one()}), ["a.w", "scale/x", "a.mask/0"]),
         (
@@ -573,6 +575,14 @@ def test_archives_without_one_pickle(tmp_path: Path, names: list[str]) -> None:
         for name in names:
             archive.writestr(name, state_dict(WHOLE))
     with pytest.raises(CheckpointError, match="exactly one"):
+        PyTorchCheckpoint(tmp_path / "a")
+
+
+def test_a_pickle_that_is_compressed_may_not_be_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(containers, "_MAX_INFLATED", 100)
+    with zipfile.ZipFile(tmp_path / "a", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a/data.pkl", forge.program(b"]" * 100))
+    with pytest.raises(CheckpointError, match="103 bytes in a compressed pickle"):
         PyTorchCheckpoint(tmp_path / "a")
 
 

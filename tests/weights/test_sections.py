@@ -16,6 +16,7 @@ from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import CheckpointError, WeightsError
 from resnet_compile.weights.tables import TORCHVISION
 
+QUANTISED = Path(__file__).parents[1] / "data" / "readers" / "other.pth"
 Arrays = dict[str, np.ndarray]
 
 
@@ -288,18 +289,21 @@ def test_without_tensors_that_is_said(tmp_path: Path) -> None:
         filled(source)
 
 
+def test_quantised_weights_are_called_so() -> None:
+    with open_checkpoint(QUANTISED) as source, pytest.raises(CheckpointError, match="a tensor that is quantised"):
+        filled(source)
+
+
 def test_a_tensor_that_is_not_read_says_what_to_do(tmp_path: Path) -> None:
     path = saved(tmp_path, {"": "0"})
     with zipfile.ZipFile(path) as archive:
         records = {name.removeprefix("archive/"): archive.read(name) for name in archive.namelist()}
-    first = forge.call(
-        forge.name("torch._utils", "_rebuild_meta_tensor_no_storage"), b"N", forge.numbers(8, 3, 7, 7), b"NN"
-    )
-    pickle = records.pop("data.pkl").replace(forge.text("conv1.weight"), forge.text("conv1.weight") + first + b"0", 1)
-    start = pickle.index(first) + len(first)
-    end = pickle.index(forge.text("bn1.weight"), start)
+    pickle = records.pop("data.pkl")
+    start, end = (pickle.index(forge.text(name)) for name in list(theirs())[:2])
+    meta = forge.name("torch._utils", "_rebuild_meta_tensor_no_storage")
+    tensor = forge.text("conv1.weight") + forge.call(meta, b"N", forge.numbers(8, 3, 7, 7), b"NN")
     with (
-        open_checkpoint(forge.write(path, pickle[:start] + first + pickle[end:], records)) as source,
+        open_checkpoint(forge.write(path, pickle[:start] + tensor + pickle[end:], records)) as source,
         pytest.raises(CheckpointError, match=r"conv1\.weight \(it was on the device meta"),
     ):
         filled(source)

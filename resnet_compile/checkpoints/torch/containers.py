@@ -19,6 +19,7 @@ from resnet_compile.checkpoints.zip_archive import ZipArchive
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+_MAX_INFLATED = 64 << 20  # PyTorch compresses nothing
 RESAVE = "save the weights alone: torch.save(model.state_dict(), path), or as safetensors"
 
 
@@ -78,7 +79,7 @@ class Archive(Container):
         found = [posixpath.dirname(name) for name in self._archive if posixpath.basename(name) == "data.pkl"]
         folders = [folder for folder in found if folder and "/" not in folder]
         if len(folders) != 1:
-            raise file.error("not a PyTorch file: it has not exactly one FOLDER/data.pkl")
+            raise file.error("not a PyTorch file: it has not exactly one FOLDER/data.pkl", hint=RESAVE)
         self._folder = folders[0]
         self.where = f"{self._folder}/data.pkl"
         order = f"{self._folder}/byteorder"
@@ -90,6 +91,8 @@ class Archive(Container):
         for key, part in (("", "data"), ("constants", "constants")):
             record = f"{self._folder}/{part}.pkl"
             if record in self._archive:
+                if self._archive[record].deflated and self._archive[record].size > _MAX_INFLATED:
+                    raise self._file.error(f"{self._archive[record].size} bytes in a compressed pickle", record)
                 data = self._archive.read(record, verify=self._verify).data
                 pickled = interpret(data, folder=f"{self._folder}/{part}/")
                 if pickled.end != len(data):

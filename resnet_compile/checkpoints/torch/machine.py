@@ -72,8 +72,9 @@ class Machine:
 
     def top(self) -> Any:
         """The value on top, left there."""
-        self.push(value := self.pop())
-        return value
+        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
+            raise PickleError("the pickle takes a value from an empty stack")
+        return self.stack[-1]
 
     def pop_many(self, count: int) -> list[Any]:
         """So many values from the top, the uppermost last."""

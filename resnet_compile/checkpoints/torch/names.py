@@ -244,15 +244,12 @@ def stored(identity: object, folder: str) -> Storage | Name:
 
 def enter(mapping: dict[Any, Any], key: object, value: object) -> None:
     """Set an entry of a mapping. Only strings and numbers are keys as they are; another key is told by its place."""
-    match key:
-        case memoryview():
-            key = text(key)
-        case int() if not -(1 << 60) < key < 1 << 60:  # larger ones can be made to collide
-            key = str(key)
-        case None | str() | int() | float():
-            pass
-        case _:
-            key = f"#{len(mapping)}"
+    if isinstance(key, memoryview):
+        key = text(key)
+    elif isinstance(key, int) and not -(1 << 60) < key < 1 << 60:  # larger ones can be made to collide
+        key = str(key)
+    elif key is not None and not isinstance(key, str | int | float):
+        key = f"#{len(mapping)}"
     if key in mapping:
         raise PickleError("a mapping has a key twice")
     mapping[key] = value

@@ -51,7 +51,7 @@ def interpret(data: memoryview, start: int = 0, folder: str = "") -> Pickled:
     """
     reader, machine = _Pickle(data, start), Machine(folder)
     for _ in range(MAX_OPCODES):
-        code = reader.take(1)[0]
+        code = reader.code()
         if code == _STOP:
             return Pickled(machine.result(), frozenset(machine.names), machine.storages, reader.position)
         if code not in _OPCODES:
@@ -67,6 +67,13 @@ class _Pickle:
     def __init__(self, data: memoryview, start: int) -> None:
         self._data = data
         self.position = start
+
+    def code(self) -> int:
+        """The next byte."""
+        self.position += 1
+        if self.position > len(self._data):
+            raise PickleError("the pickle is truncated")
+        return self._data[self.position - 1]
 
     def take(self, size: int) -> memoryview:
         self.position += size
@@ -175,7 +182,7 @@ _STOP = ord(".")
 # Opcode: how its argument is read, and what is done with it.
 _OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machine, Any], None]]] = MappingProxyType(
     {
-        0x80: (_number("<B"), _ignore),  # PROTO
+        0x80: (_Pickle.code, _ignore),  # PROTO
         0x95: (_number("<Q"), _ignore),  # FRAME
         ord("("): (_nothing, lambda machine, _: machine.mark()),  # MARK
         ord("0"): (_nothing, lambda machine, _: machine.drop()),  # POP
@@ -188,7 +195,7 @@ _OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machin
         ord("L"): (_written(int, r"([+-]?[0-9]{1,600})L?"), Machine.push),  # LONG
         ord("F"): (_written(float, _FLOAT), Machine.push),  # FLOAT
         ord("J"): (_number("<i"), Machine.push),  # BININT
-        ord("K"): (_number("<B"), Machine.push),  # BININT1
+        ord("K"): (_Pickle.code, Machine.push),  # BININT1
         ord("M"): (_number("<H"), Machine.push),  # BININT2
         0x8A: (_long(1), Machine.push),  # LONG1
         0x8B: (_long(4), Machine.push),  # LONG4
@@ -221,11 +228,11 @@ _OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machin
         0x86: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(2)))),  # TUPLE2
         0x87: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(3)))),  # TUPLE3
         ord("p"): (_written(int, r"([0-9]{1,18})"), Machine.put),  # PUT
-        ord("q"): (_number("<B"), Machine.put),  # BINPUT
+        ord("q"): (_Pickle.code, Machine.put),  # BINPUT
         ord("r"): (_number("<I"), Machine.put),  # LONG_BINPUT
         0x94: (_nothing, lambda machine, _: machine.put(len(machine.memo))),  # MEMOIZE
         ord("g"): (_written(int, r"([0-9]{1,18})"), Machine.get),  # GET
-        ord("h"): (_number("<B"), Machine.get),  # BINGET
+        ord("h"): (_Pickle.code, Machine.get),  # BINGET
         ord("j"): (_number("<I"), Machine.get),  # LONG_BINGET
         ord("c"): (_lines, lambda machine, names: machine.push(machine.named(*names))),  # GLOBAL
         0x93: (_nothing, lambda machine, _: machine.push(machine.named(*machine.pop_many(2)))),  # STACK_GLOBAL

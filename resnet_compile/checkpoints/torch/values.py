@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+_MAX_AXES = 64  # PyTorch's own limit
 _MAX_TEXT = 1024  # of a byte string that is read as text, again wherever the pickle refers to it
 
 
@@ -163,6 +164,8 @@ def text(value: object) -> str:
 
 def naturals(values: object) -> tuple[int, ...]:
     """Offset, shape or strides."""
+    if isinstance(values, tuple | list) and len(values) > _MAX_AXES:  # one of millions could be given again and again
+        raise PickleError(f"a tensor of {len(values)} axes")
     if not isinstance(values, tuple | list) or any(type(value) is not int or value < 0 for value in values):
         raise PickleError("a tensor's offset, shape or strides are not natural numbers")
     return tuple(values)

@@ -138,9 +138,12 @@ def _attributes(value: object) -> Iterator[_Part]:
     yield from (("/", None if alone else f"({at})", part, False) for at, part in enumerate(value.arguments))
     for state in value.states:
         match state:
-            case {"_parameters": _, "_modules": _}:
-                own = ("_parameters", "_buffers", "_modules")
-                yield from ((".", key, child, False) for key, child in state.items() if key not in own)
+            case {"_parameters": parameters, "_modules": _}:
+                for key, child in state.items():
+                    # What hooks compute from parameters of that name: weight norm, spectral norm, pruning.
+                    is_made = isinstance(parameters, dict) and (f"{key}_g" in parameters or f"{key}_orig" in parameters)
+                    if key not in ("_parameters", "_buffers", "_modules") and not is_made:
+                        yield ".", key, child, False
             case dict() if value.called.startswith("__torch__."):
                 pass
             case (dict() | None, dict()):  # what `__getstate__` gives for a class with `__slots__`
