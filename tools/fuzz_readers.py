@@ -39,7 +39,7 @@ from support.damage import BLIND, Damage, Files  # noqa: E402
 from support.tensorflow_damage import rebuild_graph, rebuild_table, reseal_block, reseal_data, reseal_graph  # noqa: E402
 
 from resnet_compile.checkpoints.base import Checkpoint  # noqa: E402
-from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint  # noqa: E402
+from resnet_compile.checkpoints.hdf5.keras import KerasArchive, KerasCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.safetensors_file import SafetensorsCheckpoint, ShardedSafetensorsCheckpoint  # noqa: E402
@@ -115,7 +115,15 @@ READERS: dict[str, Reader] = {
     "pickle": Reader(PickleCheckpoint, lambda: [single_file(f"arrays{number}.pkl") for number in range(6)]),
     "keras_h5": Reader(
         KerasCheckpoint,
-        lambda: [*map(single_file, ("keras_weights.h5", "keras_model.h5", "keras_nested.h5", "compressed.h5"))],
+        lambda: [
+            *map(single_file, ("keras_weights.h5", "keras_model.h5", "keras_nested.h5", "compressed.h5")),
+            *(single_file("keras3.weights.h5"), checkpoint_seeds.keras3_weights()),
+        ],
+    ),
+    "keras_archive": Reader(
+        KerasArchive,
+        lambda: [*map(single_file, ("keras315.keras", "keras33.keras"))],
+        informed=(reseal_zip,),
     ),
     "onnx": Reader(OnnxCheckpoint, lambda: [checkpoint_seeds.onnx(external=beside) for beside in (False, True)]),
 }

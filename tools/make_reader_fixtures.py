@@ -1,10 +1,11 @@
 """Write the small checkpoint files under `tests/data/readers`, and what their own libraries read back from them.
 
-Usage: python tools/make_reader_fixtures.py torch|keras
+Usage: python tools/make_reader_fixtures.py torch|keras|keras3
 
 `torch` needs torch, safetensors and huggingface_hub (made with 2.13, 0.8 and 2.4); `keras` needs TensorFlow with
-Keras 2 and h5py (made with 2.15 and 3.16). Neither is a dependency of this project, so the files are committed.
-`torch.json` and `keras.json` hold, for each file and tensor, the dtype, the shape and the SHA-256 of the C-order bytes.
+Keras 2 and h5py (made with 2.15 and 3.16); `keras3` needs Keras 3, once in a version that keeps names and once in one
+before 3.6 (made with 3.15 and 3.3). None is a dependency of this project, so the files are committed. `torch.json`,
+`keras.json` and `keras3.json` hold each file's tensors: the dtype, the shape and the SHA-256 of the C-order bytes.
 """
 
 from __future__ import annotations
@@ -225,7 +226,7 @@ def make_keras() -> None:
     model.compile("sgd", "mse")
     model.fit(np.zeros((2, 8, 8, 3)), np.zeros((2, 2)), verbose=0)
     model.save(FOLDER / "keras_model.h5")
-    fill(network("small")).save_weights(FOLDER / "keras3.weights.h5")  # has to be refused
+    fill(network("small")).save_weights(FOLDER / "keras3.weights.h5")  # which keeps no names
     compress(FOLDER / "keras_weights.h5", FOLDER / "compressed.h5")
 
     def lines(model: Any, outer: str = "") -> dict[str, Any]:
@@ -252,6 +253,48 @@ def make_keras() -> None:
     write_truths("keras.json", truths)
 
 
+def make_keras3() -> None:
+    """A model of Keras 3 with a model in it, an optimizer, and with names kept a layer in bfloat16.
+
+    The truth is what a fresh model holds after Keras has loaded the file into it.
+    """
+    import keras
+    import numpy as np
+
+    major, minor = map(int, keras.__version__.split(".")[:2])
+    keeps_names = (major, minor) >= (3, 6)
+
+    def network() -> Any:
+        inputs = keras.Input((4, 4, 3))
+        x = keras.layers.Conv2D(4, 3, name="conv1_conv")(inputs)
+        x = keras.layers.BatchNormalization(scale=False, name="conv1_bn")(x)
+        inner = keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name="avg_pool")(x), name="backbone")
+        outer = keras.Input((4, 4, 3))
+        x = keras.layers.BatchNormalization(name="norm")(inner(outer))
+        dtype = "bfloat16" if keeps_names else None
+        return keras.Model(outer, keras.layers.Dense(3, use_bias=keeps_names, dtype=dtype, name="scores")(x))
+
+    model = network()
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=weight.shape).astype(np.float32) for weight in model.get_weights()])
+    model.compile("sgd", "mse")
+    model.optimizer.build(model.trainable_variables)
+    name = f"keras{major}{minor}.keras"
+    truths = json.loads((FOLDER / "keras3.json").read_text()) if (FOLDER / "keras3.json").exists() else {}
+    model.save(FOLDER / name)
+    fresh = network()
+    fresh.load_weights(FOLDER / name)
+    inner = fresh.get_layer("backbone")
+    layers = [(f"{model.name}/" if model is inner else "", layer) for model in (fresh, inner) for layer in model.layers]
+    truths[name] = {}
+    for outer, layer in layers:
+        for weight in layer.weights if layer is not inner else ():
+            value = keras.ops.convert_to_numpy(weight)
+            line = truth(value.dtype.name, value.shape, value.tobytes())
+            truths[name][f"{outer}{layer.name}/{weight.name}"] = line
+    write_truths("keras3.json", truths)
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     match sys.argv[1:]:
@@ -259,5 +302,7 @@ if __name__ == "__main__":
             make_torch()
         case ["keras"]:
             make_keras()
+        case ["keras3"]:
+            make_keras3()
         case _:
             sys.exit(__doc__)

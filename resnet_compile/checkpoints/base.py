@@ -64,6 +64,9 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         config: What the `config.json` beside it says of the model, where it is a hub's; None otherwise.
         objects: Classes and functions of other programs that the file names.
         warnings: What a user should know of the file before giving it to another program.
+        unread: The tensors of types that are not read, which are no part of the mapping, each with its type's name.
+        facts: What the format says of itself, such as the version of its writer.
+        notes: What a user should know of the names: that they are a guess, or are not in the file.
     """
 
     format: ClassVar[str]
@@ -75,6 +78,9 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         self._file = files[0]
         self._files = list(files)
         self._infos: dict[str, StoredInfo] = {}
+        self.unread: dict[str, str] = {}
+        self.facts: dict[str, str] = {}
+        self.notes: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:

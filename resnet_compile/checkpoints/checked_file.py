@@ -80,13 +80,17 @@ def read_head(path: Path) -> bytes:
 class CheckedFile:
     """A regular file as a read-only memory map. Arrays viewing it stay valid after `close`.
 
+    Args:
+        path: The file.
+        data: All that is to be seen of it, where that is a file within the file.
+
     Raises:
         CheckpointError: The file cannot be read, or is a pipe, a device or a folder.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, data: memoryview | None = None) -> None:
         self.path = path
-        self._view: memoryview | None = self._map()
+        self._view: memoryview | None = self._map() if data is None else data
         self.size = len(self._view)
 
     def _map(self) -> memoryview:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_compile.checkpoints.base import Checkpoint
-from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint, is_keras_h5
+from resnet_compile.checkpoints.hdf5.keras import KerasArchive, KerasCheckpoint, is_keras_archive, is_keras_h5
 from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
 from resnet_compile.checkpoints.places import HUB_FILES, explained, meant
@@ -51,6 +51,7 @@ FORMATS = (
     CheckpointFormat(SafetensorsCheckpoint.format, is_safetensors, SafetensorsCheckpoint),
     CheckpointFormat(ShardedSafetensorsCheckpoint.format, is_safetensors_index, ShardedSafetensorsCheckpoint),
     CheckpointFormat(KerasCheckpoint.format, is_keras_h5, KerasCheckpoint),
+    CheckpointFormat(KerasArchive.format, is_keras_archive, KerasArchive),
     CheckpointFormat(OnnxCheckpoint.format, is_onnx, OnnxCheckpoint),
     CheckpointFormat(FrozenGraphCheckpoint.format, is_frozen_graph, FrozenGraphCheckpoint),
 )

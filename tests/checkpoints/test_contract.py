@@ -77,7 +77,23 @@ def bundle(fixture: str, shards: int = 1, truth: str | None = None) -> Variant:
     return tensorflow(2, fixture, [f"{fixture}.index", *data], truth)
 
 
+KERAS3_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+KERAS3_NAMES = [
+    *(f"norm/{word}" for word in KERAS3_NORM),
+    *("scores/kernel", "scores/bias"),
+    *(f"backbone/conv1_bn/{word}" for word in KERAS3_NORM[1:]),
+    *("backbone/conv1_conv/kernel", "backbone/conv1_conv/bias"),
+    *("optimizer/0", "optimizer/1"),
+]
 ONNX_NAMES = [*(tensor.name for tensor in tensors()), "weights"]
+
+
+def numbered(name: str) -> str:
+    """Without a model's configuration three variables of a norm are any three."""
+    scope, _, word = name.rpartition("/")
+    return f"{scope}/{KERAS3_NORM.index(word) - 1}" if scope.endswith("conv1_bn") else name
+
+
 VARIANTS = {
     "V1": tensorflow(1, "dt1"),
     "V1 sharded": tensorflow(1, "shard1"),
@@ -115,6 +131,13 @@ VARIANTS = {
     "Keras": Variant("Keras HDF5", seeds.single_file("keras_weights.h5"), list(KERAS["keras_weights.h5"])),
     "Keras model": Variant("Keras HDF5", seeds.single_file("keras_model.h5"), list(KERAS["keras_model.h5"])),
     "Keras compressed": Variant("Keras HDF5", seeds.single_file("compressed.h5"), list(KERAS["compressed.h5"])),
+    "Keras 3 weights": Variant("Keras HDF5", seeds.keras3_weights(), [*map(numbered, KERAS3_NAMES)]),
+    "Keras 3 archive": Variant("Keras archive", seeds.single_file("keras315.keras"), KERAS3_NAMES),
+    "Keras 3.3 archive": Variant(
+        "Keras archive",
+        seeds.single_file("keras33.keras"),
+        [name for name in KERAS3_NAMES if name != "scores/bias"],
+    ),
     "ONNX": Variant("ONNX", seeds.onnx(), ONNX_NAMES, may_end=True),
     "ONNX external": Variant(
         "ONNX", seeds.onnx(external=True), ONNX_NAMES, ["external.onnx", "external.data"], may_end=True

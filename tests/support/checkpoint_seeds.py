@@ -2,6 +2,7 @@
 
 import io
 import tempfile
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,12 @@ def tensorflow(opens: str) -> Seed:
 def single_file(name: str) -> Seed:
     """A fixture of another reader."""
     return Seed(name, {name: (DATA / "readers" / name).read_bytes()})
+
+
+def keras3_weights() -> Seed:
+    """The weights in an archive of Keras 3, as `save_weights` writes them."""
+    with zipfile.ZipFile(DATA / "readers" / "keras315.keras") as archive:
+        return Seed("a.weights.h5", {"a.weights.h5": archive.read("model.weights.h5")})
 
 
 def sharded_safetensors() -> Seed:

@@ -13,10 +13,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous
+from resnet_compile.checkpoints.hdf5.attributes import text_attribute
 from resnet_compile.checkpoints.hdf5.file import (
     DATASPACE,
     DATATYPE,
@@ -26,9 +28,18 @@ from resnet_compile.checkpoints.hdf5.file import (
     Cursor,
     Hdf5File,
 )
-from resnet_compile.checkpoints.hdf5.types import CONTIGUOUS, DataLayout, filters_of, layout_of, number_type, shape_of
+from resnet_compile.checkpoints.hdf5.types import (
+    CONTIGUOUS,
+    DataLayout,
+    filters_of,
+    layout_of,
+    number_type,
+    shape_of,
+    type_words,
+)
 
 _DEFLATE, _SHUFFLE = 1, 2
+_OPAQUE_2 = b"\x15\0\0\0\2\0\0\0"  # two bytes without a meaning
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +62,14 @@ class Hdf5Dataset:
     filters: tuple[int, ...]
 
 
-def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset:
+def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | str:
     """Where the bytes of the dataset at `address` lie, its claims checked against the file's size.
 
+    Returns:
+        The dataset; of one that holds no plain numbers, what its type is called.
+
     Raises:
-        CheckpointError: It is not a plain array of numbers within this file, or is damaged.
+        CheckpointError: It is not a plain array within this file, or is damaged.
     """
     file = hdf5.file
     messages = dict(hdf5.messages(address))
@@ -64,7 +78,11 @@ def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset:
     if not {DATASPACE, DATATYPE, LAYOUT} <= messages.keys():
         raise file.error("no dataset at the tensor's path", name)
     shape, dtype = shape_of(file, messages[DATASPACE]), number_type(messages[DATATYPE])
-    if shape is None or dtype is None:
+    if dtype is None and messages[DATATYPE].startswith(_OPAQUE_2) and _is_bfloat16(hdf5, address):
+        dtype = np.dtype(ml_dtypes.bfloat16)
+    if dtype is None:
+        return type_words(messages[DATATYPE])
+    if shape is None:
         raise file.error("a dataset that holds no plain numbers", name)
     size = file.tensor_bytes(shape, dtype, name)
     filters = filters_of(file, messages[FILTERS]) if FILTERS in messages else ()
@@ -107,6 +125,11 @@ def read_dataset(file: CheckedFile, dataset: Hdf5Dataset, name: str) -> NDArray[
         target = whole[place]  # cut off at the tensor's edges, which the chunk may overhang
         target[...] = block[tuple(slice(size) for size in target.shape)]
     return whole if dataset.dtype.isnative else whole.astype(dataset.dtype.newbyteorder("="))
+
+
+def _is_bfloat16(hdf5: Hdf5File, address: int) -> bool:
+    """Whether Keras notes that it is bfloat16, for which HDF5 has no type."""
+    return text_attribute(hdf5, address, "dtype") == "bfloat16"
 
 
 def _chunks(hdf5: Hdf5File, layout: DataLayout, shape: tuple[int, ...], name: str) -> tuple[Chunk, ...]:

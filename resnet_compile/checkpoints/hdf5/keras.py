@@ -1,32 +1,41 @@
-"""Keras weights in HDF5 (`.h5`), as `model.save_weights` and `model.save` of Keras 1 and 2 write them.
+"""Keras weights: in HDF5 (`.h5`), as Keras 1 and 2 and Keras 3 write them, and whole models of Keras 3 (`.keras`).
 
-A root group (`model_weights` in a whole model) lists its layers in the attribute `layer_names`, each layer's group its
-tensors in `weight_names`; the tensor `conv1/kernel:0` of layer `conv1` lies at `/conv1/conv1/kernel:0` and is called
-`conv1/kernel` here. Source: Keras's `hdf5_format.py`.
+Keras 1 and 2: a root group (`model_weights` in a whole model) lists its layers in the attribute `layer_names`, each
+layer's group its tensors in `weight_names`; the tensor `conv1/kernel:0` of layer `conv1` lies at
+`/conv1/conv1/kernel:0` and is called `conv1/kernel` here. Source: Keras's `hdf5_format.py`. Keras 3: see `keras3`; a
+`.keras` file is a zip archive of `metadata.json`, `config.json` and `model.weights.h5`. Source: its `saving_lib.py`.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint
-from resnet_compile.checkpoints.checked_file import CheckedFile, read_head
+from resnet_compile.checkpoints.checked_file import CheckedFile, printable, read_head
+from resnet_compile.checkpoints.hdf5 import keras3
+from resnet_compile.checkpoints.hdf5.attributes import attributes, strings
 from resnet_compile.checkpoints.hdf5.dataset import Hdf5Dataset, check_overlap, locate, read_dataset
-from resnet_compile.checkpoints.hdf5.file import ATTRIBUTE, SIGNATURE, Hdf5File
-from resnet_compile.checkpoints.hdf5.types import StringAttribute, attribute_of
+from resnet_compile.checkpoints.hdf5.file import SIGNATURE, Hdf5File
+from resnet_compile.checkpoints.safetensors_file import MAX_HEADER, parse_json
+from resnet_compile.checkpoints.zip_archive import ZipArchive, first_member
 
 _TOP_LEVEL = "top_level_model_weights"  # variables that belong to no layer
-_LEGACY = "save the whole model in Keras's older format: model.save('NAME.h5')"
+_CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
 def is_keras_h5(path: Path) -> bool:
     """Whether the file begins as an HDF5 file, of Keras or not."""
     return read_head(path).startswith(SIGNATURE)
+
+
+def is_keras_archive(path: Path) -> bool:
+    """Whether the file begins as a zip archive whose first member is one of a Keras model."""
+    return first_member(read_head(path)).decode("latin-1") in (_CONFIG, _METADATA, _WEIGHTS)
 
 
 class KerasCheckpoint(Checkpoint):
@@ -39,29 +48,43 @@ class KerasCheckpoint(Checkpoint):
 
     def __init__(self, path: Path) -> None:
         super().__init__(CheckedFile(path))
-        self._hdf5 = Hdf5File(self._file)
+        self._load(self._file, None)
+
+    def _load(self, file: CheckedFile, model: Mapping[str, Any] | None) -> None:
+        """Enter the tensors of an HDF5 file; `model` is what `config.json` says of the model."""
+        self._hdf5 = Hdf5File(file)
         self._datasets: dict[str, Hdf5Dataset] = {}
-        for name, address in self._weights():
-            dataset = locate(self._hdf5, address, name)
-            self._add(name, dataset.shape, dataset.dtype)
-            self._datasets[name] = dataset
-        check_overlap(self._file, self._datasets)
+        for name, dataset in self._found(model):
+            if isinstance(dataset, str):
+                self.unread[name] = dataset
+            else:
+                self._add(name, dataset.shape, dataset.dtype)
+                self._datasets[name] = dataset
+        check_overlap(file, self._datasets)
 
     def _read(self, name: str) -> NDArray[Any]:
-        return read_dataset(self._file, self._datasets[name], name)
+        return read_dataset(self._hdf5.file, self._datasets[name], name)
 
-    def _weights(self) -> Iterator[tuple[str, int]]:
-        """Name and dataset's address of every tensor, in the file's order."""
+    def _found(self, model: Mapping[str, Any] | None) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+        """Name and dataset of every tensor, in the file's order."""
         root = self._hdf5.root
         members = self._hdf5.group(root)
         layers = self._names(root, "layer_names")
         if layers is None and "model_weights" in members:
             root = self._hdf5.member(root, "model_weights")
             layers = self._names(root, "layer_names")
-        if layers is None:
-            keras3 = "layers" in members or "_layer_checkpoint_dependencies" in members
-            what = "weights in the layout of Keras 3, which keeps no names" if keras3 else "no Keras weights in it"
-            raise self._file.error(what, hint=_LEGACY if keras3 else None)
+        if layers is not None:
+            for name, address in self._weights(root, layers):
+                yield name, locate(self._hdf5, address, name)
+        elif keras3.is_model(members):
+            weights = keras3.Weights(self._hdf5)
+            yield from weights.model(root, model)
+            self.notes = weights.notes
+        else:
+            raise self._file.error("no Keras weights in it")
+
+    def _weights(self, root: int, layers: list[str]) -> Iterator[tuple[str, int]]:
+        """Name and dataset's address of every tensor of the layers that are listed."""
         if _TOP_LEVEL in self._hdf5.group(root) and _TOP_LEVEL not in layers:
             layers.append(_TOP_LEVEL)
         for layer in layers:
@@ -70,36 +93,47 @@ class KerasCheckpoint(Checkpoint):
             if weights is None:
                 raise self._file.error("a layer without weight_names", layer)
             for weight in weights:
-                name = weight.removesuffix(":0")
+                name, variable = weight.removesuffix(":0"), weight.removesuffix(":0").rpartition("/")[2]
+                if f"/{name}".endswith(f"/{layer}/{variable}"):  # Keras 3 has its model in front
+                    name = f"{layer}/{variable}"
                 yield name if name.startswith(f"{layer}/") else f"{layer}/{name}", self._hdf5.member(group, weight)
 
     def _names(self, group: int, key: str) -> list[str] | None:
         """A list of strings in an attribute, or in `key0`, `key1`, ... where it outgrew 64 KiB; None if absent."""
-        messages = self._hdf5.messages(group)
-        attributes = dict(attribute_of(self._file, body) for kind, body in messages if kind == ATTRIBUTE)
-        parts = [key] if key in attributes else []
+        found = attributes(self._hdf5, group)
+        parts = [key] if key in found else []
         if not parts:
             numbered = (f"{key}{index}" for index in itertools.count())
-            parts = list(itertools.takewhile(attributes.__contains__, numbered))
+            parts = list(itertools.takewhile(found.__contains__, numbered))
         names: list[str] = []
         for part in parts:
-            attribute = attributes[part]
-            if attribute is None:
+            attribute = found[part]
+            if attribute is None or not attribute.is_list:
                 raise self._file.error("the attribute is no list of strings", part)
-            names += self._strings(attribute)
+            names += strings(self._hdf5, attribute)
         return names if parts else None
 
-    def _strings(self, attribute: StringAttribute) -> Iterator[str]:
-        for index in range(attribute.count):
-            raw = attribute.data[index * attribute.size : (index + 1) * attribute.size]
-            if attribute.in_heap:  # length, address of the collection, number of the object in it
-                length, collection, number = (
-                    int.from_bytes(raw[a:b], "little") for a, b in ((0, 4), (4, 12), (12, 16))
-                )
-                start, size = self._hdf5.heap_object(collection, number)
-                self._hdf5.count(1 + length // 64)  # the same long string could be meant every time
-                raw = self._file.copy(start, min(length, size), "a string")
-            try:
-                yield raw.partition(b"\0")[0].decode("utf-8")
-            except UnicodeDecodeError as error:
-                raise self._file.error("a name in the file is not UTF-8") from error
+
+class KerasArchive(KerasCheckpoint):
+    """The weights of a `.keras` file, by the same names. The archive's CRC-32 is verified when it is opened."""
+
+    format: ClassVar[str] = "Keras archive"
+
+    def __init__(self, path: Path) -> None:
+        Checkpoint.__init__(self, CheckedFile(path))
+        archive = ZipArchive(self._file)
+        if _WEIGHTS not in archive:
+            raise self._file.error(f"no {_WEIGHTS} in the archive", hint="model.save('NAME.keras') writes one")
+        metadata, config = (self._json(archive, member) for member in (_METADATA, _CONFIG))
+        version = (metadata or {}).get("keras_version")
+        if isinstance(version, str):
+            self.facts["Keras"] = printable(version)
+        self._load(CheckedFile(path, archive.read(_WEIGHTS).data), config)
+
+    def _json(self, archive: ZipArchive, member: str) -> Mapping[str, Any] | None:
+        """The JSON object that is a member; None where there is none of that name."""
+        if member not in archive:
+            return None
+        if archive[member].size > MAX_HEADER:
+            raise self._file.error(f"has {archive[member].size} bytes; {MAX_HEADER} are allowed", member)
+        return parse_json(self._file, archive.read(member).tobytes())

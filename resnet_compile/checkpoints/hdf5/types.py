@@ -1,4 +1,4 @@
-"""The messages that describe HDF5 data: shape, number type, layout, filters, attributes.
+"""The messages that describe HDF5 data: shape, number type, layout, filters.
 
 Source: the HDF5 File Format Specification 3.0, section IV.A.2. Of every message the versions that the classic layout
 has are read, and of the number types those that numpy has.
@@ -17,7 +17,10 @@ from resnet_compile.checkpoints.hdf5.file import Cursor
 
 CONTIGUOUS, CHUNKED = 1, 2
 
-_STRING, _VARIABLE = 3, 9
+_CLASSES = (
+    *("integer", "float", "time", "string", "bitfield", "opaque"),
+    *("compound", "reference", "enumeration", "variable length", "array"),
+)
 # A float's sign position, then offset and precision in bits, exponent position and size, mantissa position and size,
 # exponent bias.
 _FLOATS = {
@@ -62,6 +65,12 @@ def number_type(message: bytes) -> np.dtype[Any] | None:
     return next((dtype for known, dtype in _NUMBERS.items() if message.startswith(known)), None)
 
 
+def type_words(message: bytes) -> str:
+    """What a datatype that is no number of numpy's is called."""
+    kind = message[0] & 15 if message else len(_CLASSES)
+    return _CLASSES[kind] if kind < len(_CLASSES) else "unknown"
+
+
 @dataclass(frozen=True, slots=True)
 class DataLayout:
     """Where a dataset is: its bytes (`CONTIGUOUS`), or the B-tree of its chunks (`CHUNKED`), at `address`."""
@@ -102,37 +111,3 @@ def filters_of(file: CheckedFile, message: bytes) -> tuple[int, ...]:
         name_size, _, values = pipeline.uint(2), pipeline.uint(2), pipeline.uint(2)
         pipeline.take((name_size + 7) // 8 * 8 + (values + values % 2) * 4)
     return tuple(filters)
-
-
-@dataclass(frozen=True, slots=True)
-class StringAttribute:
-    """An attribute that is a list of strings: `count` of `size` bytes, or references to the heap, in `data`."""
-
-    count: int
-    size: int
-    in_heap: bool
-    data: bytes
-
-
-def attribute_of(file: CheckedFile, message: bytes) -> tuple[str, StringAttribute | None]:
-    """Name and value of an attribute message; None for a value that is no list of strings."""
-    attribute = Cursor(file, message, "an attribute")
-    version, flags = attribute.uint(1), attribute.uint(1)
-    sizes = attribute.uint(2), attribute.uint(2), attribute.uint(2)
-    if version not in (1, 2, 3) or (version > 1 and flags):
-        raise file.error("an attribute in a layout that is not read")
-    if version == 3:
-        attribute.take(1)  # the name's character set
-    step = 8 if version == 1 else 1
-    name, datatype, dataspace = (attribute.take(-(-size // step) * step)[:size] for size in sizes)
-    shape = shape_of(file, dataspace)
-    kind = Cursor(file, datatype, "a datatype")
-    type_class, variant, size = kind.uint(1) & 15, kind.uint(3) & 15, kind.uint(4)
-    in_heap = type_class == _VARIABLE and variant == 1 and size == 16
-    strings = in_heap or (type_class == _STRING and size > 0)
-    text = name.rstrip(b"\0").decode("utf-8", "backslashreplace")
-    if shape is not None and 0 in shape:
-        return text, StringAttribute(0, 0, in_heap, b"")  # Keras writes an empty list as one of floats
-    if not strings or shape is None or len(shape) != 1:
-        return text, None
-    return text, StringAttribute(shape[0], size, in_heap, attribute.take(shape[0] * size))

@@ -1,0 +1,173 @@
+"""The layout in which Keras 3 (and 2.12 to 2.15) keeps weights in HDF5: groups by class and number.
+
+A layer's group has its variables in `vars`, numbered in the order of the layer; what it is made of lies beside that, by
+attribute, and lists of layers by class: `layers/conv2d`, `layers/conv2d_1`. From Keras 3.6 `vars` has the layer's name
+as an attribute. Before that the archive's `config.json` names the layers, in their order; a file of weights alone has
+no names. Here a tensor's name is made of the layers' names, without `layers`: `resnet50v2/conv1_conv/kernel`; what is
+an attribute of its model keeps the attribute's name. Source: Keras's `saving_lib.py` and the layers'
+`save_own_variables`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from resnet_compile.checkpoints.hdf5.attributes import text_attribute
+from resnet_compile.checkpoints.hdf5.dataset import Hdf5Dataset, locate
+from resnet_compile.checkpoints.hdf5.file import Hdf5File
+from resnet_compile.checkpoints.hdf5.keras_order import application_names
+
+Config = Mapping[str, Any]
+Shape = tuple[int, ...]
+
+_LISTS = ("layers", "_layer_checkpoint_dependencies")  # the second in Keras 2.12
+_VARS = "vars"
+_MAX_DEPTH = 64  # of models within models
+_NUMBER = re.compile(r"_\d+$")
+_NORM = ("gamma", "beta", "moving_mean", "moving_variance")
+_KERNELS = frozenset({"conv1d", "conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d", "dense"})
+_NORMS = frozenset({"batch_normalization", "sync_batch_normalization"})
+_GUESSED = "the file keeps no names of layers; those of keras.applications are given to them by their order: a guess"
+_UNNAMED = (
+    "the file keeps no names of layers, as weights of Keras before 3.6 do not: "
+    "save the whole model, model.save('NAME.keras')"
+)
+
+
+def is_model(members: Mapping[str, int | None]) -> bool:
+    """Whether a group has what Keras 3 puts into that of a model or layer."""
+    return any(key in members for key in (_VARS, *_LISTS))
+
+
+class Weights:
+    """The variables of a model of Keras 3 by name."""
+
+    def __init__(self, hdf5: Hdf5File) -> None:
+        self._hdf5 = hdf5
+        self._seen: set[int] = set()
+        self._guessed = self._unnamed = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know of the names, once all are read."""
+        return (_GUESSED,) if self._guessed else (_UNNAMED,) if self._unnamed else ()
+
+    def model(self, root: int, config: Config | None) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+        """Every variable.
+
+        Args:
+            root: The model's group.
+            config: What `config.json` says of it.
+        """
+        yield from self._layer(root, "", "", config, 0)
+
+    def _layer(
+        self, address: int, path: str, kind: str, config: Config | None, depth: int
+    ) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+        """The variables of a layer or model, and of all that it is made of."""
+        members = self._enter(address, path, depth)
+        if _VARS in members:
+            yield from self._variables(self._hdf5.member(address, _VARS), path, kind, config)
+        for key in members:
+            if key == _VARS:
+                continue
+            child = self._hdf5.member(address, key)
+            if key in _LISTS:
+                yield from self._list(child, path, config, depth + 1, listed=True)
+            elif is_model(self._hdf5.group(child)):
+                yield from self._layer(child, f"{path}{key}/", "", None, depth + 1)
+            else:
+                yield from self._list(child, f"{path}{key}/", None, depth + 1)
+
+    def _list(
+        self, address: int, path: str, config: Config | None, depth: int, *, listed: bool = False
+    ) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+        """The variables of a list of objects; `listed` if it is that of a model's layers."""
+        members = self._enter(address, path, depth)
+        described = dict(_numbered(config))
+        layers = {key: self._hdf5.member(address, key) for key in members}
+        names = {key: self._name(layer) or _name_in(described.get(key)) for key, layer in layers.items()}
+        given: Mapping[str, str] = {}
+        if listed and not any(names.values()) and (shapes := dict(self._shapes(layers))):
+            given = application_names(shapes)
+            self._guessed, self._unnamed = self._guessed or bool(given), True
+        taken = Counter(names.values())
+        for key, layer in layers.items():
+            name = names[key] if taken[names[key]] == 1 else None
+            inner = f"{path}{name or given.get(key, key)}/"
+            yield from self._layer(layer, inner, _NUMBER.sub("", key), described.get(key), depth + 1)
+
+    def _variables(
+        self, address: int, path: str, kind: str, config: Config | None
+    ) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+        """The variables of one layer."""
+        numbers = sorted(self._enter(address, path, 0), key=lambda key: (len(key), key))
+        datasets = [locate(self._hdf5, self._hdf5.member(address, number), path + number) for number in numbers]
+        shapes = [() if isinstance(dataset, str) else dataset.shape for dataset in datasets]
+        words = _variable_names(kind, config, shapes) or numbers
+        yield from ((path + word, dataset) for word, dataset in zip(words, datasets, strict=True))
+
+    def _enter(self, address: int, path: str, depth: int) -> Mapping[str, int | None]:
+        """The members of a group, which lies in one place and not too deep."""
+        self._hdf5.count(1 + len(path) // 64)
+        if address in self._seen:
+            raise self._hdf5.file.error("a group that lies in two places", path)
+        if depth > _MAX_DEPTH:
+            raise self._hdf5.file.error(f"groups more than {_MAX_DEPTH} deep", path)
+        self._seen.add(address)
+        return self._hdf5.group(address)
+
+    def _name(self, layer: int) -> str | None:
+        """The name that a layer's group gives it."""
+        variables = self._hdf5.group(layer).get(_VARS)
+        return None if variables is None else text_attribute(self._hdf5, variables, "name")
+
+    def _shapes(self, layers: Mapping[str, int]) -> Iterator[tuple[str, Sequence[Shape]]]:
+        """The shapes of the variables of those layers that have some."""
+        for key, layer in layers.items():
+            variables = self._hdf5.group(layer).get(_VARS)
+            group = {} if variables is None else self._hdf5.group(variables)
+            datasets = [locate(self._hdf5, address, key) for _, address in sorted(group.items()) if address is not None]
+            if datasets:
+                yield key, [() if isinstance(dataset, str) else dataset.shape for dataset in datasets]
+
+
+def _numbered(config: Config | None) -> Iterator[tuple[str, Config]]:
+    """What is said of each layer of a model, by the key of its group: its class, and a number from the second on."""
+    inner = (config or {}).get("config")
+    layers = inner.get("layers") if isinstance(inner, dict) else None
+    used: Counter[str] = Counter()
+    for layer in layers if isinstance(layers, list) else ():
+        if isinstance(layer, dict) and isinstance(layer.get("class_name"), str):
+            kind = _snake_case(layer["class_name"])
+            yield f"{kind}_{used[kind]}" if used[kind] else kind, layer
+            used[kind] += 1
+
+
+def _name_in(config: Config | None) -> str | None:
+    inner = (config or {}).get("config")
+    name = inner.get("name") if isinstance(inner, dict) else None
+    return name if isinstance(name, str) else None
+
+
+def _snake_case(name: str) -> str:
+    """What Keras makes of a class's name."""
+    name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
+    return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
+
+
+def _variable_names(kind: str, config: Config | None, shapes: Sequence[Shape]) -> Sequence[str] | None:
+    """The names of a layer's variables in their order; None where its class and their shapes do not tell them."""
+    ranks = [len(shape) for shape in shapes]
+    if (kind in _KERNELS or not kind) and ranks[:1] > [1] and ranks[1:] in ([], [1]):
+        return ("kernel", "bias")[: len(ranks)]
+    if (kind in _NORMS or not kind) and len(shapes) > 1 and set(ranks) == {1} and len(set(shapes)) == 1:
+        inner = (config or {}).get("config")
+        settings = inner if isinstance(inner, dict) else {}
+        off = {name for name, key in (("gamma", "scale"), ("beta", "center")) if settings.get(key) is False}
+        words = [name for name in _NORM if name not in off]
+        return words if len(words) == len(shapes) else None
+    return None

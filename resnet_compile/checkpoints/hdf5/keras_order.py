@@ -1,0 +1,71 @@
+"""The names of the layers of keras.applications' residual networks by nothing but their order.
+
+Keras orders the layers of a model from its input, and those that are as far from its output as they come in the
+addition that they end in: the projection before the last convolution.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+# Convolutions by kernel, 7x7, 3x3 and 1x1, capital where there is a bias; each stack begins with a projection.
+_VERSION_2 = re.compile(r"G(?:(?:acAA)(?:acA)*)+")
+_VERSION_1 = re.compile(r"G(?:(?:ACAA)(?:ACA)*)+")
+_LETTERS = {(7, 7): "g", (3, 3): "c", (1, 1): "a"}
+
+
+def application_names(layers: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, str]:
+    """The names of a network's convolutions and norms by the keys of their groups; none where it is another network.
+
+    Args:
+        layers: The shapes of each layer's variables, by class and number.
+    """
+    convolutions, norms = (_of_class(layers, kind) for kind in ("conv2d", "batch_normalization"))
+    letters = "".join(_letter(layers[key]) for key in convolutions)
+    if _VERSION_2.fullmatch(letters):
+        names = _version_2(letters.upper())
+    elif _VERSION_1.fullmatch(letters):
+        names = _version_1(letters)
+    else:
+        return {}
+    if len(norms) != len(names[1]) or any(len(layers[key]) != 4 for key in norms):
+        return {}
+    return dict(zip([*convolutions, *norms], [*names[0], *names[1]], strict=True))
+
+
+def _of_class(layers: Mapping[str, Sequence[tuple[int, ...]]], kind: str) -> list[str]:
+    """The keys of a class, in the order of their numbers."""
+    found = [key for key in layers if re.fullmatch(rf"{kind}(_\d+)?", key)]
+    return sorted(found, key=lambda key: (len(key), key))
+
+
+def _letter(shapes: Sequence[tuple[int, ...]]) -> str:
+    letter = _LETTERS.get(shapes[0][:2], "?") if len(shapes[0]) == 4 else "?"
+    return letter.upper() if len(shapes) == 2 else letter
+
+
+def _units(letters: str) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """The units of a network in their order, each with the numbers of its convolutions, 0 being the projection."""
+    stack, unit = 1, 0
+    for found in re.finditer("ACA(A(?=AC|$))?", letters):
+        projects = found[1] is not None
+        stack, unit = (stack + 1, 1) if projects else (stack, unit + 1)
+        yield f"conv{stack}_block{unit}", ("1", "2", "0", "3") if projects else ("1", "2", "3")
+
+
+def _version_2(letters: str) -> tuple[list[str], list[str]]:
+    """The names of the convolutions, and of the norms."""
+    units = list(_units(letters))
+    norms = [f"{unit}_{place}_bn" for unit, _ in units for place in ("preact", "1", "2")]
+    return ["conv1_conv", *_convolutions(units)], [*norms, "post_bn"]
+
+
+def _version_1(letters: str) -> tuple[list[str], list[str]]:
+    units = list(_units(letters))
+    convolutions = ["conv1_conv", *_convolutions(units)]
+    return convolutions, [f"{name.removesuffix('conv')}bn" for name in convolutions]
+
+
+def _convolutions(units: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
+    return [f"{unit}_{number}_conv" for unit, numbers in units for number in numbers]
