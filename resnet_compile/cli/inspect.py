@@ -18,17 +18,22 @@ from resnet_compile.errors import ModelFileError, SpecError
 @command("resnet-inspect")
 @click.argument("source", required=False)
 @click.argument("other", required=False)
-@click.option("--layers", is_flag=True, help="Show every unit and layer, not only the blocks.")
+@click.option(
+    "--layers",
+    is_flag=True,
+    help="Show every unit and layer, not only the blocks; of a checkpoint every tensor, not only the scopes.",
+)
 @click.option("--catalogue", is_flag=True, help="Show the networks that come with this package, instead of a source.")
 def cli(report: Report, source: str | None, other: str | None, layers: bool, catalogue: bool) -> None:
     """Show the parameters, shapes and multiply-accumulates of SOURCE, beside those of OTHER if it is given.
 
-    SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made. Of a checkpoint, show the tensors
-    and the networks of the catalogue that they fit.
+    SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made. Of a checkpoint, show the scopes of
+    its tensors, the networks of the catalogue that they fit, and where none does those that they nearly fit.
 
     \b
     resnet-inspect specs/resnet152.json
     resnet-inspect model.onnx --layers --json
+    resnet-inspect checkpoint.pth
     resnet-inspect torchvision_resnet34 torchvision_resnet50 --layers
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     depth = 3 if layers else 1
@@ -48,7 +53,7 @@ def cli(report: Report, source: str | None, other: str | None, layers: bool, cat
         from resnet_compile.cli.inspect_checkpoint import checkpoint_document, checkpoint_text
 
         document = checkpoint_document(source)
-        report.result(document, lambda: checkpoint_text(source, document))
+        report.result(document, lambda: checkpoint_text(source, document, layers=layers))
     else:
         spec, facts = _load(source)
         network = _measured(spec)

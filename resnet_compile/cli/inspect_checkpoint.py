@@ -1,63 +1,97 @@
-"""``resnet-inspect CHECKPOINT``: the tensors, and the networks of the catalogue that they fit."""
+"""``resnet-inspect CHECKPOINT``: what is in it, the networks of the catalogue that it fits, and what it nearly fits."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.checked_file import printable
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.errors import WeightsError
+from resnet_compile.report.scopes import ROWS, scopes
 from resnet_compile.report.table import Cell, table
 from resnet_compile.spec import load_spec
-from resnet_compile.weights.fitting import Fit, fitting_specs
+from resnet_compile.weights.fitting import Fit, fitting_specs, nearest
 from resnet_compile.weights.hub import check_config
 from resnet_compile.weights.sections import ROOT
-from resnet_compile.weights.source import tensors_of
+from resnet_compile.weights.source import Tensors, tensors_of
 from resnet_compile.weights.structure import STRUCTURE
 
-_SHOWN = 8
+# Names that a line lists before it only counts them, and how long they may be together.
+_SHOWN, _LINE = 3, 50
 
 
 def checkpoint_document(source: str) -> dict[str, Any]:
     """What a checkpoint holds and fits, as plain values."""
     with open_checkpoint(source) as checkpoint:
-        tensors = {name: checkpoint.info(name) for name in checkpoint}
+        infos = {name: checkpoint.info(name) for name in checkpoint}
         model = checkpoint if isinstance(checkpoint, OnnxCheckpoint) else None
+        notes = [*checkpoint.notes]
+        try:
+            tensors = tensors_of(checkpoint)
+        except WeightsError as error:  # adapters, which no network has
+            tensors, notes = Tensors(), [*notes, str(error)]
+        fits = [fit for fit in fitting_specs(tensors, model) if _is_its_function(fit, checkpoint)]
         return {
             "format": checkpoint.format,
             "files": [str(path) for path in checkpoint.files],
+            "facts": checkpoint.facts,
+            "notes": notes,
             "warnings": list(checkpoint.warnings),
             "objects": list(checkpoint.objects),
             "tensors": [
                 {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
-                for name, info in tensors.items()
+                for name, info in infos.items()
             ],
-            "fits": [
-                _fit(fit) for fit in fitting_specs(tensors_of(checkpoint), model) if _is_its_function(fit, checkpoint)
-            ],
+            "unread": checkpoint.unread,
+            "sections": list(dict.fromkeys(fit.section for fit in fits)),
+            "fits": [_fit(fit) for fit in fits],
+            "nearest": [] if fits else [{"spec": near.name, **asdict(near)} for near in nearest(tensors)],
         }
 
 
-def checkpoint_text(source: str, document: dict[str, Any]) -> str:
-    """The document as a table and a line for each network that fits."""
+def _fit(fit: Fit) -> dict[str, Any]:
+    return {
+        "spec": fit.name,
+        "naming": fit.naming,
+        "section": fit.section,
+        "num_classes": fit.num_classes,
+        "head": fit.head,
+        "options": fit.options,
+    }
+
+
+def checkpoint_text(source: str, document: dict[str, Any], *, layers: bool) -> str:
+    """The document: its scopes, or with `layers` its tensors, as a table, and then what it fits."""
     tensors = document["tensors"]
+    size = sum(tensor["bytes"] or 0 for tensor in tensors)
+    lines = [f"{source}: {document['format']}, {len(tensors)} tensors, {size:,} bytes"]
+    lines += [f"  {key}: {value}" for key, value in document["facts"].items()]
+    if tensors:
+        lines += ["", _tensor_table(tensors) if layers else _scope_table(tensors)]
+    lines += ["", *document["notes"], *_unread(document["unread"], layers=layers)]
+    lines += [f"warning: {warning}" for warning in document["warnings"]]
+    if document["objects"]:
+        lines.append(f"other names in its pickle, none of them called: {_some(document['objects'])}")
+    fits = [_words(fit) for fit in document["fits"]] or ["fits no network of the catalogue"]
+    return "\n".join([*lines, *fits, *(line for near in document["nearest"] for line in _near(near))])
+
+
+def _tensor_table(tensors: Sequence[dict[str, Any]]) -> str:
     rows: list[list[Cell]] = [
         [
-            tensor["name"],
+            printable(tensor["name"]),
             tensor["dtype"],
-            "x".join(map(str, tensor["shape"])) or "scalar",
+            _shape(tensor["shape"]),
             "" if tensor["bytes"] is None else f"{tensor['bytes']:,}",
         ]
         for tensor in tensors
     ]
-    rows.append(["total", "", "", f"{sum(tensor['bytes'] or 0 for tensor in tensors):,}"])
-    fits = [_words(fit) for fit in document["fits"]] or ["fits no network of the catalogue"]
-    head = [f"{source}: {document['format']}, {len(tensors)} tensors"]
-    head += [f"warning: {warning}" for warning in document["warnings"]]
-    if document["objects"]:
-        head.append(f"other names in its pickle, none of them called: {', '.join(document['objects'][:_SHOWN])}")
-    return "\n".join([*head, "", table(["tensor", "type", "shape", "bytes"], rows), "", *fits])
+    return table(["tensor", "type", "shape", "bytes"], rows)
 
 
 def _is_its_function(fit: Fit, checkpoint: Checkpoint) -> bool:
@@ -69,12 +103,50 @@ def _is_its_function(fit: Fit, checkpoint: Checkpoint) -> bool:
     return True
 
 
-def _fit(fit: Fit) -> dict[str, Any]:
-    return {"spec": fit.name, "naming": fit.naming, "section": fit.section, "num_classes": fit.num_classes}
+def _scope_table(tensors: Sequence[dict[str, Any]]) -> str:
+    found = scopes((t["name"], math.prod(t["shape"]), f"{t['dtype']} {_shape(t['shape'])}") for t in tensors)
+    rows: list[list[Cell]] = []
+    for level, scope in found[:ROWS]:
+        kinds = [*scope.kinds] if scope.names == 1 else [*dict.fromkeys(kind.split()[0] for kind in scope.kinds)]
+        name = f"{printable(scope.name)}{f' ({scope.merged} alike)' if scope.merged > 1 else ''}"
+        rows.append(["  " * level + name, scope.names, scope.size, _some(kinds)])
+    if len(found) > ROWS:
+        rows.append([f"and {len(found) - ROWS} more (--layers)", "", "", ""])
+    return table(["scope", "tensors", "numbers", "type"], rows)
+
+
+def _shape(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"
+
+
+def _unread(unread: dict[str, str], *, layers: bool) -> Iterator[str]:
+    """The tensors of other types, by their names."""
+    if unread:
+        named = [f"{printable(name)} ({kind})" for name, kind in unread.items()]
+        yield f"not read, by their types: {', '.join(named) if layers else _some(named)}"
 
 
 def _words(fit: dict[str, Any]) -> str:
-    classes = f" with --num-classes {fit['num_classes']}" if fit["num_classes"] else ""
+    options = f" with {fit['options']}" if fit["options"] else ""
     how = "by structure" if fit["naming"] == STRUCTURE else f"{fit['naming']} naming"
     section = f", in section {fit['section']}" if fit["section"] != ROOT else ""
-    return f"fits {fit['spec']}{classes} ({how}{section})"
+    head = f", head {fit['head']}" if fit["head"] else ""
+    return f"fits {fit['spec']}{options} ({how}{section}{head})"
+
+
+def _near(near: dict[str, Any]) -> Iterator[str]:
+    section = f", in section {near['section']}" if near["section"] != ROOT else ""
+    fit = f"{near['filled']} of {near['parameters']} parameters fit"
+    yield f"nearly {near['spec']}: {fit} ({near['naming']} naming{section})"
+    for words, names in (("missing", near["missing"]), ("in the way", near["in_the_way"])):
+        if names:
+            yield f"  {words}: {_some([printable(name) for name in names])}"
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first of the names, as many as a line takes, and how many more there are."""
+    shown = 1
+    while shown < min(_SHOWN, len(names)) and sum(map(len, names[: shown + 1])) <= _LINE:
+        shown += 1
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"

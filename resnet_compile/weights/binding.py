@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -78,33 +78,40 @@ def bind(plan: Plan, source: Mapping[str, ArrayLike], choice: Choice | None = No
     """
     choice = choice or Choice()
     tensors = tensors_of(source)
-    told = True
+    configured = not isinstance(source, Checkpoint) or check_config(plan.spec, source)
     if isinstance(source, Checkpoint):
-        told = check_config(plan.spec, source)
         # Deferred: initial weights and mappings need no reader.
         from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
         from resnet_compile.weights.structure import STRUCTURE, match_structure
 
         if isinstance(source, OnnxCheckpoint) and _by_structure(plan, tensors, choice.naming):
             return Bound(match_structure(plan, source), {"weights_naming": STRUCTURE})
-    found = _matched(plan, tensors, choice)
+    told = source.notes if isinstance(source, Checkpoint) else ()
+    found = _matched(plan, tensors, choice, told)
     filled = {parameter: found.tensors[found.names[parameter.name]] for parameter in plan.parameters}
     for tensor in filled.values():
         if not tensor.dtype.startswith(("float", "bfloat", "int", "uint")):
             tensor.read()  # a reader that refuses it says what to do
             raise WeightsError(f"holds {tensor.dtype}, not numbers", where=tensor.names[0])
     notes = found.notes
-    if found.naming.untold and not told:
+    if found.naming.untold and not configured:
         notes += (f"the names do not tell of {found.naming.untold}: taken as the spec has it",)
     return Bound(
         {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()},
         _facts(found, choice),
-        notes,
+        (*told, *notes),
     )
 
 
-def _matched(plan: Plan, tensors: Tensors, choice: Choice) -> Match:
-    """The match; where there is none, the error names the networks of the catalogue that do fit."""
+def _matched(plan: Plan, tensors: Tensors, choice: Choice, told: Sequence[str]) -> Match:
+    """The match; where there is none, the error names the networks of the catalogue that do fit.
+
+    Args:
+        plan: What has to be filled.
+        tensors: The source's.
+        choice: What the user says of it.
+        told: What the reader has to say of the names, which can be why nothing fits.
+    """
     try:
         return match(plan, tensors, choice)
     except WeightsError as error:
@@ -114,9 +121,10 @@ def _matched(plan: Plan, tensors: Tensors, choice: Choice) -> Match:
         from resnet_compile.weights.fitting import fitting_specs
 
         fitting = [str(fit) for fit in fitting_specs(tensors)]
-        if not fitting:
+        if not fitting and not told:
             raise
-        hint = "; ".join(filter(None, [error.hint, f"the weights fit {', '.join(fitting[:3])}"]))
+        fit = f"the weights fit {', '.join(fitting[:3])}" if fitting else None
+        hint = "; ".join(filter(None, [error.hint, fit, *told]))
         raise WeightsError(error.message, where=error.where, hint=hint) from None
 
 

@@ -1,19 +1,27 @@
-"""Which networks of the catalogue a checkpoint fits."""
+"""Which networks of the catalogue a checkpoint fits, and which it nearly does."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.spec import NetworkSpec, catalogue, load_spec
-from resnet_compile.weights.matching import Choice, Match, classes_of, fits, match
+from resnet_compile.weights.matching import Choice, Match, attempt, classes_of, logits_of
 from resnet_compile.weights.sections import ROOT, SeveralSectionsError
 from resnet_compile.weights.source import Tensors
 from resnet_compile.weights.structure import STRUCTURE, match_structure
+
+# How much of a network has to fit for it to be called near.
+_NEAR = 0.25
+# How many sections are looked at that are as good as each other.
+_SECTIONS = 20
+# How much nearer another one may be.
+_AS_NEAR = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +33,48 @@ class Fit:
         naming: The naming table, or `structure`.
         section: Where in the checkpoint the network is, as `--section` takes it.
         num_classes: What `--num-classes` has to be, `none` where there is no head; None where the spec's is right.
+        head: The scope of the logits, where they were found by their shape.
+        several: Whether the network is in other sections, too, so that `--section` has to choose.
     """
 
     name: str
     naming: str
     section: str
     num_classes: int | Literal["none"] | None = None
+    head: str | None = None
+    several: bool = False
+
+    @property
+    def options(self) -> str:
+        """What has to be typed beside the network's name; empty for nothing."""
+        chosen = (("--section", self.section if self.several else None), ("--num-classes", self.num_classes))
+        return " ".join(f"{option} {value}" for option, value in chosen if value is not None)
 
     def __str__(self) -> str:
-        return self.name if self.num_classes is None else f"{self.name} with --num-classes {self.num_classes}"
+        return f"{self.name} with {self.options}" if self.options else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A network of the catalogue that a checkpoint does not fill, though much of it fits.
+
+    Attributes:
+        name: The catalogue's name for it.
+        naming: The naming table by which most fits.
+        section: Where in the checkpoint that is.
+        filled: How many of its parameters fit.
+        parameters: How many it has.
+        missing: The source's names for those that do not, as far as the table has names for them.
+        in_the_way: What the checkpoint has in their place, or beside them where nothing may be.
+    """
+
+    name: str
+    naming: str
+    section: str
+    filled: int
+    parameters: int
+    missing: tuple[str, ...]
+    in_the_way: tuple[str, ...]
 
 
 def fitting_specs(tensors: Tensors, model: OnnxCheckpoint | None = None) -> Iterator[Fit]:
@@ -43,35 +84,71 @@ def fitting_specs(tensors: Tensors, model: OnnxCheckpoint | None = None) -> Iter
         tensors: The source's, by their plain names.
         model: The model that they are from.
     """
+    for name, spec, plan in _catalogue():
+        found = list(_attempts(plan, tensors))
+        whole = [one for one in found if one.complete]
+        if not whole and model and _has_structure(plan, model):
+            yield Fit(name, STRUCTURE, ROOT)
+        elif whole:
+            yield from _fits(name, whole, None)
+        elif any(set(one.missing) <= set(logits_of(plan)) for one in found):
+            yield from _with_another_head(name, spec, plan, tensors)
+
+
+def nearest(tensors: Tensors, limit: int = 3) -> list[Near]:
+    """The networks of the catalogue of which most parameters fit, the nearest first.
+
+    Args:
+        tensors: The source's, by their plain names.
+        limit: How many networks at most.
+    """
+    found = [
+        Near(
+            name,
+            one.naming.name,
+            one.section.word,
+            len(plan.parameters) - len(one.missing),
+            len(plan.parameters),
+            tuple(one.names.get(parameter.name, parameter.name) for parameter in one.missing),
+            tuple(fault for fault, _ in one.others.faults),
+        )
+        for name, _, plan in _catalogue()
+        for one in islice(_attempts(plan, tensors), 1)
+    ]
+    found.sort(key=lambda near: (-near.filled / near.parameters, len(near.in_the_way), -near.parameters))
+    least = max(_NEAR, _AS_NEAR * found[0].filled / found[0].parameters) if found else 0
+    return [near for near in found if near.filled >= least * near.parameters][:limit]
+
+
+def _catalogue() -> Iterator[tuple[str, NetworkSpec, Plan]]:
     for name in catalogue():
         spec = load_spec(name)
-        plan = plan_network(spec)
-        found = list(_matches(plan, tensors))
-        if not found and model and _has_structure(plan, model):
-            yield Fit(name, STRUCTURE, ROOT)
-        elif found:
-            yield from (Fit(name, one.naming.name, one.section.word) for one in found)
-        else:
-            yield from _with_another_head(name, spec, plan, tensors)
+        yield name, spec, plan_network(spec)
 
 
 def _with_another_head(name: str, spec: NetworkSpec, plan: Plan, tensors: Tensors) -> Iterator[Fit]:
     """The network with as many classes as the source has, or without any."""
-    for classes in (classes_of(plan, tensors), None):
+    for classes in dict.fromkeys((classes_of(plan, tensors), None)):
         resized = plan_network(spec.replace(head=spec.head.replace(num_classes=classes)))
-        if found := list(_matches(resized, tensors)):
-            yield from (Fit(name, one.naming.name, one.section.word, classes or "none") for one in found)
+        if found := [one for one in _attempts(resized, tensors) if one.complete]:
+            yield from _fits(name, found, classes or "none")
             return
 
 
-def _matches(plan: Plan, tensors: Tensors) -> Iterator[Match]:
-    """Every way in which a source fills a network."""
-    if len(plan.parameters) > len(tensors):
+def _fits(name: str, found: Sequence[Match], num_classes: int | Literal["none"] | None) -> Iterator[Fit]:
+    for one in found:
+        yield Fit(name, one.naming.name, one.section.word, num_classes, one.head, len(found) > 1)
+
+
+def _attempts(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Iterator[Match]:
+    """The ways in which a source could fill a network: one, or one for each section that is as good as another."""
+    if len(plan.parameters) > len(tensors) / _NEAR:
         return
     try:
-        yield match(plan, tensors)
+        yield attempt(plan, tensors, choice)
     except SeveralSectionsError as error:
-        yield from filter(None, (fits(plan, tensors, Choice(sections=(word,))) for word in error.words))
+        for word in error.words[:_SECTIONS] if choice is None else ():
+            yield from _attempts(plan, tensors, Choice(sections=(word,)))
     except WeightsError:
         return
 

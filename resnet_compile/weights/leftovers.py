@@ -64,9 +64,9 @@ def leftovers(
         ignore: Patterns of names, or scopes, that the user wants to be left out.
         guessed: Whether the head was taken by its shape, so that whatever reads as many channels could be before it.
     """
-    own = {_first(theirs.removeprefix(section.prefixes[0])) for theirs in section.names.values()}
+    own = {_first(theirs) for theirs in section.wanted.values()}
     places = {tensors[name].place for name in used if name in tensors} - {None}
-    path, offsets = _ImagePath.of(plan), set(_missing_offsets(plan, section))
+    path, offsets = _ImagePath.of(plan, guessed=guessed), set(_missing_offsets(plan, section))
     ignored: list[str] = []
     left: dict[str, str] = {}
     faults: list[tuple[str, str]] = []
@@ -76,7 +76,7 @@ def leftovers(
             continue
         inside = next((name.removeprefix(p) for p in section.prefixes if name.startswith(p)), None)
         asked = any(_matches(each, word) for each in (name, *tensor.names) for word in ignore)
-        if asked or _is_ignored(section, name, used):
+        if asked or is_ignored(section, name, used):
             ignored.append(name)
             averages = averages or name.endswith(AVERAGE)
         elif inside is not None and inside in offsets and not np.any(tensor.read()):
@@ -87,14 +87,14 @@ def leftovers(
             left[name] = _scope(name, section)  # a parameter under a second name
         elif inside is not None and (reason := _in_the_way(plan, section, inside, own, tensor, path)):
             faults.append((name, reason))
-        elif inside is None and guessed and (reason := path.before_head(tensor, section.naming)):
+        elif inside is None and guessed and (reason := path.beside_head(tensor, section.naming)):
             faults.append((name, reason))
         else:
             left[name] = _scope(name, section)
     return Leftovers(tuple(ignored), left, tuple(faults), averages, normalization)
 
 
-def _is_ignored(section: Section, name: str, used: Collection[str]) -> bool:
+def is_ignored(section: Section, name: str, used: Collection[str]) -> bool:
     """Whether it lies below a parameter's own name, or computes nothing by the table."""
     if section.naming.ignores(name):
         return True
@@ -111,7 +111,7 @@ def _in_the_way(
     prefix = section.prefixes[0]
     is_root = prefix == "" or (separator == "." and prefix.endswith("/"))
     if is_root and _first(inside) not in own:
-        return path.before_head(tensor, naming) or path.in_body(tensor, naming)
+        return path.beside_head(tensor, naming) or path.in_body(tensor, naming)
     return "is no parameter of this network"
 
 
@@ -126,27 +126,32 @@ class _ImagePath:
     Attributes:
         widths: Channels of the image and of what goes from one block to the next.
         pooled: Channels that the head reads; None without a head.
+        guessed: Numbers that it gives, where it is a guess.
     """
 
     widths: frozenset[int]
     pooled: int | None
+    guessed: int | None
 
     @classmethod
-    def of(cls, plan: Plan) -> _ImagePath:
+    def of(cls, plan: Plan, *, guessed: bool) -> _ImagePath:
         """The path through a network."""
         maps = [plan.input.channels, *(layer.output.channels for layer in plan.root)]
         maps += [block.output.channels for block in plan.blocks[:-1]]
         pooled = plan.blocks[-1].output.channels if plan.head.logits else None
-        return cls(frozenset(maps), pooled)
+        return cls(frozenset(maps), pooled, plan.spec.head.num_classes if guessed else None)
 
-    def before_head(self, tensor: SourceTensor, naming: Naming) -> str | None:
-        """Why a tensor could act on what the head reads."""
+    def beside_head(self, tensor: SourceTensor, naming: Naming) -> str | None:
+        """Why a tensor could act on what the head reads, or on what a guessed head gives, which is no head then."""
         if self.pooled is None or not tensor.dtype.startswith(("float", "bfloat")):
             return None
         if int(np.prod(tensor.shape)) == 1:
             return "is a number that could change what the head reads"
-        if self.pooled in naming.ours(tensor.shape)[:2]:
+        shape = naming.ours(tensor.shape)
+        if self.pooled in shape[:2]:
             return f"could stand between the pooling and the head, which reads {self.pooled} channels"
+        if len(shape) == 2 and shape[1] == self.guessed:
+            return f"could read the {self.guessed} numbers that the head gives"
         return None
 
     def in_body(self, tensor: SourceTensor, naming: Naming) -> str | None:

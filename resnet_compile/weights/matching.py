@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import chain, islice
 
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
-from resnet_compile.weights.leftovers import Leftovers, leftovers
+from resnet_compile.weights.leftovers import Leftovers, is_ignored, leftovers
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section, choose, sections
 from resnet_compile.weights.source import AVERAGE, Tensors, averaged
@@ -44,25 +45,66 @@ class Match:
     """How a source fills a network.
 
     Attributes:
+        plan: The network.
         section: Where the network is, and by which table it is read.
         names: For each parameter, by our name, the source's name.
         tensors: The source's.
+        choice: What the user said of it.
         head: The scope of the logits, where it is not the table's.
-        others: What else there is.
-        notes: What a user should know: guesses, and what was not taken.
+        missing: The parameters that nothing fills.
+        note: What there is to tell of the section.
     """
 
+    plan: Plan
     section: Section
     names: Mapping[str, str]
     tensors: Tensors
+    choice: Choice
     head: str | None
-    others: Leftovers
-    notes: tuple[str, ...]
+    missing: tuple[Parameter, ...]
+    note: str | None
 
     @property
     def naming(self) -> Naming:
         """The table."""
         return self.section.naming
+
+    @property
+    def complete(self) -> bool:
+        """Whether every parameter is filled, and nothing is in the way."""
+        return not self.missing and not self.others.faults
+
+    @property
+    def _guessed(self) -> bool:
+        """Whether the head is not where the table has it, and nobody said where it is."""
+        missing = [p for p in self.plan.parameters if p.name not in self.section.filled]
+        return bool(missing) and set(missing) <= set(logits_of(self.plan)) and not self.choice.head
+
+    @cached_property
+    def others(self) -> Leftovers:
+        """What else there is."""
+        return leftovers(
+            self.plan,
+            self.section,
+            self.tensors,
+            used=frozenset(self.names.values()),
+            ignore=self.choice.ignore,
+            guessed=self._guessed,
+        )
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know: guesses, and what was not taken."""
+        told = [self.note, self.others.note()]
+        if self.head and self._guessed:
+            scope = self.head
+            told.insert(1, f"the head is taken from {scope}, by its shape: a guess (--head {scope} makes it sure)")
+        if self.others.averages and not self.choice.averages:
+            told.insert(-1, "moving averages of the parameters are there and were not taken (--averages takes them)")
+        if values := self.others.normalization:
+            by = ", ".join(f"{key} {values[key]}" for key in sorted(values))
+            told.insert(-1, f"the file's model normalises its images itself, by {by}: this one takes them normalised")
+        return tuple(filter(None, told))
 
 
 def match(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
@@ -78,54 +120,64 @@ def match(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
             shape or in the way stands in one message.
         OptionError: There is no table of that name.
     """
-    choice = choice or Choice()
-    tensors = averaged(tensors) if choice.averages else tensors
-    section, note = _section(plan, tensors, choice)
-    notes = [note] if note else []
-    names, head = dict(section.names), None
-    missing = [p for p in plan.parameters if p.name not in section.filled]
-    logits = _logits(plan)
-    if missing and (choice.head or all(p in logits for p in missing)):
-        head = _head(plan, section, tensors, choice.head)
-        names |= head or {}
-        missing = [p for p in missing if p.name not in (head or {})]
-    guessed = head is not None and not choice.head
-    others = leftovers(plan, section, tensors, used=frozenset(names.values()), ignore=choice.ignore, guessed=guessed)
-    if missing or others.faults:
-        raise _fault(plan, section, names, missing, others, tensors)
-    scope = next(iter(head.values())).rpartition(section.naming.separator)[0] if head else None
-    if scope and guessed:
-        notes.append(f"the head is taken from {scope}, by its shape: a guess (--head {scope} makes it sure)")
-    if others.averages and not choice.averages:
-        notes.append("moving averages of the parameters are there and were not taken (--averages takes them)")
-    if others.normalization:
-        told = ", ".join(f"{key} {values}" for key, values in sorted(others.normalization.items()))
-        notes.append(f"the file's model normalises its images itself, by {told}: this one takes them normalised")
-    notes += filter(None, [others.note()])
-    return Match(section, names, tensors, scope, others, tuple(notes))
+    found = attempt(plan, tensors, choice)
+    if not found.complete:
+        raise _fault(found)
+    return found
 
 
 def fits(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match | None:
     """The way in which a source fills a network; None where it does not."""
     try:
-        return match(plan, tensors, choice)
+        found = attempt(plan, tensors, choice)
     except WeightsError:
         return None
+    return found if found.complete else None
+
+
+def attempt(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
+    """The best way to fill a network with a source, which need not be complete. Arguments and errors as for `match`."""
+    choice = choice or Choice()
+    tensors = averaged(tensors) if choice.averages else tensors
+    section, note = _section(plan, tensors, choice)
+    names, head = dict(section.names), None
+    missing = [p for p in plan.parameters if p.name not in section.filled]
+    if missing and (choice.head or set(missing) <= set(logits_of(plan))):
+        head = _head(plan, section, tensors, choice.head)
+        names |= head or {}
+        missing = [p for p in missing if p.name not in (head or {})]
+    scope = next(iter(head.values())).rpartition(section.naming.separator)[0] if head else None
+    return Match(plan, section, names, tensors, choice, scope, tuple(missing), note)
 
 
 def classes_of(plan: Plan, tensors: Tensors) -> int | None:
     """The number of classes of a source that would fill a network but for the width of its logits; else None."""
-    logits = _logits(plan)
+    logits = logits_of(plan)
     for naming in NAMINGS:
         for section in sections(naming, plan.name, plan.parameters, tensors, ())[:1]:
             missing = [p for p in plan.parameters if p.name not in section.filled]
             if missing and all(p in logits for p in missing):
-                theirs = tensors.get(section.names.get(missing[-1].name, ""))
-                return _classes(missing[-1], theirs.shape, naming) if theirs else None
+                return _classes_there(plan, section, tensors)
     return None
 
 
-def _logits(plan: Plan) -> tuple[Parameter, ...]:
+def _classes_there(plan: Plan, section: Section, tensors: Tensors) -> int | None:
+    """The classes of the logits' tensors, or of the one dense layer elsewhere that reads as many channels."""
+    logits = logits_of(plan)
+    if theirs := tensors.get(section.names.get(logits[-1].name, "")):
+        return _classes(logits[-1], theirs.shape, section.naming)
+    used = section.taken
+    shapes = {
+        section.naming.ours(tensor.shape)
+        for name, tensor in tensors.items()
+        if len(tensor.shape) == 2 and name not in used and not is_ignored(section, name, used)
+    }
+    found = [width for width, read in shapes if read == plan.blocks[-1].output.channels]
+    return found[0] if len(found) == 1 and all(read != found[0] for _, read in shapes) else None
+
+
+def logits_of(plan: Plan) -> tuple[Parameter, ...]:
+    """The parameters of the logits; none for a network without a head."""
     return tuple(p for p in plan.parameters if p.name.startswith(f"{plan.name}/logits/"))
 
 
@@ -135,7 +187,7 @@ def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str
     by_table = [sections(table, plan.name, plan.parameters, tensors, choice.sections) for table in tables]
     fullest = max((found[0] for found in by_table if found), key=lambda one: len(one.filled), default=None)
     if fullest is None or not fullest.filled:
-        if averaged(tensors) != tensors:
+        if any(name.endswith(AVERAGE) for name in tensors):
             raise WeightsError("only moving averages are there", where=plan.name, hint="--averages takes them")
         by = f"the {choice.naming} naming" if choice.naming else "any naming table"
         inside = f" in section {','.join(choice.sections)}" if choice.sections else ""
@@ -145,19 +197,19 @@ def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str
         raise WeightsError(
             f"no name fits {plan.name} by {by}{inside}", where=plan.name, hint=f"the names are like {shown}"
         )
-    headless = frozenset(p.name for p in plan.parameters) - frozenset(p.name for p in _logits(plan))
-    if not choice.sections and not headless <= fullest.filled:
-        _require_one_place(plan, tensors, fullest.naming)
+    headless = frozenset(p.name for p in plan.parameters) - frozenset(p.name for p in logits_of(plan))
     (equals,) = (found for found in by_table if found and found[0] is fullest)
     full = [one for one in equals if len(one.filled) == len(fullest.filled)]
+    if not choice.sections and not headless <= fullest.filled:
+        _require_one_place(plan, equals)
     return choose(full, tensors, averages=choice.averages)
 
 
-def _require_one_place(plan: Plan, tensors: Tensors, naming: Naming) -> None:
+def _require_one_place(plan: Plan, found_by_table: Sequence[Section]) -> None:
     """Tells of a network that several sections make up together."""
     parts: list[Section] = []
     found: frozenset[str] = frozenset()
-    for part in sections(naming, plan.name, plan.parameters, tensors, ()):
+    for part in found_by_table:
         if part.filled and not part.filled & found:
             parts.append(part)
             found |= part.filled
@@ -172,12 +224,13 @@ def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> 
     Raises:
         WeightsError: There is no such scope, or several could be the head.
     """
-    logits = _logits(plan)
-    used = {name for parameter, name in section.names.items() if parameter in section.filled}
+    logits = logits_of(plan)
+    used = section.taken
     scopes: dict[str, dict[str, str]] = {}
     for name, tensor in tensors.items():
         scope = name.rpartition(section.naming.separator)[0]
-        if name in used or (asked and scope != asked.rstrip("./") and not name.startswith(f"{asked.rstrip('./')}/")):
+        elsewhere = asked and scope != asked.rstrip("./") and not name.startswith(f"{asked.rstrip('./')}/")
+        if elsewhere or name in used or is_ignored(section, name, used):
             continue
         for parameter in logits:
             kind = len(tensor.shape) == 1 if parameter.role == "biases" else len(tensor.shape) in (2, 4)
@@ -192,61 +245,49 @@ def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> 
     return next(iter(whole.values()), None)
 
 
-def _fault(
-    plan: Plan,
-    section: Section,
-    names: Mapping[str, str],
-    missing: Sequence[Parameter],
-    others: Leftovers,
-    tensors: Tensors,
-) -> WeightsError:
+def _fault(found: Match) -> WeightsError:
     """The error that tells what is missing, of another shape, and in the way."""
+    missing, others = found.missing, found.others
     in_the_way = ((name, f"{name} {why}") for name, why in others.faults)
-    faults = list(islice(chain(_missing(section, names, missing, others, tensors), in_the_way), _FAULTS_SHOWN))
+    faults = list(islice(chain(_missing(found), in_the_way), _FAULTS_SHOWN))
     untold = len(missing) + len(others.faults) - len(faults)
     shown = "; ".join(fault for _, fault in faults)
     more = f"; and {untold} more" if untold else ""
-    total = len(plan.parameters)
-    fit = f"{total - len(missing)} of {total} parameters fit by the {section.naming.name} naming"
-    hint = _hint(plan, section, missing, others, tensors)
-    return WeightsError(f"{fit}: {shown}{more}", where=faults[0][0], hint=hint)
+    total = len(found.plan.parameters)
+    fit = f"{total - len(missing)} of {total} parameters fit by the {found.naming.name} naming"
+    return WeightsError(f"{fit}: {shown}{more}", where=faults[0][0], hint=_hint(found))
 
 
-def _missing(
-    section: Section, names: Mapping[str, str], missing: Sequence[Parameter], others: Leftovers, tensors: Tensors
-) -> Iterator[tuple[str, str]]:
-    spare = [name for name, _ in others.faults]
-    for parameter in missing:
-        theirs = names.get(parameter.name)
+def _missing(found: Match) -> Iterator[tuple[str, str]]:
+    spare = [name for name, _ in found.others.faults]
+    for parameter in found.missing:
+        theirs = found.names.get(parameter.name)
         if theirs is None:
-            yield parameter.name, f"{parameter.name} has no name in the {section.naming.name} naming"
-        elif theirs not in tensors:
+            yield parameter.name, f"{parameter.name} has no name in the {found.naming.name} naming"
+        elif theirs not in found.tensors:
             near = difflib.get_close_matches(theirs, spare, n=1)
             yield theirs, f"{theirs} is missing{f' (there is {near[0]})' if near else ''}"
         else:
-            expected = list(section.naming.source_shape(parameter))
-            yield theirs, f"{theirs} has shape {list(tensors[theirs].shape)}, not {expected}"
+            expected = list(found.naming.source_shape(parameter))
+            yield theirs, f"{theirs} has shape {list(found.tensors[theirs].shape)}, not {expected}"
 
 
-def _hint(
-    plan: Plan, section: Section, missing: Sequence[Parameter], others: Leftovers, tensors: Tensors
-) -> str | None:
+def _hint(found: Match) -> str | None:
     """What to type next."""
-    logits = _logits(plan)
+    plan, section, missing, faults = found.plan, found.section, found.missing, found.others.faults
+    logits = logits_of(plan)
     if missing and all(p.name not in section.names for p in missing):
         return f"it names units of kind {' and '.join(section.naming.kinds)}"
-    if any(f"{section.names.get(p.name)}{AVERAGE}" in tensors for p in missing):
+    if any(f"{section.names.get(p.name)}{AVERAGE}" in found.tensors for p in missing):
         return "only moving averages are there: --averages takes them"
     if missing and all(p in logits for p in missing):
-        theirs = tensors.get(section.names[missing[-1].name])
-        classes = _classes(missing[-1], theirs.shape, section.naming) if theirs else None
+        classes = _classes_there(plan, section, found.tensors)
         if classes and classes != plan.spec.head.num_classes:
             background = "; the first class of TF-slim's 1001 is the background" if classes == 1001 else ""
             return f"the weights have {classes} classes: --num-classes {classes}{background}"
         return "--num-classes none takes the features without a head; --head NAME names the head"
-    if others.faults and not missing:
-        first = others.faults[0][0]
-        return f"the file's network is another function; --ignore '{first}' leaves it out all the same"
+    if faults and not missing:
+        return f"the file's network is another function; --ignore '{faults[0][0]}' leaves it out all the same"
     return None
 
 

@@ -48,6 +48,15 @@ class Naming:
 
     def translate(self, name: str) -> str | None:
         """The source's name for a parameter, both without what comes before; None where no rule matches."""
+        if name not in self._known:  # many networks have the same names
+            self._known[name] = self._translated(name)
+        return self._known[name]
+
+    @cached_property
+    def _known(self) -> dict[str, str | None]:
+        return {}
+
+    def _translated(self, name: str) -> str | None:
         for pattern, template in self._compiled:
             if match := pattern.fullmatch(name):
                 return _FIELD.sub(lambda found: self._fill(found, match), template)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan.parameters import Parameter
@@ -14,6 +15,8 @@ from resnet_compile.weights.source import Tensors
 
 ROOT = "."
 """What the section is called that has nothing in front of its names."""
+
+_MOST = 500  # sections that are looked at, those with the most names first
 
 _AVERAGES = frozenset({"ema", "swa", "averaged", "average"})
 
@@ -29,7 +32,7 @@ class SeveralSectionsError(WeightsError):
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Section:
     """A part of a source read by a table.
 
@@ -37,19 +40,31 @@ class Section:
         naming: The table.
         prefixes: What stands before the names, such as ``model.`` or ``resnet_v2_50/``; several where a network is
             spread over several parts.
-        names: For each parameter, by our name, the source's name; whether it is there is another matter.
+        wanted: For each parameter, by our name, the table's name.
+        present: For those that find a tensor, of whatever shape, the source's name.
         filled: The parameters that find a tensor of their shape.
     """
 
     naming: Naming
     prefixes: tuple[str, ...]
-    names: Mapping[str, str]
+    wanted: Mapping[str, str]
+    present: Mapping[str, str]
     filled: frozenset[str]
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """For each parameter, by our name, the source's name; whether it is there is another matter."""
+        return {**{name: self.prefixes[0] + theirs for name, theirs in self.wanted.items()}, **self.present}
 
     @property
     def word(self) -> str:
         """What `--section` calls it."""
         return ",".join(prefix.rstrip("./") or ROOT for prefix in self.prefixes)
+
+    @property
+    def taken(self) -> frozenset[str]:
+        """The source's names for those that are filled."""
+        return frozenset(self.present[name] for name in self.filled)
 
     @property
     def averages(self) -> bool:
@@ -71,24 +86,24 @@ def sections(
     """
     translated = {p.name: naming.translate(p.name.removeprefix(f"{network}/")) for p in parameters}
     wanted = {name: theirs for name, theirs in translated.items() if theirs is not None}
-    places = Counter(prefix for theirs in tensors for prefix in _prefixes(theirs, frozenset(wanted.values())))
-    found = [prefix for prefix in places if not asked or any(_is_in(prefix, word) for word in asked)]
+    places: dict[str, dict[str, str]] = {}
+    for name, theirs in wanted.items():
+        for prefix in tensors.prefixes.get(theirs, ()):
+            places.setdefault(prefix, {})[name] = prefix + theirs
+    found = {prefix: present for prefix, present in places.items() if not asked or _is_asked(prefix, asked)}
+    if len(found) > _MOST:
+        found = dict(heapq.nlargest(_MOST, found.items(), key=lambda place: len(place[1])))
     by_name = {parameter.name: parameter for parameter in parameters}
 
-    def section(prefixes: tuple[str, ...]) -> Section:
-        names = {}
-        for name, theirs in wanted.items():
-            there = [prefix + theirs for prefix in prefixes if prefix + theirs in tensors]
-            names[name] = there[0] if there else prefixes[0] + theirs
-        filled = (
-            n for n, theirs in names.items() if theirs in tensors and naming.fits(by_name[n], tensors[theirs].shape)
-        )
-        return Section(naming, prefixes, names, frozenset(filled))
+    def section(prefixes: tuple[str, ...], present: Mapping[str, str]) -> Section:
+        filled = (n for n, theirs in present.items() if naming.fits(by_name[n], tensors[theirs].shape))
+        return Section(naming, prefixes, wanted, present, frozenset(filled))
 
-    each = [section((prefix,)) for prefix in found]
     if len(asked) > 1 and found:
-        each = [section(tuple(found))]
-    return sorted(each, key=lambda one: -len(one.filled))
+        # The first part that has a parameter counts.
+        present = {name: theirs for part in reversed(found.values()) for name, theirs in part.items()}
+        return [section(tuple(found), present)]
+    return sorted((section((prefix,), part) for prefix, part in found.items()), key=lambda one: -len(one.filled))
 
 
 def choose(found: Sequence[Section], tensors: Tensors, *, averages: bool) -> tuple[Section, str | None]:
@@ -114,16 +129,13 @@ def _distinct(found: Sequence[Section], tensors: Tensors) -> list[Section]:
     """The sections but for those that are others under a second name; one of averages is told of all the same."""
     distinct: dict[object, Section] = {}
     for one in found:
-        places = [tensors[theirs].place for name, theirs in one.names.items() if name in one.filled]
+        places = [tensors[theirs].place for name, theirs in one.present.items() if name in one.filled]
         distinct.setdefault(one.prefixes if None in places else (one.averages, *places), one)
     return list(distinct.values())
 
 
-def _prefixes(name: str, wanted: frozenset[str]) -> Iterator[str]:
-    """What may stand before a wanted name in a name of the source."""
-    for start in (0, *(at + 1 for at, char in enumerate(name) if char in "./")):
-        if name[start:] in wanted:
-            yield name[:start]
+def _is_asked(prefix: str, asked: Sequence[str]) -> bool:
+    return any(_is_in(prefix, word) for word in asked)
 
 
 def _is_in(prefix: str, word: str) -> bool:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import WeightsError
+
+_COMPONENTS = 16  # twice as many as the longest name of a table has
 
 AVERAGE = "/ExponentialMovingAverage"
 """What TensorFlow's `ExponentialMovingAverage` puts behind the name of the variable that it follows."""
@@ -49,7 +51,18 @@ class SourceTensor:
     place: object = None
 
 
-Tensors = Mapping[str, SourceTensor]
+class Tensors(dict[str, SourceTensor]):
+    """The tensors of a source by their plain names."""
+
+    @cached_property
+    def prefixes(self) -> Mapping[str, Sequence[str]]:
+        """For each end of a name that begins with a component, what stands before it."""
+        found: dict[str, list[str]] = {}
+        for name in self:
+            starts = [0, *(at + 1 for at, char in enumerate(name) if char in "./")]
+            for start in starts[-_COMPONENTS:]:
+                found.setdefault(name[start:], []).append(name[:start])
+        return found
 
 
 def tensors_of(source: Mapping[str, ArrayLike]) -> Tensors:
@@ -68,13 +81,13 @@ def tensors_of(source: Mapping[str, ArrayLike]) -> Tensors:
     counts = Counter(plain.values())
     # What only a wrapper tells apart keeps it: a copy beside its averages.
     tensors = {plain[name] if counts[plain[name]] == 1 else name: _tensor(source, name) for name in source}
-    return _multiplied(tensors)
+    return Tensors(_multiplied(tensors))
 
 
 def averaged(tensors: Tensors) -> Tensors:
     """The tensors with TensorFlow's moving averages in the places of the variables that have one."""
     averages = {name.removesuffix(AVERAGE): tensor for name, tensor in tensors.items() if name.endswith(AVERAGE)}
-    return {**{name: tensor for name, tensor in tensors.items() if not name.endswith(AVERAGE)}, **averages}
+    return Tensors({**{name: tensor for name, tensor in tensors.items() if not name.endswith(AVERAGE)}, **averages})
 
 
 def _tensor(source: Mapping[str, ArrayLike], name: str) -> SourceTensor:
@@ -91,7 +104,7 @@ def _tensor(source: Mapping[str, ArrayLike], name: str) -> SourceTensor:
     return SourceTensor(values.shape, values.dtype.name, (name,), read)
 
 
-def _multiplied(tensors: Tensors) -> Tensors:
+def _multiplied(tensors: Mapping[str, SourceTensor]) -> Mapping[str, SourceTensor]:
     """The tensors with each weight that is kept as factors in their place."""
     made = dict(tensors)
     for suffixes, combine in _FACTORS:

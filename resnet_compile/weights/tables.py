@@ -133,8 +133,9 @@ KERAS_RESNETV2 = Naming(
     ),
     kernel="HWIO",
     dense="IO",
+    # What Keras 3 saves of training beside the layers.
+    ignored=(*_KERAS_IGNORED, r"^(optimizer|metrics)/"),
     offsets=("kernel", "bias"),
-    ignored=_KERAS_IGNORED,
     kinds=("keras_v2_bottleneck",),
 )
 

@@ -90,7 +90,7 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
     assert command("resnet-inspect", noise).err.startswith(said)
     foreign = tmp_path / "foreign.onnx"
     onnx.save(onnx.helper.make_model(onnx.helper.make_graph([], "g", [], [])), foreign)
-    assert command("resnet-inspect", foreign).out.startswith(f"{foreign}: ONNX, 0 tensors\n")
+    assert command("resnet-inspect", foreign).out.startswith(f"{foreign}: ONNX, 0 tensors, 0 bytes\n")
     assert command("resnet-inspect", tmp_path / "none.json").code == 2
     (tmp_path / "folder").mkdir()
     said = f"resnet-inspect: error: a folder without a checkpoint in it @ {tmp_path}/folder ("
@@ -146,7 +146,10 @@ def test_a_checkpoint_tells_its_tensors_and_what_they_fit(tmp_path: Path) -> Non
         "bytes": 4 * 7 * 7 * 3 * 16,
     }
     assert tensors["global_step"]["dtype"] == "int64"
-    assert document["fits"] == [{"spec": "tiny", "naming": "tf-slim", "section": "tiny", "num_classes": None}]
+    assert document["fits"] == [
+        {"spec": "tiny", "naming": "tf-slim", "section": "tiny", "num_classes": None, "head": None, "options": ""}
+    ]
+    assert (document["sections"], document["nearest"], document["unread"]) == (["tiny"], [], {})
     text = command("resnet-inspect", path).out
     assert text.startswith(f"{path}: ")
     assert text.endswith("fits tiny (tf-slim naming, in section tiny)\n")
@@ -166,6 +169,50 @@ def test_a_model_of_another_exporter_is_a_checkpoint(tmp_path: Path) -> None:
     onnx.save(model, tmp_path / "foreign.onnx")
     text = command("resnet-inspect", tmp_path / "foreign.onnx").out
     assert text.splitlines()[-1] == "fits tiny (by structure)"
+
+
+def test_a_checkpoint_prints_on_a_screen(tmp_path: Path) -> None:
+    """ResNet-50's 268 tensors; with --layers every one has a line."""
+    path = checkpoint(tmp_path, "resnet50")
+    text = command("resnet-inspect", path).out
+    assert len(text.splitlines()) < 40
+    assert max(map(len, text.splitlines()[2:])) <= 80
+    lines = [line.split() for line in text.splitlines()]
+    for scope, inside in (("block1/", "/block1/"), ("unit_1/bottleneck_v2/", "/block1/unit_1/")):
+        sizes = [p.size for p in plan_network(load_spec("resnet50")).parameters if inside in p.name]
+        assert [scope, str(len(sizes)), f"{sum(sizes):,}", "float32"] in lines
+    assert ["global_step", "1", "1", "int64", "scalar"] in lines
+    layers = command("resnet-inspect", path, "--layers").out.splitlines()
+    assert len(layers) == 273 + 5
+    assert any(line.split() == ["resnet_v2_50/conv1/biases", "float32", "64", "256"] for line in layers)
+
+
+def test_what_nearly_fits_is_told_with_what_is_missing(tmp_path: Path) -> None:
+    with np.load(checkpoint(tmp_path, "tiny")) as arrays:
+        kept = {name: arrays[name] for name in arrays if "block1/unit_1/bottleneck_v2/conv2/" not in name}
+    np.savez(tmp_path / "part.npz", **kept)
+    document = json.loads(command("resnet-inspect", tmp_path / "part.npz", "--json").out)
+    assert document["fits"] == []
+    (near,) = document["nearest"]
+    lost = {"tiny/block1/unit_1/bottleneck_v2/conv2/weights", "tiny/block1/unit_1/bottleneck_v2/conv2/BatchNorm/gamma"}
+    assert (near["spec"], near["parameters"] - near["filled"], lost <= {*near["missing"]}) == ("tiny", 5, True)
+    *_, fit, missing = command("resnet-inspect", tmp_path / "part.npz").out.splitlines()
+    assert fit.startswith(f"nearly tiny: {near['filled']} of {near['parameters']} parameters fit (tf-slim naming")
+    assert missing.startswith("  missing: tiny/block1/unit_1/bottleneck_v2/conv2/")
+    assert missing.endswith(" more")
+
+
+def test_types_that_are_not_read_and_the_formats_facts(tmp_path: Path) -> None:
+    import h5py
+
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["layers/dense/vars/0"] = np.zeros((3, 4))
+        file["layers/dense_1/vars/0"] = np.array([b"text"])
+    text = command("resnet-inspect", tmp_path / "a.h5").out
+    assert "\nnot read, by their types: dense_1/0 (string)\n" in text
+    assert "the file keeps no names of layers" in text
+    archive = Path(__file__).parents[1] / "data" / "readers" / "keras33.keras"
+    assert "\n  Keras: 3.3." in command("resnet-inspect", archive).out
 
 
 def test_another_number_of_classes_is_told(tmp_path: Path) -> None:
