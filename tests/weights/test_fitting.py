@@ -78,6 +78,17 @@ def test_a_head_that_is_not_taken_is_named_with_what_to_type(others: Arrays, hin
         match(plan_network(load_spec("keras_resnet50v2")), tensors_of({**KERAS_FEATURES, **others}))
 
 
+@pytest.mark.parametrize("prefix", ["", "resnet50v2/"])
+def test_a_layer_that_another_one_reads_is_no_head(prefix: str) -> None:
+    spec = load_spec("keras_resnet50v2")
+    plan = plan_network(spec.replace(head=spec.head.replace(num_classes=100)))
+    body = {f"{prefix}{name.removeprefix('resnet50v2/')}": array for name, array in KERAS_FEATURES.items()}
+    source = {**body, **dense("dense", 2048, 100)}
+    assert match(plan, tensors_of(source)).head == "dense"
+    with pytest.raises(WeightsError, match="dense_1/kernel could read the 100 numbers that the head gives"):
+        match(plan, tensors_of({**source, **dense("dense_1", 100, 5)}))
+
+
 def test_several_sections_are_told_apart() -> None:
     copies = [arrays("torchvision_resnet18", TORCHVISION, prefix) for prefix in ("encoder_q.", "encoder_k.")]
     names = [f"torchvision_resnet18 with --section encoder_{mark}" for mark in "qk"]
