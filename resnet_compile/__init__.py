@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from resnet_compile import runtime as runtime
     from resnet_compile import training as training
     from resnet_compile import verify as verify
+    from resnet_compile.checkpoints.base import Checkpoint
+    from resnet_compile.checkpoints.formats import open_checkpoint
     from resnet_compile.compiler import CompiledModel, compile  # noqa: A004  # the verb of this package
     from resnet_compile.errors import ResnetCompileError
     from resnet_compile.options import CompileOptions
@@ -46,11 +48,13 @@ if TYPE_CHECKING:
         parse_spec,
         resnet_v2_block,
     )
+    from resnet_compile.weights.binding import bind
 
 __all__ = [
     "BatchNorm",
     "Block",
     "BottleneckV2",
+    "Checkpoint",
     "CompileOptions",
     "CompiledModel",
     "Head",
@@ -61,20 +65,25 @@ __all__ = [
     "ResnetCompileError",
     "UnitArgs",
     "__version__",
+    "bind",
     "catalogue",
     "compile",
     "load_spec",
+    "open_checkpoint",
     "parse_spec",
     "plan_network",
     "resnet_v2_block",
 ]
 
 _HOMES = {
+    "Checkpoint": "checkpoints.base",
     "CompileOptions": "options",
     "CompiledModel": "compiler",
     "Plan": "plan",
     "ResnetCompileError": "errors",
+    "bind": "weights.binding",
     "compile": "compiler",
+    "open_checkpoint": "checkpoints.formats",
     "plan_network": "plan",
 }
 _SUBMODULES = {

@@ -23,7 +23,6 @@ from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
-from resnet_compile.weights.matching import Choice
 
 if TYPE_CHECKING:
     import onnx
@@ -133,8 +132,8 @@ def _bind(
 
         weights = open_checkpoint(as_path(weights))
         source = Metadata(weights_format=weights.format, weights_sha256=weights.digests())
-    choice = Choice(options.naming, options.section, options.ignore, options.averages, options.head)
-    given = bind(planned, weights, choice)
+    asked = options.model_dump(include={"naming", "section", "ignore", "averages", "head"})
+    given = bind(planned, weights, **asked)
     return given, replace(source, **given.facts)
 
 

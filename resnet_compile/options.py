@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import Field
-
-from resnet_compile.checked import Batch, CheckedModel, Names, Seed, Side
-from resnet_compile.limits import MAX_CLASSES
+from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Seed, Side
 
 
 class CompileOptions(CheckedModel):
@@ -33,7 +30,7 @@ class CompileOptions(CheckedModel):
     head: str | None = None
     """The scope in the given weights that holds the logits, where it is not the naming's own."""
 
-    num_classes: Annotated[int, Field(ge=1, le=MAX_CLASSES)] | Literal["none"] | None = None
+    num_classes: Classes | Literal["none"] | None = None
     """Number of classes in the place of the spec's; `none` leaves the logits out."""
 
     outputs: Names | Literal["all"] | None = None

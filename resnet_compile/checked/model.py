@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, validate_call
 from resnet_compile.checked.faults import shortened, translating
 from resnet_compile.checked.text import parse_json
 from resnet_compile.errors import OptionError, UsageError
-from resnet_compile.limits import MAX_BATCH, MAX_SEED, MAX_SIDE, MAX_THREADS
+from resnet_compile.limits import MAX_BATCH, MAX_CLASSES, MAX_SEED, MAX_SIDE, MAX_THREADS
 
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _Args = ParamSpec("_Args")
@@ -106,6 +106,7 @@ def checked_call(kind: type[CheckedModel]) -> Callable[[Callable[_Args, _Made]],
 Positive = Annotated[int, Field(ge=1)]
 Natural = Annotated[int, Field(ge=0)]
 Batch = Annotated[int, Field(ge=1, le=MAX_BATCH)]
+Classes = Annotated[int, Field(ge=1, le=MAX_CLASSES)]
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Side = Annotated[int, Field(ge=1, le=MAX_SIDE)]
 Threads = Annotated[int, Field(ge=0, le=MAX_THREADS)]

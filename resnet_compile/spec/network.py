@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from resnet_compile.checked import Side
-from resnet_compile.limits import MAX_CLASSES, MAX_UNITS
+from resnet_compile.checked import Classes, Side
+from resnet_compile.limits import MAX_UNITS
 from resnet_compile.spec.base import NetworkName, Scope, SpecModel
 from resnet_compile.spec.roots import ImagenetRoot, Root
 from resnet_compile.spec.units import Unit, UnitArgs
@@ -59,7 +59,7 @@ class BatchNorm(SpecModel):
 class Head(SpecModel):
     """What turns the last feature map into class scores."""
 
-    num_classes: Annotated[int, Field(ge=1, le=MAX_CLASSES)] | None
+    num_classes: Classes | None
     """Number of classes; null leaves the logits and predictions out."""
 
     global_pool: bool = True

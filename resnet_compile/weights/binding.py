@@ -61,22 +61,35 @@ def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
     return Bound({parameter.name: InitialTensor(parameter, seed) for parameter in parameters})
 
 
-def bind(plan: Plan, source: Mapping[str, ArrayLike], choice: Choice | None = None) -> Bound:
-    """Every parameter with its values from a checkpoint or a mapping.
+def bind(
+    plan: Plan,
+    source: Mapping[str, ArrayLike],
+    *,
+    naming: str | None = None,
+    section: Sequence[str] = (),
+    ignore: Sequence[str] = (),
+    averages: bool = False,
+    head: str | None = None,
+) -> Bound:
+    """Every parameter with its values from a checkpoint or a mapping. What is not said of the source is found.
 
     Args:
         plan: The network.
         source: A checkpoint, or arrays by name.
-        choice: What is known of it; without one, all is found. The naming `native` is our own names and layouts,
-            convolution weights OIHW; `structure` is no table, but asks for an ONNX model to be matched by its
-            structure, as is done too where no table fits its names.
+        naming: The table of the source's names. `native` is our own names and layouts, convolution weights OIHW;
+            `structure` is no table, but asks for an ONNX model to be matched by its structure, as is done too where no
+            table fits its names.
+        section: Where the network is: keys or what stands before its names; several for one that is spread over them.
+        ignore: Tensors to leave out of account: names, scopes or patterns such as `*.total_ops`.
+        averages: Whether to take moving averages of the weights where there are any.
+        head: The scope of the logits, where it is not the table's own.
 
     Raises:
         WeightsError: The source does not fill the network, all faults in one message; or it holds no numbers; or its
             configuration says that it is another network's.
         OptionError: There is no table of that name.
     """
-    choice = choice or Choice()
+    choice = Choice(naming, tuple(section), tuple(ignore), averages, head)
     tensors = tensors_of(source)
     configured = not isinstance(source, Checkpoint) or check_config(plan.spec, source)
     if isinstance(source, Checkpoint):

@@ -65,5 +65,5 @@ def test_a_run_compiles_straight_to_a_model(tmp_path: Path, place: str) -> None:
 
 def test_a_run_of_another_network_is_refused(tmp_path: Path) -> None:
     run_folder(tmp_path, 3)
-    with pytest.raises(WeightsError, match=r"set head\.num_classes to 10"):
+    with pytest.raises(WeightsError, match=r"--num-classes 10"):
         compile_network(with_classes(7), weights=tmp_path)

@@ -109,7 +109,7 @@ def test_a_folded_model_is_read_back_by_structure(tmp_path: Path) -> None:
     folded = compile(parsed(tiny_document()), CompileOptions(target="portable"), weights=arrays_of(graph))
     folded.save(tmp_path / "folded.onnx")
     with open_checkpoint(tmp_path / "folded.onnx") as checkpoint:
-        assert bind(plan_network(parsed(tiny_document())), checkpoint).naming == "structure"
+        assert bind(plan_network(parsed(tiny_document())), checkpoint).facts["weights_naming"] == "structure"
     again = compile(parsed(tiny_document()), weights=tmp_path / "folded.onnx")
     expected = evaluate(graph, x, rounded=True)
     for name, value in run(again.to_proto(), x).items():
