@@ -49,6 +49,8 @@ def meant(path: Path, is_known: IsKnown, depth: int = 2) -> Path | None:
         return path / "variables" / "variables"
     if place := _newest(path):
         return place
+    if _is_unpacked(path):
+        return None
     if hub := next((path / name for name in HUB_FILES if is_file(path / name)), None):
         return hub
     found = _inside(path, is_known)
@@ -81,6 +83,11 @@ def explained(path: Path, is_known: IsKnown, formats: str) -> CheckpointError:
     return fault(path, what, hint=hint)
 
 
+def _is_unpacked(path: Path) -> bool:
+    """Whether a folder is what a PyTorch file gives when it is unpacked."""
+    return is_file(path / "data.pkl") and is_folder(path / "data")
+
+
 def _folder(path: Path, is_known: IsKnown) -> tuple[str, str]:
     """What a folder is, and what to give."""
     if is_file(path / _SAVED_MODEL):
@@ -88,7 +95,7 @@ def _folder(path: Path, is_known: IsKnown) -> tuple[str, str]:
             "a SavedModel without its variables",
             f"copy the whole folder again: {path / 'variables'}/variables.index and its data belong to it",
         )
-    if is_file(path / "data.pkl"):
+    if _is_unpacked(path):
         archive = path.resolve()
         name = quote(archive.name)
         command = f"cd {quote(str(archive.parent))} && zip -0rD {name}.pth {name}/data.pkl {name}"

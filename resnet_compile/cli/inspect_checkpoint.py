@@ -35,7 +35,10 @@ def checkpoint_document(source: str) -> dict[str, Any]:
             tensors = tensors_of(checkpoint)
         except WeightsError as error:  # adapters, which no network has
             tensors, notes = Tensors(), [*notes, str(error)]
-        fits = [fit for fit in fitting_specs(tensors, model) if _is_its_function(fit, checkpoint)]
+        filled = list(fitting_specs(tensors, model))
+        faults = [_of_another_function(fit, checkpoint) for fit in filled]
+        fits = [fit for fit, fault in zip(filled, faults, strict=True) if fault is None]
+        notes += [str(fault) for fault in faults[:1] if fault and not fits]
         return {
             "format": checkpoint.format,
             "files": [str(path) for path in checkpoint.files],
@@ -50,7 +53,7 @@ def checkpoint_document(source: str) -> dict[str, Any]:
             "unread": checkpoint.unread,
             "sections": list(dict.fromkeys(fit.section for fit in fits)),
             "fits": [_fit(fit) for fit in fits],
-            "nearest": [] if fits else [{"spec": near.name, **asdict(near)} for near in nearest(tensors)],
+            "nearest": [] if filled else [{"spec": near.name, **asdict(near)} for near in nearest(tensors)],
         }
 
 
@@ -71,10 +74,10 @@ def checkpoint_text(source: str, document: dict[str, Any], *, layers: bool) -> s
     size = sum(tensor["bytes"] or 0 for tensor in tensors)
     lines = [f"{source}: {document['format']}, {len(tensors)} tensors, {size:,} bytes"]
     lines += [f"  {key}: {value}" for key, value in document["facts"].items()]
+    lines += [f"  warning: {warning}" for warning in document["warnings"]]
     if tensors:
         lines += ["", _tensor_table(tensors) if layers else _scope_table(tensors)]
     lines += ["", *document["notes"], *_unread(document["unread"], layers=layers)]
-    lines += [f"warning: {warning}" for warning in document["warnings"]]
     if document["objects"]:
         lines.append(f"other names in its pickle, none of them called: {_some(document['objects'])}")
     fits = [_words(fit) for fit in document["fits"]] or ["fits no network of the catalogue"]
@@ -94,13 +97,13 @@ def _tensor_table(tensors: Sequence[dict[str, Any]]) -> str:
     return table(["tensor", "type", "shape", "bytes"], rows)
 
 
-def _is_its_function(fit: Fit, checkpoint: Checkpoint) -> bool:
-    """Whether the checkpoint's configuration does not say that it is of another function."""
+def _of_another_function(fit: Fit, checkpoint: Checkpoint) -> WeightsError | None:
+    """What is wrong with a fit where the checkpoint's configuration says that it is of another function."""
     try:
         check_config(load_spec(fit.name), checkpoint)
-    except WeightsError:
-        return False
-    return True
+    except WeightsError as error:
+        return error
+    return None
 
 
 def _scope_table(tensors: Sequence[dict[str, Any]]) -> str:

@@ -288,5 +288,5 @@ def test_a_pickle_that_would_run_code_is_told_of(tmp_path: Path) -> None:
     done = command("resnet-inspect", path)
     warning = "names builtins.eval, which can run code where PyTorch unpickles it; not run here"
     assert done.code == 0
-    assert done.out.startswith(f"{path}: pickle, 1 tensors\nwarning: {warning}\n")
+    assert done.out.startswith(f"{path}: pickle, 1 tensors, 16 bytes\n  warning: {warning}\n")
     assert json.loads(command("resnet-inspect", path, "--json").out)["warnings"] == [warning]

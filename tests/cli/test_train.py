@@ -106,7 +106,7 @@ def test_the_run_compiles_to_a_model_of_the_same_precision(workplace: Path, tmp_
         ),
         (["--out", "new", "--data", "spec.json"], "spec.json"),
         (["--out", "new", "--optimizer", "adam"], "adam"),
-        (["--out", "new", "--weights", "spec.json"], "not a checkpoint of a known format @ spec.json"),
+        (["--out", "new", "--weights", "spec.json"], "a network's spec, not its weights @ spec.json"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_and_exit_code_2(workplace: Path, arguments: list[str], message: str) -> None:

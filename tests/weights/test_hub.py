@@ -77,3 +77,4 @@ def test_a_spec_of_another_name_and_size_is_the_same_function(tmp_path: Path) ->
 def test_inspect_names_no_network_of_another_function(tmp_path: Path) -> None:
     out = command("resnet-inspect", write_hub(tmp_path, {"architecture": "resnetblur18"})).out
     assert out.splitlines()[-1] == "fits no network of the catalogue"
+    assert "the weights are of resnetblur18, another function than torchvision_resnet18" in out
