@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from resnet_compile.errors import OptionError
 from resnet_compile.weights.naming import Naming
 
@@ -94,6 +96,30 @@ TORCHVISION = Naming(
     kinds=("torchvision_basic", "torchvision_bottleneck", "caffe_bottleneck"),
 )
 
+
+def _transformers(name: str, body: str) -> Naming:
+    """`ResNetForImageClassification` of transformers, or with no name for the body its `ResNetModel`."""
+    unit = f"{body}encoder.stages.{{b-1}}.layers.{{u-1}}"
+    return replace(
+        TORCHVISION,
+        name=name,
+        rules=(
+            ("conv1/weights", f"{body}embedder.embedder.convolution.weight"),
+            ("conv1/BatchNorm/{role}", f"{body}embedder.embedder.normalization.{{role}}"),
+            (f"{_UNIT}/conv{{k}}/weights", f"{unit}.layer.{{k-1}}.convolution.weight"),
+            (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", f"{unit}.layer.{{k-1}}.normalization.{{role}}"),
+            (f"{_UNIT}/shortcut/weights", f"{unit}.shortcut.convolution.weight"),
+            (f"{_UNIT}/shortcut/BatchNorm/{{role}}", f"{unit}.shortcut.normalization.{{role}}"),
+            ("logits/weights", "classifier.1.weight"),
+            ("logits/biases", "classifier.1.bias"),
+        ),
+        untold="the activation, or which convolution has the stride",
+    )
+
+
+TRANSFORMERS = _transformers("transformers", "resnet.")
+TRANSFORMERS_BODY = _transformers("transformers-body", "")
+
 TIMM_RESNETV2 = Naming(
     "timm-resnetv2",
     (
@@ -139,7 +165,9 @@ KERAS_RESNETV2 = Naming(
     kinds=("keras_v2_bottleneck",),
 )
 
-NAMINGS: tuple[Naming, ...] = (TF_SLIM, TF_CIFAR, TORCHVISION, TIMM_RESNETV2, KERAS_RESNETV2, NATIVE)
+NAMINGS: tuple[Naming, ...] = (
+    *(TF_SLIM, TF_CIFAR, TORCHVISION, TRANSFORMERS, TRANSFORMERS_BODY, TIMM_RESNETV2, KERAS_RESNETV2, NATIVE),
+)
 
 
 def naming_of(name: str) -> Naming:

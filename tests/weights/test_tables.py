@@ -46,6 +46,33 @@ def test_a_table_reads_the_originals_own_names_and_layouts(name: str) -> None:
         assert np.array_equal(tensor.array(), run.weights[parameter].reshape(tensor.shape)), parameter
 
 
+def transformers_name(name: str, body: str) -> str:
+    """What transformers' `ResNetModel` and its classifier call a variable of torchvision's."""
+    words = {"conv": "convolution", "bn": "normalization", "0": "convolution", "1": "normalization"}
+    match name.split("."):
+        case ["fc", role]:
+            return f"classifier.1.{role}"
+        case ["conv1" | "bn1" as layer, role]:
+            return f"{body}embedder.embedder.{words[layer[:-1]]}.{role}"
+        case [stage, unit, "downsample", at, role]:
+            return f"{body}encoder.stages.{int(stage[5:]) - 1}.layers.{unit}.shortcut.{words[at]}.{role}"
+        case [stage, unit, layer, role]:
+            place = f"{body}encoder.stages.{int(stage[5:]) - 1}.layers.{unit}.layer.{int(layer[-1]) - 1}"
+            return f"{place}.{words[layer[:-1]]}.{role}"
+    raise AssertionError(name)
+
+
+@pytest.mark.parametrize(("naming", "body"), [("transformers", "resnet."), ("transformers-body", "")])
+@pytest.mark.parametrize("name", ["timm_resnet_basic", "timm_resnet_bottleneck"])
+def test_transformers_names_are_read(name: str, naming: str, body: str) -> None:
+    run = golden(name)
+    source = {transformers_name(k, body): v for k, v in variables(np.load(GOLDEN / f"{name}.npz")).items()}
+    bound = bind(plan_network(run.spec), source)
+    assert bound.facts["weights_naming"] == naming
+    for parameter, tensor in bound.tensors.items():
+        assert np.array_equal(tensor.array(), run.weights[parameter].reshape(tensor.shape)), parameter
+
+
 @pytest.mark.parametrize("prefix", ["module.", "model.backbone."])
 def test_prefixes_of_wrappers_are_stripped(prefix: str) -> None:
     run = golden("timm_resnet_basic")
