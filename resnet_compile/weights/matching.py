@@ -19,6 +19,7 @@ from resnet_compile.weights.tables import NAMINGS, naming_of
 
 # Faults that one message lists before it only counts them.
 _FAULTS_SHOWN = 6
+_ALIKE = 0.7  # of names' letters; names of one network's layers share that much, others' a scope alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,7 +266,7 @@ def _missing(found: Match) -> Iterator[tuple[str, str]]:
         if theirs is None:
             yield parameter.name, f"{parameter.name} has no name in the {found.naming.name} naming"
         elif theirs not in found.tensors:
-            near = difflib.get_close_matches(theirs, spare, n=1)
+            near = difflib.get_close_matches(theirs, spare, n=1, cutoff=_ALIKE)
             yield theirs, f"{theirs} is missing{f' (there is {near[0]})' if near else ''}"
         else:
             expected = list(found.naming.source_shape(parameter))
