@@ -25,8 +25,8 @@ TINY = parse_spec(json.dumps(tiny_document()))
     [
         (Input, {"height": "3", "width": 3}, "must be an integer, not '3' @ $.height"),
         (Input, {"height": 3}, "this key is required @ $.width"),
-        (Input, {"height": np.int64(3), "width": True}, "must be an integer, not np.int64(3) @ $.height; must be an "
-         "integer, not True @ $.width"),
+        (Input, {"height": np.int64(3), "width": True}, f"must be an integer, not {np.int64(3)!r} @ $.height; must be "
+         "an integer, not True @ $.width"),
         (Input, {"height": 3, "width": 3, "chanels": 1}, "unknown key @ $.chanels (did you mean channels?)"),
         (Head, {"num_classes": float("nan")}, "must be an integer, not nan @ $.num_classes"),
         (CompileOptions, {"batch": 0}, "must be at least 1 or must be 'dynamic', not 0 @ $.batch"),
