@@ -103,7 +103,7 @@ def bind(
     found = _matched(plan, tensors, choice, told)
     filled = {parameter: found.tensors[found.names[parameter.name]] for parameter in plan.parameters}
     for tensor in filled.values():
-        if not tensor.dtype.startswith(("float", "bfloat", "int", "uint")):
+        if not tensor.is_numeric:
             tensor.read()  # a reader that refuses it says what to do
             raise WeightsError(f"holds {tensor.dtype}, not numbers", where=tensor.names[0])
     notes = found.notes

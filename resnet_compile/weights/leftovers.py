@@ -70,20 +70,22 @@ def leftovers(
     ignored: list[str] = []
     left: dict[str, str] = {}
     faults: list[tuple[str, str]] = []
-    averages, normalization = False, {}
+    averages = False
+    normalization: dict[str, list[float]] = {}
     for name, tensor in tensors.items():
         if name in used:
             continue
         inside = next((name.removeprefix(p) for p in section.prefixes if name.startswith(p)), None)
+        beside = inside is None or _first(inside) not in own
         asked = any(_matches(each, word) for each in (name, *tensor.names) for word in ignore)
         if asked or is_ignored(section, name, used):
             ignored.append(name)
             averages = averages or name.endswith(AVERAGE)
         elif inside is not None and inside in offsets and not np.any(tensor.read()):
             ignored.append(name)
-        elif (found := _NORMALIZATION.search(name)) and int(np.prod(tensor.shape)) == plan.input.channels:
-            normalization[found[1]] = [float(value) for value in tensor.read().ravel()]
-        elif tensor.place in places and (inside is None or _first(inside) not in own):
+        elif beside and (normal := _normal(name, tensor, plan.input.channels)):
+            normalization |= normal
+        elif tensor.place in places and beside:
             left[name] = _scope(name, section)  # a parameter under a second name
         elif inside is not None and (reason := _in_the_way(plan, section, inside, own, tensor, path)):
             faults.append((name, reason))
@@ -92,6 +94,14 @@ def leftovers(
         else:
             left[name] = _scope(name, section)
     return Leftovers(tuple(ignored), left, tuple(faults), averages, normalization)
+
+
+def _normal(name: str, tensor: SourceTensor, channels: int) -> dict[str, list[float]]:
+    """The mean or the standard deviation by which a model normalises its images; empty of any other tensor."""
+    found = _NORMALIZATION.search(name)
+    if not found or not tensor.is_numeric or int(np.prod(tensor.shape)) != channels:
+        return {}
+    return {found[1]: [float(value) for value in tensor.read().ravel()]}
 
 
 def is_ignored(section: Section, name: str, used: Collection[str]) -> bool:
@@ -156,6 +166,8 @@ class _ImagePath:
 
     def in_body(self, tensor: SourceTensor, naming: Naming) -> str | None:
         """Why a tensor could act on a map that goes from one block to the next."""
+        if not tensor.is_numeric:
+            return None
         shape = naming.ours(tensor.shape)
         if len(shape) in (1, 4) and shape[0] in self.widths and (len(shape) == 1 or shape[1] in (1, shape[0])):
             return f"could stand in the image's path, where there are {shape[0]} channels"

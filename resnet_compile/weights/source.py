@@ -50,6 +50,11 @@ class SourceTensor:
     read: Callable[[], NDArray[Any]]
     place: object = None
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it holds numbers."""
+        return self.dtype.startswith(("float", "bfloat", "int", "uint"))
+
 
 class Tensors(dict[str, SourceTensor]):
     """The tensors of a source by their plain names."""

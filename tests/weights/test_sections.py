@@ -256,6 +256,12 @@ def test_a_normalisation_of_the_images_is_told_and_recorded(scope: str) -> None:
     assert model.format.metadata.normalization == '{"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}'
 
 
+def test_what_is_no_normalisation_of_the_images_is_not_taken_for_one() -> None:
+    assert filled({**theirs(), "loss.mean": np.array(["a", "b", "c"])}) == ("left: 1 tensor under loss.",)
+    with pytest.raises(WeightsError, match=r"layer1\.0\.std is no parameter of this network"):
+        filled({**theirs(), "layer1.0.std": np.ones(3, np.float32)})
+
+
 def saved(folder: Path, names: Mapping[str, str]) -> Path:
     """A PyTorch file in which the tensors of a network have these prefixes, each with the storages it stands for."""
     records, body = {}, {}
