@@ -241,10 +241,7 @@ _OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machin
         0x81: (_nothing, lambda machine, _: machine.call(*machine.pop_many(2))),  # NEWOBJ
         0x92: (_nothing, lambda machine, _: machine.call(*machine.pop_many(3))),  # NEWOBJ_EX
         ord("o"): (_nothing, lambda machine, _: machine.call_on(machine.pop_to_mark())),  # OBJ
-        ord("i"): (
-            _lines,
-            lambda machine, names: machine.call(machine.named(*names), tuple(machine.pop_to_mark())),
-        ),  # INST
+        ord("i"): (_lines, Machine.instance),  # INST
         ord("b"): (_nothing, lambda machine, _: machine.build()),  # BUILD
     }
 )
