@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Seed, Side
+from resnet_compile.targets import Target
 
 
 class CompileOptions(CheckedModel):
@@ -47,7 +48,7 @@ class CompileOptions(CheckedModel):
     layout: Literal["nchw", "nhwc"] = "nchw"
     """Order of the axes of the input and of every output that has rows and columns."""
 
-    target: Literal["portable", "cpu", "cuda"] | None = None
+    target: Target | None = None
     """Where the model is to run, for which the graph is rewritten to the same function; None writes every layer and
     parameter as the network has it.
     """

@@ -17,6 +17,7 @@ ORDER = [
     "errors",
     "files",
     "limits",
+    "targets",
     "wire",
     "checked",
     "metadata",

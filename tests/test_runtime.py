@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import onnx
@@ -19,7 +19,18 @@ from support.machine import CPU, CUDA, FakeMachine, tiny_model
 
 import resnet_compile
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
-from resnet_compile.runtime import Session, SessionOptions, cuda_faults, installed_backend, parse_device
+from resnet_compile.runtime import (
+    AUTO,
+    PROVIDERS,
+    Device,
+    Session,
+    SessionOptions,
+    choose_device,
+    installed_backend,
+    parse_device,
+)
+from resnet_compile.runtime.cuda import CUDA as CUDA_ROW
+from resnet_compile.targets import Target
 
 PACKAGE = Path(resnet_compile.__file__).parent
 
@@ -239,6 +250,18 @@ def test_other_device_names_are_refused(name: str) -> None:
         parse_device(name)
 
 
+def test_every_provider_is_one_that_onnxruntime_knows(machine: FakeMachine) -> None:
+    assert len({each.kind for each in PROVIDERS}) == len(PROVIDERS)
+    for provider in PROVIDERS:
+        assert provider.name in onnxruntime.get_all_providers()
+        assert provider.target in get_args(Target)
+        assert (provider, *provider.rest)[-1].name == CPU, "the CPU takes the nodes that no other provider does"
+        assert str(parse_device(provider.kind)) == str(Device(provider))
+    assert set(AUTO) <= set(PROVIDERS)
+    machine.available, machine.missing_libraries = [CPU], {"libcuda.so.1", "libcudnn.so.9"}
+    assert str(choose_device("auto", machine.backend())) == str(Device(AUTO[-1]))
+
+
 def test_cuda_session_runs_on_the_device_asked_for(machine: FakeMachine) -> None:
     options = SessionOptions(threads=3, tf32=True, nhwc=True, cuda_graph=True)
     session = Session.open(tiny_model(), "cuda:1", options, backend=machine.backend())
@@ -325,7 +348,7 @@ def test_auto_takes_the_cpu_and_says_why(machine: FakeMachine, what: str) -> Non
 def test_everything_missing_is_said_at_once(machine: FakeMachine) -> None:
     for what in ("driver", "cuda", "cudnn"):
         take_away(machine, what)
-    faults = cuda_faults(0, machine.backend())
+    faults = CUDA_ROW.faults(0, machine.backend())
     assert [fault.message for fault in faults] == [MISSING[what][0] for what in ("driver", "cuda", "cudnn")]
     with pytest.raises(DeviceError) as caught:
         Session.open(tiny_model(), "cuda", backend=machine.backend())
@@ -342,14 +365,14 @@ def test_device_out_of_range(machine: FakeMachine, devices: int, known: str) -> 
 def test_windows_has_its_own_library_names(machine: FakeMachine) -> None:
     machine.missing_libraries = {"nvcuda.dll", "cudnn64_9.dll"}
     machine.printed = "Failed to load C:\\site\\nvidia\\cu13\\bin\\x86_64\\cublas64_13.dll: not found\n"
-    assert [fault.message for fault in cuda_faults(0, machine.backend("win32"))] == [
+    assert [fault.message for fault in CUDA_ROW.faults(0, machine.backend("win32"))] == [
         "no NVIDIA driver (nvcuda.dll does not load)",
         "CUDA 13 libraries are missing (cublas64_13.dll)",
         "cuDNN 9 is missing (cudnn64_9.dll)",
     ]
-    assert cuda_faults(0, machine.backend("linux")) != ()  # its printed fault stays; the .dll names do not matter
+    assert CUDA_ROW.faults(0, machine.backend("linux")) != ()  # its printed fault stays; the .dll names do not matter
     machine.printed = ""
-    assert cuda_faults(0, machine.backend("linux")) == ()
+    assert CUDA_ROW.faults(0, machine.backend("linux")) == ()
 
 
 def test_a_session_that_left_cuda_out_is_an_error(machine: FakeMachine) -> None:
@@ -357,7 +380,7 @@ def test_a_session_that_left_cuda_out_is_an_error(machine: FakeMachine) -> None:
     with pytest.raises(DeviceError, match="onnxruntime left the CUDA provider out"):
         Session.open(tiny_model(), "cuda", backend=machine.backend())
     session = Session.open(tiny_model(), "auto", backend=machine.backend())
-    assert session.device.kind == "cpu"
+    assert str(session.device) == "cpu"
     assert session.reason.startswith("auto: onnxruntime left the CUDA provider out")
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile
 from resnet_compile.bench.statistics import Comparison, TimingSummary, summarize
-from resnet_compile.runtime import Cpu, Gpu
+from resnet_compile.runtime import Cpu, Gpu, parse_device
 
 Data = Literal["host", "device", "host to host"]
 """Where a run's inputs and outputs are: beside the processor, on the GPU, or copied to the GPU and back."""
@@ -116,6 +116,12 @@ class Bench:
     comparisons: tuple[Sized, ...]
     profile: Profile | None
     interrupted: bool
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether a node's time in the profile is what the host takes to start it, not what the device takes."""
+        device = parse_device(self.device)
+        return device is not None and device.provider.asynchronous
 
     def document(self) -> dict[str, Any]:
         """The same as plain JSON values; times in seconds."""

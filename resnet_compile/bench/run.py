@@ -26,7 +26,9 @@ from resnet_compile.bench.statistics import Comparison, median_ratio
 from resnet_compile.checked import CheckedModel, Natural, Side, checked_call
 from resnet_compile.errors import OptionError
 from resnet_compile.runtime import (
+    AUTO,
     Backend,
+    Device,
     Session,
     SessionOptions,
     describe_cpu,
@@ -129,13 +131,13 @@ def bench(
         if not work.rows:
             raise
         interrupted = True
-    device = parse_device(work.device)
-    gpu = describe_gpu(device.index, backend) if device and device.kind == "cuda" else None
+    device = work.device
+    gpu = describe_gpu(device.index, backend) if device and not device.on_host else None
     versions = (platform.platform(), platform.python_version(), installed_packages())
     return Bench(
         options,
         Environment(started, *versions, cpu, gpu),
-        work.device,
+        str(device),
         work.reason,
         tuple(work.rows),
         tuple(work.comparisons),
@@ -161,7 +163,7 @@ class _Benchmark:
         self._options = options
         self._listener = listener
         self._backend = backend
-        self.device = options.device
+        self.device = parse_device(options.device)
         self.reason = ""
         self.rows: list[Row] = []
         self.comparisons: list[Sized] = []
@@ -172,7 +174,7 @@ class _Benchmark:
         control = (replace(subjects[0], label=f"{subjects[0].label} (again)"),) if len(subjects) > 1 else ()
         for transfer in (False, True):
             self._time_rows((*subjects, *control), batch, transfer=transfer)
-            if self.device == "cpu":
+            if self.device and self.device.on_host:
                 break
 
     def _time_rows(self, contestants: Sequence[Subject], batch: int | None, *, transfer: bool) -> None:
@@ -185,7 +187,8 @@ class _Benchmark:
                 opened = self._open_all(contestants, batch, generator)
                 bindings = [each.session.bind(each.images, each.outputs, transfer=transfer) for each in opened]
                 if not rows:
-                    data: Data = "host" if self.device == "cpu" else "host to host" if transfer else "device"
+                    on_host = opened[0].session.device.on_host
+                    data: Data = "host" if on_host else "host to host" if transfer else "device"
                     self._listener.started(contestants[0], opened[0].session, opened[0].row.shape, data)
                     rows = [replace(each.row, data=data, buffers=bindings[0].buffers) for each in opened]
                 done = len(rows[0].seconds)
@@ -241,11 +244,11 @@ class _Benchmark:
     def _open(self, subject: Subject, batch: int | None, settings: SessionOptions) -> _Opened:
         memory, gpu_before = PeakMemory(), self._gpu_memory()
         start = time.perf_counter()
-        session = Session.open(subject.model, self.device, settings, backend=self._backend)
+        session = Session.open(subject.model, str(self.device or "auto"), settings, backend=self._backend)
         load_seconds = time.perf_counter() - start
         # What `auto` chose holds from here on, so that all subjects run on the same device.
-        self.device, self.reason = str(session.device), self.reason or session.reason
-        if settings.cuda_graph and session.device.kind != "cuda":
+        self.device, self.reason = session.device, self.reason or session.reason
+        if settings.cuda_graph and not session.device.provider.records:
             raise OptionError("a CUDA graph needs a CUDA device", hint="--device cuda")
         source = image_input(session)
         shape = source.shape(source.batch_size(batch, DEFAULT_BATCH), subject.size or DEFAULT_SIZE)
@@ -272,10 +275,8 @@ class _Benchmark:
         return _Opened(session, images, outputs, row)
 
     def _gpu_memory(self) -> int | None:
-        if self.device == "cpu":
-            return None
-        device = parse_device(self.device)
-        gpu = describe_gpu(device.index if device else 0, self._backend)
+        device = self.device or Device(AUTO[0])
+        gpu = None if device.on_host else describe_gpu(device.index, self._backend)
         return gpu.used_mb if gpu else None
 
     def run_profile(self, subject: Subject) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -14,6 +14,7 @@ from resnet_compile.cli.common import Report, command, run
 from resnet_compile.cli.parameters import PATH, SEED, batch, classes, names, scopes, size
 from resnet_compile.errors import OptionError, SpecError
 from resnet_compile.report.table import table
+from resnet_compile.targets import Target
 
 
 @command("resnet-compile")
@@ -67,7 +68,7 @@ from resnet_compile.report.table import table
 )
 @click.option(
     "--target",
-    type=click.Choice(["portable", "cpu", "cuda"]),
+    type=click.Choice(get_args(Target)),
     help="Where it is to run: rewrites the graph to the same function with fewer operators.",
 )
 @click.option(
@@ -237,7 +238,8 @@ def _training_step(
         field = rc.CompileOptions.model_fields.get(name)
         if value != (field.default if field else None):
             raise OptionError("has no meaning for a training step, which holds no weights and is NCHW", where=name)
-    chosen = rc.training.StepOptions(batch=batch, size=size, target="cuda" if target == "cuda" else "cpu", opset=opset)
+    asked = {} if target in (None, "portable") else {"target": target}
+    chosen = rc.training.StepOptions(batch=batch, size=size, opset=opset, **asked)
     return rc.training.compile_step(spec, chosen)
 
 

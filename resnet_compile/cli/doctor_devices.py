@@ -26,7 +26,8 @@ def examined(report: Report) -> dict[str, Any]:
         return {"onnxruntime": None, "devices": [_said("cpu", False, error.message, error.hint)]}
     module = backend.onnxruntime
     gpu = rc.runtime.describe_gpu(0, backend)
-    cpu, expected = _verdict("cpu", "cpu", backend)
+    first, *others = (rc.runtime.Device(provider) for provider in rc.runtime.PROVIDERS)
+    cpu, expected = _verdict(first, backend)
     report.note(f"onnxruntime lies in {getattr(module, '__file__', None)}")
     return {
         "onnxruntime": {
@@ -37,16 +38,17 @@ def examined(report: Report) -> dict[str, Any]:
         },
         "gpu": asdict(gpu) if gpu else None,
         "opsets": _opsets(backend),
-        "devices": [cpu, _verdict("cuda", "cuda:0", backend, expected)[0]],
+        "devices": [cpu, *(_verdict(device, backend, expected)[0] for device in others)],
     }
 
 
 def _verdict(
-    device: str, name: str, backend: rc.runtime.Backend, expected: NDArray[np.float32] | None = None
+    device: rc.runtime.Device, backend: rc.runtime.Backend, expected: NDArray[np.float32] | None = None
 ) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
-    """The verdict on a device, of that name, and the logits that it gives; they are held against those expected."""
+    """The verdict on a device, and the logits that it gives; they are held against those expected."""
+    name = str(device)
     try:
-        logits = _tiny_logits(_tiny_model(DEFAULT_OPSET)[0], device, backend)
+        logits = _tiny_logits(_tiny_model(DEFAULT_OPSET)[0], name, backend)
     except ResnetCompileError as error:
         return _said(name, False, error.message, error.hint), None
     if expected is None:

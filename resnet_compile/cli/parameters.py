@@ -13,7 +13,12 @@ PATH = click.Path(path_type=Path)
 SEED = click.IntRange(0, MAX_SEED)
 COUNT = click.IntRange(min=1)
 
-device_option = click.option("--device", default="auto", metavar="auto|cpu|cuda|cuda:N", help="Where to run.")
+device_option = click.option(
+    "--device",
+    default="auto",
+    metavar="DEVICE",
+    help="Where to run: auto, or a device that resnet-doctor lists, such as cpu, cuda or cuda:1.",
+)
 
 
 def batch(ctx: click.Context, param: click.Parameter, value: str) -> int | Literal["dynamic"]:

@@ -21,8 +21,8 @@ from resnet_compile.passes.identities import remove_identities
 from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
 from resnet_compile.passes.share_constants import share_constants
+from resnet_compile.targets import Target
 
-Target = Literal["portable", "cpu", "cuda"]
 Precision = Literal["float32", "float16", "int8"]
 IoPrecision = Literal["float32", "float16"]
 

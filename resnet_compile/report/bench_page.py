@@ -90,7 +90,7 @@ def _sweep(bench: Bench, styles: dict[str, str]) -> Iterator[str]:
 def _profile(bench: Bench) -> str:
     if not bench.profile:
         return ""
-    on_gpu = "; on CUDA, what the host takes to start the work." if bench.device != "cpu" else "."
+    on_gpu = "; on a GPU, what the host takes to start the work." if bench.asynchronous else "."
     return section(
         "Where the time goes",
         f"By onnxruntime's profile, on average over {bench.profile.runs} runs{on_gpu}",

@@ -34,7 +34,7 @@ def bench_text(bench: Bench) -> str:
     if bench.comparisons:
         parts.append("\n".join(map(_comparison, bench.comparisons)))
     if bench.profile:
-        parts += _profile(bench.profile, on_cuda=bench.device != "cpu")
+        parts += _profile(bench.profile, asynchronous=bench.asynchronous)
     if bench.interrupted:
         parts.append(INTERRUPTED)
     return "\n" + "\n\n".join(parts)
@@ -79,13 +79,13 @@ def _comparison(sized: Sized) -> str:
     )
 
 
-def _profile(profile: Profile, *, on_cuda: bool) -> list[str]:
+def _profile(profile: Profile, *, asynchronous: bool) -> list[str]:
     def shares(title: str, found: Sequence[Share]) -> str:
         rows: list[list[Cell]] = [
             [share.name, share.seconds * 1e3, 100 * share.fraction, share.nodes] for share in found
         ]
         return table([title, "ms a run", "%", "nodes"], rows)
 
-    note = "On CUDA these are the times that the host takes to start the work."
+    note = "On a GPU these are the times that the host takes to start the work."
     tables = [shares("operator", profile.by_operator()), shares("scope", profile.by_scope())]
-    return [note, *tables] if on_cuda else tables
+    return [note, *tables] if asynchronous else tables

@@ -12,27 +12,32 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding
-from resnet_compile.runtime.devices import Device, choose_device, cuda_faults, parse_device
+from resnet_compile.runtime.devices import Device, choose_device, parse_device
 from resnet_compile.runtime.image_input import ImageInput, image_input
 from resnet_compile.runtime.machine import Cpu, Gpu, describe_cpu, describe_gpu, installed_packages, onnxruntime_wheels
 from resnet_compile.runtime.options import SessionOptions
+from resnet_compile.runtime.provider import DeviceFault, Provider
+from resnet_compile.runtime.providers import AUTO, PROVIDERS
 from resnet_compile.runtime.recurrence import Recurrence
 from resnet_compile.runtime.session import Session
 from resnet_compile.runtime.signature import TensorInfo
 
 __all__ = [
+    "AUTO",
+    "PROVIDERS",
     "Backend",
     "Binding",
     "Cpu",
     "Device",
+    "DeviceFault",
     "Gpu",
     "ImageInput",
+    "Provider",
     "Recurrence",
     "Session",
     "SessionOptions",
     "TensorInfo",
     "choose_device",
-    "cuda_faults",
     "describe_cpu",
     "describe_gpu",
     "image_input",

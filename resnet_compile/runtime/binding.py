@@ -30,14 +30,13 @@ class Places:
 
     def empty(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """Places for arrays of the types and shapes of these, by name."""
-        place = (self.device.kind, self.device.index)
         make = self.ort_value.ortvalue_from_shape_and_type
-        return {name: make(array.shape, array.dtype.type, *place) for name, array in arrays.items()}
+        return {name: make(array.shape, array.dtype.type, *self._memory) for name, array in arrays.items()}
 
     def filled(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
         """The arrays in their places; on the CPU that is the arrays' own memory."""
         make = self.ort_value.ortvalue_from_numpy
-        return {name: make(array, self.device.kind, self.device.index) for name, array in arrays.items()}
+        return {name: make(array, *self._memory) for name, array in arrays.items()}
 
     def bound(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
         """A run of onnxruntime's that is bound to places, by the names of inputs and outputs."""
@@ -51,8 +50,12 @@ class Places:
     def run(self, binding: Any, run_options: Any = None) -> None:
         """Runs the model once and returns when the outputs are there."""
         self.native.run_with_iobinding(binding, run_options)
-        if self.device.kind == "cuda":
+        if self.device.provider.asynchronous:
             binding.synchronize_outputs()
+
+    @property
+    def _memory(self) -> tuple[str, int]:
+        return self.device.provider.memory, self.device.index
 
 
 class Binding:
@@ -61,8 +64,8 @@ class Binding:
     Where each run finds its inputs, and where it leaves its outputs:
 
     - on the CPU: in host memory, one of several sets after another;
-    - on CUDA: in device memory, likewise; the host only starts the run and waits for its end;
-    - on CUDA with transfer: in host memory. The run begins with the copy of the inputs to the device and ends when the
+    - on a GPU: in device memory, likewise; the host only starts the run and waits for its end;
+    - on a GPU with transfer: in host memory. The run begins with the copy of the inputs to the device and ends when the
       outputs are back.
 
     A CUDA graph reads and writes the addresses that it was recorded with, so there all runs share one device buffer,
@@ -87,7 +90,7 @@ class Binding:
     ) -> None:
         self._places = places
         self._run_options = run_options
-        self._host_inputs = inputs if transfer and places.device.kind == "cuda" else ()
+        self._host_inputs = inputs if transfer and not places.device.on_host else ()
         self._outputs = places.empty(outputs)
         sets = inputs[:1] if self._host_inputs or run_options is not None else inputs
         self._inputs = [places.filled(each) for each in sets]

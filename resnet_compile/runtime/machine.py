@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_compile.runtime.backend import Backend
-from resnet_compile.runtime.devices import driver_library, driver_number
+from resnet_compile.runtime.cuda import driver_library, driver_number
 
 # What a wheel of onnxruntime is called; all of them own the one module.
 _ONNXRUNTIME_WHEEL = re.compile(r"onnxruntime(-\w+)?")

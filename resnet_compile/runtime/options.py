@@ -75,12 +75,3 @@ class SessionOptions(CheckedModel):
         # Providers that fail to load complain to this one, before a session exists.
         onnxruntime.set_default_logger_severity(_LOG_SEVERITY[self.log_severity])
         return native
-
-    def cuda_provider_options(self, index: int) -> dict[str, str]:
-        """The CUDA provider's options on device `index`, as onnxruntime takes them."""
-        return {
-            "device_id": str(index),
-            "use_tf32": str(int(self.tf32)),
-            "prefer_nhwc": str(int(self.nhwc)),
-            "enable_cuda_graph": str(int(self.cuda_graph)),
-        }

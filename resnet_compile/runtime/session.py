@@ -18,8 +18,9 @@ from resnet_compile.errors import DeviceError, ModelFileError, OptionError, Resn
 from resnet_compile.files import as_path
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding, Places
-from resnet_compile.runtime.devices import CPU, CPU_PROVIDER, CUDA_PROVIDER, Device, parse_device, require_cuda
+from resnet_compile.runtime.devices import Device, parse_device
 from resnet_compile.runtime.options import SessionOptions
+from resnet_compile.runtime.providers import AUTO
 from resnet_compile.runtime.recurrence import Recurrence
 from resnet_compile.runtime.signature import TensorInfo, by_name, check_inputs, known_outputs, tensors
 
@@ -85,13 +86,16 @@ class Session:
         options = SessionOptions.given(options)
         if wanted is not None:
             return cls(_create(model, wanted, options, backend), wanted, "asked for", options, backend)
-        cuda = Device("cuda")
-        try:
-            native = _create(model, cuda, options, backend)
-        except DeviceError as error:
-            native = _create(model, CPU, options, backend)
-            return cls(native, CPU, f"auto: {error.message}", options, backend)
-        return cls(native, cuda, "auto: CUDA works", options, backend)
+        *preferred, last = map(Device, AUTO)
+        refusals = []
+        for candidate in preferred:
+            try:
+                native = _create(model, candidate, options, backend)
+            except DeviceError as error:
+                refusals.append(error.message)
+                continue
+            return cls(native, candidate, f"auto: {candidate.provider.title} works", options, backend)
+        return cls(_create(model, last, options, backend), last, f"auto: {'; '.join(refusals)}", options, backend)
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Runs the model once.
@@ -109,7 +113,7 @@ class Session:
         """
         check_inputs(self.inputs, inputs)
         names = list(self.outputs) if outputs is None else known_outputs(self.outputs, outputs)
-        # An array given for one run has an address that will not last, so CUDA must not record it.
+        # An array given for one run has an address that will not last, so the run must not be recorded.
         extra = [self._graph_options(_NO_GRAPH)] if self.options.cuda_graph else []
         with self._failures():
             arrays = self.native.run(names, dict(inputs), *extra)
@@ -123,7 +127,7 @@ class Session:
         Args:
             inputs: Sets of inputs to rotate among, all of the same shapes.
             outputs: Arrays of the types and shapes that the outputs will have, by name: those of a first `run`.
-            transfer: Whether each run on CUDA brings its inputs from the host and its outputs back; else both stay on
+            transfer: Whether each run on a GPU brings its inputs from the host and its outputs back; else both stay on
                 the device. Without meaning on the CPU.
 
         Raises:
@@ -216,10 +220,12 @@ def _require_file(model: str | os.PathLike[str] | bytes) -> None:
 
 def _create(model: str | os.PathLike[str] | bytes, device: Device, options: SessionOptions, backend: Backend) -> Any:
     """A session of onnxruntime on exactly this device."""
-    providers: list[Any] = [CPU_PROVIDER]
-    if device.kind == "cuda":
-        require_cuda(device, backend)
-        providers.insert(0, (CUDA_PROVIDER, options.cuda_provider_options(device.index)))
+    device.require(backend)
+    provider = device.provider
+    providers = [
+        (each.name, each.options(options, device.index)) if each.options else each.name
+        for each in (provider, *provider.rest)
+    ]
     place = "<bytes>" if isinstance(model, bytes) else os.fspath(model)
     source = model if isinstance(model, bytes) else place
     try:
@@ -230,25 +236,25 @@ def _create(model: str | os.PathLike[str] | bytes, device: Device, options: Sess
     except backend.error_types(*_MODEL_ERRORS) as error:
         raise ModelFileError(f"not a model that onnxruntime takes: {_sentence(error)}", where=place) from error
     except backend.error_types(*_FAILURES) as error:
-        if device.kind == "cuda" and re.search("cuda|cudnn|cublas", str(error), re.IGNORECASE):
-            raise DeviceError(f"CUDA failed: {_sentence(error)}", where=str(device)) from error
+        if provider.failure and re.search(provider.failure, str(error), re.IGNORECASE):
+            raise DeviceError(f"{provider.title} failed: {_sentence(error)}", where=str(device)) from error
         raise ModelFileError(f"onnxruntime cannot load the model: {_sentence(error)}", where=place) from error
-    if device.kind == "cuda":
-        _require_cuda_nodes(native, device)
+    _require_nodes(native, device)
     return native
 
 
-def _require_cuda_nodes(native: Any, device: Device) -> None:
-    """Asks a session that was to run on CUDA whether it does."""
-    if CUDA_PROVIDER not in native.get_providers():
+def _require_nodes(native: Any, device: Device) -> None:
+    """Asks a session whether it runs where it was to run."""
+    provider = device.provider
+    if provider.name not in native.get_providers():
         raise DeviceError(
-            "onnxruntime left the CUDA provider out, for a reason that only its log tells",
+            f"onnxruntime left the {provider.title} provider out, for a reason that only its log tells",
             where=str(device),
             hint="open it with log_severity='warning', or -v on the command line, to see it",
         )
     assignment = _assignment(native)
-    if assignment and CUDA_PROVIDER not in assignment:
-        raise DeviceError("onnxruntime gave no node of the model to CUDA", where=str(device))
+    if assignment and provider.name not in assignment:
+        raise DeviceError(f"onnxruntime gave no node of the model to {provider.title}", where=str(device))
 
 
 def _assignment(native: Any) -> Mapping[str, Mapping[str, int]] | None:

@@ -95,8 +95,9 @@ def train(
     options, listener, folder = TrainOptions.given(options), listener or Listener(), as_path(out)
     saved = _saved(folder, resume=resume, weights=weights, listener=listener)
     chosen = choose_device(device)
+    target = chosen.provider.target
     step = compile_step(
-        spec, StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=chosen.kind)
+        spec, StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=target)
     )
     require_one_label(step.plan)
     training, test = (_opened(spec, data, split, compat=options.compat) for split in ("train", "test"))

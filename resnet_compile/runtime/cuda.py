@@ -1,0 +1,114 @@
+"""CUDA: NVIDIA GPUs by onnxruntime's CUDA provider, and what keeps it from working.
+
+onnxruntime itself answers a request for CUDA that it cannot meet with a CPU session and a line in its log. So
+everything that its CUDA provider needs is tried first, and what is missing is said by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import io
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from resnet_compile.runtime.backend import Backend
+from resnet_compile.runtime.options import SessionOptions
+from resnet_compile.runtime.provider import CPU, DeviceFault, Provider
+
+_NAME = "CUDAExecutionProvider"
+_INSTALL_HINT = 'pip install ".[cuda]"'
+
+
+def _options(settings: SessionOptions, index: int) -> dict[str, str]:
+    # https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#configuration-options
+    return {
+        "device_id": str(index),
+        "use_tf32": str(int(settings.tf32)),  # 1 unless it is given
+        "prefer_nhwc": str(int(settings.nhwc)),
+        "enable_cuda_graph": str(int(settings.cuda_graph)),
+    }
+
+
+def _faults(index: int, backend: Backend) -> tuple[DeviceFault, ...]:
+    if _NAME not in backend.onnxruntime.get_available_providers():
+        version = backend.onnxruntime.__version__
+        message = f"the installed onnxruntime {version} is built without it"
+        return (DeviceFault(message, f"pip uninstall onnxruntime, then {_INSTALL_HINT}"),)
+    # Libraries that are found stay loaded, which is what lets onnxruntime find those that pip installed.
+    return (*_driver_faults(index, backend), *_library_faults(backend))
+
+
+def _cuda_major(backend: Backend) -> str:
+    """Major version of the CUDA that the wheel was built with, such as ``13``; empty where it does not say."""
+    return str(getattr(backend.onnxruntime, "cuda_version", "")).partition(".")[0]
+
+
+def _driver_faults(index: int, backend: Backend) -> Iterator[DeviceFault]:
+    """Asks the driver, by its C interface, for its version and for the device."""
+    name = driver_library(backend)
+    try:
+        driver = backend.load_library(name)
+    except OSError:
+        yield DeviceFault(f"no NVIDIA driver ({name} does not load)", "install the NVIDIA driver")
+        return
+    status = driver.cuInit(0)
+    if status != 0:
+        yield DeviceFault(f"the NVIDIA driver finds no usable GPU (cuInit gives {status})", "check with nvidia-smi")
+        return
+    version, needed = driver_number(driver.cuDriverGetVersion), _cuda_major(backend)
+    if needed.isdigit() and version // 1000 < int(needed):
+        supported = f"{version // 1000}.{version % 1000 // 10}"
+        message = f"the NVIDIA driver supports CUDA {supported} and onnxruntime needs {needed}"
+        yield DeviceFault(message, "update the NVIDIA driver")
+    count = driver_number(driver.cuDeviceGetCount)
+    if index >= count:
+        known = "no GPU" if count == 0 else f"only cuda:0 to cuda:{count - 1}" if count > 1 else "only cuda:0"
+        yield DeviceFault(f"the NVIDIA driver knows {known}", "check with nvidia-smi")
+
+
+def driver_library(backend: Backend) -> str:
+    """What the NVIDIA driver's library is called on this platform."""
+    return "nvcuda.dll" if backend.platform == "win32" else "libcuda.so.1"
+
+
+def driver_number(function: Any) -> int:
+    """Calls a driver function that stores one int."""
+    number = ctypes.c_int(0)
+    function(ctypes.byref(number))
+    return number.value
+
+
+def _library_faults(backend: Backend) -> Iterator[DeviceFault]:
+    """Loads CUDA's libraries and cuDNN, from the packages that pip installs or from the system."""
+    printed = io.StringIO()
+    # It reports what does not load by printing.
+    with contextlib.redirect_stdout(printed):
+        backend.onnxruntime.preload_dlls()
+    missing = list(dict.fromkeys(re.findall(r"Failed to load (\S+):", printed.getvalue())))
+    if missing:
+        names = ", ".join(re.split(r"[\\/]", path)[-1] for path in missing)
+        yield DeviceFault(f"CUDA {_cuda_major(backend)} libraries are missing ({names})", _INSTALL_HINT)
+    cudnn = "cudnn64_9.dll" if backend.platform == "win32" else "libcudnn.so.9"
+    try:
+        # onnxruntime starts without cuDNN and then refuses convolutions.
+        backend.load_library(cudnn)
+    except OSError:
+        yield DeviceFault(f"cuDNN 9 is missing ({cudnn})", _INSTALL_HINT)
+
+
+CUDA = Provider(
+    kind="cuda",
+    title="CUDA",
+    name=_NAME,
+    target="cuda",
+    rest=(CPU,),
+    numbered=True,
+    memory="cuda",
+    asynchronous=True,
+    records=True,
+    options=_options,
+    faults=_faults,
+    failure="cuda|cudnn|cublas",
+)

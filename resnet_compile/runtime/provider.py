@@ -1,0 +1,55 @@
+"""What this package knows of an execution provider of onnxruntime, as one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from resnet_compile.runtime.backend import Backend
+from resnet_compile.runtime.options import SessionOptions
+from resnet_compile.targets import Target
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFault:
+    """One reason why a device cannot be used, and the command or step that helps."""
+
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One execution provider; `resnet_compile.runtime.providers` lists them.
+
+    Attributes:
+        kind: The word by which its devices are named: `cuda` of `cuda:1`.
+        title: What messages call it.
+        name: What onnxruntime calls it.
+        target: The target whose models run best on it.
+        rest: The providers that take the nodes that it does not, in turn.
+        numbered: Whether it has several devices, told apart by an index.
+        memory: What onnxruntime calls its devices' memory: `cpu` is the host's, `cuda` an NVIDIA GPU's.
+        asynchronous: Whether a run returns before its outputs are there.
+        records: Whether it can record a run and replay it (`SessionOptions.cuda_graph`).
+        options: Its own options, as onnxruntime takes them, for a session's settings and a device's index.
+        faults: What is known to keep a device, by its index, from working; what is found to be there stays loaded.
+        failure: A pattern of onnxruntime's errors that are the device's fault and not the model's.
+    """
+
+    kind: str
+    title: str
+    name: str
+    target: Target
+    rest: tuple[Provider, ...] = ()
+    numbered: bool = False
+    memory: str = "cpu"
+    asynchronous: bool = False
+    records: bool = False
+    options: Callable[[SessionOptions, int], dict[str, str]] | None = None
+    faults: Callable[[int, Backend], Iterable[DeviceFault]] = lambda index, backend: ()
+    failure: str | None = None
+
+
+CPU = Provider(kind="cpu", title="the CPU", name="CPUExecutionProvider", target="cpu")
+"""The host's processor: it runs every node that onnxruntime knows, so every other provider leaves the rest to it."""

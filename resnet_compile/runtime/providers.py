@@ -1,0 +1,10 @@
+"""The execution providers that models can be run on."""
+
+from resnet_compile.runtime.cuda import CUDA
+from resnet_compile.runtime.provider import CPU
+
+PROVIDERS = (CPU, CUDA)
+"""All of them, in the order in which users read of them."""
+
+AUTO = (CUDA, CPU)
+"""What the device `auto` tries, in turn; the last one always works."""
