@@ -26,14 +26,14 @@ _KERNEL = "_kernel_time"
 
 @dataclass(frozen=True, slots=True)
 class NodeTime:
-    """One node in all profiled runs.
+    """One node of the profiled session.
 
     Attributes:
         name: As onnxruntime calls it.
         operator: Its type.
         provider: What ran it.
-        seconds: In all runs together.
-        calls: How often it ran.
+        seconds: In one run, on average.
+        calls: How often it ran, in all of them.
     """
 
     name: str
@@ -45,10 +45,10 @@ class NodeTime:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One operator's or scope's part of a run.
+    """One operator's, layer's or scope's part of a run.
 
     Attributes:
-        name: Of the operator or scope.
+        name: Of the operator, layer or scope.
         seconds: In one run, on average.
         fraction: Of the time of all nodes.
         nodes: How many nodes it has.
@@ -62,10 +62,19 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A session's nodes, timed over some runs."""
+    """A session's nodes, timed over some runs.
 
-    nodes: tuple[NodeTime, ...]
+    Attributes:
+        model: What was profiled, by its label.
+        batch: Images at a time.
+        runs: How many runs were timed.
+        nodes: In order of running.
+    """
+
+    model: str
+    batch: int
     runs: int
+    nodes: tuple[NodeTime, ...]
 
     def by_operator(self) -> tuple[Share, ...]:
         """Shares of the operators, greatest first."""
@@ -76,19 +85,29 @@ class Profile:
         prefix = _network(node.name for node in self.nodes)
         return self._shares(lambda node: _scope(node.name, prefix, depth))
 
+    def by_layer(self) -> tuple[Share, ...]:
+        """Shares of the network's layers by our names, without the network's own, in order of running.
+
+        What onnxruntime puts in between, such as ``ReorderOutput``, stands under its own name.
+        """
+        prefix = _network(node.name for node in self.nodes)
+        return self._shares(lambda node: _layer(node.name, prefix))
+
     def _shares(self, key: Callable[[NodeTime], str]) -> tuple[Share, ...]:
         total = sum(node.seconds for node in self.nodes) or 1.0
         seconds: dict[str, list[float]] = {}
         for node in self.nodes:
             seconds.setdefault(key(node), []).append(node.seconds)
-        return tuple(Share(name, sum(each) / self.runs, sum(each) / total, len(each)) for name, each in seconds.items())
+        return tuple(Share(name, sum(each), sum(each) / total, len(each)) for name, each in seconds.items())
 
 
-def read_profile(path: str | os.PathLike[str], *, skip: int = 0) -> Profile:
+def read_profile(path: str | os.PathLike[str], model: str, batch: int, *, skip: int = 0) -> Profile:
     """Reads the file that a profiling session wrote.
 
     Args:
         path: The file.
+        model: What the session ran, by its label.
+        batch: Images at a time.
         skip: How many runs at the beginning to leave out.
 
     Raises:
@@ -99,24 +118,25 @@ def read_profile(path: str | os.PathLike[str], *, skip: int = 0) -> Profile:
         starts = sorted(event["ts"] for event in events if event.get("name") == "model_run")
         nodes = [event for event in events if event.get("cat") == "Node" and event["name"].endswith(_KERNEL)]
         begin = starts[skip]
-        return Profile(_sum_up(event for event in nodes if event["ts"] >= begin), len(starts) - skip)
+        runs = len(starts) - skip
+        return Profile(model, batch, runs, _sum_up((event for event in nodes if event["ts"] >= begin), runs))
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise ModelFileError("not a profile of onnxruntime", where=os.fspath(path)) from error
 
 
-def _sum_up(events: Iterable[Mapping[str, Any]]) -> tuple[NodeTime, ...]:
+def _sum_up(events: Iterable[Mapping[str, Any]], runs: int) -> tuple[NodeTime, ...]:
     found: dict[str, list[Mapping[str, Any]]] = {}
     for event in events:
         found.setdefault(event["name"].removesuffix(_KERNEL), []).append(event)
     return tuple(
         NodeTime(
             name,
-            runs[-1]["args"]["op_name"],
-            runs[-1]["args"].get("provider", ""),
-            sum(run["dur"] / 1e6 for run in runs),
-            len(runs),
+            calls[-1]["args"]["op_name"],
+            calls[-1]["args"].get("provider", ""),
+            sum(call["dur"] for call in calls) / 1e6 / runs,
+            len(calls),
         )
-        for name, runs in found.items()
+        for name, calls in found.items()
     )
 
 
@@ -132,6 +152,13 @@ def _scope(name: str, prefix: Sequence[str], depth: int) -> str:
     if len(parts) < 2:
         return NO_SCOPE
     return "/".join(parts[len(prefix) :][:depth])
+
+
+def _layer(name: str, prefix: Sequence[str]) -> str:
+    parts = _parts(name)
+    inside = parts[len(prefix) :] if len(parts) > 1 else parts
+    # A layer of several operators calls all but its last by their types, such as conv1/BatchNormalization.
+    return "/".join(inside[:-1] if len(inside) > 1 and inside[-1][:1].isupper() else inside)
 
 
 def _parts(name: str) -> list[str]:

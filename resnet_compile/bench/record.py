@@ -54,8 +54,8 @@ class Row:
 
     @property
     def images_per_second(self) -> float:
-        """Images over all timed seconds, so that slow runs count too."""
-        return self.batch / self.summary.mean
+        """Images in the seconds of the median run, which stands beside this."""
+        return self.batch / self.summary.p50
 
     @property
     def gflops(self) -> float | None:
@@ -124,7 +124,7 @@ class Bench:
         return device is not None and device.provider.asynchronous
 
     def document(self) -> dict[str, Any]:
-        """The same as plain JSON values; times in seconds."""
+        """The same as plain JSON values; times in seconds, those of a profile in one run."""
         return {
             "device": self.device,
             "device_reason": self.device_reason,
@@ -156,8 +156,11 @@ def _row(row: Row) -> dict[str, Any]:
 
 def _profile(profile: Profile) -> dict[str, Any]:
     return {
+        "model": profile.model,
+        "batch": profile.batch,
         "runs": profile.runs,
         "by_operator": [asdict(share) for share in profile.by_operator()],
+        "by_layer": [asdict(share) for share in profile.by_layer()],
         "by_scope": [asdict(share) for share in profile.by_scope()],
         "nodes": [asdict(node) for node in profile.nodes],
     }

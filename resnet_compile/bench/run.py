@@ -287,7 +287,7 @@ class _Benchmark:
             opened = self._open(subject, self.rows[-1].batch, settings)
             for number in range(runs):
                 opened.session.run(opened.images[number % len(opened.images)])
-            self.profile = read_profile(opened.session.end_profile(), skip=1)
+            self.profile = read_profile(opened.session.end_profile(), subject.label, opened.row.batch, skip=1)
 
 
 def _parts(steps: int, most: int) -> list[int]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.bench.binomial import ranks
 from resnet_compile.errors import OptionError
+
+LEVEL = 0.95
+"""The confidence of the intervals of percentiles."""
+PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+"""The parts of the timings that are no slower, by name."""
 
 # Resampled medians held in memory at once, in values.
 _CHUNK = 1 << 22
@@ -25,9 +31,11 @@ class TimingSummary:
         sd: Their population standard deviation, as the original prints it.
         minimum: The fastest.
         p50: The median.
-        p90: Nine of ten are no slower.
-        p99: 99 of 100 are no slower.
+        p90: Nine of ten are no slower. None where the timings are too few for it.
+        p99: 99 of 100 are no slower. None where the timings are too few for it.
         maximum: The slowest.
+        intervals: Between which two timings the percentile of all possible runs lies, with a confidence of `LEVEL`, by
+            ``p50``, ``p90``, ``p99``. Those that the timings are too few for are left out.
     """
 
     count: int
@@ -35,9 +43,10 @@ class TimingSummary:
     sd: float
     minimum: float
     p50: float
-    p90: float
-    p99: float
+    p90: float | None
+    p99: float | None
     maximum: float
+    intervals: Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +105,27 @@ class Comparison:
 
 
 def summarize(seconds: Sequence[float]) -> TimingSummary:
-    """Sums up one or more timings; percentiles lie on the line between the two nearest timings."""
-    values = _timings(seconds)
-    p50, p90, p99 = np.percentile(values, [50, 90, 99])
-    figures = (values.mean(), values.std(), values.min(), p50, p90, p99, values.max())
-    return TimingSummary(len(values), *map(float, figures))
+    """Sums up one or more timings; a percentile lies on the line between the two nearest timings."""
+    values = np.sort(_timings(seconds))
+    points: dict[str, float] = {}
+    intervals: dict[str, tuple[float, float]] = {}
+    for name, part in PERCENTILES.items():
+        found = ranks(len(values), part, LEVEL)
+        if found or name == "p50":  # a middle can be told of few timings too, though not how far off it is
+            points[name] = float(np.quantile(values, part))
+        if found:
+            intervals[name] = (float(values[found[0] - 1]), float(values[found[1] - 1]))
+    return TimingSummary(
+        count=len(values),
+        mean=float(values.mean()),
+        sd=float(values.std()),
+        minimum=float(values[0]),
+        p50=points["p50"],
+        p90=points.get("p90"),
+        p99=points.get("p99"),
+        maximum=float(values[-1]),
+        intervals=intervals,
+    )
 
 
 def median_ratio(

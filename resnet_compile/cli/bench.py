@@ -33,7 +33,7 @@ from resnet_compile.limits import MAX_THREADS
     "--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads on the CPU; 0 for one a physical core."
 )
 @click.option("--cuda-graph", is_flag=True, help="Let CUDA record a run and replay it.")
-@click.option("--profile", is_flag=True, help="Show where the time goes, by operator and by block.")
+@click.option("--profile", is_flag=True, help="Show where the time goes, by operator, block and layer.")
 @click.option("--html", type=PATH, help="Write the result as one self-contained page.")
 def cli(
     report: Report,

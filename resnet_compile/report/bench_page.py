@@ -7,9 +7,10 @@ from html import escape
 
 from resnet_compile.bench import Bench, Row, Verdict
 from resnet_compile.report import charts
-from resnet_compile.report.bench_text import INTERRUPTED, machine, row_columns
+from resnet_compile.report.bench_text import INTERRUPTED, machine, reason, row_columns, verdict
 from resnet_compile.report.page import legend, note, page, section, table, tiles
 from resnet_compile.report.svg import element, number, series
+from resnet_compile.report.table import Cell
 
 _NOISY = "The A/A control leaves 1 out: the machine is too noisy to conclude from these comparisons."
 
@@ -37,8 +38,8 @@ def bench_page(bench: Bench) -> str:
 def _tiles(row: Row) -> str:
     figures = [
         (f"{number(row.summary.p50 * 1e3)} ms", f"median, batch {row.batch}"),
-        (f"{row.images_per_second:,.1f}", "images a second"),
-        *([(f"{row.gflops:,.1f}", "GFLOP a second")] if row.gflops else []),
+        (number(row.images_per_second), f"images a second, batch {row.batch}"),
+        *([(number(row.gflops), f"GFLOP a second, batch {row.batch}")] if row.gflops else []),
         *([(f"{row.memory_bytes / 1e6:,.0f} MB", "memory at most")] if row.memory_bytes is not None else []),
     ]
     return tiles(figures)
@@ -47,7 +48,10 @@ def _tiles(row: Row) -> str:
 def _latency(bench: Bench, styles: dict[str, str]) -> Iterator[str]:
     for batch, data in dict.fromkeys((row.batch, row.data) for row in bench.rows):
         rows = [row for row in bench.rows if (row.batch, row.data) == (batch, data)]
-        explanation = f"{len(rows[0].seconds)} runs each; dashed lines are the median and the 99th percentile."
+        explanation = (
+            f"{len(rows[0].seconds)} runs each; dashed lines are the median and, where the runs are enough for it, the "
+            "99th percentile."
+        )
         drawings = (charts.latency(rows, styles), charts.timeline(rows, styles))
         yield section(f"Latency at batch {batch}{_told(data)}", explanation, *drawings)
 
@@ -61,11 +65,11 @@ def _comparisons(bench: Bench, styles: dict[str, str]) -> str:
         return ""
     first = bench.comparisons[0].comparison
     explanation = (
-        f"Time of {first.model} over that of the other in the same round: median and {first.ratio.level:.0%} interval. "
-        "The control is the model in a second session."
+        f"How many times as long as the other {first.model} takes in the same round: median and "
+        f"{first.ratio.level:.0%} interval. The control is the model in a second session."
     )
     verdicts = [
-        [f"{sized.comparison.other}, batch {sized.batch}, {sized.data}", str(sized.comparison.verdict)]
+        [f"{sized.comparison.other}, batch {sized.batch}, {sized.data}", verdict(sized.comparison)]
         for sized in bench.comparisons
     ]
     return section("Comparison", explanation, charts.ratios(bench.comparisons, styles), table([], verdicts))
@@ -91,12 +95,18 @@ def _profile(bench: Bench) -> str:
     if not bench.profile:
         return ""
     on_gpu = "; on a GPU, what the host takes to start the work." if bench.asynchronous else "."
+    layers: list[list[Cell]] = [
+        [share.name, share.seconds * 1e3, 100 * share.fraction, share.nodes] for share in bench.profile.by_layer()
+    ]
     return section(
         "Where the time goes",
-        f"By onnxruntime's profile, on average over {bench.profile.runs} runs{on_gpu}",
+        f"{bench.profile.model} at batch {bench.profile.batch}: milliseconds of a run by onnxruntime's profile, on "
+        f"average over {bench.profile.runs} runs{on_gpu}",
         charts.shares(bench.profile.by_scope(), "Time by block"),
         element("h2", "By operator"),
         charts.shares(bench.profile.by_operator(), "Time by operator"),
+        element("h2", "By layer"),
+        table(["layer", "ms a run", "%", "nodes"], layers),
     )
 
 
@@ -104,7 +114,7 @@ def _environment(bench: Bench) -> list[list[str]]:
     environment, options = bench.environment, bench.options
     cpu, gpu, session = environment.cpu, environment.gpu, bench.rows[0].session
     rows = [
-        ("device", f"{bench.device} ({bench.device_reason})"),
+        ("device", f"{bench.device} ({reason(bench.device_reason)})"),
         ("processor", f"{cpu.model}, {cpu.cores} cores"),
         ("clock", f"{cpu.clock_mhz:.0f} MHz{f', {cpu.governor}' if cpu.governor else ''}" if cpu.clock_mhz else ""),
         ("memory", f"{cpu.memory_mb:,} MB" if cpu.memory_mb else ""),

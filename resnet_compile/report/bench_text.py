@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from resnet_compile.bench import Bench, Interval, Row, Verdict
+from resnet_compile.bench import Bench, Comparison, Interval, Row, Verdict
+from resnet_compile.bench.binomial import runs_for
 from resnet_compile.bench.profile import Profile, Share
 from resnet_compile.bench.record import Sized
+from resnet_compile.bench.statistics import LEVEL, PERCENTILES
 from resnet_compile.report.table import Cell, table
 
 INTERRUPTED = "Interrupted: this is what was measured until then."
 _GPU_MEMORY = "GPU MiB"
+_LAYERS = 20  # of a profile that are printed
 _COLUMNS: dict[str, Callable[[Row], Cell]] = {
     "model": lambda row: row.model,
     "batch": lambda row: row.batch,
     "data": lambda row: row.data,
     "p50 ms": lambda row: row.summary.p50 * 1e3,
-    "p90 ms": lambda row: row.summary.p90 * 1e3,
-    "p99 ms": lambda row: row.summary.p99 * 1e3,
+    "p90 ms": lambda row: milliseconds(row.summary.p90),
+    "p99 ms": lambda row: milliseconds(row.summary.p99),
     "images/s": lambda row: row.images_per_second,
     "GFLOP/s": lambda row: row.gflops,
     "load s": lambda row: row.load_seconds,
@@ -27,10 +30,20 @@ _COLUMNS: dict[str, Callable[[Row], Cell]] = {
 }
 
 
+def milliseconds(seconds: float | None) -> float | None:
+    """The same in ms; None stays None."""
+    return None if seconds is None else seconds * 1e3
+
+
 def bench_text(bench: Bench) -> str:
     """The table of all rows, the comparisons and the profile."""
     header, cells = row_columns(bench.rows)
-    parts = [f"on {bench.device} ({bench.device_reason}): {machine(bench)}", table(header, cells)]
+    parts = [f"on {bench.device} ({reason(bench.device_reason)}): {machine(bench)}", table(header, cells)]
+    fewest = min(len(row.seconds) for row in bench.rows)
+    if any(row.summary.p99 is None for row in bench.rows):
+        needed = {name: runs_for(part, LEVEL) for name, part in PERCENTILES.items()}
+        missing = [f"{name} needs {count} runs" for name, count in needed.items() if name != "p50" and count > fewest]
+        parts.append(f"-: not known; {' and '.join(missing)} (--steps).")
     if bench.comparisons:
         parts.append("\n".join(map(_comparison, bench.comparisons)))
     if bench.profile:
@@ -38,6 +51,12 @@ def bench_text(bench: Bench) -> str:
     if bench.interrupted:
         parts.append(INTERRUPTED)
     return "\n" + "\n\n".join(parts)
+
+
+def reason(words: str) -> str:
+    """Why a device was chosen, in its first words; all of them stand in the record."""
+    first = words.partition("; ")[0].removeprefix("auto: ").removeprefix("CUDA is not usable: ")
+    return first.partition(" (")[0]
 
 
 def machine(bench: Bench) -> str:
@@ -70,13 +89,17 @@ def interval(value: Interval) -> str:
 
 def _comparison(sized: Sized) -> str:
     comparison = sized.comparison
-    verdict = str(comparison.verdict)
-    if comparison.verdict in (Verdict.FASTER, Verdict.SLOWER):
-        verdict = f"{comparison.model} is {verdict}"
     return (
-        f"{comparison.model} / {comparison.other}, batch {sized.batch}, data: {sized.data}\n"
-        f"  ratio {interval(comparison.ratio)}, A/A control {interval(comparison.control)}: {verdict}"
+        f"{comparison.model} takes {interval(comparison.ratio)} times as long as {comparison.other}: "
+        f"{verdict(comparison)}\n"
+        f"  batch {sized.batch}, data: {sized.data}, A/A control {interval(comparison.control)}"
     )
+
+
+def verdict(comparison: Comparison) -> str:
+    """What a comparison shows, with the name of the model that is faster."""
+    faster = {Verdict.FASTER: comparison.model, Verdict.SLOWER: comparison.other}.get(comparison.verdict)
+    return f"{faster} is faster" if faster else str(comparison.verdict)
 
 
 def _profile(profile: Profile, *, asynchronous: bool) -> list[str]:
@@ -86,6 +109,13 @@ def _profile(profile: Profile, *, asynchronous: bool) -> list[str]:
         ]
         return table([title, "ms a run", "%", "nodes"], rows)
 
+    heading = f"{profile.model}, batch {profile.batch}: where the time goes, on average over {profile.runs} runs"
+    layers = sorted(profile.by_layer(), key=lambda share: -share.seconds)
+    slowest = f"layer, slowest {_LAYERS} of {len(layers)}" if len(layers) > _LAYERS else "layer"
     note = "On a GPU these are the times that the host takes to start the work."
-    tables = [shares("operator", profile.by_operator()), shares("scope", profile.by_scope())]
-    return [note, *tables] if asynchronous else tables
+    tables = [
+        shares("operator", profile.by_operator()),
+        shares("block", profile.by_scope()),
+        shares(slowest, layers[:_LAYERS]),
+    ]
+    return [heading, note, *tables] if asynchronous else [heading, *tables]

@@ -9,6 +9,7 @@ import numpy as np
 from resnet_compile.bench import Row
 from resnet_compile.bench.profile import Share
 from resnet_compile.bench.record import Sized
+from resnet_compile.bench.statistics import PERCENTILES
 from resnet_compile.report.bench_text import interval
 from resnet_compile.report.svg import (
     LEFT,
@@ -21,6 +22,7 @@ from resnet_compile.report.svg import (
     element,
     line_chart,
     number,
+    ratio_steps,
     round_steps,
     short,
     text,
@@ -50,11 +52,14 @@ def latency(rows: Sequence[Row], styles: Mapping[str, str]) -> str:
                 place = {"x": scale(left), "y": base - height, "rx": 1.0, "width": width, "height": height}
                 parts.append(element("rect", what, **place, cls=f"bar {styles[row.model]}"))
         parts.append(element("line", x1=LEFT, x2=RIGHT, y1=base, y2=base, cls="base"))
-        p50, p90, p99 = (value * 1e3 for value in (row.summary.p50, row.summary.p90, row.summary.p99))
-        for name, value in (("p50", p50), ("p99", p99)):
+        summary = row.summary
+        points = {name: value * 1e3 for name in PERCENTILES if (value := getattr(summary, name)) is not None}
+        for name, value in points.items():
+            if name == "p90":
+                continue  # the drawing has room for two lines
             place = {"x1": scale(value), "x2": scale(value), "y1": base - band + 30, "y2": base}
             parts.append(element("line", title(f"{name} {number(value)} ms"), **place, cls="mark"))
-        words = f"p50 {number(p50)}   p90 {number(p90)}   p99 {number(p99)} ms"
+        words = f"{'   '.join(f'{name} {number(value)}' for name, value in points.items())} ms"
         parts.append(text(words, RIGHT, base - band + 22, anchor="end", cls="value"))
         parts.append(text(short(row.model, 60), LEFT, base - band + 22, cls="label"))
     bottom = band * len(rows)
@@ -92,8 +97,9 @@ def ratios(comparisons: Sequence[Sized], styles: Mapping[str, str]) -> str:
         for one in (sized.comparison.ratio, sized.comparison.control)
         for value in (one.low, one.high)
     ]
-    reach = max(*(abs(value - 1) for value in values), 0.01) * 1.15
-    scale = Scale(1 - reach, 1 + reach, 300, RIGHT - 120)
+    # Twice as fast lies as far from 1 as half as fast.
+    reach = max(*(max(value, 1 / value) for value in values), 1.01) ** 1.15
+    scale = Scale(1 / reach, reach, 300, RIGHT - 120, logarithmic=True)
     band, parts = 56.0, []
     for position, sized in enumerate(comparisons):
         comparison, y = sized.comparison, position * band + 26
@@ -109,7 +115,10 @@ def ratios(comparisons: Sequence[Sized], styles: Mapping[str, str]) -> str:
             parts.append(element("circle", what, cx=scale(value.median), cy=y + offset, r=4.5, cls=f"dot {style}"))
             parts.append(text(interval(value), RIGHT, y + offset + 4, anchor="end", cls="value"))
     bottom = band * len(comparisons) + 8
-    axis = axis_below(scale, round_steps(scale.low, scale.high, 5), 8, bottom, "ratio; above 1 the first is slower")
+    first = short(comparisons[0].comparison.model, 40)
+    axis = axis_below(
+        scale, ratio_steps(reach), 8, bottom, f"times as long: left of 1 {first} is faster, right of 1 slower"
+    )
     one = element("line", x1=scale(1), x2=scale(1), y1=8, y2=bottom, cls="mark")
     return chart("Paired ratios with their confidence intervals", bottom + 40, axis, one, *parts)
 

@@ -87,6 +87,15 @@ def round_steps(low: float, high: float, most: int = 6) -> list[float]:
     return [index * step for index in range(first, math.floor(high / step + 1e-9) + 1)]
 
 
+def ratio_steps(reach: float) -> list[float]:
+    """Ratios with few digits from `1 / reach` to `reach`, 1 among them, for a logarithmic axis."""
+    if reach < 2:
+        return [step for step in round_steps(2 - reach, reach, 5) if step >= 1 / reach]
+    base = next(base for base in (2, 10, 100, 10_000) if math.log(reach, base) <= 4 or base == 10_000)
+    most = math.floor(math.log(reach, base))
+    return [float(base) ** power for power in range(-most, most + 1)]
+
+
 def number(value: float) -> str:
     """A short form for an axis."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 Cell = str | int | float | None
@@ -27,7 +28,9 @@ def _text(cell: Cell) -> str:
         case None:
             return "-"
         case float():
-            return f"{cell:,.{3 if abs(cell) < 1 else 2 if abs(cell) < 100 else 1}f}"
+            # Three significant digits or more, however small.
+            below = -math.floor(math.log10(abs(cell))) - 1 if 0 < abs(cell) < 1 else 0
+            return f"{cell:,.{3 + below if abs(cell) < 1 else 2 if abs(cell) < 100 else 1}f}"
         case int():
             return f"{cell:,}"
         case _:

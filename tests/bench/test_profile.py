@@ -37,7 +37,7 @@ def profile(tmp_path: Path) -> Profile:
     """Two runs, of which the second takes twice the first's time, after one that is to be left out."""
     path = tmp_path / "profile.json"
     path.write_text(json.dumps([*run_at(1000, 50), *run_at(2000), *run_at(3000, 2)]))
-    return read_profile(path, skip=1)
+    return read_profile(path, "net.onnx", 4, skip=1)
 
 
 def test_sums_by_scope(profile: Profile) -> None:
@@ -64,6 +64,23 @@ def test_sums_by_deeper_scopes(profile: Profile) -> None:
     ]
 
 
+def test_sums_by_layer_in_our_names(profile: Profile) -> None:
+    assert [(share.name, share.nodes) for share in profile.by_layer()] == [
+        ("conv1", 1),
+        ("block1/unit_1/bottleneck_v2/conv1", 1),
+        ("block1/unit_1/bottleneck_v2/preact", 1),
+        ("block2/unit_1/bottleneck_v2/add", 1),
+        ("ReorderOutput", 1),
+        ("predictions", 1),
+    ]
+
+
+def test_operators_of_one_layer_are_added_up() -> None:
+    names = ("net/block1/conv1/Conv", "net/block1/conv1/BatchNormalization", "net/block1/conv1")
+    (share,) = [each for each in read_names(*names, "net/block2/Conv").by_layer() if each.name == "block1/conv1"]
+    assert (share.nodes, share.seconds) == (3, 3.0)
+
+
 def test_sums_by_operator_greatest_first(profile: Profile) -> None:
     shares = profile.by_operator()
     assert {share.name: share.seconds * 1e6 for share in shares} == pytest.approx(
@@ -74,7 +91,10 @@ def test_sums_by_operator_greatest_first(profile: Profile) -> None:
 
 
 def test_nodes_keep_their_names_and_counts(profile: Profile) -> None:
+    assert (profile.model, profile.batch, profile.runs) == ("net.onnx", 4, 2)
     assert {each.calls for each in profile.nodes} == {2}
+    # 10 and 20 us in the two runs.
+    assert profile.nodes[0].seconds * 1e6 == pytest.approx(15)
     assert profile.nodes[0].name == f"{NET}/conv1_nchwc"
     assert profile.nodes[0].provider == "CPUExecutionProvider"
 
@@ -87,7 +107,7 @@ def test_names_without_any_scope() -> None:
 def read_names(*names: str) -> Profile:
     from resnet_compile.bench.profile import NodeTime
 
-    return Profile(tuple(NodeTime(name, "Conv", "", 1.0, 1) for name in names), 1)
+    return Profile("net", 1, 1, tuple(NodeTime(name, "Conv", "", 1.0, 1) for name in names))
 
 
 def test_one_scope_alone() -> None:
@@ -101,9 +121,9 @@ def test_what_is_no_profile_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "profile.json"
     path.write_text(content)
     with pytest.raises(ModelFileError, match="not a profile of onnxruntime @ "):
-        read_profile(path, skip=1)
+        read_profile(path, "net", 1, skip=1)
     with pytest.raises(ModelFileError, match="not a profile of onnxruntime @ "):
-        read_profile(tmp_path / "absent.json")
+        read_profile(tmp_path / "absent.json", "net", 1)
 
 
 def test_what_onnxruntime_writes_is_read(tmp_path: Path) -> None:
@@ -113,7 +133,7 @@ def test_what_onnxruntime_writes_is_read(tmp_path: Path) -> None:
     session = Session.open(tiny_model(), "cpu", options)
     for _ in range(3):
         session.run({"x": np.ones((2, 3), np.float32)})
-    profile = read_profile(session.end_profile(), skip=1)
+    profile = read_profile(session.end_profile(), "tiny", 2, skip=1)
     assert profile.runs == 2
     assert {share.name: share.nodes for share in profile.by_operator()} == {"Add": 1, "Relu": 1}
     assert {node.calls for node in profile.nodes} == {2}

@@ -11,7 +11,19 @@ def test_summary_of_a_known_sequence() -> None:
     assert (summary.count, summary.minimum, summary.maximum) == (100, 1, 100)
     assert summary.mean == 50.5
     assert summary.sd == pytest.approx(((100**2 - 1) / 12) ** 0.5)  # of the population, not of a sample
-    assert (summary.p50, summary.p90, summary.p99) == pytest.approx((50.5, 90.1, 99.01))
+    assert (summary.p50, summary.p90) == pytest.approx((50.5, 90.1))
+    assert summary.p99 is None  # the 99th of 100 is all but their maximum
+    # Conover, Practical Nonparametric Statistics, 1999, section 3.2: ranks 40 and 61 hold the median of 100 with 95 %.
+    assert summary.intervals == {"p50": (40, 61), "p90": (84, 96)}
+
+
+def test_p99_is_told_of_as_many_as_it_needs() -> None:
+    times = [float(value) for value in range(1, 369)]
+    assert summarize(times).p99 == pytest.approx(364.33)
+    assert summarize(times).intervals["p99"] == (360, 368)
+    assert summarize(times[:-1]).p99 is None
+    assert summarize(times[:35]).p90 is None
+    assert summarize(times[:36]).p90 is not None
 
 
 def test_summary_as_the_original_computes_it() -> None:
@@ -24,13 +36,13 @@ def test_summary_as_the_original_computes_it() -> None:
 
 
 def test_summary_of_one_and_of_equal_timings() -> None:
-    assert summarize([0.5]) == summarize([0.5]).__class__(1, 0.5, 0.0, 0.5, 0.5, 0.5, 0.5, 0.5)
+    assert summarize([0.5]) == summarize([0.5]).__class__(1, 0.5, 0.0, 0.5, 0.5, None, None, 0.5, {})
     assert summarize([0.25] * 7).sd == 0
 
 
 def test_summary_does_not_depend_on_the_order() -> None:
-    times = np.random.default_rng(1).random(31)
-    assert summarize(times.tolist()).p90 == summarize(sorted(times)).p90 == pytest.approx(np.sort(times)[27])
+    times = np.random.default_rng(1).random(41)
+    assert summarize(times.tolist()).p90 == summarize(sorted(times)).p90 == pytest.approx(np.sort(times)[36])
 
 
 def test_ratio_of_exact_multiples_is_exact() -> None:

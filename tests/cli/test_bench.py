@@ -48,7 +48,10 @@ def test_a_spec_is_compiled_in_memory_and_timed(resnet_bench: Callable[..., Ran]
     assert lines[6].startswith("on cpu (asked for): ")
     assert lines[8].split("  ")[0] == "model"
     assert lines[9].split()[:3] == ["tiny", "2", "host"]
-    assert "-" not in lines[9].split()  # every figure is there, GFLOP/s too
+    assert (
+        lines[9].split().count("-") == 2
+    )  # every figure is there, GFLOP/s too, but those that 21 runs are too few for
+    assert lines[11] == "-: not known; p90 needs 36 runs and p99 needs 368 runs (--steps)."
 
 
 def test_a_model_gives_a_document(model: Path, resnet_bench: Callable[..., Ran]) -> None:
@@ -76,15 +79,17 @@ def test_models_are_compared(model: Path, resnet_bench: Callable[..., Ran]) -> N
     assert (ran.code, ran.err) == (0, "")
     assert "step 0" not in ran.out
     for other in ("tiny", f"{model} (2)"):
-        assert f"{model} / {other}, batch 1, data: host" in ran.out
+        assert re.search(rf"{re.escape(str(model))} takes \d.* times as long as {re.escape(other)}: ", ran.out)
         assert re.search(rf"{re.escape(other)}: Forward across 3 steps, ", ran.out)
-    assert len(re.findall(r"ratio \d\.\d{3} \[.*\], A/A control \d\.\d{3} \[.*\]: \w", ran.out)) == 2
+    assert len(re.findall(r"^  batch 1, data: host, A/A control \d\.\d{3} \[.*\]$", ran.out, re.MULTILINE)) == 2
 
 
 def test_profile_is_printed_by_operator_and_scope(model: Path, resnet_bench: Callable[..., Ran]) -> None:
     out = resnet_bench(model, *QUICK, "--batch", 1, "--profile").out
     assert re.search(r"^operator +ms a run +% +nodes$", out, re.MULTILINE)
     assert re.search(r"^block2 +[\d.]+ +[\d.]+ +\d+$", out, re.MULTILINE)
+    assert re.search(r"^block1/unit_1/\w+/conv2 +[\d.]+ +[\d.]+ +\d+$", out, re.MULTILINE)
+    assert f"{model}, batch 1: where the time goes, on average over 3 runs" in out
 
 
 def test_verbose_tells_what_the_session_ran_under(model: Path, resnet_bench: Callable[..., Ran]) -> None:
@@ -138,6 +143,7 @@ def test_html_is_one_page_that_loads_nothing(model: Path, tmp_path: Path, resnet
             "Batch sizes",
             "Where the time goes",
             "By operator",
+            "By layer",
         ),
         *("All figures", "Environment"),
     ]
@@ -247,7 +253,7 @@ def test_cuda_rows(model: Path, machine: FakeMachine, tmp_path: Path, resnet_ben
 def test_auto_says_what_it_chose(model: Path, machine: FakeMachine, resnet_bench: Callable[..., Ran]) -> None:
     machine.missing_libraries = {"libcuda.so.1"}
     ran = resnet_bench(model, "--steps", 2, "--batch", 1)
-    assert "on cpu (auto: CUDA is not usable: no NVIDIA driver (libcuda.so.1 does not load)): " in ran.out
+    assert "on cpu (no NVIDIA driver): " in ran.out
 
 
 def test_cuda_that_cannot_be_had_exits_with_4(

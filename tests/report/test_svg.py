@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_compile.report.svg import Scale, chart, element, number, round_steps, short, text, title
+from resnet_compile.report.svg import Scale, chart, element, number, ratio_steps, round_steps, short, text, title
 
 
 def test_scale_is_linear_or_logarithmic() -> None:
@@ -38,6 +38,14 @@ def test_steps_lie_in_the_range_and_are_few(low: float, span: float, most: int) 
     steps = round_steps(low, high, most)
     assert len(steps) <= most + 2
     assert all(low - span * 1e-6 <= step <= high + span * 1e-6 for step in steps)
+
+
+def test_ratios_stand_as_far_above_1_as_below() -> None:
+    assert ratio_steps(1.06) == pytest.approx([0.95, 1.0, 1.05])
+    assert ratio_steps(3.5) == [0.5, 1, 2]
+    assert ratio_steps(40) == [0.1, 1, 10]
+    scale = Scale(1 / 4, 4, 0, 100, logarithmic=True)
+    assert [scale(ratio) for ratio in (0.5, 1, 2)] == pytest.approx([25, 50, 75])
 
 
 def test_strangers_words_stay_words() -> None:
