@@ -24,7 +24,8 @@ def distribution(n: int, p: float) -> NDArray[np.float64]:
     # C(n, k) = C(n, k - 1) (n - k + 1) / k; in logarithms, since the terms reach beyond float64.
     steps = np.log(n - k + 1) - np.log(k) + np.log(p) - np.log1p(-p)
     logarithms = n * np.log1p(-p) + np.concatenate([[0.0], np.cumsum(steps)])
-    return np.minimum(1.0, np.cumsum(np.exp(logarithms)))
+    sums: NDArray[np.float64] = np.minimum(1.0, np.cumsum(np.exp(logarithms)))
+    return sums
 
 
 def ranks(n: int, q: float, level: float) -> tuple[int, int] | None:
