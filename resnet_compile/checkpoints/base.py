@@ -27,7 +27,7 @@ class StoredInfo:
     """The type of one stored tensor.
 
     Attributes:
-        dtype: numpy's name, ``bfloat16`` (by ml_dtypes) or ``string``; or what a tensor is that looking up refuses.
+        dtype: numpy's name, ``bfloat16`` (by ml_dtypes) or ``string``.
         shape: Its shape.
         place: Equal for tensors that are the same values of the file; None where nothing is known of that.
     """
@@ -38,12 +38,29 @@ class StoredInfo:
 
     @property
     def nbytes(self) -> int | None:
-        """Bytes of the values as an array; None for strings, whose length only reading tells, and what is not read."""
-        try:
-            item = np.dtype(getattr(ml_dtypes, self.dtype, self.dtype))
-        except TypeError:
+        """Bytes of the values as an array; None for strings, whose length only reading tells."""
+        if self.dtype == "string":
             return None
-        return math.prod(self.shape) * item.itemsize
+        return math.prod(self.shape) * np.dtype(getattr(ml_dtypes, self.dtype, self.dtype)).itemsize
+
+
+QUANTISED = "quantised"
+"""The kind of an unread tensor whose numbers mean weights only by a scale."""
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """A tensor that is listed and not read.
+
+    Attributes:
+        kind: What it is, as in "a tensor that is sparse".
+        shape: Its shape.
+        advice: How to save it so that it can be read; None where nobody has weights of that kind.
+    """
+
+    kind: str
+    shape: tuple[int, ...] = ()
+    advice: str | None = None
 
 
 class Checkpoint(Mapping[str, NDArray[Any]]):
@@ -64,7 +81,8 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         config: What the `config.json` beside it says of the model, where it is a hub's; None otherwise.
         objects: Classes and functions of other programs that the file names.
         warnings: What a user should know of the file before giving it to another program.
-        unread: The tensors of types that are not read, which are no part of the mapping, each with its type's name.
+        unread: The tensors that are listed and not read, by name. They are no part of the mapping; looking one up is a
+            `CheckpointError` that says what to do.
         facts: What the format says of itself, such as the version of its writer.
         notes: What a user should know of the names: that they are a guess, or are not in the file.
     """
@@ -78,7 +96,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         self._file = files[0]
         self._files = list(files)
         self._infos: dict[str, StoredInfo] = {}
-        self.unread: dict[str, str] = {}
+        self.unread: dict[str, Unread] = {}
         self.facts: dict[str, str] = {}
         self.notes: tuple[str, ...] = ()
 
@@ -91,13 +109,23 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     def _read(self, name: str) -> NDArray[Any]:
         """The values of a tensor that was added."""
 
-    def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any] | str, place: object = None) -> None:
-        """Enter a tensor; one of a type that is not read has a word for its dtype, and `_read` refuses it."""
-        if name in self._infos:
+    def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any], place: object = None) -> None:
+        """Enter a tensor."""
+        self._require_new(name)
+        self._infos[name] = StoredInfo(_dtype_name(dtype), tuple(shape), place)
+
+    def _list(self, name: str, unread: Unread) -> None:
+        """Enter a tensor that is not read."""
+        self._require_new(name)
+        self.unread[name] = unread
+
+    def _require_new(self, name: str) -> None:
+        if name in self._infos or name in self.unread:
             raise self._file.error("two tensors of one name", name)
-        self._infos[name] = StoredInfo(dtype if isinstance(dtype, str) else _dtype_name(dtype), tuple(shape), place)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
+        if unread := self.unread.get(name):
+            raise self._file.error(f"a tensor that is {unread.kind}, which is not read", name, unread.advice)
         if name not in self._infos:
             raise KeyError(name)
         _ = self._file.view  # an error after `close`, even where a reader has kept what it needs

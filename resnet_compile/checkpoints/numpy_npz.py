@@ -1,6 +1,6 @@
 """`.npz`: a zip archive of `.npy` arrays, as `numpy.savez` and `numpy.savez_compressed` write it.
 
-Nothing is ever unpickled: an array of objects is refused, not loaded. Format: `numpy.lib.format`, versions 1 to 3.
+Nothing is ever unpickled: an array of objects is listed, not loaded. Format: `numpy.lib.format`, versions 1 to 3.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
 from resnet_compile.checkpoints.zip_archive import ZipArchive, first_member
 
@@ -56,8 +56,11 @@ class NpzCheckpoint(Checkpoint):
         for member in self._archive:
             name = member.removesuffix(".npy")
             array = self._read_header(member)
-            self._add(name, array.shape, array.dtype)
-            self._arrays[name] = array
+            if isinstance(array, Unread):
+                self._list(name, array)
+            else:
+                self._add(name, array.shape, array.dtype)
+                self._arrays[name] = array
 
     def _read(self, name: str) -> NDArray[Any]:
         array = self._arrays[name]
@@ -66,7 +69,7 @@ class NpzCheckpoint(Checkpoint):
             raise self._file.error("a string with a character that Unicode has not", name)
         return contiguous(data, array.dtype, array.shape, order="F" if array.fortran_order else "C")
 
-    def _read_header(self, member: str) -> _Array:
+    def _read_header(self, member: str) -> _Array | Unread:
         """The `.npy` header: magic, version, header length, and a Python literal {descr, fortran_order, shape}."""
         head = self._archive.peek(member, 12 + _MAX_HEADER)
         version = head[6:8]
@@ -76,14 +79,19 @@ class NpzCheckpoint(Checkpoint):
         end = start + int.from_bytes(head[8:start], "little")
         if end > len(head):
             raise self._file.error("the .npy header is truncated or longer than allowed", member)
-        dtype, fortran_order, shape = self._parse_header(head[start:end], member)
+        descr, fortran_order, shape = self._parse_header(head[start:end], member)
+        if not _DTYPE.fullmatch(descr):
+            self._archive.read(member)  # a damaged header could say anything
+            objects = descr.startswith("|O")  # which are pickled: to load them is to run what they say
+            return Unread("of Python objects" if objects else f"of dtype {printable(descr)}", shape)
+        dtype = np.dtype(descr)
         claimed = end + self._file.tensor_bytes(shape, dtype, member)
         if claimed != self._archive[member].size:
             message = f"the .npy header claims {claimed} bytes, the archive {self._archive[member].size}"
             raise self._file.error(message, member)
         return _Array(member, end, dtype, shape, fortran_order)
 
-    def _parse_header(self, text: bytes, member: str) -> tuple[np.dtype[Any], bool, tuple[int, ...]]:
+    def _parse_header(self, text: bytes, member: str) -> tuple[str, bool, tuple[int, ...]]:
         """Parse the literal with a pattern, so that nothing is evaluated: a plain array's header has one form."""
         header = text.decode("latin-1").strip()
         fields: dict[str, str] = {}
@@ -96,11 +104,6 @@ class NpzCheckpoint(Checkpoint):
             position = field.end()
         if len(fields) != 3 or header[position:].strip() != "}":
             raise self._file.error("the .npy header is not that of a plain array", member)
-        descr = fields["descr"]
-        if descr.startswith("|O"):
-            raise self._file.error("an array of Python objects: refused, as reading one can run any code", member)
-        if not _DTYPE.fullmatch(descr):
-            raise self._file.error(f"dtype {printable(descr)} is no number, boolean or string", member)
         axes = fields["shape"].split(",")
         if axes[-1].strip() == "":  # `()` and `(3,)`
             axes.pop()
@@ -108,4 +111,4 @@ class NpzCheckpoint(Checkpoint):
         if None in sizes:
             raise self._file.error("the .npy header has a wrong shape", member)
         shape = tuple(int(size[1]) for size in sizes if size)
-        return np.dtype(descr), fields["fortran_order"] == "True", shape
+        return fields["descr"], fields["fortran_order"] == "True", shape

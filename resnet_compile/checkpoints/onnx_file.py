@@ -17,7 +17,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
 from resnet_compile.wire import Buffer, Message
 
@@ -37,6 +37,7 @@ _DATA_TYPES: Mapping[int, np.dtype[Any]] = {
     13: np.dtype(np.uint64),
     16: np.dtype(ml_dtypes.bfloat16),
 }
+_OTHER_TYPES = {8: "of type string", 14: "of type complex64", 15: "of type complex128"}
 _FLOAT_DATA, _INT32_DATA, _INT64_DATA, _DOUBLE_DATA, _UINT64_DATA = 4, 5, 7, 10, 11
 # First bytes of a model: field 1, the IR version, then another field of ModelProto by its tag.
 _IR_VERSION_TAG = 0x08
@@ -122,11 +123,12 @@ class OnnxCheckpoint(Checkpoint):
                 self._keep(names[0], attribute.message(5))
 
     def _keep(self, name: str, tensor: Message) -> None:
-        """Takes a tensor into the directory; its values stay where they are. Types without numbers are left out."""
-        dtype = _DATA_TYPES.get(tensor.int64(2))
+        """Takes a tensor into the directory; its values stay where they are."""
+        number, shape = tensor.int64(2), tensor.int64s(1)
+        dtype = _DATA_TYPES.get(number)
         if dtype is None:
+            self._list(name, Unread(_OTHER_TYPES.get(number, f"of data type {number}"), shape))
             return
-        shape = tensor.int64s(1)
         size = self._file.tensor_bytes(shape, dtype, name)
         self._add(name, shape, dtype)
         data = self._external_data(name, tensor) if tensor.int64(14) == 1 else tensor.bytes(9)

@@ -18,7 +18,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
 
 MAX_HEADER = 16 << 20  # a tensor takes about 120 bytes; the bound keeps a file from filling memory with JSON
@@ -44,11 +44,9 @@ _DTYPES: dict[str, np.dtype[Any]] = {
     "F8_E4M3FNUZ": np.dtype(ml_dtypes.float8_e4m3fnuz),
     "F8_E5M2FNUZ": np.dtype(ml_dtypes.float8_e5m2fnuz),
     "F8_E8M0": np.dtype(ml_dtypes.float8_e8m0fnu),
-    "F6_E2M3": np.dtype(ml_dtypes.float6_e2m3fn),
-    "F6_E3M2": np.dtype(ml_dtypes.float6_e3m2fn),
     "F4": np.dtype(ml_dtypes.float4_e2m1fn),
 }
-_SUB_BYTE_BITS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
+_FOUR_BITS = "F4"
 
 
 def is_safetensors(path: Path) -> bool:
@@ -89,24 +87,29 @@ class SafetensorsCheckpoint(Checkpoint):
         self._entries = {name: self._parse(name, value) for name, value in header.items() if name != _METADATA}
         self._check_cover()
         for name, entry in self._entries.items():
-            self._add(name, entry.shape, _DTYPES[entry.dtype])
+            if entry.dtype in _DTYPES:
+                self._add(name, entry.shape, _DTYPES[entry.dtype])
+            else:
+                self._list(name, Unread(f"of type {printable(entry.dtype[:40])}", entry.shape))
 
     def _parse(self, name: str, value: object) -> _Claim:
         if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
             raise self._file.error("a header entry needs dtype, shape and data_offsets, and nothing else", name)
         dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
-        if not isinstance(dtype, str) or dtype not in _DTYPES:
-            raise self._file.error(f"unknown dtype {printable(str(dtype)[:40])}", name)
+        if not isinstance(dtype, str):
+            raise self._file.error("the dtype is not a name", name)
         if not isinstance(shape, list):
             raise self._file.error("the shape is not a list of sizes", name)
         if not isinstance(offsets, list) or len(offsets) != 2 or any(type(offset) is not int for offset in offsets):
             raise self._file.error("data_offsets is not two positions", name)
         begin, end = offsets
-        claimed = self._file.tensor_bytes(shape, _DTYPES[dtype], name)
-        if bits := _SUB_BYTE_BITS.get(dtype):
-            if claimed * bits % 8:
-                raise self._file.error(f"{claimed} values of {bits} bits do not fill whole bytes", name)
-            claimed = claimed * bits // 8
+        claimed = self._file.tensor_bytes(shape, _DTYPES.get(dtype, np.dtype(np.uint8)), name)
+        if dtype == _FOUR_BITS:
+            if claimed % 2:
+                raise self._file.error(f"{claimed} values of 4 bits do not fill whole bytes", name)
+            claimed //= 2
+        if dtype not in _DTYPES:  # 6 bits, of which the format does not say how they are packed, and what is to come
+            claimed = max(end - begin, 0)
         if end - begin != claimed:
             raise self._file.error(f"the shape takes {claimed} bytes, data_offsets give {end - begin}", name)
         return _Claim(dtype, tuple(shape), begin, end)
@@ -128,10 +131,8 @@ class SafetensorsCheckpoint(Checkpoint):
     def _read(self, name: str) -> NDArray[Any]:
         entry = self._entries[name]
         data = self._file.array(self._start + entry.begin, entry.end - entry.begin, "a tensor")
-        if entry.dtype == "F4":  # two values a byte, the first in the low half, as PyTorch packs them
+        if entry.dtype == _FOUR_BITS:  # two values a byte, the first in the low half, as PyTorch packs them
             data = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)
-        elif entry.dtype in _SUB_BYTE_BITS:
-            raise self._file.error(f"dtype {entry.dtype}: the format does not say how 6-bit values are packed", name)
         return contiguous(data, _DTYPES[entry.dtype], entry.shape)
 
 
@@ -156,11 +157,14 @@ class ShardedSafetensorsCheckpoint(Checkpoint):
             if file_name not in self._shards:
                 self._shards[file_name] = SafetensorsCheckpoint(path.with_name(file_name))
                 self._files += self._shards[file_name]._files
-            if name not in self._shards[file_name]:
+            if unread := self._shards[file_name].unread.get(name):
+                self._list(name, unread)
+            elif name in self._shards[file_name]:
+                self._infos[name] = self._shards[file_name].info(name)
+            else:
                 raise index.error(f"the index puts the tensor in {printable(file_name)}, which has none", name)
-            self._infos[name] = self._shards[file_name].info(name)
         for file_name, shard in self._shards.items():
-            for name in shard:
+            for name in (*shard, *shard.unread):
                 if weight_map.get(name) != file_name:
                     raise index.error(f"{printable(file_name)} holds a tensor that the index does not put there", name)
         self._weight_map: dict[str, str] = weight_map

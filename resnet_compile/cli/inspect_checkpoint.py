@@ -50,7 +50,7 @@ def checkpoint_document(source: str) -> dict[str, Any]:
                 {"name": name, "dtype": info.dtype, "shape": list(info.shape), "bytes": info.nbytes}
                 for name, info in infos.items()
             ],
-            "unread": checkpoint.unread,
+            "unread": {name: unread.kind for name, unread in checkpoint.unread.items()},
             "sections": list(dict.fromkeys(fit.section for fit in fits)),
             "fits": [_fit(fit) for fit in fits],
             "nearest": [] if filled else [{"spec": near.name, **asdict(near)} for near in nearest(tensors)],
@@ -126,7 +126,7 @@ def _unread(unread: dict[str, str], *, layers: bool) -> Iterator[str]:
     """The tensors of other types, by their names."""
     if unread:
         named = [f"{printable(name)} ({kind})" for name, kind in unread.items()]
-        yield f"not read, by their types: {', '.join(named) if layers else _some(named)}"
+        yield f"not read: {', '.join(named) if layers else _some(named)}"
 
 
 def _words(fit: dict[str, Any]) -> str:

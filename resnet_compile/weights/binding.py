@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from numpy.typing import ArrayLike, NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import QUANTISED, Checkpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
@@ -22,6 +22,10 @@ from resnet_compile.weights.tensor import ParameterTensor, finite
 
 if TYPE_CHECKING:
     from resnet_compile.weights.structure import ComputedTensor
+
+
+# Types that weights are quantised to; no system computes with weights of them but by a scale.
+_QUANTISED = frozenset({"int8", "uint8", "int4", "uint4"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +103,18 @@ def bind(
 
         if isinstance(source, OnnxCheckpoint) and _by_structure(plan, tensors, choice.naming):
             return Bound(match_structure(plan, source), {"weights_naming": STRUCTURE})
-    told = source.notes if isinstance(source, Checkpoint) else ()
-    found = _matched(plan, tensors, choice, told)
+    found = _matched(plan, tensors, choice, source)
     filled = {parameter: found.tensors[found.names[parameter.name]] for parameter in plan.parameters}
     for tensor in filled.values():
         if not tensor.is_numeric:
             tensor.read()  # a reader that refuses it says what to do
             raise WeightsError(f"holds {tensor.dtype}, not numbers", where=tensor.names[0])
+        if tensor.dtype in _QUANTISED:
+            hint = "give the weights from before they were quantised"
+            raise WeightsError(
+                f"holds {tensor.dtype}, which is no weight without its scale", where=tensor.names[0], hint=hint
+            )
+    told = source.notes if isinstance(source, Checkpoint) else ()
     notes = found.notes
     if found.naming.untold and not configured:
         notes += (f"the names do not tell of {found.naming.untold}: taken as the spec has it",)
@@ -116,20 +125,16 @@ def bind(
     )
 
 
-def _matched(plan: Plan, tensors: Tensors, choice: Choice, told: Sequence[str]) -> Match:
-    """The match; where there is none, the error names the networks of the catalogue that do fit.
-
-    Args:
-        plan: What has to be filled.
-        tensors: The source's.
-        choice: What the user says of it.
-        told: What the reader has to say of the names, which can be why nothing fits.
+def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, ArrayLike]) -> Match:
+    """The match; where there is none, the error names the networks of the catalogue that do fit, and what the reader
+    has to say of the names, which can be why nothing fits.
     """
     try:
         return match(plan, tensors, choice)
     except WeightsError as error:
-        for quantised in [tensor for tensor in tensors.values() if tensor.dtype == "quantised"][:1]:
-            quantised.read()  # its reader says what to do
+        told, unread = (source.notes, source.unread) if isinstance(source, Checkpoint) else ((), {})
+        if quantised := next((name for name, each in unread.items() if each.kind == QUANTISED), None):
+            _ = source[quantised]  # an error: the reader says what to do
         # Deferred: the catalogue is looked through only for this message.
         from resnet_compile.weights.fitting import fitting_specs
 

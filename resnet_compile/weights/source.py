@@ -28,6 +28,7 @@ _COMPONENTS = 16  # twice as many as the longest name of a table has
 AVERAGE = "/ExponentialMovingAverage"
 """What TensorFlow's `ExponentialMovingAverage` puts behind the name of the variable that it follows."""
 
+_UNREAD = "unread"
 _WRAPPERS = re.compile(r"(?<![^./])(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _LORA = re.compile(r"(^|[./])lora_[A-Za-z_]+([./]|$)")
 
@@ -38,7 +39,7 @@ class SourceTensor:
 
     Attributes:
         shape: As the source lays it out.
-        dtype: As numpy calls it.
+        dtype: As numpy calls it; `unread` where reading is an error that says what to do.
         names: The source's own names for what it is made of.
         read: Gives the values.
         place: Equal for tensors that are the same values of a file; None where nothing is known of that.
@@ -78,14 +79,15 @@ def tensors_of(source: Mapping[str, ArrayLike]) -> Tensors:
     """
     if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
         raise WeightsError(f"must be a checkpoint's path, or arrays by name, not {type(source).__name__}")
-    if found := next(filter(_LORA.search, source), None):
+    names = [*source, *source.unread] if isinstance(source, Checkpoint) else [*source]
+    if found := next(filter(_LORA.search, names), None):
         raise WeightsError(
             "a LoRA adapter, whose product is part of the weights", where=found, hint="save model.merge_and_unload()"
         )
-    plain = {name: _WRAPPERS.sub("", name) for name in source}
+    plain = {name: _WRAPPERS.sub("", name) for name in names}
     counts = Counter(plain.values())
     # What only a wrapper tells apart keeps it: a copy beside its averages.
-    tensors = {plain[name] if counts[plain[name]] == 1 else name: _tensor(source, name) for name in source}
+    tensors = {plain[name] if counts[plain[name]] == 1 else name: _tensor(source, name) for name in names}
     return Tensors(_multiplied(tensors))
 
 
@@ -100,6 +102,8 @@ def _tensor(source: Mapping[str, ArrayLike], name: str) -> SourceTensor:
         return np.asarray(source[name])
 
     if isinstance(source, Checkpoint):
+        if unread := source.unread.get(name):
+            return SourceTensor(unread.shape, _UNREAD, (name,), read)
         info = source.info(name)
         return SourceTensor(info.shape, info.dtype, (name,), read, info.place)
     try:

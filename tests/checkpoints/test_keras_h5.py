@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 
+from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile
 from resnet_compile.checkpoints.hdf5.file import MAX_RECORDS, Hdf5File
 from resnet_compile.checkpoints.hdf5.keras import KerasCheckpoint, is_keras_h5
@@ -211,7 +212,9 @@ def test_datasets_that_are_refused(tmp_path: Path, fill: Any, message: str) -> N
 def test_types_that_are_not_read_are_listed(tmp_path: Path, data: Any, kind: str) -> None:
     path = write(tmp_path / "a", lambda layer: layer.create_dataset("conv/kernel:0", data=data))
     checkpoint = KerasCheckpoint(path)
-    assert (list(checkpoint), checkpoint.unread) == ([], {"conv/kernel": kind})
+    assert (list(checkpoint), checkpoint.unread) == ([], {"conv/kernel": Unread(f"of type {kind}", np.shape(data))})
+    with pytest.raises(CheckpointError, match=f"a tensor that is of type {kind}, which is not read"):
+        checkpoint["conv/kernel"]
 
 
 def test_chunks_that_were_never_written(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from onnx import numpy_helper
 from support.onnx_files import model, tensors, write_external
 
+from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.formats import is_checkpoint, open_checkpoint
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
 from resnet_compile.errors import CheckpointError
@@ -40,6 +41,15 @@ def test_every_type_and_form_is_bit_equal(external: bool, tmp_path: Path) -> Non
             ), name
         assert checkpoint["weights"].shape == (1, 1, 3, 3)
         assert len(checkpoint.files) == (2 if external else 1)
+
+
+def test_types_that_are_not_read_are_listed(tmp_path: Path) -> None:
+    made = model(tensors())
+    made.graph.initializer.append(onnx.helper.make_tensor("labels", onnx.TensorProto.STRING, [2], [b"a", b"b"]))
+    (tmp_path / "model.onnx").write_bytes(made.SerializeToString())
+    checkpoint = OnnxCheckpoint(tmp_path / "model.onnx")
+    assert checkpoint.unread == {"labels": Unread("of type string", (2,))}
+    assert "labels" not in checkpoint
 
 
 def test_nodes_tell_what_they_do(embedded: Path) -> None:

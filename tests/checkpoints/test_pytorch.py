@@ -70,8 +70,8 @@ def test_what_a_file_names_beside_tensors() -> None:
 )
 def test_tensors_that_are_told_of_and_not_read(name: str, kind: str, shape: tuple[int, ...], advice: str) -> None:
     with PyTorchCheckpoint(DATA / "other.pth") as checkpoint:
-        info = checkpoint.info(name)
-        assert (info.dtype, info.shape, info.nbytes) == (kind, shape, None)
+        unread = checkpoint.unread[name]
+        assert (unread.kind, unread.shape, name in checkpoint) == (kind, shape, False)
         with pytest.raises(CheckpointError, match=f"a tensor that is {kind}, which is not read") as caught:
             checkpoint[name]
         assert advice in str(caught.value.hint)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
+from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.safetensors_file import (
     SafetensorsCheckpoint,
     ShardedSafetensorsCheckpoint,
@@ -66,12 +67,12 @@ def test_four_bit_floats() -> None:
     assert np.signbit(array.astype(float)[1, 0])
 
 
-def test_six_bit_floats_are_listed_but_not_read(tmp_path: Path) -> None:
-    path = write(tmp_path / "a", {"w": entry("F6_E2M3", (4,), (0, 3)), "v": entry("U8", (1,), (3, 4))}, bytes(4))
+@pytest.mark.parametrize("dtype", ["F6_E2M3", "F33"])
+def test_types_of_which_the_layout_is_not_known_are_listed(tmp_path: Path, dtype: str) -> None:
+    path = write(tmp_path / "a", {"w": entry(dtype, (4,), (0, 3)), "v": entry("U8", (1,), (3, 4))}, bytes(4))
     checkpoint = SafetensorsCheckpoint(path)
-    assert checkpoint.info("w").dtype == "float6_e2m3fn"
-    assert checkpoint["v"] == 0
-    with pytest.raises(CheckpointError, match="packed"):
+    assert (list(checkpoint), checkpoint.unread) == (["v"], {"w": Unread(f"of type {dtype}", (4,))})
+    with pytest.raises(CheckpointError, match=f"a tensor that is of type {dtype}, which is not read"):
         checkpoint["w"]
 
 
@@ -118,8 +119,8 @@ def test_tensors_are_views() -> None:
         ({"w": entry(offsets=(0, 8, 8))}, bytes(8), "not two positions"),
         ({"w": entry(offsets=(0, 8.0))}, bytes(8), "not two positions"),
         ({"w": entry(offsets=None)}, bytes(8), "not two positions"),
-        ({"w": entry("F33")}, bytes(8), "unknown dtype F33"),
-        ({"w": entry(["F32"])}, bytes(8), "unknown dtype"),
+        ({"w": entry(["F32"])}, bytes(8), "the dtype is not a name"),
+        ({"w": entry("F33", offsets=(8, 0))}, bytes(8), "the shape takes 0 bytes, data_offsets give -8"),
         ({"w": entry("F4", (3,), (0, 2))}, bytes(2), "do not fill whole bytes"),
         ({"w": {"dtype": "F32", "shape": [2]}}, bytes(8), "needs dtype, shape and data_offsets"),
         ({"w": {**entry(), "strides": [1]}}, bytes(8), "and nothing else"),
@@ -161,7 +162,7 @@ def test_boolean_of_another_byte(tmp_path: Path) -> None:
 def test_names_cannot_break_the_line(tmp_path: Path) -> None:
     name = "w\n\x1b[31m" + "x" * 1000
     with pytest.raises(CheckpointError) as caught:
-        SafetensorsCheckpoint(write(tmp_path / "a", {name: entry("?")}, bytes(8)))
+        SafetensorsCheckpoint(write(tmp_path / "a", {name: entry(1)}, bytes(8)))
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 200 + len(str(tmp_path))
 
@@ -176,6 +177,16 @@ def test_shards() -> None:
         for name, truth in truths.items():
             assert checkpoint.info(name).shape == checkpoint[name].shape
             assert hashlib.sha256(checkpoint[name].tobytes()).hexdigest() == truth["sha256"]
+
+
+def test_shards_list_what_is_not_read(tmp_path: Path) -> None:
+    write(tmp_path / "a.st", {"w": entry("F33")}, bytes(8))
+    index = tmp_path / "a.safetensors.index.json"
+    index.write_text(json.dumps({"weight_map": {"w": "a.st"}}))
+    assert ShardedSafetensorsCheckpoint(index).unread == {"w": Unread("of type F33", (2,))}
+    index.write_text(json.dumps({"weight_map": {"v": "a.st"}}))
+    with pytest.raises(CheckpointError, match="which has none"):
+        ShardedSafetensorsCheckpoint(index)
 
 
 @pytest.mark.parametrize(

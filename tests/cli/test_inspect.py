@@ -209,7 +209,7 @@ def test_types_that_are_not_read_and_the_formats_facts(tmp_path: Path) -> None:
         file["layers/dense/vars/0"] = np.zeros((3, 4))
         file["layers/dense_1/vars/0"] = np.array([b"text"])
     text = command("resnet-inspect", tmp_path / "a.h5").out
-    assert "\nnot read, by their types: dense_1/0 (string)\n" in text
+    assert "\nnot read: dense_1/0 (of type string)\n" in text
     assert "the file keeps no names of layers" in text
     archive = Path(__file__).parents[1] / "data" / "readers" / "keras33.keras"
     assert "\n  Keras: 3.3." in command("resnet-inspect", archive).out

@@ -140,6 +140,13 @@ def test_the_naming_can_be_given_and_must_exist() -> None:
         compile(SPEC, CompileOptions(naming="keras3"), weights=slim())
 
 
+def test_integers_of_quantised_weights_are_refused() -> None:
+    given = native()
+    given["tiny/conv1/weights"] = np.ones((8, 3, 7, 7), np.int8)
+    with pytest.raises(WeightsError, match="holds int8, which is no weight without its scale @ tiny/conv1/weights"):
+        compile(SPEC, weights=given)
+
+
 def test_text_is_not_numbers() -> None:
     given = native()
     given["tiny/conv1/biases"] = np.array([b"a"] * 8)

@@ -17,6 +17,7 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous
 from resnet_compile.checkpoints.hdf5.attributes import text_attribute
 from resnet_compile.checkpoints.hdf5.file import (
@@ -62,11 +63,11 @@ class Hdf5Dataset:
     filters: tuple[int, ...]
 
 
-def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | str:
+def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | Unread:
     """Where the bytes of the dataset at `address` lie, its claims checked against the file's size.
 
     Returns:
-        The dataset; of one that holds no plain numbers, what its type is called.
+        The dataset; of one that holds no plain numbers, what it is.
 
     Raises:
         CheckpointError: It is not a plain array within this file, or is damaged.
@@ -81,7 +82,7 @@ def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | str:
     if dtype is None and messages[DATATYPE].startswith(_OPAQUE_2) and _is_bfloat16(hdf5, address):
         dtype = np.dtype(ml_dtypes.bfloat16)
     if dtype is None:
-        return type_words(messages[DATATYPE])
+        return Unread(f"of type {type_words(messages[DATATYPE])}", shape or ())
     if shape is None:
         raise file.error("a dataset that holds no plain numbers", name)
     size = file.tensor_bytes(shape, dtype, name)

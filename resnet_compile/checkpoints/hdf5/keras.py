@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, printable, read_head
 from resnet_compile.checkpoints.hdf5 import keras3
 from resnet_compile.checkpoints.hdf5.attributes import attributes, strings
@@ -55,8 +55,8 @@ class KerasCheckpoint(Checkpoint):
         self._hdf5 = Hdf5File(file)
         self._datasets: dict[str, Hdf5Dataset] = {}
         for name, dataset in self._found(model):
-            if isinstance(dataset, str):
-                self.unread[name] = dataset
+            if isinstance(dataset, Unread):
+                self._list(name, dataset)
             else:
                 self._add(name, dataset.shape, dataset.dtype)
                 self._datasets[name] = dataset
@@ -65,7 +65,7 @@ class KerasCheckpoint(Checkpoint):
     def _read(self, name: str) -> NDArray[Any]:
         return read_dataset(self._hdf5.file, self._datasets[name], name)
 
-    def _found(self, model: Mapping[str, Any] | None) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+    def _found(self, model: Mapping[str, Any] | None) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
         """Name and dataset of every tensor, in the file's order."""
         root = self._hdf5.root
         members = self._hdf5.group(root)

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.hdf5.attributes import text_attribute
 from resnet_compile.checkpoints.hdf5.dataset import Hdf5Dataset, locate
 from resnet_compile.checkpoints.hdf5.file import Hdf5File
@@ -55,7 +56,7 @@ class Weights:
         """What a user should know of the names, once all are read."""
         return (_GUESSED,) if self._guessed else (_UNNAMED,) if self._unnamed else ()
 
-    def model(self, root: int, config: Config | None) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+    def model(self, root: int, config: Config | None) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
         """Every variable.
 
         Args:
@@ -66,7 +67,7 @@ class Weights:
 
     def _layer(
         self, address: int, path: str, kind: str, config: Config | None, depth: int
-    ) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+    ) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
         """The variables of a layer or model, and of all that it is made of."""
         members = self._enter(address, path, depth)
         if _VARS in members:
@@ -84,7 +85,7 @@ class Weights:
 
     def _list(
         self, address: int, path: str, config: Config | None, depth: int, *, listed: bool = False
-    ) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+    ) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
         """The variables of a list of objects; `listed` if it is that of a model's layers."""
         members = self._enter(address, path, depth)
         described = dict(_numbered(config))
@@ -102,11 +103,11 @@ class Weights:
 
     def _variables(
         self, address: int, path: str, kind: str, config: Config | None
-    ) -> Iterator[tuple[str, Hdf5Dataset | str]]:
+    ) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
         """The variables of one layer."""
         numbers = sorted(self._enter(address, path, 0), key=lambda key: (len(key), key))
         datasets = [locate(self._hdf5, self._hdf5.member(address, number), path + number) for number in numbers]
-        shapes = [() if isinstance(dataset, str) else dataset.shape for dataset in datasets]
+        shapes = [dataset.shape for dataset in datasets]
         words = _variable_names(kind, config, shapes) or numbers
         yield from ((path + word, dataset) for word, dataset in zip(words, datasets, strict=True))
 
@@ -132,7 +133,7 @@ class Weights:
             group = {} if variables is None else self._hdf5.group(variables)
             datasets = [locate(self._hdf5, address, key) for _, address in sorted(group.items()) if address is not None]
             if datasets:
-                yield key, [() if isinstance(dataset, str) else dataset.shape for dataset in datasets]
+                yield key, [dataset.shape for dataset in datasets]
 
 
 def _numbered(config: Config | None) -> Iterator[tuple[str, Config]]:

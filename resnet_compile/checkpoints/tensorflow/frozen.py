@@ -16,10 +16,10 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, read_head
 from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, STRINGS, typed_values
-from resnet_compile.checkpoints.tensorflow.types import DATA_TYPES, DataType, read_shape, read_text
+from resnet_compile.checkpoints.tensorflow.types import DATA_TYPES, DataType, other_type, read_shape, read_text
 from resnet_compile.errors import CheckpointError
 from resnet_compile.wire import BYTES, Buffer, Fail, Message, fields, read_varint
 
@@ -58,7 +58,7 @@ def is_frozen_graph(path: Path) -> bool:
 class FrozenGraphCheckpoint(Checkpoint):
     """The constants of a graph; an `Identity` that reads one, as `conv2d/kernel/read` does, has its values too.
 
-    The format has no checksums. Constants of types without numbers are left out.
+    The format has no checksums.
     """
 
     format: ClassVar[str] = "TensorFlow frozen graph"
@@ -99,10 +99,11 @@ class FrozenGraphCheckpoint(Checkpoint):
         fail = self._file.at(name)
         values = (entry.message(2) for entry in node.messages(5) if entry.text(1) == "value")
         tensor = next(values, Message(b"", fail)).message(8)
-        dtype = _BFLOAT16 if tensor.int64(1) == 14 else DATA_TYPES.get(tensor.int64(1))
+        number, shape = tensor.int64(1), read_shape(tensor.message(2), fail)
+        dtype = _BFLOAT16 if number == 14 else DATA_TYPES.get(number)
         if dtype is None:
+            self._list(name, Unread(f"of type {other_type(number)}", shape))
             return
-        shape = read_shape(tensor.message(2), fail)
         size = self._file.tensor_bytes(shape, dtype.numpy, name)
         content = tensor.bytes(4)
         if content and len(content) != size and not dtype.is_string:

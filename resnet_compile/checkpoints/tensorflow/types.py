@@ -81,11 +81,16 @@ DATA_TYPES = {
 _UNSUPPORTED = {0: "DT_INVALID", 20: "DT_RESOURCE", 21: "DT_VARIANT"}
 
 
+def other_type(number: int) -> str:
+    """What a ``DataType`` without a row is called."""
+    return _UNSUPPORTED.get(number, f"DataType {number}")
+
+
 def data_type(number: int, fail: Fail) -> DataType:
     """The row of a ``DataType`` number; an error for one that names no array."""
     found = DATA_TYPES.get(number)
     if found is None:
-        raise fail(f"the tensor's data type, {_UNSUPPORTED.get(number, number)}, is no array's")
+        raise fail(f"the tensor's data type, {other_type(number)}, is no array's")
     return found
 
 

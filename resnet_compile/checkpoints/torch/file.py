@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
 from resnet_compile.checkpoints.torch.containers import (
     LEGACY_MAGIC,
@@ -21,7 +21,7 @@ from resnet_compile.checkpoints.torch.containers import (
     LegacyFile,
 )
 from resnet_compile.checkpoints.torch.names import runs_code
-from resnet_compile.checkpoints.torch.values import Array, Name, OtherTensor, PickleError, TensorView, place
+from resnet_compile.checkpoints.torch.values import Array, Name, PickleError, TensorView, place
 from resnet_compile.checkpoints.torch.walk import Tensor, tensors_in
 from resnet_compile.checkpoints.zip_archive import first_member
 
@@ -79,8 +79,10 @@ class PyTorchCheckpoint(Checkpoint):
                     if self._file.tensor_bytes(tensor.shape, dtype, name) != tensor.held:
                         raise self._file.error("the array has not the bytes that its shape needs", name)
                     self._add(name, tensor.shape, dtype)
-                case OtherTensor():
-                    self._add(name, tensor.shape, tensor.kind)
+                case Unread():
+                    self._list(name, tensor)
+                case Array():
+                    pass  # of objects
 
     def _open(self) -> Container:
         head = self._file.copy(0, min(15, self._file.size), "the head")
@@ -106,8 +108,6 @@ class PyTorchCheckpoint(Checkpoint):
     def _read(self, name: str) -> NDArray[Any]:
         tensor = self._tensors[name]
         match tensor:
-            case OtherTensor():
-                raise self._file.error(f"a tensor that is {tensor.kind}, which is not read", name, tensor.advice)
             case Array(dtype=dtype) if dtype is not None:
                 try:
                     return contiguous(tensor.values(), dtype, tensor.shape, order=tensor.order)
@@ -115,7 +115,7 @@ class PyTorchCheckpoint(Checkpoint):
                     raise self._file.error(str(error), name) from error
             case TensorView():
                 return self._view(tensor)
-            case Array():  # of objects, which are not entered
+            case Array() | Unread():  # which are not entered
                 raise KeyError(name)
 
     def _view(self, tensor: TensorView) -> NDArray[Any]:

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.torch.names import construct, enter, named, stored
 from resnet_compile.checkpoints.torch.values import (
     Array,
     ArrayType,
     Name,
-    OtherTensor,
     PickleError,
     Record,
     Storage,
@@ -159,7 +159,7 @@ class Machine:
                 states.append(state)
             case dict():
                 pass
-            case TensorView() | OtherTensor() if isinstance(state, dict):  # other states would be other values
+            case TensorView() | Unread() if isinstance(state, dict):  # other states would be other values
                 pass
             case _:
                 raise PickleError("the pickle sets the attributes of something that has none")

@@ -14,12 +14,12 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from resnet_compile.checkpoints.base import QUANTISED, Unread
 from resnet_compile.checkpoints.checked_file import printable
 from resnet_compile.checkpoints.torch.values import (
     Array,
     ArrayType,
     Name,
-    OtherTensor,
     PickleError,
     Record,
     Storage,
@@ -39,35 +39,35 @@ class Constructor:
     build: Callable[[tuple[Any, ...]], object]
 
 
-def _tensor(args: tuple[Any, ...], dtype: object, metadata: object) -> TensorView | OtherTensor:
+def _tensor(args: tuple[Any, ...], dtype: object, metadata: object) -> TensorView | Unread:
     storage, offset, shape, strides = args
     if not isinstance(storage, Storage):
         raise PickleError("a tensor without a storage")
     dtype = storage.kind.dtype if dtype is None else dtype
     if isinstance(dtype, Name):
-        return OtherTensor(f"of type {printable(dtype.name)}", naturals(shape), "save tensor.float()")
+        return Unread(f"of type {printable(dtype.name)}", naturals(shape), "save tensor.float()")
     if not isinstance(dtype, np.dtype):
         raise PickleError("a tensor without a dtype")
     if metadata:  # its only content that is known: the view is conjugated or negated when read
         advice = "save tensor.resolve_conj().resolve_neg()"
-        return OtherTensor(f"conjugated or negated {dtype.name}", naturals(shape), advice)
+        return Unread(f"conjugated or negated {dtype.name}", naturals(shape), advice)
     (start,) = naturals((offset,))
     return TensorView(storage, dtype, storage.start + start, naturals(shape), naturals(strides))
 
 
-def _rebuild_tensor(args: tuple[Any, ...]) -> TensorView | OtherTensor:
+def _rebuild_tensor(args: tuple[Any, ...]) -> TensorView | Unread:
     if len(args) != 4:
         raise PickleError("_rebuild_tensor takes 4 arguments")
     return _tensor(args, None, None)
 
 
-def _rebuild_tensor_v2(args: tuple[Any, ...]) -> TensorView | OtherTensor:
+def _rebuild_tensor_v2(args: tuple[Any, ...]) -> TensorView | Unread:
     if len(args) not in (6, 7):  # storage, offset, shape, strides, requires_grad, hooks, metadata
         raise PickleError("_rebuild_tensor_v2 takes 6 or 7 arguments")
     return _tensor(args[:4], None, args[6] if len(args) == 7 else None)
 
 
-def _rebuild_tensor_v3(args: tuple[Any, ...]) -> TensorView | OtherTensor:
+def _rebuild_tensor_v3(args: tuple[Any, ...]) -> TensorView | Unread:
     if len(args) not in (7, 8) or args[6] is None:  # as v2, with the dtype before the metadata
         raise PickleError("_rebuild_tensor_v3 takes 7 or 8 arguments, the seventh a dtype")
     return _tensor(args[:4], args[6], args[7] if len(args) == 8 else None)
@@ -89,23 +89,23 @@ def _rebuild_from_type(args: tuple[Any, ...]) -> object:
             return Record(Name("torch._tensor", "_rebuild_from_type_v2"), args)
 
 
-def _quantised(args: tuple[Any, ...]) -> OtherTensor:
+def _quantised(args: tuple[Any, ...]) -> Unread:
     if len(args) != 7 or not isinstance(args[0], Storage):
         raise PickleError("_rebuild_qtensor takes a storage and 6 other arguments")
-    return OtherTensor("quantised", naturals(args[2]), "save the weights before quantisation, or tensor.dequantize()")
+    return Unread(QUANTISED, naturals(args[2]), "save the weights before quantisation, or tensor.dequantize()")
 
 
-def _sparse(args: tuple[Any, ...]) -> OtherTensor:
+def _sparse(args: tuple[Any, ...]) -> Unread:
     """Layout, and a tuple of indices, values, size: with the size third for coordinates, fourth otherwise."""
     data = args[1] if len(args) == 2 and isinstance(args[1], tuple) else ()
     sizes = [each for each in data[2:4] if isinstance(each, tuple)]
-    return OtherTensor("sparse", naturals(sizes[0]) if sizes else (), "save tensor.to_dense()")
+    return Unread("sparse", naturals(sizes[0]) if sizes else (), "save tensor.to_dense()")
 
 
-def _meta(args: tuple[Any, ...]) -> OtherTensor:
+def _meta(args: tuple[Any, ...]) -> Unread:
     if len(args) != 4:
         raise PickleError("_rebuild_meta_tensor_no_storage takes 4 arguments")
-    return OtherTensor("without values", naturals(args[1]), "it was on the device meta: load the weights, then save")
+    return Unread("without values", naturals(args[1]), "it was on the device meta: load the weights, then save")
 
 
 def _ordered_dict(args: tuple[Any, ...]) -> object:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.base import Unread
+
 _MAX_AXES = 64  # PyTorch's own limit
 _MAX_TEXT = 1024  # of a byte string that is read as text, again wherever the pickle refers to it
 
@@ -78,15 +80,6 @@ class TensorView:
     offset: int
     shape: tuple[int, ...]
     strides: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class OtherTensor:
-    """A tensor that is told of and not read: of what kind it is, and how to save it so that it can be."""
-
-    kind: str
-    shape: tuple[int, ...]
-    advice: str
 
 
 @dataclass(slots=True, eq=False)
@@ -171,7 +164,7 @@ def naturals(values: object) -> tuple[int, ...]:
     return tuple(values)
 
 
-def place(tensor: TensorView | Array | OtherTensor) -> object:
+def place(tensor: TensorView | Array | Unread) -> object:
     """What is equal for tensors that are the same elements of a file; None where that is not known."""
     if isinstance(tensor, TensorView) and 0 not in tensor.shape:
         return tensor.storage.key, tensor.offset, tensor.dtype, tensor.shape, tensor.strides

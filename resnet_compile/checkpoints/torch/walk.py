@@ -13,14 +13,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from resnet_compile.checkpoints.torch.values import Array, OtherTensor, PickleError, Record, TensorView, place, text
+from resnet_compile.checkpoints.base import Unread
+from resnet_compile.checkpoints.torch.values import Array, PickleError, Record, TensorView, place, text
 
 MAX_TENSORS = 100_000
 MAX_STEPS = 3_000_000  # a value that refers to no part twice has fewer parts than its pickle has opcodes
 MAX_DEPTH = 100
 MAX_CHARACTERS = 32 << 20  # of all names
 
-Tensor = TensorView | Array | OtherTensor
+Tensor = TensorView | Array | Unread
 _HOLDERS = (dict, list, tuple, Record)
 
 
@@ -87,7 +88,7 @@ def tensors_in(value: object) -> dict[str, Tensor]:
 
 
 def _is_tensor(value: object) -> bool:
-    return isinstance(value, TensorView | OtherTensor) or (isinstance(value, Array) and value.dtype is not None)
+    return isinstance(value, TensorView | Unread) or (isinstance(value, Array) and value.dtype is not None)
 
 
 def _add(found: dict[str, Tensor], name: str, tensor: Tensor) -> None:
