@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from resnet_compile.errors import ModelFileError
 from resnet_compile.files import map_file
+from resnet_compile.schemes import Scheme, scheme_of_text, scheme_text
 from resnet_compile.wire import Message
 
 # Before every key, as other programs write entries too.
@@ -26,7 +27,7 @@ class Metadata:
         spec: The network as a JSON text.
         version: Of this package.
         layout: Order of the axes of its input: `nchw` or `nhwc`.
-        preprocess: The preprocessing scheme that the network's weights were trained with.
+        preprocess: The preprocessing scheme that the network's weights were trained with, by its name or as a record.
         normalization: The means and deviations by which images have to be normalised, as JSON, where the weights' own
             model did that itself.
         target: Where it is to run, if it was rewritten for that.
@@ -53,7 +54,7 @@ class Metadata:
     spec: str | None = None
     version: str | None = None
     layout: str | None = None
-    preprocess: str | None = None
+    preprocess: str | Scheme | None = None
     normalization: str | None = None
     target: str | None = None
     dtype: str | None = None
@@ -101,11 +102,14 @@ _KEYS = tuple(each.name for each in dataclasses.fields(Metadata) if each.name !=
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "seed": int,
     "calibration_images": int,
+    "preprocess": scheme_of_text,
     **dict.fromkeys(("keep_float", "weights_ignored", "weights_left"), lambda text: tuple(text.split(","))),
 }
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, Scheme):
+        return scheme_text(value)
     return ",".join(value) if isinstance(value, tuple) else str(value)
 
 

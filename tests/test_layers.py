@@ -20,6 +20,7 @@ ORDER = [
     "targets",
     "wire",
     "checked",
+    "schemes",
     "metadata",
     "spec",
     "plan",
@@ -70,7 +71,7 @@ OWNERS = {
     "onnx": {"serialize", "compiler"},
     # quantize has onnxruntime's calibrators, and imports the room runtime first, which turns telemetry off.
     "onnxruntime": {"runtime", "quantize"},
-    "pydantic": {"checked", "spec", "training"},
+    "pydantic": {"checked", "schemes", "spec", "training"},
     "PIL": {"images"},
     "click": {"cli"},
     "rich": {"cli", "report"},

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from functools import cache
 from typing import Any, get_args
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Tag, ValidationError
 
 from resnet_compile.errors import UsageError
 
@@ -74,6 +74,8 @@ def _place(kind: Any, loc: Sequence[int | str]) -> tuple[_Steps, list[Any]]:
     for step in loc:
         if isinstance(step, int):
             steps.append(step)
+        elif owners and step in _tags(owners[0]):
+            continue
         elif len(here) > 1:
             here = [model for model in here if model.model_fields["kind"].default == step]
         elif here:
@@ -86,6 +88,16 @@ def _place(kind: Any, loc: Sequence[int | str]) -> tuple[_Steps, list[Any]]:
 def _keys(model: Any) -> dict[str, list[Any]]:
     """A model's keys, and the models that are under each."""
     return {field.alias or name: models_in(field.annotation) for name, field in model.model_fields.items()}
+
+
+@cache
+def _tags(model: Any) -> frozenset[str]:
+    """Pydantic's labels for those variants of a model's keys that no kind tells apart."""
+    return frozenset(tag for field in model.model_fields.values() for tag in _tags_in(field.annotation))
+
+
+def _tags_in(part: Any) -> list[str]:
+    return [part.tag] if isinstance(part, Tag) else [tag for inner in get_args(part) for tag in _tags_in(inner)]
 
 
 # What pydantic's error types say here, in JSON's words: of a value that is wrong, which follows, and of anything else.

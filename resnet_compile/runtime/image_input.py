@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from resnet_compile.errors import ModelFileError, OptionError
 from resnet_compile.metadata import Metadata
 from resnet_compile.runtime.session import Session
+from resnet_compile.schemes import Scheme
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,7 @@ class ImageInput:
     height: int | None
     width: int | None
     channels_last: bool
-    preprocess: str | None = None
+    preprocess: str | Scheme | None = None
 
     def batch_size(self, asked: int | None, default: int) -> int:
         """Images at a time: what is asked for, else the model's own number, else the default.

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 from pydantic_core import PydanticCustomError
 
 from resnet_compile.checked import Classes, Side
 from resnet_compile.limits import MAX_UNITS
+from resnet_compile.schemes import Scheme, SchemeName
 from resnet_compile.spec.base import NetworkName, Scope, SpecModel
 from resnet_compile.spec.roots import ImagenetRoot, Root
 from resnet_compile.spec.units import Unit, UnitArgs
@@ -16,7 +17,10 @@ from resnet_compile.spec.units import Unit, UnitArgs
 # Scopes that the network itself uses beside its blocks: a block of the same name would own the same values.
 RESERVED_SCOPES = frozenset({"conv1", "pool1", "postnorm", "pool5", "logits", "predictions"})
 
-Preprocess = Literal["inception", "vgg", "torchvision", "timm", "keras", "caffe", "cifar"]
+Preprocess = Annotated[
+    Annotated[SchemeName, Tag("name")] | Annotated[Scheme, Tag("scheme")],
+    Discriminator(lambda value: "name" if isinstance(value, str) else "scheme"),
+]
 InitializerName = Literal["slim", "cifar", "torchvision", "timm", "keras"]
 
 
@@ -33,7 +37,9 @@ class Input(SpecModel):
     """Channels of a pixel; 3 is red, green, blue."""
 
     preprocess: Preprocess | None = None
-    """The preprocessing scheme that the network's weights were trained with; travels in the model's metadata."""
+    """The preprocessing scheme that the network's weights were trained with, by its name or as a record; travels in the
+    model's metadata.
+    """
 
 
 class BatchNorm(SpecModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from resnet_compile.spec.base import SpecModel
+from resnet_compile.checked import CheckedModel
 from resnet_compile.spec.network import NetworkSpec
 
 
@@ -20,7 +20,7 @@ def spec_text(spec: NetworkSpec) -> str:
 
 def _document(value: object) -> Any:
     match value:
-        case SpecModel():
+        case CheckedModel():
             fields = type(value).model_fields
             # A kind stands even where the model has only one: that says which model it is.
             kept = {name: part for name, part in value if name == "kind" or part != fields[name].default}

@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.errors import OptionError
+from resnet_compile.schemes import Scheme
 from resnet_compile.training.data.augmentation import Numbers
 from resnet_compile.training.data.dataset import Dataset, ImageFiles
 from resnet_compile.training.data.recipes import Recipe, evaluation_recipe, training_recipe
@@ -63,7 +64,7 @@ def training_batches(
     *,
     batch: int,
     size: tuple[int, int],
-    scheme: str | None,
+    scheme: str | Scheme | None,
     augmentation: Augmentation,
     seed: int,
     first_step: int = 0,
@@ -105,7 +106,7 @@ def training_batches(
 
 
 def evaluation_batches(
-    dataset: Dataset, *, batch: int, size: tuple[int, int], scheme: str | None, workers: int | None = None
+    dataset: Dataset, *, batch: int, size: tuple[int, int], scheme: str | Scheme | None, workers: int | None = None
 ) -> AbstractContextManager[Iterator[Batch]]:
     """Every image once, in order, as the scheme gives it; the last batch may be short.
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.images import Preprocessing, choose_scheme, pillow_resize, standardise
+from resnet_compile.schemes import Scheme
 from resnet_compile.training.data.augmentation import (
     BOX_NUMBERS,
     SHIFT_NUMBERS,
@@ -40,7 +41,7 @@ class Recipe(Protocol):
         """
 
 
-def training_recipe(scheme: str | None, size: tuple[int, int], augmentation: Augmentation) -> Recipe:
+def training_recipe(scheme: str | Scheme | None, size: tuple[int, int], augmentation: Augmentation) -> Recipe:
     """The augmentation that goes with a scheme.
 
     ``cifar``: zeros around the image, a random crop back to the size, mirrored half of the time, and standardised at
@@ -48,7 +49,7 @@ def training_recipe(scheme: str | None, size: tuple[int, int], augmentation: Aug
     of its area, resized to the input, mirrored half of the time, and normalised as the scheme does.
 
     Args:
-        scheme: Its name; None as in `choose_scheme`.
+        scheme: It or its name; None as in `choose_scheme`.
         size: Height and width of the network's input.
         augmentation: ``crop-flip`` does all of this, ``crop`` mirrors nothing, ``none`` is as in evaluation.
 
@@ -62,7 +63,7 @@ def training_recipe(scheme: str | None, size: tuple[int, int], augmentation: Aug
     return ShiftedCrop(flip) if found.name == _CIFAR else ResizedCrop(found, flip)
 
 
-def evaluation_recipe(scheme: str | None, size: tuple[int, int]) -> Recipe:
+def evaluation_recipe(scheme: str | Scheme | None, size: tuple[int, int]) -> Recipe:
     """The scheme itself; None as in `choose_scheme`.
 
     Raises:

@@ -1,0 +1,209 @@
+"""Preprocessing schemes as data: from a decoded image to the numbers that a network was trained on.
+
+A `Scheme` is all there is to know of one. `images` carries it out on arrays, `lower` writes it as a graph, a model's
+metadata name it or hold it, and a spec may hold one of its own.
+
+Which weights want which of the named schemes:
+
+============= =====================================================================================================
+inception     slim's ResNet v2 checkpoints (at 299). slim's factory says ``vgg`` for them; its README is right.
+vgg           slim's ResNet v1 checkpoints, at 224
+torchvision   torchvision's ResNet, ResNeXt and Wide ResNet weights, at 224
+timm          timm's pre-activation weights with batch norm, such as ``resnetv2_50.a1h_in1k``, at 224
+keras         Keras Applications' ``ResNet*V2``, at 224
+caffe         Keras Applications' ``ResNet*``, at 224
+cifar         the CIFAR networks of the old TensorFlow models, at 32
+============= =====================================================================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from resnet_compile.checked import CheckedModel, Side
+from resnet_compile.checked.text import parse_json
+from resnet_compile.errors import OptionError
+
+SchemeName = Literal["inception", "vgg", "torchvision", "timm", "keras", "caffe", "cifar"]
+Filter = Literal["legacy_bilinear", "nearest", "bilinear", "bicubic"]
+"""How a pixel is made: ``legacy_bilinear`` is ``tf.compat.v1.image.resize_bilinear(align_corners=False)``, which
+neither centres nor antialiases and gives numbers that are not rounded; the others are Pillow's, of which ``bilinear``
+and ``bicubic`` are antialiased where they shrink, and which give 8 bits.
+"""
+
+LONGEST_ASPECT = 64
+"""By Pillow's filters a longer image is scaled without its ends: by its short side, a strip one pixel high would become
+millions of pixels wide, of which a central crop then shows a few hundred.
+"""
+
+_Fraction = Annotated[float, Field(gt=0, le=1)]
+_Colours = Annotated[tuple[float, float, float], Field(strict=False)]
+_Deviations = Annotated[
+    tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
+    Field(strict=False),
+]
+
+
+class Stretch(CheckedModel):
+    """The middle of the image, brought to the network's size whatever its aspect ratio."""
+
+    kind: Literal["stretch"] = "stretch"
+
+    filter: Filter
+    """How a pixel is made."""
+
+    central: _Fraction = 1.0
+    """The part of each side that is kept, the margins truncated to whole pixels."""
+
+
+class ShortSide(CheckedModel):
+    """The image scaled by its short side, then the middle of it.
+
+    The short side becomes `size / crop`, of the longer side of a network's size that is not square. Pillow's filters
+    go with torchvision's rounding: the short side and the long one truncated, the margins halved to even. The legacy
+    filter goes with slim's: both rounded, margins truncated.
+    """
+
+    kind: Literal["short_side"] = "short_side"
+
+    filter: Filter
+    """How a pixel is made."""
+
+    crop: _Fraction
+    """The network's size over that of the scaled short side."""
+
+
+class Normalise(CheckedModel):
+    """``(x / divisor - mean) / std``, of pixels from 0 to 255."""
+
+    kind: Literal["normalise"] = "normalise"
+
+    divisor: Annotated[float, Field(gt=0)] = 255.0
+    """What pixels are divided by first: 255 brings them into 0 to 1."""
+
+    mean: _Colours = (0.0, 0.0, 0.0)
+    """Subtracted then, a number a channel in the order in which the network takes them."""
+
+    std: _Deviations = (1.0, 1.0, 1.0)
+    """What is divided by last."""
+
+
+class Standardise(CheckedModel):
+    """``(x - mean) / max(std, 1 / sqrt(count))`` over all pixels and channels of each image."""
+
+    kind: Literal["standardise"] = "standardise"
+
+
+class Scheme(CheckedModel):
+    """One preprocessing scheme.
+
+    Raises:
+        OptionError: A field is wrong.
+    """
+
+    resize: Annotated[Stretch | ShortSide, Field(discriminator="kind")]
+    """How an image of any size comes to the network's."""
+
+    values: Annotated[Normalise | Standardise, Field(discriminator="kind")]
+    """What becomes of pixels, which are 0 to 255."""
+
+    channels: Literal["rgb", "bgr"] = "rgb"
+    """The order in which the network takes colours."""
+
+    size: Side = 224
+    """Side of the square, in pixels, that networks which leave their size open are run at."""
+
+    @property
+    def description(self) -> str:
+        """The scheme in a line, for a person."""
+        return f"{_resizing(self.resize)}, {'' if self.channels == 'rgb' else 'BGR, '}{_scaling(self.values)}"
+
+
+def _resizing(resize: Stretch | ShortSide) -> str:
+    word = {"legacy_bilinear": "legacy bilinear", "nearest": "nearest neighbour"}.get(resize.filter, resize.filter)
+    if isinstance(resize, ShortSide):
+        return f"short side to size / {resize.crop:g} by {word}, central crop"
+    return f"{f'central {resize.central:.4g} of each side, ' if resize.central < 1 else ''}{word} to the size"
+
+
+def _scaling(values: Normalise | Standardise) -> str:
+    if isinstance(values, Standardise):
+        return "standardised image by image"
+    steps = [f"x / {values.divisor:g}"] if values.divisor != 1 else []
+    for word, numbers, idle in (("mean", values.mean, 0), ("std", values.std, 1)):
+        if set(numbers) != {idle}:
+            told = numbers[:1] if len(set(numbers)) == 1 else numbers
+            steps.append(f"{word} {'/'.join(f'{number:g}' for number in told)}")
+    return ", ".join(steps)
+
+
+_HALF = (0.5, 0.5, 0.5)
+_SIGNED = Normalise(divisor=255.0, mean=_HALF, std=_HALF)
+
+SCHEMES: Mapping[SchemeName, Scheme] = MappingProxyType(
+    {
+        # slim's `inception_preprocessing.preprocess_for_eval`.
+        "inception": Scheme(resize=Stretch(filter="legacy_bilinear", central=0.875), values=_SIGNED, size=299),
+        # slim's `vgg_preprocessing.preprocess_for_eval`. slim always scales the short side to 256 and so cannot crop
+        # more than that; 256 is 8/7 of its 224, and other sizes keep that ratio.
+        "vgg": Scheme(
+            resize=ShortSide(filter="legacy_bilinear", crop=0.875),
+            values=Normalise(divisor=1.0, mean=(123.68, 116.78, 103.94)),
+        ),
+        # `Resize`, `CenterCrop`, `ToTensor`, `Normalize`.
+        "torchvision": Scheme(
+            resize=ShortSide(filter="bilinear", crop=0.875),
+            values=Normalise(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225)),
+        ),
+        # timm's evaluation transform, which is made of torchvision's.
+        "timm": Scheme(resize=ShortSide(filter="bicubic", crop=0.95), values=_SIGNED),
+        # `load_img(target_size=...)` with its default interpolation, then `preprocess_input(mode="tf")`.
+        "keras": Scheme(resize=Stretch(filter="nearest"), values=Normalise(divisor=127.5, mean=(1.0, 1.0, 1.0))),
+        # The same, then `preprocess_input(mode="caffe")`.
+        "caffe": Scheme(
+            resize=Stretch(filter="nearest"),
+            values=Normalise(divisor=1.0, mean=(103.939, 116.779, 123.68)),
+            channels="bgr",
+        ),
+        # The evaluation input of the CIFAR system, `tf.image.per_image_standardization`. Its images have the network's
+        # size; those of another are resized here.
+        "cifar": Scheme(resize=Stretch(filter="bilinear"), values=Standardise(), size=32),
+    }
+)
+"""The named schemes."""
+
+
+def find_scheme(name: str) -> Scheme:
+    """The scheme of that name.
+
+    Raises:
+        OptionError: There is none; the message lists those there are.
+    """
+    for known, scheme in SCHEMES.items():
+        if known == name:
+            return scheme
+    raise OptionError(f"no preprocessing scheme is called {name!r}", hint=f"one of {', '.join(SCHEMES)}")
+
+
+def scheme_text(scheme: str | Scheme) -> str:
+    """The text by which `scheme_of_text` finds it again: a name, or the record as JSON."""
+    return scheme if isinstance(scheme, str) else scheme.model_dump_json()
+
+
+def scheme_of_text(text: str) -> str | Scheme:
+    """What a model's metadata say: a name, which may be one that this version does not know, or a record.
+
+    Raises:
+        ValueError: It begins as a record and is none.
+    """
+    if not text.startswith("{"):
+        return text
+    try:
+        made: Scheme = parse_json(Scheme, text)
+    except OptionError as error:
+        raise ValueError(str(error)) from None
+    return made
