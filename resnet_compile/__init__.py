@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from resnet_compile import images as images
     from resnet_compile import metadata as metadata
     from resnet_compile import plan as plan
+    from resnet_compile import precision as precision
     from resnet_compile import quantize as quantize
     from resnet_compile import runtime as runtime
     from resnet_compile import training as training
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from resnet_compile.errors import ResnetCompileError
     from resnet_compile.options import CompileOptions
     from resnet_compile.plan import Plan, plan_network
+    from resnet_compile.precision import Float16, Float32, Int8
     from resnet_compile.spec import (
         BatchNorm,
         Block,
@@ -57,9 +59,12 @@ __all__ = [
     "Checkpoint",
     "CompileOptions",
     "CompiledModel",
+    "Float16",
+    "Float32",
     "Head",
     "ImagenetRoot",
     "Input",
+    "Int8",
     "NetworkSpec",
     "Plan",
     "ResnetCompileError",
@@ -79,6 +84,9 @@ _HOMES = {
     "Checkpoint": "checkpoints.base",
     "CompileOptions": "options",
     "CompiledModel": "compiler",
+    "Float16": "precision",
+    "Float32": "precision",
+    "Int8": "precision",
     "Plan": "plan",
     "ResnetCompileError": "errors",
     "bind": "weights.binding",
@@ -88,7 +96,7 @@ _HOMES = {
 }
 _SUBMODULES = {
     *("bench", "classify", "features", "files", "images", "metadata"),
-    *("plan", "quantize", "runtime", "training", "verify"),
+    *("plan", "precision", "quantize", "runtime", "training", "verify"),
 }
 
 

@@ -20,6 +20,7 @@ from resnet_compile.options import CompileOptions
 from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import resolve_outputs
+from resnet_compile.precision import Float32
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
@@ -91,13 +92,9 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
         WeightsError: The weights do not fill the network.
     """
     options = CompileOptions.given(options)
-    if options.io_dtype == "float16" != options.dtype:
-        raise OptionError(f"inputs and outputs of {options.dtype} weights are float32", where="io_dtype")
-    if options.keep_float and options.dtype != "int8":
-        raise OptionError(f"has no meaning for {options.dtype}, which is all of one type", where="keep_float")
-    if options.dtype == "int8":
+    if options.dtype.calibrated:
         raise OptionError(
-            "int8 models are calibrated by running them, which compiling does not do",
+            f"{options.dtype.kind} models are calibrated by running them, which compiling does not do",
             where="dtype",
             hint="resnet_compile.quantize.quantize(spec, options) makes one",
         )
@@ -113,7 +110,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     verifier.verify(graph, "lowering")
     parameters, source = _bind(planned, options, weights)
     filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
-    optimized, applied = optimize(filled, options.target, options.dtype, io=options.io_dtype, verifier=verifier)
+    optimized, applied = optimize(filled, options.target, options.dtype.passes(), verifier=verifier)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, source), options.external_data)
     return CompiledModel(planned, optimized, fmt, applied, parameters.notes)
 
@@ -163,5 +160,5 @@ def _metadata(spec: NetworkSpec, options: CompileOptions, source: Metadata) -> M
         layout=options.layout,
         preprocess=spec.input.preprocess,
         target=options.target,
-        dtype=None if options.dtype == "float32" else options.dtype,
+        dtype=None if isinstance(options.dtype, Float32) else options.dtype.kind,
     )

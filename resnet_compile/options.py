@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 
 from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Seed, Side
+from resnet_compile.precision import AnyPrecision, Float32
 from resnet_compile.targets import Target
 
 
@@ -53,19 +57,28 @@ class CompileOptions(CheckedModel):
     parameter as the network has it.
     """
 
-    dtype: Literal["float32", "float16", "int8"] = "float32"
-    """Type of weights and activations; int8 is what `resnet_compile.quantize` makes, with activations in uint8."""
-
-    keep_float: Names = ()
-    """End points, layers or what stands above them, such as `conv1` or `block4`, that int8 models have in float32, with
-    or without the network's name; the logits always are.
+    dtype: AnyPrecision = Float32()
+    """Type of weights and activations: `Float32()`, `Float16(io=...)`, `Int8(calibration=..., keep_float=...)`, or the
+    word `float32`, `float16` or `int8` for one with its defaults.
     """
-
-    io_dtype: Literal["float32", "float16"] = "float32"
-    """Type of inputs and outputs; float16 only where `dtype` is."""
 
     opset: int = 18
     """Version of ONNX's default operator set."""
 
     external_data: bool | None = None
     """Whether the weights go to a file beside the model; None puts them there past 2 GB."""
+
+    @model_validator(mode="after")
+    def _the_target_goes_with_the_precision(self) -> Self:
+        if self.target is not None and self.target not in self.dtype.targets:
+            raise PydanticCustomError(
+                "target",
+                "must be {targets} for {kind}, not {target}",
+                {
+                    "targets": " or ".join(self.dtype.targets),
+                    "kind": self.dtype.kind,
+                    "target": self.target,
+                    "path": ("target",),
+                },
+            )
+        return self

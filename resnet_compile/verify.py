@@ -11,14 +11,11 @@ from numpy.typing import NDArray
 
 from resnet_compile.compiler import CompiledModel
 from resnet_compile.errors import VerificationError
+from resnet_compile.precision import PRECISIONS
 from resnet_compile.quantize.calibration import opened
 from resnet_compile.runtime import Session
 from resnet_compile.runtime.image_input import image_input
 
-# Of an output's error: norm of the difference over norm of the reference. ResNet-152 in float32 shows up to 1e-6 and in
-# float16 up to 5e-3; a pass that computes something else, more than 1e-1. In int8 the catalogue, narrowed to a few
-# channels, shows up to 7e-2 in logits and 3e-1 in predictions.
-_BOUNDS = {"float32": 1e-4, "float16": 5e-2, "int8": 5e-1}
 _BATCH = 2
 
 
@@ -55,7 +52,7 @@ def compare(
 ) -> tuple[OutputComparison, ...]:
     """Runs two models of one network on the same images on the CPU: normally distributed ones, and those given.
 
-    Of an int8 model those given stand alone: numbers beyond the range that it was calibrated for show nothing.
+    Of a calibrated model those given stand alone: numbers beyond the range that it was calibrated for show nothing.
 
     Args:
         model: What is to be verified.
@@ -66,20 +63,19 @@ def compare(
     Raises:
         ResnetCompileError: A model cannot be run.
     """
-    types = {value.type.dtype for value in model.graph.values()}
-    bound = _BOUNDS["int8" if "uint8" in types else "float16" if "float16" in types else "float32"]
+    precision = PRECISIONS[model.format.metadata.dtype or "float32"]
     told: list[OutputComparison] = []
     with (
         opened(model.graph, model.format) as actual,
         opened(reference.graph, reference.format, graph_optimization="disabled") as expected,
     ):
-        if images is None or "uint8" not in types:
+        if images is None or not precision.calibrated:
             source = image_input(actual)
             shape = source.shape(source.batch_size(None, _BATCH), model.plan.input.size)
             noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
-            told += _compared("random", (actual, expected), noise, bound)
+            told += _compared("random", (actual, expected), noise, precision.bound)
         if images is not None:
-            told += _compared("given", (actual, expected), images, bound)
+            told += _compared("given", (actual, expected), images, precision.bound)
     return tuple(told)
 
 

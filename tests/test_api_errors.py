@@ -187,7 +187,7 @@ def test_builders_of_blocks(builder: Any) -> None:
         lambda: rc.compile(TINY, rc.CompileOptions(outputs=())),
         lambda: rc.compile(TINY, rc.CompileOptions(outputs=("nothing",))),
         lambda: rc.compile(TINY, rc.CompileOptions(naming="nothing"), weights=WEIGHTS),
-        lambda: quantize.quantize(TINY, rc.CompileOptions(dtype="int8", keep_float=("nothing",))),
+        lambda: quantize.quantize(TINY, rc.CompileOptions(dtype=rc.Int8(keep_float=("nothing",)))),
         lambda: quantize.quantize(TINY, images=np.zeros((1, 3, 32, 32)).tolist()),
         lambda: quantize.quantize(TINY, images=np.full((1, 3, 32, 32), np.nan, np.float32)),
         lambda: quantize.quantize(TINY, images=np.zeros((0, 3, 32, 32), np.float32)),

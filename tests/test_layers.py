@@ -27,6 +27,7 @@ ORDER = [
     "graph",
     "lower",
     "passes",
+    "precision",
     "checkpoints",
     "weights",
     "options",
@@ -71,7 +72,7 @@ OWNERS = {
     "onnx": {"serialize", "compiler"},
     # quantize has onnxruntime's calibrators, and imports the room runtime first, which turns telemetry off.
     "onnxruntime": {"runtime", "quantize"},
-    "pydantic": {"checked", "schemes", "spec", "training"},
+    "pydantic": {"checked", "schemes", "spec", "precision", "options", "training"},
     "PIL": {"images"},
     "click": {"cli"},
     "rich": {"cli", "report"},

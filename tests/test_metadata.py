@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resnet_compile import CompileOptions, compile, load_spec, parse_spec
+from resnet_compile import CompileOptions, Int8, compile, load_spec, parse_spec
 from resnet_compile._version import __version__
 from resnet_compile.errors import ModelFileError
 from resnet_compile.metadata import Metadata, read_model
@@ -33,7 +33,7 @@ def from_a_file(folder: Path) -> Any:
     return compile(SPEC, weights=folder / "weights.npz")
 
 
-INT8 = CompileOptions(dtype="int8", keep_float=("conv1", "block1"), target="cpu")
+INT8 = CompileOptions(dtype=Int8(keep_float=("conv1", "block1")), target="cpu")
 HALF = CompileOptions(dtype="float16", layout="nhwc", seed=7, target="cuda")
 
 

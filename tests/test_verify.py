@@ -13,7 +13,7 @@ from support.commands import command
 from support.contents import with_arrays
 from support.models import run
 
-from resnet_compile import CompileOptions, compile, load_spec
+from resnet_compile import CompileOptions, Float16, Float32, compile, load_spec
 from resnet_compile.cli.compile import cli
 from resnet_compile.errors import VerificationError
 from resnet_compile.verify import OutputComparison, compare, require_agreement
@@ -25,15 +25,15 @@ from resnet_compile.verify import OutputComparison, compare, require_agreement
         CompileOptions(target="cuda", outputs="all", layout="nhwc"),
         CompileOptions(target="cuda", dtype="float16", size="dynamic"),
         CompileOptions(target="portable", batch=3),
-        CompileOptions(dtype="float16", io_dtype="float16", outputs="all"),
+        CompileOptions(dtype=Float16(io="float16"), outputs="all"),
     ],
 )
 def test_a_rewritten_model_agrees(options: CompileOptions) -> None:
-    plain = options.replace(target=None, dtype="float32", io_dtype="float32")
+    plain = options.replace(target=None, dtype="float32")
     comparisons = compare(compile(load_spec("tiny"), options), compile(load_spec("tiny"), plain))
     require_agreement(comparisons)
     assert all(each.error > 0 for each in comparisons[:1])
-    assert {each.bound for each in comparisons} == {5e-2 if options.dtype == "float16" else 1e-4}
+    assert {each.bound for each in comparisons} == {5e-2 if isinstance(options.dtype, Float16) else 1e-4}
 
 
 @pytest.mark.parametrize("batch", [2, "dynamic"])
@@ -98,7 +98,7 @@ def test_the_command_puts_it_into_the_json_document(tmp_path: Path) -> None:
 
 
 def test_a_model_that_fails_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("resnet_compile.verify._BOUNDS", {"float32": 0.0, "float16": 0.0})
+    monkeypatch.setattr(Float32, "bound", 0.0)
     output = tmp_path / "model.onnx"
     output.write_bytes(b"before")
     done = CliRunner().invoke(cli, ["tiny", "--target", "cuda", "--verify", "-o", str(output)])

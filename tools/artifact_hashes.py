@@ -84,7 +84,7 @@ def jobs() -> Iterator[tuple[str, str, dict[str, Any], bool]]:
         if rc.load_spec(name).input.height == 32:
             continue
         yield f"{name} nhwc all", name, {"layout": "nhwc", "outputs": "all", "size": (97, 65), "batch": 2}, False
-        half = {"dtype": "float16", "io_dtype": "float16", "target": "cuda", "layout": "nhwc"}
+        half = {"dtype": rc.Float16(io="float16"), "target": "cuda", "layout": "nhwc"}
         yield f"{name} lived half io", name, half, True
     yield "resnet50 dynamic", "resnet50", {"size": "dynamic", "target": "cuda", "opset": 21}, True
     yield "resnet50 int8 nhwc", "resnet50", {"dtype": "int8", "size": _INT8_SIZE, "layout": "nhwc", "batch": 3}, True
@@ -106,7 +106,7 @@ def hashed(job: tuple[str, str, dict[str, Any], bool]) -> tuple[str, str]:
     options = rc.CompileOptions(**asked)
     weights = Lived(rc.plan_network(spec), 1) if lived else None
     try:
-        if options.dtype == "int8":
+        if options.dtype.calibrated:
             return label, digest(quantize(spec, options, weights=weights).model.to_proto())
         return label, digest(rc.compile(spec, options, weights=weights).to_proto())
     except rc.ResnetCompileError as error:

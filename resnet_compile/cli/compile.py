@@ -117,6 +117,9 @@ def cli(
     spec: str,
     output: Path,
     weights: Path | None,
+    dtype: str,
+    io_dtype: str,
+    keep_float: tuple[str, ...],
     calibration: Path | None,
     training_step: bool,
     verify: bool,
@@ -133,10 +136,11 @@ def cli(
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     network = _spec(spec)
     told: dict[str, Any] = {}
+    options["dtype"] = precision = _precision(dtype, io_dtype, keep_float, calibration)
     if training_step:
         model = _training_step(network, weights=weights, calibration=calibration, verify=verify or None, **options)
-    elif options["dtype"] == "int8":
-        model, told = _quantized(report, network, weights, calibration, options)
+    elif precision.calibrated:
+        model, told = _quantized(report, network, weights, options)
     else:
         if calibration and not verify:
             raise OptionError("only --dtype int8 and --verify run images", where="calibration")
@@ -187,12 +191,24 @@ def _spec(source: str) -> rc.NetworkSpec:
         raise
 
 
+def _precision(word: str, io: str, keep_float: tuple[str, ...], calibration: Path | None) -> Any:
+    """The precision of that word, with what was said of it; a flag that only others have is refused."""
+    precisions = rc.precision.PRECISIONS
+    kind = precisions[word]
+    own = {"io": io, "keep_float": keep_float, "calibration": calibration}
+    for flag, field, given in (("io_dtype", "io", io != "float32"), ("keep_float", "keep_float", keep_float)):
+        if given and field not in kind.model_fields:
+            owner = next(name for name, each in precisions.items() if field in each.model_fields)
+            raise OptionError(f"--{flag.replace('_', '-')} is for --dtype {owner}, got {word}", where=flag)
+    return kind(**{field: value for field, value in own.items() if field in kind.model_fields})
+
+
 def _quantized(
-    report: Report, spec: rc.NetworkSpec, weights: Path | None, calibration: Path | None, options: dict[str, Any]
+    report: Report, spec: rc.NetworkSpec, weights: Path | None, options: dict[str, Any]
 ) -> tuple[rc.CompiledModel, dict[str, Any]]:
     """The model in 8 bits, and what they cost, as a part of the JSON document; else as a table on stderr."""
-    made = rc.quantize.quantize(spec, rc.CompileOptions(**options), weights=weights, images=calibration)
-    if calibration is None:
+    made = rc.quantize.quantize(spec, rc.CompileOptions(**options), weights=weights)
+    if made.report.source == "random":
         warning = "WARNING: calibrated on random numbers, which suit random weights only; give --calibration DIR"
         click.echo(f"resnet-compile: {warning}", err=True)
     if not report.as_json:
@@ -213,7 +229,7 @@ def _verified(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
-    plain = rc.CompileOptions(**options).replace(target=None, dtype="float32", io_dtype="float32", keep_float=())
+    plain = rc.CompileOptions(**options).replace(target=None, dtype="float32")
     images = rc.quantize.folder_images(calibration, model.plan, plain.layout).values if calibration else None
     comparisons = rc.verify.compare(model, rc.compile(spec, plain, weights=weights), images=images)
     if not report.as_json:

@@ -1,15 +1,14 @@
-"""Rewrites of a graph, and which of them each target and precision gets.
+"""Rewrites of a graph, and which of them each target gets.
 
-A target's compute the same function exactly; a precision's round it.
+A target's compute the same function exactly; those of a precision (`resnet_compile.precision`) round it.
 
 Dead code needs no pass: a graph is what its outputs reach.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from resnet_compile.graph import Graph, Verifier
 from resnet_compile.passes.base import Pass, PassResult
@@ -22,9 +21,6 @@ from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
 from resnet_compile.passes.share_constants import share_constants
 from resnet_compile.targets import Target
-
-Precision = Literal["float32", "float16", "int8"]
-IoPrecision = Literal["float32", "float16"]
 
 _EVERYWHERE: tuple[Pass, ...] = (remove_identities, fold_batch_norm, share_constants)
 
@@ -46,14 +42,6 @@ TARGETS: Mapping[Target, tuple[Pass, ...]] = {
 }
 """The passes of each target, in order."""
 
-# Half writes constants of its own for each norm.
-PRECISIONS: Mapping[Precision, tuple[Pass, ...]] = {
-    "float32": (),
-    "float16": (to_half, share_constants),
-    "int8": (fold_batch_norm, depthwise_batch_norm, share_constants),
-}
-"""The passes of each precision, which follow the target's; those of int8 leave a graph that can be quantised."""
-
 
 @dataclass(frozen=True, slots=True)
 class AppliedPass:
@@ -73,18 +61,16 @@ class AppliedPass:
 def optimize(
     graph: Graph,
     target: Target | None,
-    precision: Precision = "float32",
+    rounding: Sequence[Pass] = (),
     *,
-    io: IoPrecision = "float32",
     verifier: Verifier | None = None,
 ) -> tuple[Graph, tuple[AppliedPass, ...]]:
-    """The graph after the passes of a target and for a precision, and what each of them did.
+    """The graph after the passes of a target and of a precision, and what each of them did.
 
     Args:
         graph: What to rewrite; its initializers need their contents.
         target: Where it is to run; None leaves the operators as they are.
-        precision: Of weights and activations.
-        io: Of inputs and outputs; float16 only where the precision is.
+        rounding: The precision's passes, which follow.
         verifier: Judges what each pass made; one that has seen the graph before has less to look at.
 
     Raises:
@@ -92,12 +78,22 @@ def optimize(
     """
     applied = []
     verifier = verifier or Verifier()
-    last = (half_io,) if io == "float16" else ()
-    for each in (*(TARGETS[target] if target else ()), *PRECISIONS[precision], *last):
+    for each in (*(TARGETS[target] if target else ()), *rounding):
         result = each(graph)
         graph = verifier.verify(result.graph, each.__name__, bound=True)
         applied.append(AppliedPass(each.__name__, result.done, result.refused))
     return graph, tuple(applied)
 
 
-__all__ = ["PRECISIONS", "TARGETS", "AppliedPass", "Pass", "PassResult", "Precision", "Target", "optimize"]
+__all__ = [
+    "TARGETS",
+    "AppliedPass",
+    "Pass",
+    "PassResult",
+    "depthwise_batch_norm",
+    "fold_batch_norm",
+    "half_io",
+    "optimize",
+    "share_constants",
+    "to_half",
+]

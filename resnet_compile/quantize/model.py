@@ -18,6 +18,7 @@ from resnet_compile.options import CompileOptions
 from resnet_compile.passes import optimize
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import resolve_outputs, resolve_scopes
+from resnet_compile.precision import Int8
 from resnet_compile.quantize.calibration import METHOD, means, ranges
 from resnet_compile.quantize.images import CalibrationImages, folder_images, given_images, random_images
 from resnet_compile.quantize.insertion import insert
@@ -25,6 +26,7 @@ from resnet_compile.quantize.placement import place
 from resnet_compile.quantize.report import QuantizationReport, compare_points
 from resnet_compile.quantize.tensors import Grid
 from resnet_compile.spec import NetworkSpec
+from resnet_compile.targets import Target
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,8 @@ def quantize(
         spec: What to compile.
         options: How, with a `dtype` of int8; None for the defaults.
         weights: As for `compile`.
-        images: What activations are calibrated on: a folder of images, which the spec's preprocessing scheme prepares,
-            or float32 arrays as the model takes them. None takes random numbers, which suit nothing but random weights.
+        images: What activations are calibrated on, in the place of `Int8.calibration`: a folder of images, which the
+            spec's preprocessing scheme prepares, or float32 arrays as the model takes them.
 
     Raises:
         SpecError: The spec describes no network.
@@ -72,33 +74,25 @@ def quantize(
         ImageError: An image cannot be read.
     """
     options = CompileOptions.given({"dtype": "int8"} if options is None else options)
-    _refuse(options)
+    precision = options.dtype
+    if not isinstance(precision, Int8):
+        raise OptionError(f"dtype must be int8 to quantise, got {precision.kind}", where="dtype")
     plan = plan_network(adapted(spec, options))
     # Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
     logits = plan.head.logits.scope if plan.head.logits else None
-    kept = {*resolve_scopes(plan, options.keep_float), *filter(None, [logits])}
-    calibration = _images(images, plan, options)
+    kept = {*resolve_scopes(plan, precision.keep_float), *filter(None, [logits])}
+    calibration = _images(precision.calibration if images is None else images, plan, options)
     requested, points = resolve_outputs(plan, options.outputs), _points(plan)
     plain = _compiled(spec, options, weights, (*requested, *points))
-    prepared, applied = optimize(plain.graph, options.target, "int8")
+    prepared, applied = optimize(plain.graph, options.target, precision.passes())
     placement = place(prepared, kept)
     limits = ranges(prepared, set(placement.sources.values()), calibration)
     grids = {name: Grid.over(low, high) for name, (low, high) in limits.items()}
     quantized = insert(prepared, placement, grids, means(prepared, placement.convolved, calibration))
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
     graph = _with_batch(_outputs(quantized, requested), options.batch)
-    fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options, calibration))
+    fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options.target, precision, calibration))
     return QuantizedModel(CompiledModel(plan, graph, fmt, applied), report)
-
-
-def _refuse(options: CompileOptions) -> None:
-    """Refuses what int8 is not."""
-    if options.dtype != "int8":
-        raise OptionError(f"quantising makes int8 models, not {options.dtype}", where="dtype")
-    if options.io_dtype != "float32":
-        raise OptionError("inputs and outputs of int8 weights are float32", where="io_dtype")
-    if options.target == "cuda":
-        raise OptionError("int8 has rewrites of its own, for CPUs", where="target", hint="float16 is for CUDA")
 
 
 def _images(
@@ -123,7 +117,7 @@ def _compiled(
     outputs: Sequence[str],
 ) -> CompiledModel:
     """The network in float32 as it is, for batches of any size, so that it can be run on few images at a time."""
-    changes = {"dtype": "float32", "keep_float": (), "target": None, "batch": "dynamic"}
+    changes = {"dtype": "float32", "target": None, "batch": "dynamic"}
     names = tuple(dict.fromkeys(outputs))
     return compile(spec, options.replace(**changes, outputs=names), weights=weights)
 
@@ -142,14 +136,14 @@ def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
     return rewrite(graph, lambda value, sources: None, inputs={source: fixed})
 
 
-def _metadata(plain: Metadata, options: CompileOptions, images: CalibrationImages) -> Metadata:
+def _metadata(plain: Metadata, target: Target | None, precision: Int8, images: CalibrationImages) -> Metadata:
     """What the model says of itself, its quantisation added."""
     return replace(
         plain,
-        dtype="int8",
+        dtype=precision.kind,
         calibration_method=METHOD,
         calibration_images=len(images.values),
         calibration_data="random" if images.source == "random" else f"sha256:{images.digest}",
-        keep_float=options.keep_float or None,
-        target=options.target,
+        keep_float=precision.keep_float or None,
+        target=target,
     )

@@ -34,7 +34,9 @@ TINY = parse_spec(json.dumps(tiny_document()))
         (CompileOptions, {"size": (0, 5)}, "must be at least 1, not 0 @ $.size[0]"),
         (CompileOptions, {"outputs": "logits"}, "must be an array or must be 'all', not 'logits' @ $.outputs"),
         (CompileOptions, {"outputs": ["logits", 3]}, "must be a string, not 3 @ $.outputs[1]"),
-        (CompileOptions, {"dtype": "float16 "}, "must be 'float32', 'float16' or 'int8', not 'float16 ' @ $.dtype"),
+        (CompileOptions, {"dtype": "float16 "}, "kind must be one of 'float32', 'float16', 'int8', not 'float16 ' @ "
+         "$.dtype.kind"),
+        (CompileOptions, {"dtype": 16}, "must be an object, not 16 @ $.dtype"),
         (StepOptions, {"optimizer": "sgd"}, "this key is required @ $.batch"),
         (TrainOptions, {"steps": 1, "epochs": 1}, "steps and epochs exclude each other @ $.epochs"),
         (TrainOptions, {"schedule": {"kind": "cosine", "peak": 1.0, "steps": 0}}, "must be at least 1, not 0 @ "

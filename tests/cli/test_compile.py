@@ -143,7 +143,7 @@ def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
         (["tiny", "-o", "m", "--size", "99999"], "'99999' is not a number from 1 to 16384"),
         (["tiny", "-o", "m", "--seed", "-1"], "-1 is not in the range"),
         (["tiny", "-o", "m", "--layout", "chwn"], "'chwn' is not one of 'nchw', 'nhwc'"),
-        (["tiny", "-o", "m", "--io-dtype", "float16"], "outputs of float32 weights are float32 @ io_dtype"),
+        (["tiny", "-o", "m", "--io-dtype", "float16"], "--io-dtype is for --dtype float16, got float32 @ io_dtype"),
         (["tiny", "-o", "m", "--colour"], "No such option"),
     ],
 )

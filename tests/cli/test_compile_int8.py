@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import onnx
@@ -11,7 +12,10 @@ from support.commands import command
 from support.models import run
 from support.specs import tiny_document
 
-from resnet_compile import load_spec
+from resnet_compile import CompileOptions, load_spec
+from resnet_compile.cli.compile import cli
+from resnet_compile.precision import PRECISIONS
+from resnet_compile.targets import Target
 
 
 @pytest.fixture
@@ -97,8 +101,8 @@ def test_the_other_commands_take_the_model(tmp_path: Path, photographs: Path) ->
         (["--calibration", "damaged"], 1, "not an image of a known format @ damaged/a.png"),
         (["--keep-float", "blok1"], 2, "no scope 'blok1' @ keep_float (did you mean block1 "),
         (["--keep-float", "conv1,"], 2, "a name is empty"),
-        (["--target", "cuda"], 2, "@ target"),
-        (["--io-dtype", "float16"], 2, "@ io_dtype"),
+        (["--target", "cuda"], 2, "must be portable or cpu for int8, not cuda @ $.target"),
+        (["--io-dtype", "float16"], 2, "--io-dtype is for --dtype float16, got int8 @ io_dtype"),
         (["--training-step", "--batch", "2"], 2, "has no meaning for a training step"),
     ],
 )
@@ -159,3 +163,12 @@ def test_of_many_images_some_are_taken_evenly(tmp_path: Path, monkeypatch: pytes
     for values, level in zip(taken.values, (0, 2, 5, 7), strict=True):
         expected = scheme(np.full((32, 32, 3), 25 * level, np.uint8), 32, 32)
         np.testing.assert_array_equal(values, expected.transpose(2, 0, 1))
+
+
+def test_every_precision_is_on_the_command_line() -> None:
+    flags = {option.name: option.type for option in cli.params}
+    assert tuple(flags["dtype"].choices) == tuple(PRECISIONS)
+    assert tuple(flags["target"].choices) == get_args(Target)
+    for word, precision in PRECISIONS.items():
+        assert CompileOptions(dtype=word).dtype == precision()
+        assert set(precision.targets) <= set(get_args(Target))

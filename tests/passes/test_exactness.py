@@ -15,7 +15,8 @@ from support.tolerances import ILL_CONDITIONED, REWRITE, REWRITE_GROWTH, REWRITE
 
 from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec
 from resnet_compile.graph import Graph, verify
-from resnet_compile.passes import PRECISIONS, TARGETS, Pass, optimize
+from resnet_compile.passes import TARGETS, Pass, optimize
+from resnet_compile.precision import PRECISIONS, Float16, Float32, Int8
 
 SIGNS = st.sampled_from(["positive", "negative", "both"])
 SLOW = settings(
@@ -58,7 +59,7 @@ def same(graph: Graph, rewritten: Graph, x: np.ndarray, growth: float) -> bool:
 
 
 @pytest.mark.parametrize(
-    "each", dict.fromkeys(TARGETS["portable"] + TARGETS["cuda"] + PRECISIONS["int8"]), ids=lambda each: each.__name__
+    "each", dict.fromkeys(TARGETS["portable"] + TARGETS["cuda"] + Int8().passes()), ids=lambda each: each.__name__
 )
 @SLOW
 @given(networks(), SIGNS, st.integers(0, 99), st.sampled_from(["all", None]))
@@ -90,7 +91,7 @@ def test_the_catalogue(target: str, spec: NetworkSpec) -> None:
 def test_the_catalogue_before_its_integers(spec: NetworkSpec) -> None:
     for seed, signs in enumerate(("positive", "negative", "both")):
         graph, x = calibrated(spec, CompileOptions(), signs, seed)
-        rewritten, _ = optimize(graph, None, "int8")
+        rewritten, _ = optimize(graph, None, Int8().passes())
         assert not any(value.node and value.node.operator == "BatchNormalization" for value in rewritten.values())
         assert same(graph, rewritten, x, REWRITE_GROWTH)
 
@@ -101,8 +102,8 @@ def test_the_catalogue_in_float16(target: str, spec: NetworkSpec) -> None:
     """The rewritten graph in float16 against the unrewritten one in float16."""
     graph, x = calibrated(spec, CompileOptions(), "positive", 0)
     expected = evaluate(graph, x, rounded=False)
-    before = errors(optimize(graph, None, "float16")[0], x, expected)
-    after = errors(verify(optimize(graph, target, "float16")[0], bound=True), x, expected)
+    before = errors(optimize(graph, None, Float16().passes())[0], x, expected)
+    after = errors(verify(optimize(graph, target, Float16().passes())[0], bound=True), x, expected)
     for output, error in after.items():
         assert error <= REWRITE_GROWTH * before[output], output
 
@@ -120,8 +121,8 @@ def test_the_interpreter_computes_what_onnxruntime_does(spec: NetworkSpec) -> No
 
 def test_every_pass_of_a_precision_keeps_the_signature() -> None:
     graph, _ = calibrated(load_spec("tiny"), CompileOptions(outputs="all"), "both", 0)
-    assert {"float32", "float16", "int8"} == set(PRECISIONS)
-    half = verify(optimize(graph, None, "float16")[0], bound=True)
+    assert set(PRECISIONS.values()) == {Float32, Float16, Int8}
+    half = verify(optimize(graph, None, Float16().passes())[0], bound=True)
     assert [output.type for output in half.outputs] == [output.type for output in graph.outputs]
     assert half.inputs == graph.inputs
 
@@ -131,8 +132,8 @@ def test_every_pass_of_a_precision_keeps_the_signature() -> None:
 def test_float16_inputs_and_outputs(target: Any, outputs: Any) -> None:
     """The same as with float32 ones that are rounded outside of the graph."""
     graph, x = calibrated(load_spec("tiny"), CompileOptions(outputs=outputs), "both", 0)
-    inside = optimize(graph, target, "float16")[0]
-    half = verify(optimize(graph, target, "float16", io="float16")[0], bound=True)
+    inside = optimize(graph, target, Float16().passes())[0]
+    half = verify(optimize(graph, target, Float16(io="float16").passes())[0], bound=True)
     assert {value.type.dtype for value in (*half.inputs, *half.outputs)} == {"float16"}
     for value in half.values():
         if value.node and value.node.operator == "Cast":

@@ -21,7 +21,7 @@ from support.models import run
 from support.specs import families, parsed, tiny_document
 from support.tolerances import CALIBRATED, INT8, INTEGERS, relative_error
 
-from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec
+from resnet_compile import CompileOptions, Int8, NetworkSpec, compile, load_spec
 from resnet_compile.errors import OptionError, WeightsError
 from resnet_compile.graph import Graph, Value, verify
 from resnet_compile.passes import optimize
@@ -59,7 +59,7 @@ def tiny() -> QuantizedModel:
 @cache
 def prepared() -> Graph:
     """The float network that tiny's integers stand for."""
-    return optimize(compile(load_spec("tiny")).graph, None, "int8")[0]
+    return optimize(compile(load_spec("tiny")).graph, None, Int8().passes())[0]
 
 
 def observed() -> Mapping[str, tuple[np.ndarray, list[np.ndarray]]]:
@@ -221,7 +221,7 @@ def test_the_signature_is_that_of_the_float_network(changes: dict[str, Any]) -> 
     ],
 )
 def test_what_is_kept_in_float_has_float_weights(names: tuple[str, ...], kept: int) -> None:
-    model = quantize(load_spec("tiny"), CompileOptions(dtype="int8", keep_float=names)).model
+    model = quantize(load_spec("tiny"), CompileOptions(dtype=Int8(keep_float=names))).model
     scopes = [f"tiny/{name.removeprefix('tiny/')}/" for name in names]
     inside = {name for name in float_weights(model.graph) if any(f"{name}/".startswith(scope) for scope in scopes)}
     assert float_weights(model.graph) == inside | {"tiny/logits/Conv"}
@@ -232,7 +232,7 @@ def test_what_is_kept_in_float_has_float_weights(names: tuple[str, ...], kept: i
 def test_unit_10_is_not_in_the_scope_of_unit_1() -> None:
     document = tiny_document()
     document["blocks"][1]["args"][0]["repeat"] = 10
-    model = quantize(parsed(document), CompileOptions(dtype="int8", keep_float=("block2/unit_1",))).model
+    model = quantize(parsed(document), CompileOptions(dtype=Int8(keep_float=("block2/unit_1",)))).model
     kept = {name.split("/")[2] for name in float_weights(model.graph) if "/block2/" in name}
     assert kept == {"unit_1"}
 
@@ -245,7 +245,7 @@ def float_weights(graph: Graph) -> set[str]:
 
 def test_keeping_more_in_float_is_more_exact() -> None:
     errors = [
-        quantize(load_spec("tiny"), CompileOptions(dtype="int8", keep_float=names)).report.points[-1].error
+        quantize(load_spec("tiny"), CompileOptions(dtype=Int8(keep_float=names))).report.points[-1].error
         for names in ((), ("conv1", "block1"), ("conv1", "block1", "block2/unit_1", "postnorm", "pool5"))
     ]
     assert errors == sorted(errors, reverse=True)
@@ -307,11 +307,11 @@ def test_a_network_that_overflows_is_refused() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"dtype": "float16"}, "makes int8 models, not float16 @ dtype"),
-        ({"io_dtype": "float16"}, "of int8 weights are float32 @ io_dtype"),
-        ({"target": "cuda"}, "for CPUs @ target"),
-        ({"keep_float": ("blok1",)}, r"no scope 'blok1' @ keep_float \(did you mean block1"),
-        ({"keep_float": ("conv1", "block1", "block2", "postnorm", "pool5")}, "nothing is left"),
+        ({"dtype": "float16"}, "dtype must be int8 to quantise, got float16 @ dtype"),
+        ({"target": "cuda"}, r"must be portable or cpu for int8, not cuda @ \$.target"),
+        ({"dtype": Int8(keep_float=("blok1",))}, r"no scope 'blok1' @ keep_float \(did you mean block1"),
+        ({"dtype": Int8(keep_float=("conv1", "block1", "block2", "postnorm", "pool5"))}, "nothing is left"),
+        ({"dtype": {"kind": "int8", "io": "float16"}}, r"unknown key @ \$.dtype.io"),
     ],
 )
 def test_options_that_make_no_sense(changes: dict[str, Any], message: str) -> None:
@@ -336,8 +336,8 @@ def test_images_that_do_not_fit(images: np.ndarray, message: str) -> None:
 def test_compiling_points_to_quantising() -> None:
     with pytest.raises(OptionError, match=r"calibrated by running them.* @ dtype \(resnet_compile.quantize.quantize"):
         compile(load_spec("tiny"), INT8_OPTIONS)
-    with pytest.raises(OptionError, match="@ keep_float"):
-        compile(load_spec("tiny"), CompileOptions(keep_float=("conv1",)))
+    with pytest.raises(OptionError, match=r"unknown key @ \$.dtype.keep_float"):
+        CompileOptions(dtype={"kind": "float32", "keep_float": ("conv1",)})
 
 
 def test_importing_the_room_turns_telemetry_off_and_loads_no_onnxruntime() -> None:

@@ -1,0 +1,93 @@
+"""The precisions that a network can be compiled to, a class each: its options, and the passes that lead to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_args
+
+from pydantic import BeforeValidator, Field
+
+from resnet_compile.checked import CheckedModel, Names
+from resnet_compile.passes import Pass, depthwise_batch_norm, fold_batch_norm, half_io, share_constants, to_half
+from resnet_compile.targets import Target
+
+
+class Precision(CheckedModel):
+    """What holds of a precision unless it says otherwise.
+
+    Attributes:
+        bound: How far an output may be from the float32 network's: norm of the difference over norm of the reference.
+        calibrated: Whether it is made from runs on images, as `resnet_compile.quantize` does.
+        targets: The targets whose rewrites go with it.
+    """
+
+    bound: ClassVar[float]
+    calibrated: ClassVar[bool] = False
+    targets: ClassVar[tuple[Target, ...]] = get_args(Target)
+
+    def passes(self) -> tuple[Pass, ...]:
+        """What brings a graph to this precision, after the target's passes."""
+        return ()
+
+
+class Float32(Precision):
+    """Weights and activations in float32."""
+
+    # ResNet-152 shows up to 1e-6; a pass that computes something else, more than 1e-1.
+    bound = 1e-4
+
+    kind: Literal["float32"] = "float32"
+
+
+class Float16(Precision):
+    """Weights and activations in float16; means and softmax in float32."""
+
+    # ResNet-152 shows up to 5e-3.
+    bound = 5e-2
+
+    kind: Literal["float16"] = "float16"
+
+    io: Literal["float32", "float16"] = "float32"
+    """Type of inputs and outputs."""
+
+    def passes(self) -> tuple[Pass, ...]:
+        """Half-precision layers, each norm with constants of its own; then inputs and outputs."""
+        return (to_half, share_constants, *((half_io,) if self.io == "float16" else ()))
+
+
+class Int8(Precision):
+    """Weights in int8 and activations in uint8, inputs and outputs in float32; `resnet_compile.quantize` makes it."""
+
+    # The catalogue, narrowed to a few channels, shows up to 7e-2 in logits and 3e-1 in predictions.
+    bound = 5e-1
+    calibrated = True
+    # CUDA's rewrites leave Max where integers want a ReLU.
+    targets = ("portable", "cpu")
+
+    kind: Literal["int8"] = "int8"
+
+    calibration: str | Path | None = None
+    """A folder of images, which give the ranges of activations; None takes random numbers, which suit random weights
+    only.
+    """
+
+    keep_float: Names = ()
+    """Scopes that stay in float32, such as `conv1`, `block4` or `block3/unit_2`, with or without the network's name;
+    the logits always do.
+    """
+
+    def passes(self) -> tuple[Pass, ...]:
+        """A graph that can be quantised."""
+        return fold_batch_norm, depthwise_batch_norm, share_constants
+
+
+PRECISIONS: dict[str, type[Float32 | Float16 | Int8]] = {"float32": Float32, "float16": Float16, "int8": Int8}
+"""All of them by their words."""
+
+
+def _by_word(value: Any) -> Any:
+    return {"kind": value} if isinstance(value, str) else value
+
+
+AnyPrecision = Annotated[Float32 | Float16 | Int8, Field(discriminator="kind"), BeforeValidator(_by_word)]
+"""One of them, or its word alone for one with the defaults."""
