@@ -142,7 +142,7 @@ def test_paths(path: Any, tmp_path: Path) -> None:
         calls += [
             lambda: training.train(TINY, NONE, path),
             lambda: training.read_log(path),
-            lambda: training.best_precision(path),
+            lambda: training.best_accuracy(path),
         ]
     for call in calls:
         refused(call)

@@ -83,6 +83,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         warnings: What a user should know of the file before giving it to another program.
         unread: The tensors that are listed and not read, by name. They are no part of the mapping; looking one up is a
             `CheckpointError` that says what to do.
+        class_names: The names of the classes in order, where the file has them.
         facts: What the format says of itself, such as the version of its writer.
         notes: What a user should know of the names: that they are a guess, or are not in the file.
     """
@@ -91,6 +92,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     config: Mapping[str, Any] | None = None
     objects: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def __init__(self, *files: CheckedFile) -> None:
         self._file = files[0]

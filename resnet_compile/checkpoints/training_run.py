@@ -1,4 +1,4 @@
-"""The folder of a training run: checkpoints by their steps, of which the newest good one counts.
+"""The folder of a training run: checkpoints by their steps, of which the one that was judged best counts.
 
 A checkpoint is an `.npz` file. Of the formats that are read here anyway it has a CRC-32 for every tensor, which
 safetensors has not, and it opens in NumPy alone.
@@ -6,14 +6,18 @@ safetensors has not, and it opens in NumPy alone.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from resnet_compile.checkpoints.checked_file import fault, is_folder
-from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz
 from resnet_compile.errors import CheckpointError
+
+PROGRESS = "progress"
+"""The array that tells how far the run was: bytes of JSON. All others are state variables under their names."""
 
 _Read = TypeVar("_Read")
 _NAME = re.compile(r"checkpoint-([0-9]{8,})\.npz")
@@ -40,16 +44,48 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 def is_training_run(path: Path) -> bool:
-    """Whether the path is a folder with checkpoints of ours in it."""
-    return bool(checkpoint_files(path))
+    """Whether the path is a folder with checkpoints of ours in it, or one of them."""
+    return bool(checkpoint_files(path)) or (_NAME.fullmatch(path.name) is not None and is_npz(path))
 
 
 def open_training_run(path: Path) -> NpzCheckpoint:
-    """Open the newest checkpoint of a run that is whole; `CheckpointError` about the newest one where none is."""
+    """Open a checkpoint of a run: of a folder the one that did best when it was evaluated, as the newest whole one has
+    it, else that one itself. A note says which, where there is a newer one.
+
+    Raises:
+        CheckpointError: There is none, or all are damaged; it is about the newest.
+    """
+    opened = _best_of(path) if is_folder(path) else NpzCheckpoint(path)
+    names = _progress(opened).get("class_names")
+    if isinstance(names, list) and all(isinstance(name, str) for name in names):
+        opened.class_names = tuple(names)
+    return opened
+
+
+def _best_of(path: Path) -> NpzCheckpoint:
     newest, _ = newest_whole(path, open_whole)
     if newest is None:
         raise fault(path, "no checkpoint of a training run")
-    return newest
+    step = _progress(newest).get("best_step")
+    if not isinstance(step, int) or (best := path / checkpoint_name(step)) == newest.files[0] or not best.exists():
+        return newest
+    try:
+        opened = open_whole(best)
+    except CheckpointError as error:
+        newest.notes = (f"{newest.files[0].name} and not the best one: {error}",)
+        return newest
+    newest.close()
+    opened.notes = (f"{best.name} did best; the last is {newest.files[0]}",)
+    return opened
+
+
+def _progress(checkpoint: NpzCheckpoint) -> dict[str, Any]:
+    """What a checkpoint tells of its run; nothing where it is none of ours."""
+    try:
+        told = json.loads(checkpoint[PROGRESS].tobytes())
+    except (KeyError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 def newest_whole(folder: Path, read: Callable[[Path], _Read]) -> tuple[_Read | None, list[CheckpointError]]:

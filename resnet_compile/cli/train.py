@@ -19,7 +19,7 @@ from resnet_compile.cli.common import Report, command, run
 from resnet_compile.cli.parameters import COUNT, PATH, SEED, device_option, scopes
 from resnet_compile.cli.progress import WorkProgress, progress
 from resnet_compile.errors import OptionError, TrainingError
-from resnet_compile.limits import MAX_BATCH
+from resnet_compile.limits import MAX_BATCH, MAX_CLASSES
 
 PAGE = "report.html"
 SECONDS_BETWEEN_LINES = 10.0
@@ -33,10 +33,28 @@ SECONDS_BETWEEN_LINES = 10.0
     type=PATH,
     help="Training and test images: a folder of CIFAR .bin files, one of image folders by class, or an .npz.",
 )
+@click.option(
+    "--val-fraction",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="The share of each class to hold out where there are no test images; by default 0.2.",
+)
+@click.option(
+    "--num-classes",
+    type=click.IntRange(1, MAX_CLASSES),
+    metavar="N",
+    help="Classes of the network; by default as many as the data has.",
+)
 @click.option("-o", "--out", type=PATH, help="The run's folder: checkpoints, log and page.")
-@click.option("--steps", type=COUNT, help="Steps in all; by default to the schedule's end.")
+@click.option(
+    "--steps",
+    type=COUNT,
+    help="Steps in all; by default to the schedule's end, or with --weights ten rounds and 100 steps at least.",
+)
 @click.option("--epochs", type=COUNT, help="The same in rounds through the training images.")
-@click.option("--batch", type=click.IntRange(1, MAX_BATCH), default=128, help="Images at a time.")
+@click.option(
+    "--batch", type=click.IntRange(1, MAX_BATCH), help="Images at a time; by default 128, or 32 with --weights."
+)
 @click.option(
     "--optimizer",
     type=click.Choice(["momentum", "sgd"]),
@@ -47,8 +65,10 @@ SECONDS_BETWEEN_LINES = 10.0
     "--schedule",
     metavar="JSON|FILE",
     help='Learning rates, as {"kind": "piecewise", "boundaries": [900], "values": [0.1, 0.01]} or {"kind": "cosine", '
-    '"peak": 0.1, "steps": 1000, "warmup": 50}; by default 0.1, divided by 10 after 40000, 60000 and 80000 steps.',
+    '"peak": 0.1, "warmup": 50}; by default 0.1, divided by 10 after 40000, 60000 and 80000 steps, or with --weights '
+    "a cosine with a peak of 0.01.",
 )
+@click.option("--lr", type=click.FloatRange(0, 1e30), metavar="RATE", help="That schedule's greatest learning rate.")
 @click.option("--seed", type=SEED, default=0, help="Of initial weights, order and augmentation.")
 @click.option(
     "--augment",
@@ -64,10 +84,12 @@ SECONDS_BETWEEN_LINES = 10.0
 )
 @click.option("--eval", "only_evaluate", is_flag=True, help="Only evaluate: the run in --out, or --weights.")
 @click.option(
-    "--eval-every", type=COUNT, default=1000, help="Steps from one evaluation on the test images to the next."
+    "--eval-every",
+    type=COUNT,
+    help="Steps from one evaluation on the test images to the next; by default 1000, or a tenth of a shorter run.",
 )
 @click.option("--save-every", type=COUNT, default=500, help="Steps from one checkpoint to the next.")
-@click.option("--keep", type=COUNT, default=5, help="Checkpoints to keep.")
+@click.option("--keep", type=COUNT, default=5, help="Checkpoints to keep, beside the best.")
 @click.option("--compat", is_flag=True, help="Read CIFAR-100 one byte off, as the original did.")
 @device_option
 def cli(
@@ -85,13 +107,14 @@ def cli(
 ) -> None:
     """Train SPEC, a JSON file or a name of the catalogue, and evaluate it on the test images.
 
+    The head gets as many classes as the data has. The best checkpoint is kept, and is what --weights RUN takes.
     Ctrl-C ends it after the step with a checkpoint; --resume goes on from there, or from wherever it was killed.
 
     \b
     resnet-train cifar_resnet32 --data cifar-10-batches-bin --steps 80000 --out run
     resnet-train cifar_resnet32 --data cifar-10-batches-bin --steps 80000 --out run --resume
     resnet-train cifar_resnet32 --data cifar-10-batches-bin --out run --eval
-    resnet-train mine.json --data photos --weights resnet_v2_50.ckpt --freeze conv1,block1 --epochs 3 --out tuned
+    resnet-train resnet50 --data photos --weights resnet_v2_50.ckpt --freeze conv1,block1 --out tuned
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     network = rc.load_spec(spec)
     if options["steps"] and options["epochs"]:
@@ -99,7 +122,7 @@ def cli(
     chosen = rc.training.TrainOptions(schedule=_schedule(schedule), freeze=freeze, **options)
     if only_evaluate:
         unread = {"--resume": resume, "--schedule": schedule, "--freeze": freeze}
-        unread |= {f"--{name}": options[name] for name in ("steps", "epochs")}
+        unread |= {f"--{name}": options[name] for name in ("steps", "epochs", "lr")}
         if given := next((flag for flag, value in unread.items() if value), None):
             raise OptionError(f"--eval only evaluates and takes no {given}")
         _evaluate(report, network, data, out, weights, chosen, device)
@@ -107,21 +130,22 @@ def cli(
     if out is None:
         raise OptionError("a run needs a folder", where="out", hint="give --out")
     document = _train(report, network, data, out, chosen, resume=resume, weights=weights, device=device)
-    to_model = shlex.join(["resnet-compile", spec, "--weights", str(out), "-o", "model.onnx"])
+    classes = [] if document["num_classes"] == network.head.num_classes else ["--num-classes", document["num_classes"]]
+    to_model = shlex.join(map(str, ["resnet-compile", spec, *classes, "--weights", out, "-o", "model.onnx"]))
     report.result(
         document,
         lambda: (
-            f"{out}: {network.name}, {document['steps']:,} steps, precision: {document['precision']:.4f}, "
-            f"best precision: {document['best_precision']:.4f}\n"
-            f"{document['report']}: its curves\n{to_model}: a model of it"
+            f"{out}: {network.name}, {document['steps']:,} steps, accuracy: {document['accuracy']:.4f}, "
+            f"best accuracy: {document['best_accuracy']:.4f} after {document['best_step']:,}\n"
+            f"{document['report']}: its curves\n{to_model}: a model of the best"
         ),
     )
 
 
-def _schedule(text: str | None) -> rc.training.PiecewiseSchedule | rc.training.CosineSchedule:
-    """JSON as it is, or the name of a file of it; the original's without either."""
+def _schedule(text: str | None) -> rc.training.PiecewiseSchedule | rc.training.CosineSchedule | None:
+    """JSON as it is, or the name of a file of it; None without either."""
     if not text:
-        return rc.training.CIFAR_SCHEDULE
+        return None
     return rc.training.parse_schedule(text) if text.lstrip().startswith("{") else rc.training.read_schedule(Path(text))
 
 
@@ -152,9 +176,13 @@ def _train(
         "name": spec.name,
         "out": str(out),
         "steps": steps.step,
-        "precision": steps.precision,
-        "best_precision": steps.best_precision,
+        "accuracy": steps.accuracy,
+        "best_accuracy": steps.best_accuracy,
+        "best_step": steps.best_step,
+        "num_classes": trained.spec.head.num_classes,
+        "class_names": steps.class_names,
         "checkpoint": str(trained.checkpoint),
+        "best_checkpoint": str(trained.best) if trained.best else None,
         "report": str(page),
         "device": trained.device,
     }
@@ -173,20 +201,20 @@ def _evaluate(
     if source is None:
         raise OptionError("there is nothing to evaluate", where="eval", hint="give --out or --weights")
     evaluation = rc.training.evaluate_run(spec, data, source, options, device=device, session=_session(report))
-    best = max(evaluation.precision, rc.training.best_precision(source) or 0.0)
+    best = max(evaluation.accuracy, rc.training.best_accuracy(source) or 0.0)
     document = {
         "name": spec.name,
         "weights": str(source),
         "images": evaluation.images,
         "loss": evaluation.loss,
-        "precision": evaluation.precision,
-        "best_precision": best,
+        "accuracy": evaluation.accuracy,
+        "best_accuracy": best,
     }
     report.result(
         document,
         lambda: (
             f"{source}: {evaluation.images:,} images, loss: {evaluation.loss:.3f}, "
-            f"precision: {evaluation.precision:.4f}, best precision: {best:.4f}"
+            f"accuracy: {evaluation.accuracy:.4f}, best accuracy: {best:.4f}"
         ),
     )
 
@@ -209,12 +237,12 @@ def progress_listener(report: Report, bar: WorkProgress) -> rc.training.Listener
             bar.begin(progress.steps, progress.step)
 
         def stepped(self, taken: rc.training.StepTaken) -> None:
-            figures = f"step: {taken.step}, loss: {taken.loss:.3f}, precision: {taken.accuracy:.3f}"
+            figures = f"step: {taken.step}, loss: {taken.loss:.3f}, accuracy: {taken.accuracy:.3f}"
             bar.reach(taken.step, f"{figures}, {taken.images_per_second:,.0f} images/s")
 
         def evaluated(self, progress: rc.training.Progress, evaluation: rc.training.Evaluation) -> None:
-            figures = f"evaluation loss: {evaluation.loss:.3f}, precision: {evaluation.precision:.3f}"
-            bar.say(f"step: {progress.step}, {figures}, best precision: {progress.best_precision:.3f}")
+            figures = f"evaluation loss: {evaluation.loss:.3f}, accuracy: {evaluation.accuracy:.3f}"
+            bar.say(f"step: {progress.step}, {figures}, best accuracy: {progress.best_accuracy:.3f}")
 
         def saved(self, path: Path) -> None:
             report.note(f"wrote {path}")

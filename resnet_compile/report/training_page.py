@@ -11,7 +11,7 @@ from resnet_compile.report.curves import curves, smoothed
 from resnet_compile.report.page import legend, note, page, section, table, tiles
 from resnet_compile.report.svg import Points, element
 from resnet_compile.training import Trained
-from resnet_compile.training.run_log import Entry
+from resnet_compile.training.run_log import JUDGED, Entry
 
 # Evaluations that the table shows, the newest; the curve has all.
 _ROWS = 30
@@ -26,8 +26,8 @@ def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
         trained: What the run came to.
         log: Its entries, of `resnet_compile.training.read_log`.
     """
-    steps = [entry for entry in log if "precision" not in entry]
-    evaluations = [entry for entry in log if "precision" in entry]
+    steps = [entry for entry in log if JUDGED not in entry]
+    evaluations = [entry for entry in log if JUDGED in entry]
     progress = trained.progress
     described = f"Trained for {progress.step:,} of {progress.steps:,} steps on {trained.device}"
     return page(
@@ -37,9 +37,9 @@ def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
         note("Interrupted: --resume goes on from here.") if trained.interrupted else "",
         _tiles(trained, steps),
         _curves(
-            "Precision",
+            "Accuracy",
             "The share of images whose greatest logit is their class's.",
-            {_TRAINING: smoothed(_points(steps, "accuracy")), _TEST: _points(evaluations, "precision")},
+            {_TRAINING: smoothed(_points(steps, "accuracy")), _TEST: _points(evaluations, "accuracy")},
         ),
         _curves(
             "Loss",
@@ -56,8 +56,9 @@ def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
 def _tiles(trained: Trained, steps: Sequence[Entry]) -> str:
     progress = trained.progress
     figures = []
-    if progress.precision is not None and progress.best_precision is not None:
-        figures += [(f"{progress.precision:.2%}", "precision"), (f"{progress.best_precision:.2%}", "best precision")]
+    if progress.accuracy is not None and progress.best_accuracy is not None:
+        best = f"best accuracy, step {progress.best_step:,}" if progress.best_step is not None else "best accuracy"
+        figures += [(f"{progress.accuracy:.2%}", "accuracy"), (f"{progress.best_accuracy:.2%}", best)]
     if steps:
         figures.append((f"{steps[-1]['loss']:.3f}", "loss, last step logged"))
         figures.append((f"{np.median([each['images_per_second'] for each in steps]):,.0f}", "images a second, median"))
@@ -84,11 +85,11 @@ def _evaluations(evaluations: Sequence[Entry]) -> str:
     if not evaluations:
         return ""
     rows = [
-        [f"{each['step']:,}", f"{each['precision']:.4f}", f"{each['best_precision']:.4f}", f"{each['loss']:.4f}"]
+        [f"{each['step']:,}", f"{each['accuracy']:.4f}", f"{each['best_accuracy']:.4f}", f"{each['loss']:.4f}"]
         for each in reversed(evaluations[-_ROWS:])
     ]
     explanation = f"On all {evaluations[-1]['images']:,} test images, the newest first."
-    return section("Evaluations", explanation, table(["step", "precision", "best precision", "loss"], rows, words=()))
+    return section("Evaluations", explanation, table(["step", "accuracy", "best accuracy", "loss"], rows, words=()))
 
 
 def _setup(trained: Trained) -> list[list[str]]:
@@ -97,6 +98,7 @@ def _setup(trained: Trained) -> list[list[str]]:
     rates = ", ".join(f"{key} {value}" for key, value in schedule.items() if key != "kind")
     rows = [
         ("batch", f"{setup['batch']} images"),
+        ("classes", str(setup["spec"]["head"]["num_classes"])),
         ("training images", f"{setup['data']['training']['images']:,}"),
         ("optimizer", setup["optimizer"]),
         ("schedule", f"{schedule['kind']}: {rates}"),
@@ -104,6 +106,7 @@ def _setup(trained: Trained) -> list[list[str]]:
         ("weight decay", f"{setup['spec']['weight_decay']:g}"),
         ("frozen", ", ".join(setup["freeze"])),
         ("seed", str(setup["seed"])),
-        ("checkpoint", str(trained.checkpoint)),
+        ("last checkpoint", str(trained.checkpoint)),
+        ("best checkpoint", str(trained.best or "")),
     ]
     return [[name, value] for name, value in rows if value]

@@ -1,6 +1,6 @@
 """Training without a training framework: a network's step as an ONNX graph that any runtime can take, and its loop."""
 
-from resnet_compile.training.checkpoints import Progress, best_precision
+from resnet_compile.training.checkpoints import Progress, best_accuracy
 from resnet_compile.training.evaluation import Evaluation, evaluate
 from resnet_compile.training.loop import Listener, StepTaken
 from resnet_compile.training.options import (
@@ -46,7 +46,7 @@ __all__ = [
     "TrainOptions",
     "Trained",
     "TrainingStep",
-    "best_precision",
+    "best_accuracy",
     "compile_step",
     "evaluate",
     "evaluate_run",

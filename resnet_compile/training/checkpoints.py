@@ -15,12 +15,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.checked_file import fault
-from resnet_compile.checkpoints.training_run import checkpoint_files, checkpoint_name, newest_whole, open_whole
+from resnet_compile.checkpoints.training_run import (
+    PROGRESS,
+    checkpoint_files,
+    checkpoint_name,
+    newest_whole,
+    open_whole,
+)
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
 from resnet_compile.files import as_path, replacing
 
-PROGRESS = "progress"
-"""The array that holds the `Progress`: bytes of JSON. All others are state variables under their names."""
+# The words of runs from before they were called accuracies.
+_RENAMED = {"precision": "accuracy", "best_precision": "best_accuracy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,17 +37,21 @@ class Progress:
         step: Steps taken.
         steps: Steps to take in all.
         evaluated: Steps taken when it was last evaluated; 0 where it never was.
-        precision: What that evaluation said.
-        best_precision: The best that any said.
+        accuracy: What that evaluation said.
+        best_accuracy: The best that any said.
+        best_step: Steps taken when it said so, the last time where several were as good; None where none is known.
         setup: What the steps depend on, as JSON values: the spec, the options, the data.
+        class_names: The names of the classes, where the data has names for them.
     """
 
     step: int
     steps: int
     setup: Mapping[str, Any]
     evaluated: int = 0
-    precision: float | None = None
-    best_precision: float | None = None
+    accuracy: float | None = None
+    best_accuracy: float | None = None
+    best_step: int | None = None
+    class_names: list[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +70,7 @@ class Saved:
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, NDArray[Any]], progress: Progress, keep: int) -> Path:
-    """Writes a checkpoint and then removes the oldest ones.
+    """Writes a checkpoint and then removes the oldest ones, the best apart.
 
     It is written aside, brought to the disk and renamed, so that a process killed at any moment, or a machine that
     stops, leaves either this checkpoint whole or those before it.
@@ -69,7 +79,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, NDArray[Any]], progress: P
         folder: The run's.
         state: Every state variable by its name.
         progress: Goes into the file too.
-        keep: How many checkpoints to leave, this one among them.
+        keep: How many checkpoints to leave, this one among them, and the best one besides.
 
     Returns:
         The file.
@@ -82,8 +92,10 @@ def save_checkpoint(folder: Path, state: Mapping[str, NDArray[Any]], progress: P
     path = folder / checkpoint_name(progress.step)
     with replacing(path, durable=True) as file:
         _write(file, {PROGRESS: np.frombuffer(json.dumps(asdict(progress)).encode(), np.uint8), **state})
+    best = checkpoint_name(progress.best_step) if progress.best_step is not None else None
     for old in checkpoint_files(folder)[keep:]:
-        old.unlink(missing_ok=True)
+        if old.name != best:
+            old.unlink(missing_ok=True)
     return path
 
 
@@ -111,20 +123,33 @@ def read_checkpoint(file: Path) -> Saved:
     """
     with open_whole(file) as checkpoint:
         try:
-            progress = Progress(**json.loads(checkpoint[PROGRESS].tobytes()))
+            progress = Progress(**renamed(json.loads(checkpoint[PROGRESS].tobytes())))
         except (KeyError, TypeError, ValueError):
             raise fault(file, "not a checkpoint of a training run") from None
         return Saved(file, progress, {name: np.array(checkpoint[name]) for name in checkpoint if name != PROGRESS})
 
 
-def best_precision(path: str | os.PathLike[str]) -> float | None:
+def renamed(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object of a run in the words of today."""
+    return {_RENAMED.get(key, key): value for key, value in entry.items()}
+
+
+def best_accuracy(path: str | os.PathLike[str]) -> float | None:
     """The best that any evaluation of a run said, by its folder or one of its checkpoints; None of anything else."""
     path = as_path(path)
     try:
         saved = newest_whole(path, read_checkpoint)[0] if path.is_dir() else read_checkpoint(path)
     except CheckpointError:
         return None
-    return saved.progress.best_precision if saved else None
+    return saved.progress.best_accuracy if saved else None
+
+
+def best_checkpoint(folder: Path, progress: Progress) -> Path | None:
+    """The file of the checkpoint that did best; None where none was evaluated, or it is gone."""
+    if progress.best_step is None:
+        return None
+    best = folder / checkpoint_name(progress.best_step)
+    return best if best.exists() else None
 
 
 def clear_folder(folder: Path, newest: Path | None) -> None:

@@ -26,12 +26,12 @@ class Evaluation:
 
     Attributes:
         images: How many there were.
-        precision: The share whose greatest logit is the label's, which the CIFAR system calls so.
+        accuracy: The share whose greatest logit is the label's; the CIFAR system calls it precision.
         loss: Mean cross-entropy of the softmax, without any decay.
     """
 
     images: int
-    precision: float
+    accuracy: float
     loss: float
 
 
@@ -85,6 +85,14 @@ def evaluate(
     if not math.isfinite(loss):
         raise TrainingError(f"the loss on the test set is {loss}", where=model.outputs[0])
     return Evaluation(images, right / images, loss / images)
+
+
+def unsettled(spec: NetworkSpec, steps: int) -> float:
+    """The share of the moving averages that is still the values from before the first step.
+
+    decay^steps; of averages that are zero-debiased, and those of a network without, nothing.
+    """
+    return spec.norm.decay**steps if spec.norm.averages == "corrected" else 0.0
 
 
 def require_one_label(plan: Plan) -> None:

@@ -16,13 +16,17 @@ from resnet_compile.plan import Plan
 from resnet_compile.runtime import Recurrence, Session
 from resnet_compile.training.checkpoints import Progress, require_finite, save_checkpoint
 from resnet_compile.training.data import Batch, Dataset
-from resnet_compile.training.evaluation import Evaluation, evaluate
-from resnet_compile.training.options import TrainOptions, learning_rate
-from resnet_compile.training.run_log import RunLog
+from resnet_compile.training.evaluation import Evaluation, evaluate, unsettled
+from resnet_compile.training.options import learning_rate
+from resnet_compile.training.recipe import Settled
+from resnet_compile.training.run_log import JUDGED, RunLog
 from resnet_compile.training.step import ACCURACY, IMAGES, LABELS, LEARNING_RATE, LOSS
 
 LOG_EVERY = 10
 """Steps from one line of the log to the next."""
+
+SETTLED = 0.01
+"""The share of the moving averages that may be from before the first step when an evaluation counts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +73,7 @@ class Loop:
 
     Attributes:
         plan: The network.
-        options: How to train it.
+        how: How to train it.
         folder: The run's.
         test: What to evaluate on.
         session: The training step's.
@@ -81,7 +85,7 @@ class Loop:
     """
 
     plan: Plan
-    options: TrainOptions
+    how: Settled
     folder: Path
     test: Dataset
     session: Session
@@ -107,13 +111,13 @@ class Loop:
         while True:
             done, evaluated = progress.step, False
             finished = done >= progress.steps
-            if done > progress.evaluated and (finished or done % self.options.eval_every == 0):
+            if done > progress.evaluated and (finished or done % self.how.eval_every == 0):
                 evaluation = self._evaluate()
                 evaluated = evaluation is not None
                 progress = self._judged(progress, evaluation) if evaluation else progress
                 clock = _Clock(done)
             stop = finished or self.interrupted()
-            if evaluated or (saved != done and (stop or done % self.options.save_every == 0)):
+            if evaluated or (saved != done and (stop or done % self.how.options.save_every == 0)):
                 self._save(progress)
                 saved, clock = done, _Clock(done)
             if stop:
@@ -124,13 +128,13 @@ class Loop:
     def _step(self, batch: Batch, clock: _Clock) -> _Clock:
         """Takes one step and tells of it; gives the clock for the next."""
         number = batch.step + 1
-        rate = learning_rate(self.options.schedule, batch.step)
+        rate = learning_rate(self.how.schedule, batch.step)
         told = self.state.run({IMAGES: batch.images, LABELS: batch.labels, LEARNING_RATE: np.array(rate, np.float32)})
         loss, accuracy = float(told[LOSS]), float(told[ACCURACY])
         if not math.isfinite(loss):
             with self._hinting():
                 raise TrainingError(f"the loss is {loss} at step {number}", where=str(self.folder))
-        taken = StepTaken(number, loss, accuracy, rate, clock.rate(number, self.options.batch))
+        taken = StepTaken(number, loss, accuracy, rate, clock.rate(number, self.how.batch))
         self.listener.stepped(taken)
         if number % LOG_EVERY:
             return clock
@@ -146,24 +150,32 @@ class Loop:
                 self.plan.spec,
                 {parameter.name: values[parameter.name] for parameter in self.plan.parameters},
                 self.test,
-                batch=self.options.batch,
+                batch=self.how.batch,
                 device=str(self.session.device),
                 session=self.session.options,
                 interrupted=self.interrupted,
             )
 
     def _judged(self, progress: Progress, evaluation: Evaluation) -> Progress:
-        best = max(progress.best_precision or 0.0, evaluation.precision)
-        progress = replace(progress, evaluated=progress.step, precision=evaluation.precision, best_precision=best)
+        progress = replace(progress, evaluated=progress.step, accuracy=evaluation.accuracy)
+        # Of equally good ones the newest, whose moving averages have followed for longer.
+        if progress.best_accuracy is None or evaluation.accuracy >= progress.best_accuracy:
+            progress = replace(progress, best_accuracy=evaluation.accuracy, best_step=progress.step)
         with self._hinting():
-            self.log.add({"step": progress.step, **asdict(evaluation), "best_precision": best})
+            self.log.add({"step": progress.step, **asdict(evaluation), JUDGED: progress.best_accuracy})
         self.listener.evaluated(progress, evaluation)
+        share = unsettled(self.plan.spec, progress.step)
+        if self.how.recipe == "original" and share > SETTLED:
+            self.listener.note(
+                f"after {progress.step} steps {share:.0%} of the moving averages is still what they began with: "
+                "an evaluation says little yet"
+            )
         return progress
 
     def _save(self, progress: Progress) -> None:
         with self._hinting():
             self.log.to_disk()
-            self.checkpoint = save_checkpoint(self.folder, self.state.state(), progress, self.options.keep)
+            self.checkpoint = save_checkpoint(self.folder, self.state.state(), progress, self.how.options.keep)
         self.listener.saved(self.checkpoint)
 
     @contextlib.contextmanager

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from resnet_compile.checked import (
     Batch,
     CheckedModel,
+    Classes,
     Names,
     Natural,
     Positive,
@@ -23,6 +24,7 @@ from resnet_compile.checked import (
     parse_json,
     read_json,
 )
+from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
 
 Optimizer = Literal["momentum", "sgd"]
@@ -92,8 +94,8 @@ class CosineSchedule(CheckedModel):
     peak: Rate
     """The greatest rate."""
 
-    steps: Positive
-    """The step with which the last value is reached, counted from the first step of all."""
+    steps: Positive | None = None
+    """The step with which the last value is reached, counted from the first step of all; None is the run's last."""
 
     warmup: Natural = 0
     """Steps that it takes to reach the peak."""
@@ -103,7 +105,7 @@ class CosineSchedule(CheckedModel):
 
     @model_validator(mode="after")
     def _the_peak_comes_before_the_end(self) -> Self:
-        if self.warmup >= self.steps:
+        if self.steps is not None and self.warmup >= self.steps:
             raise PydanticCustomError(
                 "warmup", "must be less than steps, {steps}", {"steps": self.steps, "path": ("warmup",)}
             )
@@ -135,7 +137,7 @@ def read_schedule(path: str | os.PathLike[str]) -> PiecewiseSchedule | CosineSch
 
 @checked_call(CheckedModel)
 def learning_rate(schedule: Schedule, done: Natural) -> float:
-    """The rate of the step that is taken when `done` steps are done.
+    """The rate of the step that is taken when `done` steps are done; an `OptionError` for a cosine without its length.
 
     Piecewise: a boundary b parts the steps 1 to b from those after it. With the CIFAR system's 40,000 the step number
     40,001 is the first at 0.01: its main program looks at the number of steps done, after each step, and feeds what it
@@ -152,12 +154,14 @@ def learning_rate(schedule: Schedule, done: Natural) -> float:
     number = done + 1
     if number < schedule.warmup:
         return schedule.peak * number / schedule.warmup
+    if schedule.steps is None:
+        raise OptionError("a cosine that ends with its run has no rate before the run's length is known", where="steps")
     progress = min((number - schedule.warmup) / (schedule.steps - schedule.warmup), 1.0)
     return schedule.final + (schedule.peak - schedule.final) * (1 + math.cos(math.pi * progress)) / 2
 
 
 def end_of(schedule: PiecewiseSchedule | CosineSchedule) -> int | None:
-    """The number of steps after which the rate changes no more; None where it never does."""
+    """The number of steps after which the rate changes no more; None where it never does, or none is set."""
     if isinstance(schedule, PiecewiseSchedule):
         return schedule.boundaries[-1] if schedule.boundaries else None
     return schedule.steps
@@ -177,17 +181,23 @@ class TrainOptions(CheckedModel):
 
     epochs: Positive | None = None
     """The same in rounds through the training set, in the place of `steps`. With neither, a resumed run goes on to the
-    end that it had, and a new one to the schedule's end.
+    end that it had, and a new one to the schedule's end; one that begins with weights and is given none takes ten
+    rounds, or 100 steps where those are more.
     """
 
-    batch: Batch = 128
-    """Images at a time."""
+    batch: Batch | None = None
+    """Images at a time; None takes 128, or 32 for a run that begins with weights."""
 
     optimizer: Optimizer = "momentum"
     """As in `StepOptions`."""
 
-    schedule: Schedule = CIFAR_SCHEDULE
-    """The learning rate over the steps."""
+    schedule: Schedule | None = None
+    """The learning rate over the steps; None takes `CIFAR_SCHEDULE`, or for a run that begins with weights a cosine
+    over its length, with a peak of 0.01 and a tenth of the steps to reach it.
+    """
+
+    lr: Rate | None = None
+    """The greatest learning rate, in the place of that schedule's own."""
 
     seed: Seed = 0
     """Of the initial weights, and of the order and the augmentation of the images."""
@@ -201,17 +211,27 @@ class TrainOptions(CheckedModel):
     freeze: Names = ()
     """As in `StepOptions`."""
 
-    eval_every: Positive = 1000
-    """Steps from one evaluation to the next; the last step is followed by one too."""
+    eval_every: Positive | None = None
+    """Steps from one evaluation to the next; the last step is followed by one too. None evaluates every 1000 steps, and
+    at least ten times.
+    """
 
     save_every: Positive = 500
     """Steps from one checkpoint to the next; the last step is followed by one too."""
 
     keep: Positive = 5
-    """How many checkpoints to keep: the newest ones."""
+    """How many checkpoints to keep: the newest ones, and the best one besides."""
+
+    num_classes: Classes | None = None
+    """Classes of the network; None takes as many as the data has."""
+
+    val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """The share of each class's images to hold out where the data has no held-out images; None takes a fifth."""
 
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> Self:
         if self.steps is not None and self.epochs is not None:
             raise PydanticCustomError("steps", "steps and epochs exclude each other", {"path": ("epochs",)})
+        if self.schedule is not None and self.lr is not None:
+            raise PydanticCustomError("lr", "schedule and lr exclude each other", {"path": ("lr",)})
         return self

@@ -16,14 +16,15 @@ from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
 from resnet_compile.runtime import Session, SessionOptions, choose_device
 from resnet_compile.spec import NetworkSpec
-from resnet_compile.training.checkpoints import Progress, Saved, clear_folder, read_checkpoint
-from resnet_compile.training.data import Dataset, Split, open_dataset, training_batches
+from resnet_compile.training.checkpoints import Progress, Saved, best_checkpoint, clear_folder, read_checkpoint
+from resnet_compile.training.data import Dataset, Splits, check_images, open_splits, training_batches
 from resnet_compile.training.evaluation import Evaluation, evaluate, require_one_label
 from resnet_compile.training.loop import Listener, Loop
-from resnet_compile.training.options import StepOptions, TrainOptions, end_of
+from resnet_compile.training.options import StepOptions, TrainOptions
+from resnet_compile.training.recipe import EVALUATION_BATCH, Settled, settled
 from resnet_compile.training.run_log import LOG, RunLog, read_log
 from resnet_compile.training.setup import require_same, setup_of
-from resnet_compile.training.start import starting_state
+from resnet_compile.training.start import classes_in, starting_state
 from resnet_compile.training.step import ACCURACY, LOSS, TrainingStep, compile_step
 
 SESSION_OPTIONS = SessionOptions(spinning=False)
@@ -37,14 +38,19 @@ class Trained:
     """What a training came to.
 
     Attributes:
+        spec: The network, with the head that it was trained with.
         progress: How far it is.
         checkpoint: The checkpoint of that.
+        best: The checkpoint that did best when it was evaluated, which is what the run's folder stands for as weights;
+            None where none was evaluated.
         interrupted: Whether it was told to stop before its end, which is the last evaluation.
         device: Where it ran.
     """
 
+    spec: NetworkSpec
     progress: Progress
     checkpoint: Path
+    best: Path | None
     interrupted: bool
     device: str
 
@@ -69,10 +75,11 @@ def train(
     learning rate on the number of steps taken, and all else is in the checkpoint.
 
     Args:
-        spec: The network; its input's size and preprocessing are what images are brought to.
-        data: Training and test images, as `resnet_compile.training.data.open_dataset` takes them.
+        spec: The network; its input's size and preprocessing are what images are brought to. Its head gets as many
+            classes as the options say, or as the data has.
+        data: Training and test images, as `resnet_compile.training.data.open_splits` takes them.
         out: A folder for checkpoints and `log.jsonl`.
-        options: How; None for the defaults.
+        options: How; None for the defaults, which are those of fine-tuning where there are weights.
         resume: Go on with the run in the folder. All options but steps, epochs, eval_every, save_every and keep have to
             be those that it began with.
         weights: A checkpoint of any format to begin with, which a run that goes on has done. Where only its number of
@@ -86,30 +93,34 @@ def train(
         SpecError: The spec describes no network.
         OptionError: An option is impossible, the folder holds a run already or none to resume, or the run began
             otherwise.
-        DataError: The data is not as it must be.
+        DataError: The data is not as it must be, or an image cannot be read.
         WeightsError: The weights do not fill the network, or every checkpoint of the run is damaged.
         DeviceError: The device is not usable.
         TrainingError: The loss or a variable is no finite number any more.
         OutputError: A file cannot be written. After this and every other error the last checkpoint stays.
     """
     options, listener, folder = TrainOptions.given(options), listener or Listener(), as_path(out)
+    spec = NetworkSpec.model_validate(spec)
     saved = _saved(folder, resume=resume, weights=weights, listener=listener)
     chosen = choose_device(device)
+    splits = _opened(spec, data, options, options.num_classes)
+    spec = _with_head(spec, options.num_classes, splits.training, listener)
+    progress, how = _progress(spec, options, splits, folder, saved, fine_tuning=weights is not None)
     target = chosen.provider.target
     step = compile_step(
-        spec, StepOptions(batch=options.batch, optimizer=options.optimizer, freeze=options.freeze, target=target)
+        spec, StepOptions(batch=how.batch, optimizer=options.optimizer, freeze=options.freeze, target=target)
     )
     require_one_label(step.plan)
-    training, test = (_opened(spec, data, split, compat=options.compat) for split in ("train", "test"))
-    progress = _progress(spec, options, (training, test), folder, saved)
+    if saved is None:
+        _look_at(splits, listener, interrupted)
     state = saved.state if saved else _first_state(step, weights, options.seed, listener)
     opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session or SESSION_OPTIONS)
     recurrence = opened.recur(state, step.next_names, (LOSS, ACCURACY))
     checkpoint = saved.path if saved else None
     clear_folder(folder, checkpoint)
     batches = training_batches(
-        training,
-        batch=options.batch,
+        splits.training,
+        batch=how.batch,
         size=(spec.input.height, spec.input.width),
         scheme=spec.input.preprocess,
         augmentation=options.augmentation,
@@ -117,10 +128,11 @@ def train(
         first_step=progress.step,
     )
     with closing(RunLog(folder, progress.step, progress.evaluated)) as log, batches as stream:
-        loop = Loop(step.plan, options, folder, test, opened, recurrence, log, listener, interrupted, checkpoint)
+        loop = Loop(step.plan, how, folder, splits.test, opened, recurrence, log, listener, interrupted, checkpoint)
         progress = loop.run(stream, progress)
     assert loop.checkpoint is not None, "a run ends with a checkpoint"
-    return Trained(progress, loop.checkpoint, progress.evaluated < progress.steps, str(chosen))
+    interruption = progress.evaluated < progress.steps
+    return Trained(spec, progress, loop.checkpoint, best_checkpoint(folder, progress), interruption, str(chosen))
 
 
 def evaluate_run(
@@ -137,8 +149,9 @@ def evaluate_run(
     Args:
         spec: The network.
         data: As `train` takes it.
-        weights: A checkpoint of any format, or a run's folder, of which the newest is taken.
-        options: Of which batch and compat count.
+        weights: A checkpoint of any format, or a run's folder, of which the best is taken. Where they have another
+            number of classes than the spec, that counts.
+        options: Of which batch, compat, num_classes and val_fraction count.
         device: As `train` takes it.
         session: Settings of the session; None for `SESSION_OPTIONS`.
 
@@ -146,10 +159,12 @@ def evaluate_run(
         SpecError, DataError, WeightsError, DeviceError: As `train`.
     """
     options, spec = TrainOptions.given(options), NetworkSpec.model_validate(spec)
-    test = _opened(spec, data, "test", compat=options.compat)
+    classes = options.num_classes or classes_in(spec, weights)
+    test = _opened(spec, data, options, classes).test
     chosen = str(choose_device(device))
-    settings = session or SESSION_OPTIONS
-    evaluation = evaluate(spec, weights, test, batch=options.batch, device=chosen, session=settings)
+    sized = spec.replace(head=spec.head.replace(num_classes=classes))
+    batch, settings = options.batch or EVALUATION_BATCH, session or SESSION_OPTIONS
+    evaluation = evaluate(sized, weights, test, batch=batch, device=chosen, session=settings)
     assert evaluation is not None, "nothing interrupts it"
     return evaluation
 
@@ -174,31 +189,56 @@ def _saved(folder: Path, *, resume: bool, weights: object, listener: Listener) -
     return saved
 
 
-def _opened(spec: NetworkSpec, data: str | os.PathLike[str], split: Split, *, compat: bool) -> Dataset:
-    classes = spec.head.num_classes
-    if classes is None:
-        raise OptionError("a network without logits has no classes to tell apart", where="$.head.num_classes")
-    return open_dataset(as_path(data), split, num_classes=classes, channels=spec.input.channels, compat=compat)
+def _opened(spec: NetworkSpec, data: str | os.PathLike[str], options: TrainOptions, num_classes: int | None) -> Splits:
+    return open_splits(
+        as_path(data),
+        num_classes=num_classes,
+        channels=spec.input.channels,
+        compat=options.compat,
+        fraction=options.val_fraction,
+    )
+
+
+def _with_head(spec: NetworkSpec, asked: int | None, training: Dataset, listener: Listener) -> NetworkSpec:
+    """The network with as many classes as were asked for, or as the data has."""
+    classes, own = asked or len(training.class_names), spec.head.num_classes
+    if own is None and asked is None:
+        hint = f"--num-classes {classes} gives it some"
+        raise OptionError("a network without logits has no loss to train it by", where="$.head.num_classes", hint=hint)
+    if own is not None and own != classes and asked is None:
+        keep = f"--num-classes {own} keeps them" if own > classes else f"--num-classes {classes} says so"
+        listener.note(f"{spec.name} has {own} classes and the data {classes}, which the head gets; {keep}")
+    return spec.replace(head=spec.head.replace(num_classes=classes)) if own != classes else spec
+
+
+def _look_at(splits: Splits, listener: Listener, interrupted: Callable[[], bool]) -> None:
+    """Tells of the images, and refuses those that cannot be read."""
+    if splits.parted:
+        held, kept = len(splits.test), len(splits.training)
+        listener.note(f"the data has no held-out images: {held} of {held + kept} are held out (--val-fraction)")
+    for each in (splits.training, splits.test):
+        check_images(each, interrupted)
 
 
 def _progress(
-    spec: NetworkSpec, options: TrainOptions, data: tuple[Dataset, Dataset], folder: Path, saved: Saved | None
-) -> Progress:
-    """Where the run is and where it is to end."""
-    setup = setup_of(spec, options, *data)
-    if saved:
-        require_same(folder, saved.progress.setup, setup)
-    steps = options.steps
-    if options.epochs is not None:
-        steps = -(-options.epochs * len(data[0]) // options.batch)
-    steps = steps or (saved.progress.steps if saved else end_of(options.schedule))
-    if steps is None:
-        raise OptionError("the schedule has no end", where="steps", hint="give --steps or --epochs")
-    if saved is None:
-        return Progress(0, steps, setup)
-    if steps < saved.progress.step:
-        raise OptionError(f"the run has taken {saved.progress.step} steps already", where="steps")
-    return replace(saved.progress, steps=steps)
+    spec: NetworkSpec, options: TrainOptions, data: Splits, folder: Path, saved: Saved | None, *, fine_tuning: bool
+) -> tuple[Progress, Settled]:
+    """Where the run is and where it is to end, and all that it is to be done with."""
+    begun = saved.progress if saved else None
+    how = settled(
+        options,
+        len(data.training),
+        fine_tuning=fine_tuning,
+        begun=begun.setup if begun else None,
+        steps=begun.steps if begun else 0,
+    )
+    setup = setup_of(spec, how, data)
+    if begun is None:
+        return Progress(0, how.steps, setup, class_names=data.training.names), how
+    require_same(folder, begun.setup, setup)
+    if how.steps < begun.step:
+        raise OptionError(f"the run has taken {begun.step} steps already", where="steps")
+    return replace(begun, steps=how.steps, setup=setup), how
 
 
 def _first_state(

@@ -1,7 +1,7 @@
 """What a run tells of itself: one JSON object a line, in `log.jsonl`.
 
-A line with `loss`, `accuracy`, `learning_rate` and `images_per_second` is of one step, one with `precision` and
-`best_precision` of an evaluation after it.
+A line with `loss`, `accuracy`, `learning_rate` and `images_per_second` is of one step, one with `best_accuracy` of
+an evaluation after it, `accuracy` being that of the whole test set.
 """
 
 from __future__ import annotations
@@ -15,8 +15,11 @@ from typing import Any
 
 from resnet_compile.errors import OutputError
 from resnet_compile.files import as_path, replacing
+from resnet_compile.training.checkpoints import renamed
 
 LOG = "log.jsonl"
+JUDGED = "best_accuracy"
+"""What an entry of an evaluation has, and one of a step has not."""
 Entry = dict[str, Any]
 
 
@@ -44,7 +47,7 @@ def _entries(text: bytes) -> Iterator[Entry]:
         # What a kill cut short can still be JSON, but has no end of line.
         if not line.endswith(b"\n") or not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
             return
-        yield entry
+        yield renamed(entry)
 
 
 class RunLog:
@@ -63,7 +66,7 @@ class RunLog:
 
     def __init__(self, folder: Path, step: int, evaluated: int) -> None:
         self._path = folder / LOG
-        kept = [each for each in read_log(folder) if each["step"] <= (evaluated if "precision" in each else step)]
+        kept = [each for each in read_log(folder) if each["step"] <= (evaluated if JUDGED in each else step)]
         with replacing(self._path) as file:
             file.writelines(_line(entry) for entry in kept)
         with self._told():

@@ -10,20 +10,21 @@ from typing import Any
 
 from resnet_compile.errors import OptionError
 from resnet_compile.spec import NetworkSpec, build_spec
-from resnet_compile.training.data import Dataset
-from resnet_compile.training.options import TrainOptions
+from resnet_compile.training.data import Dataset, Splits
+from resnet_compile.training.recipe import Settled
 
-# What may change from one part of a run to the next.
-_FREE = {"steps", "epochs", "eval_every", "save_every", "keep"}
+# What may change from one part of a run to the next; a greatest rate stands in the schedule.
+_FREE = {"steps", "epochs", "eval_every", "save_every", "keep", "lr"}
 # Differences that one message lists before it only counts them.
 _SHOWN = 4
 
 
-def setup_of(spec: NetworkSpec, options: TrainOptions, training: Dataset, test: Dataset) -> dict[str, Any]:
+def setup_of(spec: NetworkSpec, how: Settled, data: Splits) -> dict[str, Any]:
     """The spec, the options and the data as JSON values; what is in the images is not looked at."""
-    data = {"training": _described(training), "test": _described(test)}
-    own = {name: value for name, value in options.model_dump(mode="json").items() if name not in _FREE}
-    return {"spec": spec.model_dump(mode="json"), **own, "data": data}
+    described = {"training": _described(data.training), "test": _described(data.test)}
+    own = {name: value for name, value in how.options.model_dump(mode="json").items() if name not in _FREE}
+    decided = {"batch": how.batch, "schedule": how.schedule.model_dump(mode="json"), "recipe": how.recipe}
+    return {"spec": spec.model_dump(mode="json"), **own, **decided, "data": described}
 
 
 def _described(dataset: Dataset) -> dict[str, Any]:
@@ -37,8 +38,9 @@ def require_same(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any])
         OptionError: There are differences; the message names them.
         SpecError: It began with what is no spec.
     """
-    # What the spec language has learnt since the run began stands in neither; it is at its default in both.
-    begun = {**begun, "spec": build_spec(begun.get("spec", {})).model_dump(mode="json")}
+    # What the spec language has learnt since the run began stands in neither; it is at its default in both. A run from
+    # before there were recipes has none.
+    begun = {"recipe": now["recipe"], **begun, "spec": build_spec(begun.get("spec", {})).model_dump(mode="json")}
     found = list(_differences(begun, now, "$"))
     if found:
         shown = "; ".join(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import plan_network
+from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.step import TrainingStep
 from resnet_compile.weights.binding import Bound, bind, bind_initial
 from resnet_compile.weights.matching import classes_of
@@ -51,6 +52,16 @@ def starting_state(
         has = f"has {classes} classes and not {spec.head.num_classes}" if classes else "has no head"
         note = f"{os.fspath(weights)} {has}: the head is drawn anew"
         return step.initial_state({**drawn, **_values(body)}), (note, *body.notes)
+
+
+def classes_in(spec: NetworkSpec, weights: str | os.PathLike[str]) -> int | None:
+    """The classes of a checkpoint that fills the network but for its head; else the spec's own.
+
+    Raises:
+        CheckpointError: It cannot be read.
+    """
+    with open_checkpoint(weights) as checkpoint:
+        return classes_of(plan_network(spec), tensors_of(checkpoint)) or spec.head.num_classes
 
 
 def _values(bound: Bound) -> dict[str, NDArray[Any]]:

@@ -44,6 +44,26 @@ def test_a_damaged_one_gives_way(tmp_path: Path) -> None:
         open_checkpoint(tmp_path)
 
 
+def test_the_best_one_counts_where_the_newest_says_so(tmp_path: Path) -> None:
+    states = run_folder(tmp_path, 3, 12)
+    last = Progress(15, 20, {}, 15, 0.5, 0.75, best_step=3, class_names=["cat", "dog"])
+    save_checkpoint(tmp_path, states[12], last, keep=1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-00000003.npz", "checkpoint-00000015.npz"]
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert checkpoint.notes == (
+            f"checkpoint-00000003.npz did best; the last is {tmp_path}/checkpoint-00000015.npz",
+        )
+        assert all(np.array_equal(checkpoint[name], values) for name, values in states[3].items())
+    with open_checkpoint(tmp_path / "checkpoint-00000015.npz") as checkpoint:
+        assert checkpoint.class_names == ("cat", "dog")
+        assert all(np.array_equal(checkpoint[name], values) for name, values in states[12].items())
+    best = tmp_path / "checkpoint-00000003.npz"
+    best.write_bytes(best.read_bytes()[:-30])
+    with open_checkpoint(tmp_path) as checkpoint:
+        assert checkpoint.notes[0].startswith("checkpoint-00000015.npz and not the best one: ")
+        assert checkpoint.class_names == ("cat", "dog")
+
+
 def test_other_folders_are_none(tmp_path: Path) -> None:
     assert not is_checkpoint(tmp_path / "missing")
     assert not is_checkpoint("no\0path")

@@ -38,8 +38,8 @@ def test_a_line_every_ten_seconds(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert out == ""
     # A step takes a second.
     assert err.splitlines() == [
-        "step: 50, loss: 1.250, precision: 0.500, 1,234 images/s, 0:00:50 left",
-        "step: 60, loss: 1.250, precision: 0.500, 1,234 images/s, 0:00:40 left",
+        "step: 50, loss: 1.250, accuracy: 0.500, 1,234 images/s, 0:00:50 left",
+        "step: 60, loss: 1.250, accuracy: 0.500, 1,234 images/s, 0:00:40 left",
     ]
 
 

@@ -44,14 +44,14 @@ def test_the_result_is_one_document(workplace: Path) -> None:
         "report": "run/report.html",
         "device": "cpu",
     }
-    assert 0 <= document["precision"] <= document["best_precision"] <= 1
+    assert 0 <= document["accuracy"] <= document["best_accuracy"] <= 1
 
 
 def test_lines_tell_how_it_goes(workplace: Path) -> None:
     lines = (workplace / "err.txt").read_text().splitlines()
     assert lines[0] == "training on cpu to step 12"
     assert [line.split(",")[0] for line in lines[1:]] == ["step: 10", "step: 12"]
-    assert all("precision: 0." in line and "best precision: 0." in line for line in lines[1:])
+    assert all("accuracy: 0." in line and "best accuracy: 0." in line for line in lines[1:])
 
 
 def test_the_page_is_whole(workplace: Path) -> None:
@@ -68,22 +68,22 @@ def test_evaluating_says_what_the_run_said(workplace: Path) -> None:
     )
     assert (done.code, done.err) == (0, "")
     document = json.loads(done.out)
-    assert {key: document[key] for key in ("precision", "best_precision")} == {
-        key: said[key] for key in ("precision", "best_precision")
+    assert {key: document[key] for key in ("accuracy", "best_accuracy")} == {
+        key: said[key] for key in ("accuracy", "best_accuracy")
     }
     assert document["images"] == 24
     other = command("resnet-train", "spec.json", "--data", "data", "--eval", "--weights", "run", cwd=workplace)
     assert other.code == 0
-    assert f"24 images, loss: {document['loss']:.3f}, precision: {document['precision']:.4f}" in other.out
+    assert f"24 images, loss: {document['loss']:.3f}, accuracy: {document['accuracy']:.4f}" in other.out
 
 
-def test_the_run_compiles_to_a_model_of_the_same_precision(workplace: Path, tmp_path: Path) -> None:
+def test_the_run_compiles_to_a_model_of_the_same_accuracy(workplace: Path, tmp_path: Path) -> None:
     model = tmp_path / "model.onnx"
     done = command("resnet-compile", workplace / "spec.json", "--weights", workplace / "run", "-o", model)
     assert done.code == 0, done.err
     images, labels = images_of_test(workplace / "data")
-    precision = (run(str(model), images)["predictions"].argmax(1) == labels).mean()
-    assert precision == json.loads((workplace / "out.json").read_text())["precision"]
+    accuracy = (run(str(model), images)["predictions"].argmax(1) == labels).mean()
+    assert accuracy == json.loads((workplace / "out.json").read_text())["accuracy"]
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from support.training_run import narrow_spec
 
 from resnet_compile.report.curves import curves, smoothed, thinned
 from resnet_compile.report.training_page import training_page
 from resnet_compile.training import Progress, Trained
 
 SETUP = {
-    "spec": {"weight_decay": 0.0002},
+    "spec": {"weight_decay": 0.0002, "head": {"num_classes": 10}},
     "batch": 128,
     "optimizer": "momentum",
     "schedule": {"kind": "piecewise", "boundaries": [40], "values": [0.1, 0.01]},
@@ -24,9 +25,17 @@ SETUP = {
 
 
 def trained(step: int = 100, steps: int = 100, **changes: Any) -> Trained:
-    progress = Progress(step, steps, SETUP, step, 0.875, 0.9375)
+    progress = Progress(step, steps, SETUP, step, 0.875, 0.9375, 20)
     return Trained(
-        **{"progress": progress, "checkpoint": Path("run/c.npz"), "interrupted": False, "device": "cpu"} | changes
+        **{
+            "spec": narrow_spec(),
+            "progress": progress,
+            "checkpoint": Path("run/c.npz"),
+            "best": None,
+            "interrupted": False,
+            "device": "cpu",
+        }
+        | changes
     )
 
 
@@ -36,8 +45,8 @@ def steps(*numbers: int) -> list[dict[str, Any]]:
     ]
 
 
-def evaluation(step: int, precision: float) -> dict[str, Any]:
-    return {"step": step, "images": 10_000, "precision": precision, "loss": 0.25, "best_precision": 0.9375}
+def evaluation(step: int, accuracy: float) -> dict[str, Any]:
+    return {"step": step, "images": 10_000, "accuracy": accuracy, "loss": 0.25, "best_accuracy": 0.9375}
 
 
 def test_the_page_tells_what_the_run_came_to() -> None:

@@ -10,7 +10,7 @@ from resnet_compile.checkpoints.training_run import newest_whole
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
 from resnet_compile.training.checkpoints import (
     Progress,
-    best_precision,
+    best_accuracy,
     clear_folder,
     read_checkpoint,
     save_checkpoint,
@@ -31,7 +31,7 @@ def test_what_is_saved_is_read_back(tmp_path: Path) -> None:
     path = save(tmp_path, 7)
     saved = read_checkpoint(path)
     assert path.name == "checkpoint-00000007.npz"
-    assert saved.progress == Progress(7, 100, {"seed": 3}, evaluated=2, precision=0.25, best_precision=0.5)
+    assert saved.progress == Progress(7, 100, {"seed": 3}, evaluated=2, accuracy=0.25, best_accuracy=0.5)
     assert [*saved.state] == [*STATE]
     for name, values in STATE.items():
         assert saved.state[name].dtype == values.dtype
@@ -72,8 +72,8 @@ def test_a_damaged_one_gives_way_to_the_one_before(tmp_path: Path, damage: str) 
     assert saved is not None
     assert saved.path == older
     assert [str(newer) in str(fault) for fault in faults] == [True]
-    assert best_precision(tmp_path) == best_precision(older) == 0.5
-    assert best_precision(newer) is None
+    assert best_accuracy(tmp_path) == best_accuracy(older) == 0.5
+    assert best_accuracy(newer) is None
 
 
 def test_every_byte_counts(tmp_path: Path) -> None:

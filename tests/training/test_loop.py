@@ -14,7 +14,8 @@ from support.tolerances import COST
 from support.training_run import ONE_THREAD, images_of_test, narrow_spec, with_classes, write_cifar
 
 from resnet_compile import compile as compile_network
-from resnet_compile.errors import OptionError, OutputError, ResnetCompileError, TrainingError
+from resnet_compile.checkpoints.formats import open_checkpoint
+from resnet_compile.errors import DataError, OptionError, OutputError, TrainingError
 from resnet_compile.runtime import Recurrence
 from resnet_compile.training import (
     Evaluation,
@@ -30,7 +31,9 @@ from resnet_compile.training import (
 )
 from resnet_compile.training.checkpoints import read_checkpoint, save_checkpoint
 from resnet_compile.training.data import open_dataset, training_batches
-from resnet_compile.training.options import PiecewiseSchedule, StepOptions, TrainOptions
+from resnet_compile.training.options import CIFAR_SCHEDULE, PiecewiseSchedule, StepOptions, TrainOptions
+
+NAMES = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +111,7 @@ def test_the_log_tells_of_steps_and_evaluations(data: Path, tmp_path: Path) -> N
     diary = Diary()
     done = trained(data, tmp_path, listener=diary)
     log = read_log(tmp_path)
-    assert [("precision" in entry, entry["step"]) for entry in log] == [
+    assert [("best_accuracy" in entry, entry["step"]) for entry in log] == [
         (False, 10),
         (True, 10),
         (False, 20),
@@ -116,12 +119,12 @@ def test_the_log_tells_of_steps_and_evaluations(data: Path, tmp_path: Path) -> N
         (True, 24),
     ]
     assert [*log[0]] == ["step", "loss", "accuracy", "learning_rate", "images_per_second"]
-    precisions = [entry["precision"] for entry in log if "precision" in entry]
-    assert [entry["best_precision"] for entry in log if "precision" in entry] == [
-        max(precisions[: n + 1]) for n in range(3)
+    accuracies = [entry["accuracy"] for entry in log if "best_accuracy" in entry]
+    assert [entry["best_accuracy"] for entry in log if "best_accuracy" in entry] == [
+        max(accuracies[: n + 1]) for n in range(3)
     ]
-    assert done.progress.precision == precisions[-1]
-    assert done.progress.best_precision == max(precisions)
+    assert done.progress.accuracy == accuracies[-1]
+    assert done.progress.best_accuracy == max(accuracies)
     assert diary.steps == [*range(1, 25)]
     names = [f"checkpoint-{step:08}.npz" for step in (0, 5, 10, 15, 20, 24)]
     at = {10: 2, 20: 5, 24: 7}
@@ -132,17 +135,70 @@ def test_the_log_tells_of_steps_and_evaluations(data: Path, tmp_path: Path) -> N
 
 
 def test_the_evaluation_is_of_the_compiled_model(data: Path, tmp_path: Path) -> None:
-    """What `resnet-compile --weights RUN` gives, on images that are read and standardised by hand."""
+    """On images that are read and standardised by hand."""
     done = trained(data, tmp_path, steps=40)
     images, labels = images_of_test(data)
-    logits = run(compile_network(narrow_spec(), weights=tmp_path).to_proto(), images)["narrow/logits"]
-    precision = (logits.argmax(1) == labels).mean()
-    assert done.progress.precision == precision > 0.3
+    logits = run(compile_network(narrow_spec(), weights=done.checkpoint).to_proto(), images)["narrow/logits"]
+    accuracy = (logits.argmax(1) == labels).mean()
+    assert done.progress.accuracy == accuracy > 0.3
     scores = logits.astype(np.float64)
     likelihood = np.exp(scores)[range(len(labels)), labels] / np.exp(scores).sum(1)
     assert read_log(tmp_path)[-1]["loss"] == pytest.approx(-np.log(likelihood).mean(), rel=COST)
-    judged = evaluate_run(narrow_spec(), data, tmp_path, options(batch=7), device="cpu")
-    assert (judged.images, judged.precision) == (24, precision)
+    judged = evaluate_run(narrow_spec(), data, done.checkpoint, options(batch=7), device="cpu")
+    assert (judged.images, judged.accuracy) == (24, accuracy)
+
+
+def test_the_best_is_kept_and_is_what_the_folder_stands_for(data: Path, tmp_path: Path) -> None:
+    """A rate of 1 after the 30th step spoils what was learnt by then."""
+    schedule = PiecewiseSchedule(boundaries=(30,), values=(0.1, 1.0))
+    done = trained(data, tmp_path, steps=60, schedule=schedule, eval_every=10, keep=2)
+    judged = [entry for entry in read_log(tmp_path) if "best_accuracy" in entry]
+    best = max(reversed(judged), key=lambda entry: entry["accuracy"])
+    assert judged[-1]["accuracy"] < best["accuracy"], "or the last is as good, and nothing is tested"
+    assert done.progress.best_step == best["step"]
+    assert done.best == tmp_path / f"checkpoint-{best['step']:08}.npz"
+    left = sorted(path.name for path in tmp_path.glob("*.npz"))
+    assert left == [done.best.name, "checkpoint-00000055.npz", "checkpoint-00000060.npz"]
+    images, labels = images_of_test(data)
+    for weights, accuracy in ((tmp_path, best["accuracy"]), (done.checkpoint, judged[-1]["accuracy"])):
+        model = compile_network(narrow_spec(), weights=weights)
+        logits = run(model.to_proto(), images)["narrow/logits"]
+        assert (logits.argmax(1) == labels).mean() == accuracy
+    assert evaluate_run(narrow_spec(), data, tmp_path, device="cpu").accuracy == best["accuracy"]
+
+
+def test_class_names_go_with_the_run(tmp_path: Path) -> None:
+    folder = write_cifar(tmp_path / "named")
+    (folder / "batches.meta.txt").write_text("\n".join(NAMES))
+    done = trained(folder, tmp_path / "run", steps=1)
+    assert done.progress.class_names == NAMES
+    with open_checkpoint(tmp_path / "run") as checkpoint:
+        assert checkpoint.class_names == tuple(NAMES)
+
+
+def test_the_head_has_as_many_classes_as_the_data(data: Path, tmp_path: Path) -> None:
+    diary = Diary()
+    done = trained(data, tmp_path / "a", spec=with_classes(1000), steps=1, listener=diary)
+    assert done.spec == with_classes(10)
+    assert (
+        diary.notes[0] == "narrow has 1000 classes and the data 10, which the head gets; --num-classes 1000 keeps them"
+    )
+    assert read_checkpoint(done.checkpoint).state["narrow/logits/biases"].shape == (10,)
+    asked = trained(data, tmp_path / "b", spec=with_classes(1000), num_classes=12, steps=1, listener=(other := Diary()))
+    assert asked.spec == with_classes(12)
+    assert not any("classes" in note for note in other.notes)
+    assert evaluate_run(narrow_spec(), data, tmp_path / "b", device="cpu").images == 24
+
+
+def test_an_evaluation_before_the_averages_have_settled_says_so(data: Path, tmp_path: Path) -> None:
+    """0.9^24 is 8 %; 0.9^44 is less than one in a hundred, and what is zero-debiased has nothing from before."""
+    norm = {"epsilon": 0.001, "decay": 0.9}
+    trained(data, tmp_path / "a", spec=narrow_spec(norm=norm), steps=44, eval_every=24, listener=(early := Diary()))
+    assert [note for note in early.notes if "moving averages" in note] == [
+        "after 24 steps 8% of the moving averages is still what they began with: an evaluation says little yet"
+    ]
+    trained(data, tmp_path / "b", steps=24, listener=(debiased := Diary()))
+    assert not any("moving averages" in note for note in debiased.notes)
 
 
 @pytest.mark.parametrize("stops", [(1,), (10,), (13,), (3, 12, 17), (20, 24)])
@@ -170,6 +226,23 @@ def test_an_interrupted_run_is_the_run_that_never_stopped(data: Path, tmp_path: 
     same_state(through.checkpoint, resumed.checkpoint)
     assert timeless(tmp_path / "halted") == timeless(tmp_path / "through")
     assert read_checkpoint(resumed.checkpoint).progress == resumed.progress == through.progress
+
+
+def test_a_fine_tuning_is_resumed_without_a_word_of_how_it_began(data: Path, tmp_path: Path) -> None:
+    """Its schedule, its batch and its end are in the checkpoint."""
+    weights = trained(data, tmp_path / "first", steps=3).checkpoint
+    how = TrainOptions(save_every=5, seed=3)
+    through = train(narrow_spec(), data, tmp_path / "a", how, weights=weights, device="cpu", session=ONE_THREAD)
+    assert through.progress.steps == 100
+    setup = through.progress.setup
+    assert (setup["batch"], setup["recipe"]) == (32, "fine-tuning")
+    assert setup["schedule"] == {"kind": "cosine", "peak": 0.01, "steps": 100, "warmup": 10, "final": 0.0}
+    diary, interrupted = after(13)
+    told = {"device": "cpu", "session": ONE_THREAD}
+    train(narrow_spec(), data, tmp_path / "b", how, weights=weights, listener=diary, interrupted=interrupted, **told)
+    resumed = train(narrow_spec(), data, tmp_path / "b", TrainOptions(seed=3), resume=True, **told)
+    same_state(through.checkpoint, resumed.checkpoint)
+    assert read_checkpoint(resumed.checkpoint).progress == through.progress
 
 
 def test_a_run_that_is_at_its_end_takes_no_step(data: Path, tmp_path: Path) -> None:
@@ -248,7 +321,7 @@ def test_other_data_is_told(data: Path, tmp_path: Path) -> None:
 
 
 def test_another_test_set_is_told(data: Path, tmp_path: Path) -> None:
-    """Or the best precision would be that of two sets."""
+    """Or the best accuracy would be that of two sets."""
     trained(data, tmp_path / "run", steps=1)
     other = write_cifar(tmp_path / "other")
     records = np.fromfile(other / "test_batch.bin", np.uint8)
@@ -286,11 +359,11 @@ def test_what_cannot_be_resumed_is_told(data: Path, tmp_path: Path) -> None:
 def test_a_run_that_goes_on_has_its_own_weights(data: Path, tmp_path: Path) -> None:
     """So that the command that began it goes on with it."""
     other = trained(data, tmp_path / "other", steps=3)
-    trained(data, tmp_path / "run", steps=10, weights=other.checkpoint)
-    diary = Diary()
-    done = trained(data, tmp_path / "run", steps=20, resume=True, weights=other.checkpoint, listener=diary)
-    assert "the run goes on with its own weights" in diary.notes
-    whole = trained(data, tmp_path / "whole", steps=20, weights=other.checkpoint)
+    begun, again = {"weights": other.checkpoint, "schedule": CIFAR_SCHEDULE}, Diary()
+    trained(data, tmp_path / "run", steps=10, **begun)
+    done = trained(data, tmp_path / "run", steps=20, resume=True, listener=again, **begun)
+    assert "the run goes on with its own weights" in again.notes
+    whole = trained(data, tmp_path / "whole", steps=20, **begun)
     same_state(done.checkpoint, whole.checkpoint)
 
 
@@ -361,7 +434,7 @@ def test_a_full_disk_leaves_the_last_checkpoint(data: Path, tmp_path: Path, monk
 
 
 def test_fine_tuning_trains_what_is_not_frozen(data: Path, tmp_path: Path) -> None:
-    trained(data, tmp_path / "first", spec=with_classes(12), steps=5)
+    trained(data, tmp_path / "first", spec=with_classes(12), num_classes=12, steps=5)
     given = read_checkpoint(tmp_path / "first" / "checkpoint-00000005.npz").state
     diary = Diary()
     tuned = trained(
@@ -381,8 +454,8 @@ def test_networks_that_cannot_be_trained_so_are_refused(data: Path, tmp_path: Pa
         trained(data, tmp_path, spec=narrow_spec(head={"num_classes": 10, "global_pool": False}))
     with pytest.raises(OptionError, match=r"no loss to train it by @ \$\.head\.num_classes"):
         trained(data, tmp_path, spec=narrow_spec(head={"num_classes": None}))
-    with pytest.raises(ResnetCompileError, match="10 classes"):
-        trained(data, tmp_path, spec=with_classes(9))
+    with pytest.raises(DataError, match="the data set has 10 classes, the network only 9"):
+        trained(data, tmp_path, num_classes=9)
     assert not [*tmp_path.iterdir()]
 
 
@@ -395,7 +468,7 @@ def test_networks_that_cannot_be_evaluated_so_are_refused(data: Path, tmp_path: 
 
 
 @pytest.mark.filterwarnings("error")
-def test_logits_that_are_no_numbers_are_no_precision(data: Path, tmp_path: Path) -> None:
+def test_logits_that_are_no_numbers_are_no_accuracy(data: Path, tmp_path: Path) -> None:
     spec = narrow_spec()
     weights = {name: np.array(values) for name, values in arrays_of(compile_network(spec).graph).items()}
     # Each is a number, and their products are none.

@@ -14,7 +14,7 @@ def step(number: int) -> dict[str, Any]:
 
 
 def evaluation(number: int) -> dict[str, Any]:
-    return {"step": number, "images": 3, "precision": 0.5, "loss": 1.5, "best_precision": 0.75}
+    return {"step": number, "images": 3, "accuracy": 0.5, "loss": 1.5, "best_accuracy": 0.75}
 
 
 def write(folder: Path, *entries: dict[str, Any], at: tuple[int, int] = (0, 0)) -> None:

@@ -60,7 +60,7 @@ def test_cosine_without_warmup_falls_from_the_first_step_on() -> None:
         ({"kind": "piecewise", "boundaries": [1], "values": [0.1, -1]}, r"at least 0.0, not -1 @ \$\.values\[1\]$"),
         ({"kind": "piecewise", "boundaries": [0], "values": [1, 1]}, r"at least 1, not 0 @ \$\.boundaries\[0\]$"),
         ({"kind": "linear"}, r"kind must be one of 'piecewise', 'cosine', not 'linear' @ \$\.kind$"),
-        ({"kind": "cosine", "peak": 0.1}, r"required @ \$\.steps$"),
+        ({"kind": "cosine", "steps": 5}, r"required @ \$\.peak$"),
         ({"kind": "cosine", "peak": 0.1, "steps": 5, "warmup": 5}, r"less than steps, 5 @ \$\.warmup$"),
         ({"kind": "cosine", "peak": 0.1, "steps": 5, "power": 1}, r"unknown key @ \$\.power$"),
     ],

@@ -1,8 +1,8 @@
 """Labelled images on their way to a training step: CIFAR files, image trees and `.npz`, augmented and batched."""
 
 from resnet_compile.training.data.batches import Batch, evaluation_batches, training_batches
-from resnet_compile.training.data.dataset import Dataset, Split
-from resnet_compile.training.data.opening import open_dataset
+from resnet_compile.training.data.dataset import Dataset, Split, check_images
+from resnet_compile.training.data.opening import Splits, open_dataset, open_splits
 from resnet_compile.training.options import Augmentation
 
 __all__ = [
@@ -10,7 +10,10 @@ __all__ = [
     "Batch",
     "Dataset",
     "Split",
+    "Splits",
+    "check_images",
     "evaluation_batches",
     "open_dataset",
+    "open_splits",
     "training_batches",
 ]

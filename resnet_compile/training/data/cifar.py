@@ -75,14 +75,14 @@ def find_cifar(folder: Path) -> CifarFormat | None:
     return CIFAR10 if has_10 else CIFAR100 if has_100 else None
 
 
-def open_cifar(folder: Path, kind: CifarFormat, split: Split, num_classes: int, *, compat: bool) -> Dataset:
+def open_cifar(folder: Path, kind: CifarFormat, split: Split, num_classes: int | None, *, compat: bool) -> Dataset:
     """Maps the files of a split and checks their sizes and every label.
 
     Args:
         folder: Where the files are.
         kind: Which of the two it holds.
         split: ``train``: ``data_batch_1.bin`` and on, or ``train.bin``; ``test``: ``test_batch.bin`` or ``test.bin``.
-        num_classes: Classes of the network.
+        num_classes: Classes of the network; None where the data says.
         compat: Start the image one byte early, as the old TensorFlow models did with CIFAR-100: the class stands in
             place of the first red pixel, all pixels move by one and the last blue one is lost.
 

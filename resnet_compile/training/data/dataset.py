@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import hashlib
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +17,9 @@ from numpy.typing import NDArray
 
 from resnet_compile.errors import DataError, ResnetCompileError
 from resnet_compile.images import RgbImage, decode_image
+
+# Broken images that one message names beside the first.
+_TOLD = 20
 
 Split = Literal["train", "test"]
 """The images to learn from, or those held out."""
@@ -53,6 +59,10 @@ class ImageArrays:
             images[rows] = self.parts[part][indices[rows] - self.starts[part]]
         return images
 
+    def chosen(self, indices: NDArray[np.int64]) -> ImageArrays:
+        """The images at `indices`, copied."""
+        return ImageArrays((self.gather(indices),))
+
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
@@ -64,6 +74,10 @@ class ImageFiles:
         """One image as `resnet_compile.images` decodes it; `DataError` naming the file where it cannot."""
         with data_errors():
             return decode_image(self.paths[index])
+
+    def chosen(self, indices: NDArray[np.int64]) -> ImageFiles:
+        """The files at `indices`."""
+        return ImageFiles(tuple(self.paths[index] for index in indices))
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +102,12 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def names(self) -> list[str] | None:
+        """The classes' names; None where they are only numbered."""
+        numbers = tuple(map(str, range(len(self.class_names))))
+        return None if self.class_names == numbers else [*self.class_names]
+
     def image(self, index: int) -> RgbImage:
         """One image, uint8 ``[H, W, 3]``, RGB.
 
@@ -95,6 +115,83 @@ class Dataset:
             DataError: It is a file that cannot be decoded.
         """
         return self.source.image(index)
+
+    def chosen(self, indices: NDArray[np.int64]) -> Dataset:
+        """The images at `indices`, in their order; of arrays a copy."""
+        return replace(self, labels=self.labels[indices], source=self.source.chosen(indices))
+
+
+def held_out(dataset: Dataset, fraction: float) -> tuple[Dataset, Dataset]:
+    """Parts a data set that has no held-out images.
+
+    Of each class the share goes whose names, or whose pixels where the images have no names, come first by their
+    SHA-256: so it depends on nothing but the images, and images that are added move few of the others. A class of two
+    images or more has one on either side.
+
+    Args:
+        dataset: The images.
+        fraction: The share of each class to hold out, between 0 and 1.
+
+    Returns:
+        The images to learn from, and those held out.
+
+    Raises:
+        DataError: No class has two images.
+    """
+    digests = np.array(_digests(dataset))
+    out: list[int] = []
+    for label in range(len(dataset.class_names)):
+        members = np.flatnonzero(dataset.labels == label)
+        count = min(max(round(fraction * len(members)), 1), len(members) - 1)
+        out.extend(members[np.argsort(digests[members], kind="stable")][: max(count, 0)].tolist())
+    if not out:
+        hint = "a class needs two images at least"
+        raise DataError("there is no image to hold out", where=str(dataset.files[0]), hint=hint)
+    chosen = np.zeros(len(dataset), np.bool_)
+    chosen[out] = True
+    return dataset.chosen(np.flatnonzero(~chosen)), dataset.chosen(np.flatnonzero(chosen))
+
+
+def _digests(dataset: Dataset) -> list[bytes]:
+    if isinstance(dataset.source, ImageFiles):
+        names = (path.relative_to(dataset.files[0]).as_posix() for path in dataset.source.paths)
+        return [hashlib.sha256(os.fsencode(name)).digest() for name in names]
+    return [hashlib.sha256(dataset.image(index).tobytes()).digest() for index in range(len(dataset))]
+
+
+def check_images(dataset: Dataset, interrupted: Callable[[], bool] = lambda: False) -> None:
+    """Decodes every file once, on threads, so that no run ends in the middle over one of them.
+
+    It takes about as long as the first round through the images spends on decoding.
+
+    Args:
+        dataset: The images; those that are arrays are right already.
+        interrupted: Asked before every image; once it says so the rest is not looked at.
+
+    Raises:
+        DataError: Images cannot be read; it names the first, and how many there are.
+    """
+    source = dataset.source
+    if not isinstance(source, ImageFiles):
+        return
+
+    def fault(index: int) -> DataError | None:
+        try:
+            if not interrupted():
+                source.image(index)
+        except DataError as error:
+            return error
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="check") as pool:
+        faults = [error for error in pool.map(fault, range(len(dataset))) if error]
+    if faults:
+        first, *others = faults
+        told = DataError(first.message, where=first.where, hint=first.hint)
+        told.also = tuple(map(str, others[:_TOLD]))
+        if len(others) > _TOLD:
+            told.also += (f"and {len(others) - _TOLD} more",)
+        raise told
 
 
 def check_labels(labels: NDArray[Any], classes: int, where: str) -> None:
@@ -106,11 +203,11 @@ def check_labels(labels: NDArray[Any], classes: int, where: str) -> None:
         raise DataError(message, where=f"{where}: record {record}")
 
 
-def check_class_count(class_names: Sequence[str], num_classes: int, path: Path) -> None:
+def check_class_count(class_names: Sequence[str], num_classes: int | None, path: Path) -> None:
     """Raises a `DataError` where the data set has more classes than the network."""
-    if len(class_names) > num_classes:
+    if num_classes is not None and len(class_names) > num_classes:
         message = f"the data set has {len(class_names)} classes, the network only {num_classes}"
-        raise DataError(message, where=str(path), hint="set the spec's `head.num_classes`")
+        raise DataError(message, where=str(path), hint=f"--num-classes {len(class_names)}")
 
 
 @contextmanager

@@ -20,7 +20,7 @@ _TRAIN = "train"
 _PLACES: dict[Split, tuple[str, ...]] = {"train": (_TRAIN,), "test": ("val", "validation", "test")}
 
 
-def open_folder(folder: Path, split: Split, num_classes: int) -> Dataset:
+def open_folder(folder: Path, split: Split, num_classes: int | None) -> Dataset:
     """Lists the images of a split; nothing is decoded.
 
     Raises:
@@ -41,6 +41,11 @@ def open_folder(folder: Path, split: Split, num_classes: int) -> Dataset:
                 paths.extend(find_images([place / name]))
             labels.extend([label] * (len(paths) - len(labels)))
     return Dataset("folder", (place,), np.array(labels, np.int64), class_names, ImageFiles(tuple(paths)))
+
+
+def tree_has_held_out(folder: Path) -> bool:
+    """Whether the tree has images that are not to learn from."""
+    return any((folder / name).is_dir() for name in _PLACES["test"])
 
 
 def _split_folder(folder: Path, split: Split) -> Path:

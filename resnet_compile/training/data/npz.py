@@ -21,14 +21,14 @@ from resnet_compile.training.data.dataset import Dataset, ImageArrays, Split, ch
 _NAMED = 8  # arrays that a message lists
 
 
-def open_npz_dataset(path: Path, split: Split, num_classes: int) -> Dataset:
+def open_npz_dataset(path: Path, split: Split, num_classes: int | None) -> Dataset:
     """Maps or reads the arrays of a split.
 
     Args:
         path: An ``.npz`` file. Images are uint8 ``[N, H, W, 3]``, or grey, ``[N, H, W]`` or ``[N, H, W, 1]``, which is
             repeated over the three channels; labels are integers ``[N]`` or ``[N, 1]``.
         split: Which arrays.
-        num_classes: Classes of the network.
+        num_classes: Classes of the network; None takes one more than the greatest label of either split.
 
     Raises:
         DataError: The file is damaged, lacks the arrays, or has others than these.
@@ -53,10 +53,24 @@ def open_npz_dataset(path: Path, split: Split, num_classes: int) -> Dataset:
             message = f"{images_info.shape[0]} images, but {labels_info.shape[0]} labels"
             raise DataError(message, where=f"{path}: {labels_name}")
         labels = archive[labels_name].reshape(-1)
+        num_classes = num_classes or _classes(archive)
         check_labels(labels, num_classes, f"{path}: {labels_name}")
         images = _three_channels(archive[images_name])
     names = tuple(map(str, range(num_classes)))
     return Dataset("npz", (path,), labels.astype(np.int64), names, ImageArrays((images,)))
+
+
+def npz_has_held_out(path: Path) -> bool:
+    """Whether there are images that are not to learn from."""
+    with data_errors(), NpzCheckpoint(path) as archive:
+        return "x_test" in archive
+
+
+def _classes(archive: NpzCheckpoint) -> int:
+    """One more than the greatest label; 1 where none is greater than 0."""
+    infos = {name: archive.info(name) for name in ("y_train", "y_test") if name in archive}
+    greatest = [archive[name].max(initial=0) for name, info in infos.items() if _is_labels(info.dtype, info.shape)]
+    return max(int(max(greatest)) + 1, 1)
 
 
 def _is_images(shape: tuple[int, ...]) -> bool:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_compile.checkpoints.checked_file import is_file, is_folder
 from resnet_compile.checkpoints.numpy_npz import is_npz
 from resnet_compile.errors import DataError, OptionError
 from resnet_compile.training.data.cifar import CIFAR100, find_cifar, open_cifar
-from resnet_compile.training.data.dataset import Dataset, Split, data_errors
-from resnet_compile.training.data.folder import open_folder
-from resnet_compile.training.data.npz import open_npz_dataset
+from resnet_compile.training.data.dataset import Dataset, Split, data_errors, held_out
+from resnet_compile.training.data.folder import open_folder, tree_has_held_out
+from resnet_compile.training.data.npz import npz_has_held_out, open_npz_dataset
+
+HELD_OUT = 0.2
+"""The share of each class that is held out where the data has no held-out images and nothing else is said."""
 
 _FORMATS = (
     "a folder of CIFAR .bin files, a folder train/CLASS/*.jpg and val/CLASS/*.jpg, or an .npz with x_train and on"
@@ -20,8 +24,23 @@ _WITHIN = ("cifar-10-batches-bin", "cifar-100-binary")  # the folders that CIFAR
 _PICKLED = ("data_batch_1", "test_batch", "train", "test")  # the files of CIFAR's archives for Python
 
 
+@dataclass(frozen=True, slots=True)
+class Splits:
+    """A data set.
+
+    Attributes:
+        training: The images to learn from.
+        test: Those held out.
+        parted: Whether these were parted from those here, since the data has none.
+    """
+
+    training: Dataset
+    test: Dataset
+    parted: bool
+
+
 def open_dataset(
-    path: str | os.PathLike[str], split: Split, *, num_classes: int, channels: int = 3, compat: bool = False
+    path: str | os.PathLike[str], split: Split, *, num_classes: int | None, channels: int = 3, compat: bool = False
 ) -> Dataset:
     """Opens one split of a data set, whose format is told by what is there.
 
@@ -33,7 +52,7 @@ def open_dataset(
     Args:
         path: A folder or a file.
         split: The images to learn from, or those held out.
-        num_classes: Classes of the network that is to learn it.
+        num_classes: Classes of the network that is to learn it; None where it will have as many as the data.
         channels: Input channels of that network; images have 3.
         compat: Repeat the original's error in reading CIFAR-100.
 
@@ -61,6 +80,46 @@ def open_dataset(
         raise DataError("no such file or folder", where=str(place))
     hint = "name the folder that it is in" if place.suffix == ".bin" else f"a data set is {_FORMATS}"
     raise DataError("not a data set", where=str(place), hint=hint)
+
+
+def open_splits(
+    path: str | os.PathLike[str],
+    *,
+    num_classes: int | None,
+    channels: int = 3,
+    compat: bool = False,
+    fraction: float | None = None,
+) -> Splits:
+    """Opens both splits of a data set; of a tree or an `.npz` without held-out images a share of each class is held
+    out.
+
+    Args:
+        path: As for `open_dataset`.
+        num_classes: As for `open_dataset`.
+        channels: As for `open_dataset`.
+        compat: As for `open_dataset`.
+        fraction: The share to hold out where there is no held-out image; None takes `HELD_OUT`.
+
+    Raises:
+        DataError: As `open_dataset`.
+        OptionError: As `open_dataset`; or there are held-out images already, and a share of the others is asked for.
+    """
+
+    def opened(split: Split, classes: int | None) -> Dataset:
+        return open_dataset(path, split, num_classes=classes, channels=channels, compat=compat)
+
+    training = opened("train", num_classes)
+    if not _lacks_held_out(Path(path), training):
+        if fraction is not None:
+            raise OptionError("the data has held-out images already", where="val_fraction")
+        return Splits(training, opened("test", num_classes or len(training.class_names)), parted=False)
+    return Splits(*held_out(training, fraction or HELD_OUT), parted=True)
+
+
+def _lacks_held_out(place: Path, training: Dataset) -> bool:
+    if training.name == "folder":
+        return not tree_has_held_out(place)
+    return training.name == "npz" and not npz_has_held_out(place)
 
 
 def _refuse_neighbours(folder: Path) -> None:

@@ -162,7 +162,7 @@ def test_label_that_is_no_class_names_the_record(tmp_path: Path) -> None:
 
 def test_more_classes_than_the_network_has(tmp_path: Path) -> None:
     write_cifar100(tmp_path)
-    with pytest.raises(DataError, match=r"the data set has 100 classes, the network only 10 @ .*head.num_classes"):
+    with pytest.raises(DataError, match=r"the data set has 100 classes, the network only 10 @ .*--num-classes 100\)"):
         open_dataset(tmp_path, "train", num_classes=10)
 
 
