@@ -36,6 +36,8 @@ def open_npz_dataset(path: Path, split: Split, num_classes: int | None) -> Datas
     images_name, labels_name = f"x_{split}", f"y_{split}"
     with data_errors(), NpzCheckpoint(path) as archive:
         for name in (images_name, labels_name):
+            if name in archive.unread:
+                archive[name]  # an error, which says what to do
             if name not in archive:
                 held = ", ".join(printable(array) for array in islice(archive, _NAMED)) or "nothing"
                 raise DataError(f"no split {split!r}: no array {name!r}", where=str(path), hint=f"there is {held}")

@@ -82,7 +82,7 @@ def test_labels_of_any_integers_in_a_row_or_a_column(tmp_path: Path, dtype: str)
         ("y_train", np.array([0, 1, 9, -1, 10, 2]), "label -1 is not one of 10 classes, 0 to 9 @ .*: record 3"),
         ("y_train", np.array([0, 1, 10, -1, 1, 2]), "label 10 is not one of 10 classes, 0 to 9 @ .*: record 2"),
         ("y_train", np.full(6, 2**64 - 1, np.uint64), "label 18446744073709551615 is not"),
-        ("y_train", np.array([object()] * 6), "an array of Python objects: refused"),
+        ("y_train", np.array([object()] * 6), "a tensor that is of Python objects, which is not read @ .*: y_train"),
     ],
 )
 def test_arrays_that_are_no_data_set(tmp_path: Path, name: str, array: np.ndarray, message: str) -> None:
