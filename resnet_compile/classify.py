@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 from resnet_compile.images import Preprocessing, decode_image
+from resnet_compile.metadata import Metadata
+from resnet_compile.plan import plan_network
+from resnet_compile.plan.names import resolve_model_outputs
 from resnet_compile.runtime import ImageInput, Session, TensorInfo, image_input
+from resnet_compile.spec import parse_spec
 
 DEFAULT_BATCH = 8
 
@@ -41,20 +45,16 @@ class Skipped:
     error: ImageError
 
 
-def resolve_names(session: Session, names: Sequence[str]) -> list[str]:
-    """The model's outputs of these names, each with or without the network's name before its first slash.
+def resolve_names(session: Session, words: Sequence[str]) -> tuple[str, ...]:
+    """The model's outputs that the words stand for, as `--outputs` of ``resnet-compile`` takes them.
 
     Raises:
-        OptionError: The model has no such output, or several.
+        OptionError: The model has no such output.
     """
-    resolved = []
-    for name in names:
-        matches = [name] if name in session.outputs else [full for full in session.outputs if full.endswith(f"/{name}")]
-        if len(matches) != 1:
-            fault = "has no output" if not matches else "has several outputs"
-            raise OptionError(f"the model {fault} {name!r}", hint=f"it has {', '.join(session.outputs)}")
-        resolved.append(matches[0])
-    return resolved
+    if all(word in session.outputs for word in words):
+        return tuple(words)
+    spec = Metadata.from_entries(session.metadata).spec
+    return resolve_model_outputs(session.outputs, words, plan_network(parse_spec(spec)) if spec else None)
 
 
 def run_images(

@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from resnet_compile import classify
+from resnet_compile import CompileOptions, classify, compile, load_spec
 from resnet_compile.classify import (
     Computed,
     Skipped,
@@ -108,15 +108,18 @@ def test_outputs_need_a_row_for_each_image(paths: list[Path]) -> None:
 
 def test_output_names_with_and_without_the_network() -> None:
     session = network("net/block1", "net/block1/unit_1", "other/logits", "net/logits", "predictions")
-    assert resolve_names(session, ["block1", "net/block1", "unit_1"]) == [
-        "net/block1",
-        "net/block1",
-        "net/block1/unit_1",
-    ]
-    with pytest.raises(OptionError, match="the model has several outputs 'logits'"):
-        resolve_names(session, ["logits"])
-    with pytest.raises(OptionError, match="the model has no output 'lock1'"):
+    words = ["block1", "net/block1/", "block1/unit_1"]
+    assert resolve_names(session, words) == ("net/block1", "net/block1", "net/block1/unit_1")
+    assert resolve_names(session, ["logits", "other/logits"]) == ("net/logits", "other/logits")
+    with pytest.raises(OptionError, match=r"the network has no output 'lock1' @ outputs \(did you mean block1"):
         resolve_names(session, ["lock1"])
+
+
+def test_an_output_is_found_by_the_word_that_it_was_compiled_with() -> None:
+    words = ("block2/unit_1", "block1/unit_2/conv1", "tiny/block2", "logits")
+    model = compile(load_spec("tiny"), CompileOptions(outputs=words, batch=1))
+    session = Session.open(model.to_proto().SerializeToString(), "cpu")
+    assert resolve_names(session, words) == model.outputs
 
 
 @pytest.mark.parametrize(

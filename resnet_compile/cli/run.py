@@ -78,7 +78,7 @@ def cli(
         wanted = [rc.classify.classification_output(session)]
         describe = partial(_classes, wanted[0], top, label_names)
     else:
-        wanted = list(session.outputs) if outputs == "all" else rc.classify.resolve_names(session, outputs)
+        wanted = list(session.outputs if outputs == "all" else rc.classify.resolve_names(session, outputs))
     entries, saved = _run_all(session, paths, scheme, wanted, batch, describe, output)
     document: dict[str, Any] = {
         "model": str(model),

@@ -1,4 +1,4 @@
-"""From a user's word to the network's own names: the grammar of `outputs`, `keep_float` and `freeze`.
+"""From a user's word to the network's own names: the grammar of `--outputs`, `--keep-float` and `--freeze`.
 
 A word is a name with or without the network's in front of it, and a slash may follow. A unit is found by its place, its
 kind left out: `block3/unit_2` is `resnet_v2_50/block3/unit_2/bottleneck_v2`, and `block3/unit_2/conv1` a layer of it.
@@ -12,6 +12,7 @@ from typing import Literal
 
 from resnet_compile.errors import OptionError
 from resnet_compile.plan.network import Plan
+from resnet_compile.plan.unit import UnitPlan
 
 
 def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
@@ -32,13 +33,28 @@ def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None
     if requested == "all":
         return tuple(dict.fromkeys((*end_points, *features)))
     values = (*end_points, *(layer.scope for layer in plan.layers))
-    resolved = _resolve(plan, requested, values, "end point or layer", "outputs")
+    resolved = _resolve(plan.name, plan.units, values, requested, "end point or layer", "outputs")
     if not resolved:
         raise OptionError("no output is asked for", where="outputs")
     if len(set(resolved)) < len(resolved):
         twice = next(name for name in resolved if resolved.count(name) > 1)
         raise OptionError(f"{twice} is asked for twice", where="outputs")
     return resolved
+
+
+def resolve_model_outputs(outputs: Collection[str], words: Sequence[str], plan: Plan | None) -> tuple[str, ...]:
+    """The outputs of a model that the words stand for.
+
+    Args:
+        outputs: The names of all of them.
+        words: What a user wrote.
+        plan: The model's network; without one, what stands before an output's first slash is the network's name.
+
+    Raises:
+        OptionError: There is no such output.
+    """
+    network = plan.name if plan else next((name.partition("/")[0] for name in outputs if "/" in name), "")
+    return _resolve(network, plan.units if plan else (), outputs, words, "output", "outputs")
 
 
 def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:
@@ -48,7 +64,7 @@ def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:
         OptionError: There is no such scope.
     """
     ends = (*(layer.scope for layer in plan.layers), *(end_point.name for end_point in plan.end_points))
-    return _resolve(plan, words, _with_parents(plan, ends), "scope", "keep_float")
+    return _resolve(plan.name, plan.units, _with_parents(plan, ends), words, "scope", "keep_float")
 
 
 def frozen_parameters(plan: Plan, words: Sequence[str]) -> frozenset[str]:
@@ -58,7 +74,7 @@ def frozen_parameters(plan: Plan, words: Sequence[str]) -> frozenset[str]:
         OptionError: There is no such scope, or nothing is left to train.
     """
     owners = (parameter.name.rpartition("/")[0] for parameter in plan.parameters)
-    scopes = _resolve(plan, words, _with_parents(plan, owners), "scope with parameters", "freeze")
+    scopes = _resolve(plan.name, plan.units, _with_parents(plan, owners), words, "scope with parameters", "freeze")
     frozen = frozenset(parameter.name for parameter in plan.parameters if is_within(parameter.name, scopes))
     if all(parameter.name in frozen for parameter in plan.parameters if parameter.trainable):
         raise OptionError("everything is frozen, and nothing is left to train", where="freeze")
@@ -70,13 +86,15 @@ def is_within(name: str, scopes: Collection[str]) -> bool:
     return any(name == scope or name.startswith(f"{scope}/") for scope in scopes)
 
 
-def _resolve(plan: Plan, words: Sequence[str], names: Iterable[str], what: str, where: str) -> tuple[str, ...]:
+def _resolve(
+    network: str, units: Iterable[UnitPlan], names: Iterable[str], words: Sequence[str], what: str, where: str
+) -> tuple[str, ...]:
     """For each word the full name that it stands for."""
-    known = _words(plan, names)
+    known = _words(network, {unit.scope for unit in units}, names)
     resolved = []
     for word in words:
         stem = word.removesuffix("/")
-        short = stem.removeprefix(f"{plan.name}/")
+        short = stem.removeprefix(f"{network}/")
         name = known.get(short) or known.get(stem)  # a block can bear the network's name
         if name is None:
             raise OptionError(f"the network has no {what} {word!r}", where=where, hint=_hint(short, known))
@@ -84,14 +102,13 @@ def _resolve(plan: Plan, words: Sequence[str], names: Iterable[str], what: str, 
     return tuple(resolved)
 
 
-def _words(plan: Plan, names: Iterable[str]) -> dict[str, str]:
-    """What can be written for full names without the network's: the rest whole, or without a unit's kind."""
-    units = {unit.scope.removeprefix(f"{plan.name}/") for unit in plan.units}
+def _words(network: str, units: Collection[str], names: Iterable[str]) -> dict[str, str]:
+    """What can be written for full names: the name without the network's, and that without a unit's kind."""
     words: dict[str, str] = {}
     for name in names:
-        short = name.removeprefix(f"{plan.name}/")
+        short = name.removeprefix(f"{network}/")
         block, *inside = short.split("/")
-        if len(inside) > 1 and f"{block}/{inside[0]}/{inside[1]}" in units:
+        if len(inside) > 1 and f"{network}/{block}/{inside[0]}/{inside[1]}" in units:
             words["/".join((block, inside[0], *inside[2:]))] = name
         words[short] = name
     return words
@@ -109,5 +126,5 @@ def _hint(word: str, known: Mapping[str, str]) -> str:
     """The words nearest to one that is unknown, or else the shortest that there are."""
     if near := difflib.get_close_matches(word, known, n=3):
         return f"did you mean {' or '.join(near)}?"
-    widest = [each for each in known if "/" not in each]
+    widest = [each for each in known if "/" not in each] or [*known]
     return f"there is {', '.join(widest[:8])}{', ...' if len(widest) > 8 else ''}"

@@ -19,7 +19,7 @@ import numpy as np
 from resnet_compile.plan import Plan
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section
-from resnet_compile.weights.source import AVERAGE, SourceTensor, Tensors
+from resnet_compile.weights.source import AVERAGE, SourceTensor, Tensors, is_within
 
 _NORMALIZATION = re.compile(r"(?:^|[./_])(mean|std)$")
 
@@ -77,7 +77,9 @@ def leftovers(
             continue
         inside = next((name.removeprefix(p) for p in section.prefixes if name.startswith(p)), None)
         beside = inside is None or _first(inside) not in own
-        asked = any(_matches(each, word) for each in (name, *tensor.names) for word in ignore)
+        asked = any(
+            fnmatchcase(each, word) or is_within(each, word) for each in (name, *tensor.names) for word in ignore
+        )
         if asked or is_ignored(section, name, used):
             ignored.append(name)
             averages = averages or name.endswith(AVERAGE)
@@ -183,10 +185,6 @@ def _missing_offsets(plan: Plan, section: Section) -> Iterator[str]:
             theirs = section.naming.translate(parameter.name.removeprefix(f"{plan.name}/"))
             if theirs and (offset := section.naming.offset(theirs)):
                 yield offset
-
-
-def _matches(name: str, pattern: str) -> bool:
-    return fnmatchcase(name, pattern) or name.startswith((f"{pattern.rstrip('./')}.", f"{pattern.rstrip('./')}/"))
 
 
 def _scope(name: str, section: Section) -> str:

@@ -14,7 +14,7 @@ from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.leftovers import Leftovers, is_ignored, leftovers
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section, choose, sections
-from resnet_compile.weights.source import AVERAGE, Tensors, averaged
+from resnet_compile.weights.source import AVERAGE, Tensors, averaged, is_within
 from resnet_compile.weights.tables import NAMINGS, naming_of
 
 # Faults that one message lists before it only counts them.
@@ -230,8 +230,7 @@ def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> 
     scopes: dict[str, dict[str, str]] = {}
     for name, tensor in tensors.items():
         scope = name.rpartition(section.naming.separator)[0]
-        elsewhere = asked and scope != asked.rstrip("./") and not name.startswith(f"{asked.rstrip('./')}/")
-        if elsewhere or name in used or is_ignored(section, name, used):
+        if (asked and not is_within(name, asked)) or name in used or is_ignored(section, name, used):
             continue
         for parameter in logits:
             kind = len(tensor.shape) == 1 if parameter.role == "biases" else len(tensor.shape) in (2, 4)

@@ -11,7 +11,7 @@ from functools import cached_property
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.naming import Naming
-from resnet_compile.weights.source import Tensors
+from resnet_compile.weights.source import Tensors, is_within
 
 ROOT = "."
 """What the section is called that has nothing in front of its names."""
@@ -135,10 +135,4 @@ def _distinct(found: Sequence[Section], tensors: Tensors) -> list[Section]:
 
 
 def _is_asked(prefix: str, asked: Sequence[str]) -> bool:
-    return any(_is_in(prefix, word) for word in asked)
-
-
-def _is_in(prefix: str, word: str) -> bool:
-    """Whether a section is, or lies in, the one that a user names."""
-    word = word.rstrip("./")
-    return prefix.rstrip("./") == word or prefix.startswith((f"{word}.", f"{word}/"))
+    return any(is_within(prefix.rstrip("./"), word) for word in asked)

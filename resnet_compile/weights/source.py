@@ -33,6 +33,12 @@ _WRAPPERS = re.compile(r"(?<![^./])(?:_orig_mod|module|_fsdp_wrapped_module|_che
 _LORA = re.compile(r"(^|[./])lora_[A-Za-z_]+([./]|$)")
 
 
+def is_within(name: str, scope: str) -> bool:
+    """Whether a name of a source is a scope's, or stands below it: behind a dot or a slash."""
+    scope = scope.rstrip("./")
+    return name == scope or name.startswith((f"{scope}.", f"{scope}/"))
+
+
 @dataclass(frozen=True, slots=True)
 class SourceTensor:
     """One tensor of a source, or one computed from several.

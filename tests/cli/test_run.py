@@ -284,7 +284,10 @@ def test_classification_is_saved_besides_the_table(
     ("arguments", "message"),
     [
         (["--outputs", "block1"], "--outputs needs a file to save them in (-o features.npz)"),
-        (["--outputs", "block9", "-o", "f.npy"], "the model has no output 'block9' (it has net/logits, predictions)"),
+        (
+            ["--outputs", "block9", "-o", "f.npy"],
+            "the network has no output 'block9' @ outputs (there is logits, predictions)",
+        ),
         (["--outputs", "logits,predictions", "-o", "f.npy"], "a .npy holds one output, not 2 @ f.npy (save as .npz)"),
         (["-o", "f.csv"], "outputs are saved as .npy or .npz, not .csv @ f.csv"),
         (["-o", "f"], "outputs are saved as .npy or .npz, not without a suffix @ f"),
