@@ -68,6 +68,8 @@ def run_images(
 ) -> Iterator[Computed | Skipped]:
     """Runs images through the network, in order; what cannot be read is told as soon as that is known.
 
+    A network that takes photographs gets them as they are; images of another size begin another batch.
+
     Threads decode and preprocess the next two batches while the network computes. Where the model leaves the height and
     width open, the preprocessing scheme's default size is used. A last batch that is too small for a model of fixed
     batch size is filled up with its own images, for which nothing comes back.
@@ -75,7 +77,7 @@ def run_images(
     Args:
         session: The network.
         paths: Image files.
-        preprocessing: The scheme that the network was trained with.
+        preprocessing: The scheme that the network was trained with; unused where the model carries it out.
         outputs: Names of the outputs to compute; all by default.
         batch: Images at a time; by default the model's own number, or 8 where it leaves that open.
         workers: Threads that decode; one a core, four at most, by default.
@@ -94,7 +96,8 @@ def run_images(
 
     def prepare(path: str) -> NDArray[Any] | ImageError:
         try:
-            return preprocessing(decode_image(path), height, width)
+            image = decode_image(path)
+            return source.photograph(image, path) if source.takes_photographs else preprocessing(image, height, width)
         except ImageError as error:
             return error
 
@@ -106,6 +109,9 @@ def run_images(
         if isinstance(prepared, ImageError):
             yield Skipped(position, path, prepared)
             continue
+        if ready and ready[0][2].shape != prepared.shape:
+            yield _run(session, source, ready, outputs)
+            ready = []
         ready.append((position, path, prepared))
         if len(ready) == size:
             yield _run(session, source, ready, outputs)

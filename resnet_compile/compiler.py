@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from resnet_compile._version import __version__
-from resnet_compile.errors import OptionError
+from resnet_compile.errors import OptionError, inside
 from resnet_compile.files import as_path
-from resnet_compile.graph import Graph, Verifier, bound
+from resnet_compile.graph import Graph, Verifier, bound, least_opset
 from resnet_compile.lower import lower
+from resnet_compile.lower.preprocess import CHANNELS, with_preprocessing
 from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.precision import Float32
+from resnet_compile.schemes import SCHEMES, find_scheme
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
@@ -111,8 +113,31 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     parameters, source = _bind(planned, options, weights)
     filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
     optimized, applied = optimize(filled, options.target, options.dtype.passes(), verifier=verifier)
+    fed = verifier.verify(with_photographs(optimized, planned, options), "preprocessing", bound=True)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, source), options.external_data)
-    return CompiledModel(planned, optimized, fmt, applied, parameters.notes)
+    return CompiledModel(planned, fed, fmt, applied, parameters.notes)
+
+
+def with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
+    """The graph that carries out its preprocessing, where the options ask for that.
+
+    Raises:
+        OptionError: There is no scheme, or no way to say it in the opset that is asked for.
+    """
+    if options.preprocess is None:
+        return graph
+    named, where = planned.spec.input.preprocess, "preprocess"
+    if named is None:
+        raise OptionError("the spec names no scheme", where=where, hint=f"one of {', '.join(SCHEMES)}")
+    if planned.input.channels != CHANNELS:
+        raise OptionError(f"photographs have 3 channels, the network takes {planned.input.channels}", where=where)
+    scheme = find_scheme(named) if isinstance(named, str) else named
+    size, image_size = planned.input.size, options.image_size
+    made = with_preprocessing(graph, scheme, size, image_size=image_size, layout=options.layout)
+    if options.opset < (needed := least_opset(made)):
+        fault = f"opset {options.opset} cannot say {scheme.resize.filter} as Pillow antialiases it"
+        raise OptionError(fault, where="opset", hint=f"opset {needed} can")
+    return made
 
 
 def _bind(
@@ -136,6 +161,10 @@ def _bind(
 
 def adapted(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
     """The spec for the images and the classes that the options ask for."""
+    if options.preprocess not in (None, "model"):
+        with inside("preprocess"):
+            find_scheme(options.preprocess)
+        spec = spec.replace(input=spec.input.replace(preprocess=options.preprocess))
     if options.num_classes is not None:
         classes = None if options.num_classes == "none" else options.num_classes
         spec = spec.replace(head=spec.head.replace(num_classes=classes))

@@ -49,6 +49,14 @@ class CompileOptions(CheckedModel):
     size: tuple[Side, Side] | Literal["dynamic"] | None = None
     """Rows and columns of the input; `dynamic` leaves them to run time; None takes the spec's."""
 
+    preprocess: str | None = None
+    """The preprocessing scheme that the model carries out itself, by its name, or `model` for the spec's own: it takes
+    photographs, uint8 NHWC of any size. None makes a model that takes the scheme's numbers.
+    """
+
+    image_size: tuple[Side, Side] | None = None
+    """Rows and columns of the photographs, where `preprocess` is given; None leaves them to run time."""
+
     layout: Literal["nchw", "nhwc"] = "nchw"
     """Order of the axes of the input and of every output that has rows and columns."""
 
@@ -67,6 +75,20 @@ class CompileOptions(CheckedModel):
 
     external_data: bool | None = None
     """Whether the weights go to a file beside the model; None puts them there past 2 GB."""
+
+    @model_validator(mode="after")
+    def _photographs_come_to_one_size(self) -> Self:
+        if self.preprocess is None and self.image_size is not None:
+            raise PydanticCustomError(
+                "image_size", "is for models that preprocess photographs themselves", {"path": ("image_size",)}
+            )
+        if self.preprocess is not None and self.size == "dynamic":
+            raise PydanticCustomError(
+                "size",
+                "a model that preprocesses takes photographs of any size and brings them to one, which this has to be",
+                {"path": ("size",)},
+            )
+        return self
 
     @model_validator(mode="after")
     def _the_target_goes_with_the_precision(self) -> Self:

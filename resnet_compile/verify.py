@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from resnet_compile.errors import VerificationError
 from resnet_compile.precision import PRECISIONS
 from resnet_compile.quantize.calibration import opened
 from resnet_compile.runtime import Session
-from resnet_compile.runtime.image_input import image_input
+from resnet_compile.runtime.image_input import ImageInput, image_input
 
 _BATCH = 2
 
@@ -47,7 +48,7 @@ def compare(
     model: CompiledModel,
     reference: CompiledModel,
     *,
-    images: NDArray[np.float32] | None = None,
+    images: NDArray[np.float32] | Sequence[NDArray[np.uint8]] | None = None,
     seed: int = 0,
 ) -> tuple[OutputComparison, ...]:
     """Runs two models of one network on the same images on the CPU: normally distributed ones, and those given.
@@ -57,7 +58,8 @@ def compare(
     Args:
         model: What is to be verified.
         reference: What it is held against, in float32; it runs without onnxruntime's own rewrites.
-        images: As the models take them, float32; any number of them, whatever the batch size.
+        images: As the models take them: float32, any number of them, whatever the batch size; or photographs of any
+            sizes, each uint8 ``[1, H, W, 3]``.
         seed: Of the random images, two of them where the batch size is free.
 
     Raises:
@@ -72,11 +74,18 @@ def compare(
         if images is None or not precision.calibrated:
             source = image_input(actual)
             shape = source.shape(source.batch_size(None, _BATCH), model.plan.input.size)
-            noise = np.random.default_rng(seed).standard_normal(shape, np.float32)
+            noise = _noise(source, shape, seed)
             told += _compared("random", (actual, expected), noise, precision.bound)
         if images is not None:
             told += _compared("given", (actual, expected), images, precision.bound)
     return tuple(told)
+
+
+def _noise(source: ImageInput, shape: tuple[int, ...], seed: int) -> NDArray[Any]:
+    generator = np.random.default_rng(seed)
+    if source.takes_photographs:
+        return generator.integers(0, 256, shape, np.uint8)
+    return generator.standard_normal(shape, np.float32)
 
 
 def require_agreement(comparisons: tuple[OutputComparison, ...]) -> None:
@@ -117,13 +126,14 @@ class _Difference:
 def _compared(
     kind: Literal["random", "given"],
     sessions: tuple[Session, Session],
-    images: NDArray[np.float32],
+    images: NDArray[Any] | Sequence[NDArray[Any]],
     bound: float,
 ) -> list[OutputComparison]:
     differences = {name: _Difference() for name in sessions[0].outputs}
     step = image_input(sessions[0]).batch_size(None, _BATCH)
-    for begin in range(0, len(images), step):
-        batch = images[begin : begin + step]
+    if isinstance(images, np.ndarray):
+        images = [images[begin : begin + step] for begin in range(0, len(images), step)]
+    for batch in images:
         actual, expected = (session.run(image_input(session).feed(batch)) for session in sessions)
         for name, difference in differences.items():
             difference.add(actual[name][: len(batch)], expected[name][: len(batch)])

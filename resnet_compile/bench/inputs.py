@@ -16,6 +16,10 @@ DEFAULT_SIZE = (224, 224)
 
 
 def random_images(source: ImageInput, shape: tuple[int, ...], count: int, seed: int) -> list[dict[str, NDArray[Any]]]:
-    """Sets of inputs, uniform on [0, 1) as the original's; random, since a processor multiplies zeros faster."""
+    """Sets of inputs, uniform on [0, 1) as the original's, or on all pixels of a model that takes photographs; random,
+    since a processor multiplies zeros faster.
+    """
     generator = np.random.default_rng(seed)
+    if source.takes_photographs:
+        return [source.feed(generator.integers(0, 256, shape, np.uint8)) for _ in range(count)]
     return [source.feed(generator.random(shape, np.float32)) for _ in range(count)]

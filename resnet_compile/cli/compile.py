@@ -61,6 +61,15 @@ from resnet_compile.targets import Target
     "--size", callback=size, metavar="HxW|dynamic", help="Rows and columns of the input; by default the spec's."
 )
 @click.option(
+    "--preprocess",
+    metavar="SCHEME|model",
+    help="Take photographs, uint8 NHWC of any size, and preprocess them in the model: by a named scheme, or the spec's "
+    "own.",
+)
+@click.option(
+    "--image-size", callback=size, metavar="HxW", help="With --preprocess: rows and columns of every photograph."
+)
+@click.option(
     "--layout",
     type=click.Choice(["nchw", "nhwc"]),
     default="nchw",
@@ -230,7 +239,11 @@ def _verified(
 ) -> dict[str, Any]:
     """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
     plain = rc.CompileOptions(**options).replace(target=None, dtype="float32")
-    images = rc.quantize.folder_images(calibration, model.plan, plain.layout).values if calibration else None
+    images: Any = None
+    if calibration:
+        in_model = plain.preprocess is not None
+        made = None if in_model else rc.quantize.folder_images(calibration, model.plan, plain.layout)
+        images = made.values if made else rc.quantize.folder_photographs(calibration)
     comparisons = rc.verify.compare(model, rc.compile(spec, plain, weights=weights), images=images)
     if not report.as_json:
         rows = [

@@ -72,7 +72,11 @@ def cli(
     report.note(f"device {session.device} ({session.reason})")
     source = rc.runtime.image_input(session, channels=3)
     scheme = _scheme(source, preprocess, report)
-    height, width = source.size((scheme.default_size,) * 2)
+    if preprocess and source.takes_photographs:
+        raise OptionError("the model preprocesses by itself", where="preprocess", hint="leave it out")
+    height, width = (
+        (source.height, source.width) if source.takes_photographs else source.size((scheme.default_size,) * 2)
+    )
     describe = None
     if outputs is None:
         wanted = [rc.classify.classification_output(session)]
@@ -85,6 +89,7 @@ def cli(
         "device": str(session.device),
         "device_reason": session.reason,
         "preprocess": scheme.name,
+        "preprocess_in_model": source.takes_photographs,
         "height": height,
         "width": width,
         "images": entries,

@@ -21,12 +21,14 @@ class AttributeRule:
         default: What it is where it is left out; of `ints`, the number that stands in every place. None has no default.
         required: Whether it must be given.
         allowed: The values that it can have; any where there are none.
+        since: The first opset that has it, of those that a graph can be written for.
     """
 
     kind: Literal["int", "float", "text", "ints"]
     default: int | float | str | None = None
     required: bool = False
     allowed: tuple[int | str, ...] = ()
+    since: int = 0
 
     def fault(self, value: object) -> str | None:
         """What is wrong with a value."""

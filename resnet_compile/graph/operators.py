@@ -1,7 +1,8 @@
 """The operators: one row each, which is the whole truth about it.
 
-Every operator here means the same from opset 17 on, so a graph does not know the opset it will be written for. Layout
-is NCHW throughout; weights are OIHW. (How an operator is differentiated stands with the gradients.)
+Every operator here means the same from opset 17 on, so a graph does not know the opset it will be written for; what
+came later is marked in its attribute's rule, and `least_opset` tells what a graph needs. Layout is NCHW throughout;
+weights are OIHW. (How an operator is differentiated stands with the gradients.)
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from dataclasses import dataclass, field
 from resnet_compile.errors import GraphError
 from resnet_compile.graph import shape_rules, windows
 from resnet_compile.graph.attributes import AttributeRule
-from resnet_compile.graph.ir import ONNX_TYPES, Node, Type
+from resnet_compile.graph.ir import ONNX_TYPES, Graph, Node, Type
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Cast": Operator(
         (1, 1), shape_rules.cast, {"to": AttributeRule("int", required=True, allowed=tuple(ONNX_TYPES.values()))}
     ),
+    "Ceil": Operator((1, 1), shape_rules.like_first),
     "Clip": Operator((1, 3), shape_rules.like_first),
     "Concat": Operator((1, 2**16), shape_rules.concat, {"axis": _AXIS_REQUIRED}),
     "Constant": Operator((0, 0), shape_rules.constant, {"value_ints": _LIST}),
@@ -97,10 +99,12 @@ OPERATORS: Mapping[str, Operator] = {
         windows.conv_transpose,
         {"output_padding": AttributeRule("ints", 0), **windows.STRIDES, **windows.DILATIONS},
     ),
+    "CumSum": Operator((2, 2), shape_rules.like_first, single=True),
     "DequantizeLinear": Operator((3, 3), shape_rules.dequantize, _CHANNELS),
     "Div": Operator((2, 2), shape_rules.broadcast),
     "Equal": Operator((2, 2), shape_rules.compare),
     "Expand": Operator((2, 2), shape_rules.expand, moves=True),
+    "Floor": Operator((1, 1), shape_rules.like_first),
     "Flatten": Operator((1, 1), shape_rules.flatten, {"axis": AttributeRule("int", 1, allowed=(1,))}, moves=True),
     "Gather": Operator((2, 2), shape_rules.gather, {"axis": _AXIS}, moves=True),
     "Gemm": Operator((2, 3), shape_rules.gemm, {"transA": _SWITCH, "transB": _SWITCH}),
@@ -127,16 +131,33 @@ OPERATORS: Mapping[str, Operator] = {
     "Resize": Operator(
         (4, 4),
         shape_rules.resize,
-        {"mode": _TEXT, "coordinate_transformation_mode": _TEXT, "nearest_mode": _TEXT},
+        {
+            "mode": _TEXT,
+            "coordinate_transformation_mode": _TEXT,
+            "nearest_mode": AttributeRule("text", "round_prefer_floor"),
+            "antialias": AttributeRule("int", 0, allowed=(0, 1), since=18),
+            "cubic_coeff_a": AttributeRule("float", -0.75),
+            "exclude_outside": _SWITCH,
+        },
     ),
+    "Round": Operator((1, 1), shape_rules.like_first),
     "ScatterElements": Operator(
         (3, 3),
         shape_rules.scatter_elements,
         {"axis": _AXIS, "reduction": AttributeRule("text", "none", allowed=("none", "add"))},
     ),
+    "Shape": Operator((1, 1), shape_rules.shape, {"start": _AXIS_REQUIRED, "end": _AXIS_REQUIRED}),
     "Slice": Operator((5, 5), shape_rules.slice_, moves=True),
     "Softmax": Operator((1, 1), shape_rules.like_first, _LAST, single=True),
     "Sqrt": Operator((1, 1), shape_rules.like_first),
     "Sub": Operator((2, 2), shape_rules.broadcast),
     "Transpose": Operator((1, 1), shape_rules.transpose, {"perm": _LIST}, moves=True),
 }
+
+
+def least_opset(graph: Graph) -> int:
+    """The first opset that has all that a graph uses; 0 where every one has that it can be written for."""
+    return max(
+        (OPERATORS[node.operator].attributes[name].since for node, _ in graph.nodes() for name in node.attributes),
+        default=0,
+    )

@@ -141,9 +141,15 @@ def matmul(node: Node) -> tuple[Type, ...]:
 
 
 def slice_(node: Node) -> tuple[Type, ...]:
-    """Of each axis given what a Python slice of the same start, end and step takes."""
+    """Of each axis given what a Python slice of the same start, end and step takes; not known where no Constant says
+    where it starts and ends.
+    """
     x = node.input(0)
     shape = list(x.shape)
+    if not all(made_by(node.input(place), "Constant") for place in (1, 2)):
+        for axis in list_of(node, 3):
+            shape[axis] = None
+        return (Type(x.type.dtype, tuple(shape)),)
     for start, end, axis, step in zip(*(list_of(node, place) for place in range(1, 5)), strict=True):
         length = shape[axis]
         # ONNX has no way to say "past the first element" but an end far below zero.
@@ -176,8 +182,20 @@ def gather(node: Node) -> tuple[Type, ...]:
 
 
 def resize(node: Node) -> tuple[Type, ...]:
-    """The shape given as the fourth input; scales, the third, are left out."""
-    return (Type(node.input(0).type.dtype, list_of(node, 3)),)
+    """The shape given as the fourth input; scales, the third, are left out. Where no Constant says it, images and
+    channels stay and rows and columns are not known.
+    """
+    x = node.input(0)
+    shape = list_of(node, 3) if made_by(node.input(3), "Constant") else (*x.shape[:2], *(None for _ in x.shape[2:]))
+    return (Type(x.type.dtype, shape),)
+
+
+def shape(node: Node) -> tuple[Type, ...]:
+    """One integer for each axis from a first to before a last."""
+    start, end = node.attributes.integer("start"), node.attributes.integer("end")
+    if not 0 <= start < end <= len(node.input(0).shape):
+        raise GraphError(f"{node.input(0).type} has no axes {start} to {end}")
+    return (Type("int64", (end - start,)),)
 
 
 def scatter_elements(node: Node) -> tuple[Type, ...]:

@@ -66,18 +66,28 @@ def folder_images(folder: str | os.PathLike[str], plan: Plan, layout: Literal["n
         UsageError: The folder cannot be listed, or holds no images.
         ImageError: An image cannot be read.
     """
-    if not as_path(folder).is_dir():
-        raise OptionError("no such folder", where=os.fspath(folder))
     if plan.input.channels != 3:
         raise OptionError(f"images have 3 channels and the network takes {plan.input.channels}", where="calibration")
-    paths = find_images([folder])
-    chosen = [paths[index * len(paths) // MOST_IMAGES] for index in range(MOST_IMAGES)]
-    paths = chosen if len(paths) > MOST_IMAGES else paths
+    paths = _chosen(folder)
     source = _input(plan, layout)
     scheme = choose_scheme(source.preprocess, plan.input.size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         read = list(pool.map(partial(_prepared, scheme, *plan.input.size), paths))
     return CalibrationImages("images", source.laid_out(np.stack(read)))
+
+
+def folder_photographs(folder: str | os.PathLike[str]) -> list[NDArray[np.uint8]]:
+    """The same images as they are, each uint8 ``[1, H, W, 3]``, for models that take them so; raises as that."""
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return [image[None] for image in pool.map(decode_image, _chosen(folder))]
+
+
+def _chosen(folder: str | os.PathLike[str]) -> list[Path]:
+    if not as_path(folder).is_dir():
+        raise OptionError("no such folder", where=os.fspath(folder))
+    paths = find_images([folder])
+    chosen = [paths[index * len(paths) // MOST_IMAGES] for index in range(MOST_IMAGES)]
+    return chosen if len(paths) > MOST_IMAGES else paths
 
 
 def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw", "nhwc"]) -> CalibrationImages:

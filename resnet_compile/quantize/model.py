@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from resnet_compile.compiler import CompiledModel, adapted, compile  # noqa: A004  # the verb of this package
+from resnet_compile.compiler import CompiledModel, adapted, compile, with_photographs  # noqa: A004  # the verb of this package
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, rewrite
 from resnet_compile.metadata import Metadata
@@ -83,14 +83,14 @@ def quantize(
     kept = {*resolve_scopes(plan, precision.keep_float), *filter(None, [logits])}
     calibration = _images(precision.calibration if images is None else images, plan, options)
     requested, points = resolve_outputs(plan, options.outputs), _points(plan)
-    plain = _compiled(spec, options, weights, (*requested, *points))
+    plain = _compiled(plan.spec, options, weights, (*requested, *points))
     prepared, applied = optimize(plain.graph, options.target, precision.passes())
     placement = place(prepared, kept)
     limits = ranges(prepared, set(placement.sources.values()), calibration)
     grids = {name: Grid.over(low, high) for name, (low, high) in limits.items()}
     quantized = insert(prepared, placement, grids, means(prepared, placement.convolved, calibration))
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
-    graph = _with_batch(_outputs(quantized, requested), options.batch)
+    graph = with_photographs(_with_batch(_outputs(quantized, requested), options.batch), plan, options)
     fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options.target, precision, calibration))
     return QuantizedModel(CompiledModel(plan, graph, fmt, applied), report)
 
@@ -117,7 +117,7 @@ def _compiled(
     outputs: Sequence[str],
 ) -> CompiledModel:
     """The network in float32 as it is, for batches of any size, so that it can be run on few images at a time."""
-    changes = {"dtype": "float32", "target": None, "batch": "dynamic"}
+    changes = {"dtype": "float32", "target": None, "batch": "dynamic", "preprocess": None, "image_size": None}
     names = tuple(dict.fromkeys(outputs))
     return compile(spec, options.replace(**changes, outputs=names), weights=weights)
 

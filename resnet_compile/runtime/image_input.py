@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.errors import ModelFileError, OptionError
+from resnet_compile.errors import ImageError, ModelFileError, OptionError
 from resnet_compile.metadata import Metadata
 from resnet_compile.runtime.session import Session
 from resnet_compile.schemes import Scheme
@@ -38,6 +38,11 @@ class ImageInput:
     channels_last: bool
     preprocess: str | Scheme | None = None
 
+    @property
+    def takes_photographs(self) -> bool:
+        """Whether it takes decoded images as they are, uint8, and carries out its scheme itself."""
+        return self.dtype == "uint8"
+
     def batch_size(self, asked: int | None, default: int) -> int:
         """Images at a time: what is asked for, else the model's own number, else the default.
 
@@ -56,6 +61,18 @@ class ImageInput:
         """The shape of so many images, of a default size where the model leaves it open."""
         rows, columns = self.size(default)
         return (batch, rows, columns, self.channels) if self.channels_last else (batch, self.channels, rows, columns)
+
+    def photograph(self, image: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
+        """A decoded image ``[H, W, 3]``, if it has the size that a model of photographs takes.
+
+        Raises:
+            ImageError: It has another.
+        """
+        for side, taken in zip(image.shape, (self.height, self.width), strict=False):
+            if taken not in (None, side):
+                size, takes = "x".join(map(str, image.shape[:2])), f"{self.height or '?'}x{self.width or '?'}"
+                raise ImageError(f"the model takes photographs of {takes}, not {size}", where=where)
+        return image
 
     def laid_out(self, images: NDArray[Any]) -> NDArray[Any]:
         """Images ``[N, H, W, C]`` in the order of axes that the model takes."""
@@ -83,11 +100,13 @@ def image_input(session: Session, *, channels: int | None = None) -> ImageInput:
         raise ModelFileError(f"not an image network: it has {len(infos)} inputs, not one")
     (info,) = infos
     refusal = ModelFileError(f"not an image network: its input is {info}")
-    if len(info.shape) != 4 or not info.dtype.startswith("float"):
+    if len(info.shape) != 4 or not info.dtype.startswith(("float", "uint8")):
         raise refusal
     batch, first, second, last = (axis if isinstance(axis, int) else None for axis in info.shape)
     said = Metadata.from_entries(session.metadata)
-    channels_last = (said.layout or ("nhwc" if first is None or last == 3 != first else "nchw")) == "nhwc"
+    # The layout that a model of photographs tells of is that of its outputs.
+    told = None if info.dtype == "uint8" else said.layout
+    channels_last = (told or ("nhwc" if first is None or last == 3 != first else "nchw")) == "nhwc"
     height, width, found = (first, second, last) if channels_last else (second, last, first)
     if found is None:  # which it never is in a network, as weights depend on it
         raise refusal

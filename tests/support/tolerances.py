@@ -38,6 +38,12 @@ ILL_CONDITIONED = 1e-4
 # roundings. The original's own standardisation, in float32, is off by 2.0e-7.
 PIXEL = 5e-7
 
+# A pixel that a graph has preprocessed against the original's, in levels of 255 before scaling: what is exact up to
+# rounding, and Pillow's filters of 8 bits, whose fixed-point weights another implementation rounds otherwise.
+GREY_LEVELS = 1.001
+# The same where both passes of a filter may have rounded to the other side.
+GREY_LEVELS_OF_TWO_PASSES = 2.001
+
 # A network in int8 against the same in float32, on images that it was not calibrated on. The catalogue, narrowed to a
 # few channels, shows 0.018 to 0.072 in its logits.
 INT8 = 0.12
