@@ -114,7 +114,6 @@ def _macs(plan: rc.Plan, outputs: Sequence[str]) -> int | None:
 
 def _listener(report: Report, bar: WorkProgress, steps: int) -> rc.bench.BenchListener:
     """Prints lines as the original's on stdout, unless the result is a document, and moves the bar."""
-    from resnet_compile.bench.protocol import final_line, step_line
 
     class Lines(rc.bench.BenchListener):
         def started(
@@ -126,7 +125,7 @@ def _listener(report: Report, bar: WorkProgress, steps: int) -> rc.bench.BenchLi
             bar.begin(steps)
 
         def round(self, number: int, seconds: Mapping[str, float]) -> None:
-            line = step_line(number, next(iter(seconds.values()))) if len(seconds) == 1 else None
+            line = rc.bench.protocol.step_line(number, next(iter(seconds.values()))) if len(seconds) == 1 else None
             if line and not report.as_json:
                 click.echo(line)
             bar.reach(number + 1, "steps")
@@ -134,7 +133,7 @@ def _listener(report: Report, bar: WorkProgress, steps: int) -> rc.bench.BenchLi
         def finished(self, rows: Sequence[rc.bench.Row]) -> None:
             for row in () if report.as_json else rows:
                 name = f"{row.model}: " if len(rows) > 1 else ""
-                click.echo(name + final_line(row.summary.mean, row.summary.sd, row.summary.count))
+                click.echo(name + rc.bench.protocol.final_line(row.summary.mean, row.summary.sd, row.summary.count))
 
     return Lines()
 

@@ -49,11 +49,8 @@ def cli(report: Report, source: str | None, other: str | None, layers: bool, cat
         documents = [_document(*each, depth) for each in (left, right)]
         report.result({"networks": documents}, lambda: comparison_text(left, right, depth))
     elif _is_checkpoint(source):
-        # Deferred: the readers are needed for checkpoints alone.
-        from resnet_compile.cli.inspect_checkpoint import checkpoint_document, checkpoint_text
-
-        document = checkpoint_document(source)
-        report.result(document, lambda: checkpoint_text(source, document, layers=layers))
+        document = _readers().checkpoint_document(source)
+        report.result(document, lambda: _readers().checkpoint_text(source, document, layers=layers))
     else:
         spec, facts = _load(source)
         network = _measured(spec)
@@ -67,11 +64,17 @@ def _is_checkpoint(source: str) -> bool:
         return False
     if not path.exists() and not _siblings(path):
         return False
-    # Deferred: the readers are needed for checkpoints alone.
-    from resnet_compile.checkpoints.formats import is_checkpoint
-    from resnet_compile.checkpoints.onnx_file import is_onnx
+    if _readers().is_onnx(path):
+        return rc.metadata.read_model(path).metadata.spec is None
+    return bool(_readers().is_checkpoint(source))
 
-    return rc.metadata.read_model(path).metadata.spec is None if is_onnx(path) else is_checkpoint(source)
+
+def _readers() -> Any:
+    """What reads and shows checkpoints."""
+    # Deferred: specs need no reader.
+    from resnet_compile.cli import inspect_checkpoint
+
+    return inspect_checkpoint
 
 
 def _siblings(path: Path) -> bool:
@@ -94,12 +97,8 @@ def _load(source: str) -> tuple[rc.NetworkSpec, dict[str, Any]]:
         except SpecError:
             if (path.exists() and path.suffix in ("", ".json")) or not (path.exists() or _siblings(path)):
                 raise
-    # Deferred: as above.
-    from resnet_compile.checkpoints.formats import open_checkpoint
-    from resnet_compile.checkpoints.onnx_file import is_onnx
-
-    if not is_onnx(path):
-        open_checkpoint(path).close()
+    if not _readers().is_onnx(path):
+        rc.open_checkpoint(path).close()
     model = rc.metadata.read_model(path)
     if model.metadata.spec is None:
         raise ModelFileError("a model that resnet-compile did not make", where=source)

@@ -9,17 +9,19 @@ from typing import Any
 
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.checked_file import printable
-from resnet_compile.checkpoints.formats import open_checkpoint
-from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
+from resnet_compile.checkpoints.formats import is_checkpoint, open_checkpoint
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
 from resnet_compile.errors import WeightsError
 from resnet_compile.report.scopes import ROWS, scopes
 from resnet_compile.report.table import Cell, table
 from resnet_compile.spec import load_spec
 from resnet_compile.weights.fitting import Fit, fitting_specs, nearest
 from resnet_compile.weights.hub import check_config
+from resnet_compile.weights.naming import STRUCTURE
 from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import Tensors, tensors_of
-from resnet_compile.weights.structure import STRUCTURE
+
+__all__ = ["checkpoint_document", "checkpoint_text", "is_checkpoint", "is_onnx"]
 
 # Names that a line lists before it only counts them, and how long they may be together.
 _SHOWN, _LINE = 3, 50

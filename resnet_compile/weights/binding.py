@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
 
@@ -16,13 +16,10 @@ from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.hub import check_config
 from resnet_compile.weights.initial import InitialTensor
 from resnet_compile.weights.matching import Choice, Match, fits, match
+from resnet_compile.weights.naming import STRUCTURE
 from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import SourceTensor, Tensors, tensors_of
 from resnet_compile.weights.tensor import ParameterTensor, finite
-
-if TYPE_CHECKING:
-    from resnet_compile.weights.structure import ComputedTensor
-
 
 # Types that weights are quantised to; no system computes with weights of them but by a scale.
 _QUANTISED = frozenset({"int8", "uint8", "int4", "uint4"})
@@ -55,7 +52,7 @@ class Bound:
         notes: What a user should know: guesses, and what was not taken.
     """
 
-    tensors: Mapping[str, InitialTensor | StoredTensor | ComputedTensor]
+    tensors: Mapping[str, ParameterTensor]
     facts: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -99,7 +96,7 @@ def bind(
     if isinstance(source, Checkpoint):
         # Deferred: initial weights and mappings need no reader.
         from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
-        from resnet_compile.weights.structure import STRUCTURE, match_structure
+        from resnet_compile.weights.structure import match_structure
 
         if isinstance(source, OnnxCheckpoint) and _by_structure(plan, tensors, choice.naming):
             return Bound(match_structure(plan, source), {"weights_naming": STRUCTURE})
@@ -148,9 +145,6 @@ def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, 
 
 def _by_structure(plan: Plan, tensors: Tensors, naming: str | None) -> bool:
     """Whether to go by structure: where that is asked for, or no table knows the names."""
-    # Deferred: as above.
-    from resnet_compile.weights.structure import STRUCTURE
-
     return naming == STRUCTURE or (naming is None and fits(plan, tensors) is None)
 
 

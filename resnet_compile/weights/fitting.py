@@ -12,9 +12,10 @@ from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.spec import NetworkSpec, catalogue, load_spec
 from resnet_compile.weights.matching import Choice, Match, attempt, classes_of, logits_of
+from resnet_compile.weights.naming import STRUCTURE
 from resnet_compile.weights.sections import ROOT, SeveralSectionsError
 from resnet_compile.weights.source import Tensors
-from resnet_compile.weights.structure import STRUCTURE, match_structure
+from resnet_compile.weights.structure import match_structure
 
 # How much of a network has to fit for it to be called near.
 _NEAR = 0.25

@@ -16,6 +16,9 @@ from typing import Literal
 
 from resnet_compile.plan.parameters import Parameter
 
+STRUCTURE = "structure"
+"""What `--naming` calls it to match an ONNX model by its structure, whatever its names."""
+
 
 @dataclass(frozen=True)
 class Naming:

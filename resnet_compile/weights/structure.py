@@ -26,9 +26,6 @@ from resnet_compile.plan import Plan, UnitPlan, layers
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.tensor import ParameterTensor, finite
 
-STRUCTURE = "structure"
-"""What `--naming` calls it to match by structure."""
-
 _TRANSPARENT = frozenset(
     {"Identity", "Dropout", "Transpose", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Pad", "Cast"}
 )

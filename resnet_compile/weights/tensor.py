@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +14,7 @@ from resnet_compile.plan.parameters import Parameter
 
 
 @dataclass(frozen=True, slots=True)
-class ParameterTensor:
+class ParameterTensor(ABC):
     """The values of one parameter, float32, made when they are asked for; asking from several threads is safe.
 
     Attributes:
@@ -27,6 +28,10 @@ class ParameterTensor:
     def shape(self) -> tuple[int, ...]:
         """The parameter's."""
         return self.parameter.shape
+
+    @abstractmethod
+    def array(self) -> NDArray[Any]:
+        """The values; `WeightsError` where one is not a finite number or the source is damaged."""
 
 
 def finite(values: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[Any]:
