@@ -44,6 +44,7 @@ from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.safetensors_file import SafetensorsCheckpoint, ShardedSafetensorsCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.tensorflow.frozen import FrozenGraphCheckpoint  # noqa: E402
+from resnet_compile.checkpoints.tensorflow.tflite import TensorFlowLiteCheckpoint  # noqa: E402
 from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint  # noqa: E402
 from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint  # noqa: E402
 from resnet_compile.checkpoints.torch.file import PickleCheckpoint, PyTorchCheckpoint  # noqa: E402
@@ -85,6 +86,10 @@ READERS: dict[str, Reader] = {
         sealed=True,
     ),
     "tensorflow_frozen": Reader(FrozenGraphCheckpoint, lambda: [single_file("frozen.pb")], informed=(rebuild_graph,)),
+    "tensorflow_lite": Reader(
+        TensorFlowLiteCheckpoint,
+        lambda: [single_file(f"{name}.tflite") for name in ("float32", "float16", "int8")],
+    ),
     "npz": Reader(
         NpzCheckpoint,
         lambda: [checkpoint_seeds.npz(compressed=packed) for packed in (False, True)],

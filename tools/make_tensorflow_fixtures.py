@@ -1,4 +1,6 @@
-"""Write the object-based checkpoints and the frozen graph under `tests/data`, and what TensorFlow reads from them.
+"""Write TensorFlow's files under `tests/data`, and what TensorFlow reads from them.
+
+They are object-based checkpoints, a frozen graph and models of TensorFlow Lite.
 
 Usage: python tools/make_tensorflow_fixtures.py keras2|keras3
 
@@ -41,10 +43,10 @@ def write_truth(path: Path, tensors: dict[str, Any]) -> None:
     path.write_text("{\n" + lines + "\n}\n")
 
 
-def network(seed: int) -> Any:
+def network(seed: int, width: int = 4) -> Any:
     """A convolution, a batch norm and a dense layer with random values in all variables."""
     inputs = keras.Input((8, 8, 3))
-    x = keras.layers.Conv2D(4, 3, use_bias=False, name="conv1_conv")(inputs)
+    x = keras.layers.Conv2D(width, 3, use_bias=False, name="conv1_conv")(inputs)
     x = keras.layers.BatchNormalization(name="conv1_bn")(x)
     x = keras.layers.GlobalAveragePooling2D(name="avg_pool")(x)
     model = keras.Model(inputs, keras.layers.Dense(2, name="predictions")(x))
@@ -86,6 +88,7 @@ def make_keras2(folder: str) -> None:
     prefix = tf.train.Checkpoint(student=student, teacher=teacher).save(f"{folder}/two")
     keep(prefix, "two2", values(student, "student/") | values(teacher, "teacher/"))
     make_frozen()
+    make_lite()
 
 
 def make_keras3(folder: str) -> None:
@@ -96,6 +99,31 @@ def make_keras3(folder: str) -> None:
     fit(model, "adam")
     prefix = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(f"{folder}/k3")
     keep(prefix, "keras3", values(model))
+
+
+def make_lite() -> None:
+    """One network as it is, with weights in half precision, and with weights in 8 bits."""
+    truths = {}
+    for name, optimizations, types in (
+        ("float32", [], []),
+        ("float16", [tf.lite.Optimize.DEFAULT], [tf.float16]),
+        ("int8", [tf.lite.Optimize.DEFAULT], []),
+    ):
+        converter = tf.lite.TFLiteConverter.from_keras_model(network(5, width=64 if name == "int8" else 4))
+        converter.optimizations, converter.target_spec.supported_types = optimizations, types
+        model = converter.convert()
+        (ROOT / "readers" / f"{name}.tflite").write_bytes(model)
+        interpreter = tf.lite.Interpreter(model_content=model)
+        made = {node for each in interpreter._get_ops_details() for node in each["outputs"]}
+        made |= {each["index"] for each in interpreter.get_input_details()}
+        constants = [each for each in interpreter.get_tensor_details() if each["index"] not in made]
+        truths[f"{name}.tflite"] = {
+            each["name"]: "quantised"
+            if each["quantization_parameters"]["scales"].size
+            else truth(interpreter.get_tensor(each["index"]))
+            for each in constants
+        }
+    (ROOT / "readers" / "tflite.json").write_text(json.dumps(truths, indent=1) + "\n")
 
 
 def make_frozen() -> None:

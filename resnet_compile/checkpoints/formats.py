@@ -19,6 +19,7 @@ from resnet_compile.checkpoints.safetensors_file import (
     is_safetensors_index,
 )
 from resnet_compile.checkpoints.tensorflow.frozen import FrozenGraphCheckpoint, is_frozen_graph
+from resnet_compile.checkpoints.tensorflow.tflite import TensorFlowLiteCheckpoint, is_tflite
 from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1
 from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
 from resnet_compile.checkpoints.torch.file import PickleCheckpoint, PyTorchCheckpoint, is_pickle, is_pytorch
@@ -54,6 +55,7 @@ FORMATS = (
     CheckpointFormat(KerasArchive.format, is_keras_archive, KerasArchive),
     CheckpointFormat(OnnxCheckpoint.format, is_onnx, OnnxCheckpoint),
     CheckpointFormat(FrozenGraphCheckpoint.format, is_frozen_graph, FrozenGraphCheckpoint),
+    CheckpointFormat(TensorFlowLiteCheckpoint.format, is_tflite, TensorFlowLiteCheckpoint),
 )
 
 

@@ -181,10 +181,6 @@ _KINDS = (
     _Kind(_zip, lambda path: _into_folder(path, "python -m zipfile -e {file} {folder}")),
     _Kind(_beginning, lambda path: AGAIN),
     _Kind(
-        lambda path, head: "a TensorFlow Lite model" if head[4:8] == b"TFL3" else None,
-        lambda path: "give the SavedModel, checkpoint or Keras file that it was made from",
-    ),
-    _Kind(
         lambda path, head: "one NumPy array without a name" if head.startswith(b"\x93NUMPY") else None,
         lambda path: "save the arrays by their names: numpy.savez(path, **arrays)",
     ),

@@ -22,6 +22,7 @@ from resnet_compile.checkpoints.formats import FORMATS, CheckpointFormat, is_che
 from resnet_compile.errors import CheckpointError
 
 TORCH = json.loads((seeds.DATA / "readers" / "torch.json").read_text())
+LITE = json.loads((seeds.DATA / "readers" / "tflite.json").read_text())
 FROZEN = json.loads((seeds.DATA / "readers" / "frozen.json").read_text())
 # By the keys, which are paths through objects.
 OBJECTS = [
@@ -110,6 +111,12 @@ VARIANTS = {
         ["slots2.index", "slots2.data-00000-of-00001"],
     ),
     "frozen graph": Variant("TensorFlow frozen graph", seeds.single_file("frozen.pb"), list(FROZEN), may_end=True),
+    "TensorFlow Lite": Variant(
+        "TensorFlow Lite", seeds.single_file("float32.tflite"), list(LITE["float32.tflite"]), may_end=True
+    ),
+    "TensorFlow Lite in half precision": Variant(
+        "TensorFlow Lite", seeds.single_file("float16.tflite"), list(LITE["float16.tflite"]), may_end=True
+    ),
     "run": Variant("training run", seeds.npz("checkpoint-00000012.npz"), list(seeds.ARRAYS)),
     "npz": Variant("NumPy npz", seeds.npz(), list(seeds.ARRAYS)),
     "npz compressed": Variant("NumPy npz", seeds.npz(compressed=True), list(seeds.ARRAYS)),

@@ -105,7 +105,6 @@ WRONG: dict[str, tuple[bytes, str, str]] = {
     "entry.pth": (b"Entry not found", "a text, 'Entry not found'", "download or copy it again"),
     "x.ckpt.meta": (b"\x0a\x04node", "the graph of a TensorFlow checkpoint", "copy x.ckpt.index and its data there"),
     "a.ckpt.data-00000-of-00001": (bytes(99), "the data of a TensorFlow checkpoint without its index", "copy a.ckpt."),
-    "a.tflite": (b"\x1c\0\0\0TFL3" + bytes(9), "a TensorFlow Lite model", "give the SavedModel"),
     "a.npy": (b"\x93NUMPY\1\0" + bytes(90), "one NumPy array without a name", "numpy.savez"),
     "spec": (b'{"name": "a", "blocks": [], "head": {}}', "a network's spec, not its weights", "give it as SPEC"),
     "config.json": (b'{"model_type": "resnet"}', "a model's configuration", "the folder that holds both"),

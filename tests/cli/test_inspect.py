@@ -105,7 +105,6 @@ def test_other_files_are_refused_in_one_line(tmp_path: Path) -> None:
         ("page.pth", b"<html><title>Sign in</title>", "a web page (Sign in), not the file that it leads to"),
         ("error.safetensors", b'{"error": "not found"}', "a text, "),
         ("model.ckpt.data-00000-of-00001", bytes(8), "the data of a TensorFlow checkpoint without its index"),
-        ("model.tflite", b"\x1c\0\0\0TFL3" + bytes(8), "a TensorFlow Lite model"),
         ("broken.json", b"{", "not JSON"),
         ("broken", b"{", "not JSON"),
     ],

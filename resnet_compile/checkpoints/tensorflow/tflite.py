@@ -1,0 +1,134 @@
+"""TensorFlow Lite models (``.tflite``): the constants of their graphs by the names of their tensors.
+
+By the numbers of their fields in TensorFlow's ``schema.fbs``: Model { subgraphs = 2, buffers = 4 }, SubGraph
+{ tensors = 0, name = 4 }, Tensor { shape = 0, type = 1, buffer = 2, name = 3, quantization = 4, sparsity = 6 },
+QuantizationParameters { scale = 2 }, Buffer { data = 0, offset = 1, size = 2 }. A buffer without data is that of what a
+run computes; in a file of more than 2 GB the data stand behind the tables, at `offset`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.base import QUANTISED, Checkpoint, Unread
+from resnet_compile.checkpoints.checked_file import MAX_RANK, CheckedFile, contiguous, read_head
+from resnet_compile.checkpoints.flatbuffer import FlatTable
+
+_IDENTIFIER = b"TFL3"
+_MODEL_SUBGRAPHS, _MODEL_BUFFERS = 2, 4
+_SUBGRAPH_TENSORS, _SUBGRAPH_NAME = 0, 4
+_SHAPE, _TYPE, _BUFFER, _NAME, _QUANTIZATION, _SPARSITY = 0, 1, 2, 3, 4, 6
+_SCALE = 2
+_DATA, _OFFSET, _SIZE = 0, 1, 2
+# TensorType by number; those without a dtype are listed.
+_TYPES: Mapping[int, np.dtype[Any] | str] = {
+    0: np.dtype("<f4"),
+    1: np.dtype("<f2"),
+    2: np.dtype("<i4"),
+    3: np.dtype("u1"),
+    4: np.dtype("<i8"),
+    5: "string",
+    6: np.dtype(np.bool_),
+    7: np.dtype("<i2"),
+    8: np.dtype("<c8"),
+    9: np.dtype("i1"),
+    10: np.dtype("<f8"),
+    11: np.dtype("<c16"),
+    12: np.dtype("<u8"),
+    13: "resource",
+    14: "variant",
+    15: np.dtype("<u4"),
+    16: np.dtype("<u2"),
+    17: "int4",
+    18: np.dtype(ml_dtypes.bfloat16),
+}
+_MAX_TENSORS = 100_000
+_MAX_NAME = 4096  # of one tensor: names of fused layers are strung together
+_MAX_CHARACTERS = 32 << 20  # of all
+_SOURCE = "give the SavedModel, checkpoint or Keras file that it was made from"
+_FOLDED = (
+    "TensorFlow Lite folds batch norms into convolutions, so that a network's own parameters are not in its file: "
+    + _SOURCE
+)
+
+
+def is_tflite(path: Path) -> bool:
+    """Whether the file has the identifier of TensorFlow Lite."""
+    return read_head(path)[4:8] == _IDENTIFIER
+
+
+class TensorFlowLiteCheckpoint(Checkpoint):
+    """The constants of a model, as views of the map; those of further subgraphs below the subgraph's name.
+
+    The format has no checksums. Quantised and sparse tensors are listed. Of tensors of one name the second and those
+    that follow have their number in the subgraph behind it.
+    """
+
+    format: ClassVar[str] = "TensorFlow Lite"
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(CheckedFile(path))
+        if self._file.copy(0, min(8, self._file.size), "the head")[4:] != _IDENTIFIER:
+            raise self._file.error("not a TensorFlow Lite model")
+        self.notes = (_FOLDED,)
+        self._places: dict[str, tuple[np.dtype[Any], int, int]] = {}
+        model = FlatTable.root(self._file)
+        _, count = model.vector(_MODEL_BUFFERS, 4)
+        if count > _MAX_TENSORS:
+            raise self._file.error(f"{count} buffers, more than the {_MAX_TENSORS} that are allowed")
+        buffers = [self._buffer(buffer) for buffer in model.tables(_MODEL_BUFFERS)]
+        left, characters = _MAX_TENSORS, _MAX_CHARACTERS
+        for number, subgraph in enumerate(model.tables(_MODEL_SUBGRAPHS)):
+            scope = f"{subgraph.text(_SUBGRAPH_NAME, _MAX_NAME) or number}/" if number else ""
+            for index, tensor in enumerate(subgraph.tables(_SUBGRAPH_TENSORS)):
+                name = scope + tensor.text(_NAME, _MAX_NAME)
+                left, characters = left - 1, characters - len(name)
+                if min(left, characters) < 0:
+                    raise self._file.error(f"more than {_MAX_TENSORS} tensors, or names that are too long")
+                self._keep(name, index, tensor, buffers)
+
+    def _buffer(self, buffer: FlatTable) -> tuple[int, int]:
+        """Where the bytes of a buffer are, and how many."""
+        if offset := buffer.number(_OFFSET, 8):
+            size = buffer.number(_SIZE, 8)
+            if offset > 1:  # 1 is that of a file whose bytes are still to be written
+                self._file.part(offset, size, "a buffer")
+                return offset, size
+        return buffer.vector(_DATA, 1)
+
+    def _keep(self, name: str, index: int, tensor: FlatTable, buffers: list[tuple[int, int]]) -> None:
+        """Takes a constant into the directory; what a run computes is none."""
+        buffer = tensor.number(_BUFFER, 4)
+        if buffer >= len(buffers):
+            raise self._file.error(f"the tensor is in buffer {buffer} of {len(buffers)}", name)
+        start, size = buffers[buffer]
+        if not size:
+            return
+        if name in self or name in self.unread:
+            name = f"{name}:{index}"
+        shape = tensor.numbers(_SHAPE, MAX_RANK)
+        number = tensor.number(_TYPE, 1)
+        dtype = _TYPES.get(number, f"TensorType {number}")
+        quantization = tensor.table(_QUANTIZATION)
+        if quantization and quantization.vector(_SCALE, 4)[1]:
+            self._list(name, Unread(QUANTISED, shape, _SOURCE))
+        elif tensor.table(_SPARSITY):
+            self._list(name, Unread("sparse", shape, _SOURCE))
+        elif isinstance(dtype, str):
+            self._list(name, Unread(f"of type {dtype}", shape))
+        else:
+            claimed = self._file.tensor_bytes(shape, dtype, name)
+            if claimed != size:
+                raise self._file.error(f"{size} bytes are stored where the shape asks for {claimed}", name)
+            self._add(name, shape, dtype, (buffer, dtype, shape))
+            self._places[name] = dtype, start, size
+
+    def _read(self, name: str) -> NDArray[Any]:
+        dtype, start, size = self._places[name]
+        return contiguous(self._file.array(start, size, "a buffer"), dtype, self._infos[name].shape)
