@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from resnet_compile._version import __version__
+from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import OptionError, inside
 from resnet_compile.files import as_path
 from resnet_compile.graph import Graph, Verifier, bound, least_opset
@@ -26,9 +27,14 @@ from resnet_compile.schemes import SCHEMES, find_scheme
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
+from resnet_compile.weights.matching import background, classes_of
+from resnet_compile.weights.source import tensors_of
 
 if TYPE_CHECKING:
     import onnx
+
+# What the options say of how weights fill a network.
+_CHOICE = {"naming", "section", "ignore", "averages", "head"}
 
 
 @dataclass(frozen=True)
@@ -85,8 +91,9 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
         spec: What to compile.
         options: How; None for the defaults.
         weights: A checkpoint's path, or arrays by name: by our own names with convolution weights OIHW
-            (`Plan.parameters` lists them), or by the names and layouts of any naming table. Without weights the network
-            gets the original's initial values, drawn from the options' seed.
+            (`Plan.parameters` lists them), or by the names and layouts of any naming table. Where they fit but for the
+            number of classes, theirs counts, which a note tells. Without weights the network gets the original's
+            initial values, drawn from the options' seed.
 
     Raises:
         SpecError: The spec describes no network.
@@ -100,7 +107,8 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
             where="dtype",
             hint="resnet_compile.quantize.quantize(spec, options) makes one",
         )
-    planned = plan_network(adapted(spec, options))
+    source = _opened(weights)
+    planned, resized = _planned(spec, options, source)
     graph = lower(
         planned,
         outputs=resolve_outputs(planned, options.outputs),
@@ -110,12 +118,12 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     )
     verifier = Verifier()
     verifier.verify(graph, "lowering")
-    parameters, source = _bind(planned, options, weights)
+    parameters, facts = _bind(planned, options, source)
     filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
     optimized, applied = optimize(filled, options.target, options.dtype.passes(), verifier=verifier)
     fed = verifier.verify(with_photographs(optimized, planned, options), "preprocessing", bound=True)
-    fmt = ModelFormat(options.opset, _metadata(planned.spec, options, source), options.external_data)
-    return CompiledModel(planned, fed, fmt, applied, parameters.notes)
+    fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
+    return CompiledModel(planned, fed, fmt, applied, (*resized, *parameters.notes))
 
 
 def with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
@@ -140,23 +148,43 @@ def with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Gr
     return made
 
 
-def _bind(
-    planned: Plan, options: CompileOptions, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None
-) -> tuple[Bound, Metadata]:
+def _opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) -> Mapping[str, ArrayLike] | None:
+    """The weights, those of a file as a checkpoint."""
+    if not isinstance(weights, str | os.PathLike):
+        return weights
+    # Deferred: a reader is needed only where there is a file to read.
+    from resnet_compile.checkpoints.formats import open_checkpoint
+
+    return open_checkpoint(as_path(weights))
+
+
+def _planned(
+    spec: NetworkSpec, options: CompileOptions, source: Mapping[str, ArrayLike] | None
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan, with as many classes as the weights have where nothing else is asked for; and what there is to tell."""
+    spec = adapted(spec, options)
+    planned = plan_network(spec)
+    own = spec.head.num_classes
+    chosen = options.model_dump(include=_CHOICE, exclude_defaults=True)
+    if source is None or own is None or options.num_classes is not None or chosen:
+        return planned, ()
+    classes = classes_of(planned, tensors_of(source))
+    if classes is None:
+        return planned, ()
+    note = f"the model has the weights' {classes} classes and not the spec's {own}{background(classes)}"
+    return plan_network(spec.replace(head=spec.head.replace(num_classes=classes))), (note,)
+
+
+def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike] | None) -> tuple[Bound, Metadata]:
     """The parameters' values, and what the model shall say of where they came from."""
-    if weights is None:
+    if source is None:
         drawn = bind_initial(planned.parameters, options.seed)
         return drawn, Metadata(seed=options.seed, numpy_version=np.__version__)
-    source = Metadata()
-    if isinstance(weights, str | os.PathLike):
-        # Deferred: a reader is needed only where there is a file to read.
-        from resnet_compile.checkpoints.formats import open_checkpoint
-
-        weights = open_checkpoint(as_path(weights))
-        source = Metadata(weights_format=weights.format, weights_sha256=weights.digests())
-    asked = options.model_dump(include={"naming", "section", "ignore", "averages", "head"})
-    given = bind(planned, weights, **asked)
-    return given, replace(source, **given.facts)
+    given = bind(planned, source, **options.model_dump(include=_CHOICE))
+    facts = Metadata()
+    if isinstance(source, Checkpoint):
+        facts = Metadata(weights_format=source.format, weights_sha256=source.digests())
+    return given, replace(facts, **given.facts)
 
 
 def adapted(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:

@@ -19,7 +19,7 @@ from resnet_compile.targets import Target
 
 @command("resnet-compile")
 @click.argument("spec")
-@click.option("-o", "--output", required=True, type=PATH, help="The ONNX file to write.")
+@click.option("-o", "--output", type=PATH, help="The ONNX file to write; by default SPEC's name and .onnx, here.")
 @click.option("--seed", type=SEED, default=0, help="Seed of the initial weights.")
 @click.option(
     "--weights",
@@ -46,7 +46,7 @@ from resnet_compile.targets import Target
     "--num-classes",
     callback=classes,
     metavar="N|none",
-    help="Number of classes in the place of the spec's; none leaves the head out.",
+    help="Number of classes; none leaves the head out. By default the weights' own, or else the spec's.",
 )
 @click.option("--head", metavar="NAME", help="The scope in the checkpoint that holds the logits; found by itself.")
 @click.option(
@@ -124,7 +124,7 @@ from resnet_compile.targets import Target
 def cli(
     report: Report,
     spec: str,
-    output: Path,
+    output: Path | None,
     weights: Path | None,
     dtype: str,
     io_dtype: str,
@@ -137,12 +137,14 @@ def cli(
     """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model.
 
     \b
+    resnet-compile resnet50
     resnet-compile specs/resnet152.json -o model.onnx
     resnet-compile specs/resnet152.json --weights resnet_v2_152.ckpt -o model.onnx
     resnet-compile resnet50 --outputs block3,logits --batch 32 -o features.onnx
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
+    output = _output(output, spec)
     network = _spec(spec)
     told: dict[str, Any] = {}
     options["dtype"] = precision = _precision(dtype, io_dtype, keep_float, calibration)
@@ -184,6 +186,16 @@ def cli(
             f"{document['bytes']:,} bytes"
         ),
     )
+
+
+def _output(asked: Path | None, spec: str) -> Path:
+    """Where the model goes; an error where its name says that it is something else than ONNX."""
+    if asked is None:
+        return Path(f"{Path(spec).stem}.onnx")
+    if asked.suffix not in ("", ".onnx"):
+        hint = f"-o {asked.with_suffix('.onnx')}"
+        raise OptionError(f"what is written is ONNX, not {asked.suffix}", where=str(asked), hint=hint)
+    return asked
 
 
 def _spec(source: str) -> rc.NetworkSpec:

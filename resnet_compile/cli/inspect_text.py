@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
 import resnet_compile as rc
+from resnet_compile.plan.names import end_point_words
 from resnet_compile.report.table import Cell, table
 
 # A network and what it costs.
 Measured = tuple["rc.Plan", "rc.plan.Summary"]
+_WIDTH = 100
 # Where a part stands in its network: its block, its unit, its layer, as far down as it lies.
 Place = tuple[str, ...]
 
@@ -43,7 +46,14 @@ def network_text(network: Measured, facts: dict[str, Any], depth: int) -> str:
     ]
     rows.append(["total", "", "", summary.weights, summary.parameters, summary.moving_statistics, summary.macs])
     lines = [_title(planned), *(f"  {key}: {_words(value)}" for key, value in facts.items())]
-    return "\n".join([*lines, "", table(header, rows)])
+    ends = ["", _end_points(planned)] if depth > 1 else []
+    return "\n".join([*lines, "", table(header, rows), *ends])
+
+
+def _end_points(planned: rc.Plan) -> str:
+    """What --outputs takes, in lines."""
+    words = ", ".join(end_point_words(planned))
+    return textwrap.fill(f"end points, for --outputs: {words}", _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def comparison_text(left: Measured, right: Measured, depth: int) -> str:

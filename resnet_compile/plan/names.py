@@ -81,6 +81,15 @@ def frozen_parameters(plan: Plan, words: Sequence[str]) -> frozenset[str]:
     return frozen
 
 
+def end_point_words(plan: Plan) -> tuple[str, ...]:
+    """What can be written for each end point, in order: its name without the network's, a unit's by its place."""
+    words: dict[str, str] = {}
+    points = (point.name for point in plan.end_points)
+    for word, name in _words(plan.name, {unit.scope for unit in plan.units}, points).items():
+        words.setdefault(name, word)
+    return tuple(words.values())
+
+
 def is_within(name: str, scopes: Collection[str]) -> bool:
     """Whether a full name is one of the scopes or stands below one: `net/block10` is not within `net/block1`."""
     return any(name == scope or name.startswith(f"{scope}/") for scope in scopes)

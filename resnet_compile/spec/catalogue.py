@@ -4,12 +4,25 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from resnet_compile.errors import SpecError
 from resnet_compile.files import as_path
 from resnet_compile.spec.loading import read_spec
 from resnet_compile.spec.network import NetworkSpec
+
+ALIASES = {
+    "resnet_v2_50": "resnet50",
+    "resnet_v2_101": "resnet101",
+    "resnet_v2_152": "resnet152",
+    "resnet_v2_200": "resnet200",
+}
+"""Other names of the catalogue's networks: those that their systems call them by, where the plan is the same."""
+
+_OFFERED = 3
+_ALIKE = 0.75
 
 
 def catalogue_folder() -> Path:
@@ -28,7 +41,7 @@ def load_spec(source: str | os.PathLike[str]) -> NetworkSpec:
     """The network that a file or a catalogue name stands for.
 
     Args:
-        source: A path (``specs/resnet152.json``), or a name of the catalogue (``resnet152``).
+        source: A path (``specs/resnet152.json``), a name of the catalogue (``resnet152``), or one of `ALIASES`.
 
     Raises:
         SpecError: There is no such file or name, or it holds no spec.
@@ -37,8 +50,33 @@ def load_spec(source: str | os.PathLike[str]) -> NetworkSpec:
     names = catalogue()
     if path.name != os.fspath(source) or path.suffix or path.exists():
         return read_spec(path)
-    if path.name in names:
-        return read_spec(catalogue_folder() / f"{path.name}.json").coming_from(path.name)
-    near = difflib.get_close_matches(path.name, names, n=3)
+    name = ALIASES.get(path.name, path.name)
+    if name in names:
+        return read_spec(catalogue_folder() / f"{name}.json").coming_from(path.name)
+    near = _near(path.name, names)
     hint = f"did you mean {' or '.join(near)}?" if near else "resnet-inspect --catalogue lists the names"
     raise SpecError("neither a file nor a spec of the catalogue", where=str(path), hint=hint)
+
+
+def _near(word: str, names: Sequence[str]) -> list[str]:
+    """The names that a word may have been meant to be: those that it ends, else those that hold it, else those that end
+    most alike.
+
+    Case and punctuation do not count: `ResNet-18` ends `torchvision_resnet18`.
+    """
+    wanted = _letters(word)
+    ended = [name for name in names if wanted in _tails(name)]
+    if wanted and (within := ended or [name for name in names if wanted in _letters(name)]):
+        return sorted(within, key=len)[:_OFFERED]
+    alike = {name: max(difflib.SequenceMatcher(None, wanted, tail).ratio() for tail in _tails(name)) for name in names}
+    return sorted((name for name in names if alike[name] >= _ALIKE), key=lambda name: -alike[name])[:_OFFERED]
+
+
+def _tails(name: str) -> Iterator[str]:
+    """The whole name, and what stands behind each of its underscores, as letters."""
+    parts = name.split("_")
+    return (_letters("".join(parts[start:])) for start in range(len(parts)))
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())

@@ -154,12 +154,20 @@ def attempt(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match
 def classes_of(plan: Plan, tensors: Tensors) -> int | None:
     """The number of classes of a source that would fill a network but for the width of its logits; else None."""
     logits = logits_of(plan)
+    headless: list[Section] = []
     for naming in NAMINGS:
         for section in sections(naming, plan.name, plan.parameters, tensors, ())[:1]:
             missing = [p for p in plan.parameters if p.name not in section.filled]
-            if missing and all(p in logits for p in missing):
-                return _classes_there(plan, section, tensors)
-    return None
+            if not missing:
+                return None
+            if all(p in logits for p in missing):
+                headless.append(section)
+    return _classes_there(plan, headless[0], tensors) if headless else None
+
+
+def background(classes: int) -> str:
+    """What to add where so many classes are told of."""
+    return "; the first class of TF-slim's 1001 is the background" if classes == 1001 else ""
 
 
 def _classes_there(plan: Plan, section: Section, tensors: Tensors) -> int | None:
@@ -283,8 +291,7 @@ def _hint(found: Match) -> str | None:
     if missing and all(p in logits for p in missing):
         classes = _classes_there(plan, section, found.tensors)
         if classes and classes != plan.spec.head.num_classes:
-            background = "; the first class of TF-slim's 1001 is the background" if classes == 1001 else ""
-            return f"the weights have {classes} classes: --num-classes {classes}{background}"
+            return f"the weights have {classes} classes: --num-classes {classes}{background(classes)}"
         return "--num-classes none takes the features without a head; --head NAME names the head"
     if faults and not missing:
         return f"the file's network is another function; --ignore '{faults[0][0]}' leaves it out all the same"

@@ -17,6 +17,7 @@ from support.commands import command
 from support.specs import tiny_document
 
 from resnet_compile import load_spec, plan_network
+from resnet_compile.spec import spec_text
 
 # As root, permissions stop nobody.
 AS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
@@ -129,7 +130,7 @@ def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         ([], "Missing argument 'SPEC'."),
-        (["tiny"], "Missing option '-o' / '--output'."),
+        (["tiny", "-o", "out.pb"], "what is written is ONNX, not .pb @ out.pb (-o out.onnx)"),
         (["tini", "-o", "m"], "neither a file nor a spec of the catalogue @ tini (did you mean tiny?)"),
         (["none.json", "-o", "m"], "cannot read the spec: No such file or directory @ none.json"),
         ([".", "-o", "m"], "cannot read the spec: Is a directory @ ."),
@@ -228,6 +229,27 @@ def test_weights_come_from_a_checkpoint(tmp_path: Path) -> None:
     assert all(set(np.frombuffer(t.raw_data, np.float32)) == {0.5} for t in model.graph.initializer)
 
 
+def test_the_model_is_named_by_the_spec(tmp_path: Path) -> None:
+    (tmp_path / "specs").mkdir()
+    (tmp_path / "specs" / "mine.json").write_text(spec_text(load_spec("tiny")))
+    for source, name in (("specs/mine.json", "mine.onnx"), ("tiny", "tiny.onnx")):
+        done = command("resnet-compile", source, cwd=tmp_path)
+        assert (done.code, done.out.split(":")[0]) == (0, name)
+        assert (tmp_path / name).exists()
+
+
+def test_the_weights_say_how_many_classes_there_are(tmp_path: Path) -> None:
+    """As in TF-slim's published networks, whose 1001 no spec names."""
+    np.savez(tmp_path / "w.npz", **network_arrays("tiny/", 1001))
+    done = command("resnet-compile", "tiny", "--weights", "w.npz", cwd=tmp_path)
+    assert done.code == 0
+    assert "resnet-compile: the model has the weights' 1001 classes and not the spec's 10; the first" in done.err
+    shape = onnx.load(tmp_path / "tiny.onnx").graph.output[0].type.tensor_type.shape
+    assert shape.dim[1].dim_value == 1001
+    kept = command("resnet-compile", "tiny", "--weights", "w.npz", "--num-classes", 10, cwd=tmp_path)
+    assert (kept.code, "(the weights have 1001 classes: --num-classes 1001;" in kept.err) == (2, True)
+
+
 def network_arrays(scope: str, classes: int | None = 10) -> dict[str, np.ndarray]:
     """The parameters of `tiny` under another scope, with another number of classes."""
     spec = load_spec("tiny")
@@ -240,7 +262,6 @@ def head_arrays() -> dict[str, np.ndarray]:
 
 
 ADVICE = {
-    "another head": (network_arrays("tiny/", 7), r"the weights have 7 classes: (--num-classes 7)"),
     "no head": (network_arrays("tiny/", None), r"(--num-classes none) takes the features without a head"),
     "two copies": ({**network_arrays("a/"), **network_arrays("b/")}, r"(--section a) takes the first"),
     "averages alone": (

@@ -27,6 +27,14 @@ def test_totals_and_blocks_of_a_spec() -> None:
     assert "parts" not in document["parts"][0]
 
 
+def test_end_points_are_listed_with_the_layers() -> None:
+    said = " ".join(command("resnet-inspect", "tiny", "--layers").out.split("\n\n")[-1].split())
+    words = said.removeprefix("end points, for --outputs: ").split(", ")
+    assert (words[0], words[-2:]) == ("conv1", ["logits", "predictions"])
+    assert "block2/unit_1" in words
+    assert "end points" not in command("resnet-inspect", "tiny").out
+
+
 def test_layers_add_up() -> None:
     document = json.loads(command("resnet-inspect", "tiny", "--layers", "--json").out)
     for block in document["parts"]:

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from support.specs import parsed, tiny_document
 
-from resnet_compile import Plan, plan_network
+from resnet_compile import Plan, load_spec, plan_network
 from resnet_compile.errors import OptionError
-from resnet_compile.plan.names import frozen_parameters, resolve_outputs, resolve_scopes
+from resnet_compile.plan.names import end_point_words, frozen_parameters, resolve_outputs, resolve_scopes
 
 KIND = "bottleneck_v2"
 Resolver = Callable[..., tuple[str, ...] | frozenset[str]]
@@ -62,6 +62,14 @@ def test_a_unit_is_found_by_its_place() -> None:
     assert resolve_outputs(planned, words) == meant
     assert resolve_scopes(planned, words) == meant
     assert frozen_scopes(planned, *words) == layers_below(planned, *meant)
+
+
+def test_every_end_point_has_a_word_that_finds_it() -> None:
+    plan = plan_network(load_spec("resnet50"))
+    words = end_point_words(plan)
+    assert resolve_outputs(plan, words) == tuple(point.name for point in plan.end_points)
+    assert {"block3/unit_2", "block3", "conv1", "logits", "predictions"} <= {*words}
+    assert not any(word.startswith("resnet") or "bottleneck" in word for word in words)
 
 
 def test_block1_is_not_block10_and_unit_1_is_not_unit_10() -> None:

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from support.specs import tiny_document
 
 from resnet_compile import parse_spec
 from resnet_compile.errors import SpecError
-from resnet_compile.spec import load_spec, read_spec
+from resnet_compile.spec import catalogue, load_spec, read_spec
+from resnet_compile.spec.catalogue import ALIASES
 
 Break = Callable[[dict[str, Any]], Any]
 
@@ -154,9 +156,30 @@ def test_a_faulty_file_is_named_before_the_path(tmp_path: Path) -> None:
     assert caught.value.where == f"{path}: $.output_stride"
 
 
-def test_a_name_that_the_catalogue_lacks_gets_a_hint() -> None:
-    with pytest.raises(SpecError, match=r"did you mean resnet50"):
-        load_spec("resnet5")
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("resnet18", "did you mean torchvision_resnet18?"),
+        ("ResNet-34", "did you mean torchvision_resnet34?"),
+        ("resnet18d", "did you mean torchvision_resnet18"),
+        ("wide_resnet50_2", "did you mean torchvision_wide_resnet50_2?"),
+        ("resnet20", "did you mean cifar_resnet20?"),
+        ("resnet50v2", "did you mean keras_resnet50v2?"),
+        ("resnet_v1_51", "did you mean resnet_v1_50 or"),
+        ("vgg16", "resnet-inspect --catalogue lists the names"),
+        ("-", "resnet-inspect --catalogue lists the names"),
+    ],
+)
+def test_a_name_that_the_catalogue_lacks_gets_a_hint(word: str, hint: str) -> None:
+    with pytest.raises(SpecError, match=rf"@ {re.escape(word)} \({re.escape(hint)}"):
+        load_spec(word)
+
+
+def test_aliases_are_names_that_are_not_in_the_catalogue() -> None:
+    assert not {*ALIASES} & {*catalogue()}
+    for alias, name in ALIASES.items():
+        assert load_spec(alias) == load_spec(name)
+    assert load_spec("resnet_v2_50").name == "resnet_v2_50", "TF-slim's own name for it"
 
 
 def test_a_name_and_its_file_are_the_same_spec() -> None:

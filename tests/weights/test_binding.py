@@ -10,7 +10,7 @@ from support.slim import slim_cases
 from support.specs import parsed, tiny_document
 from support.tolerances import NETWORK, relative_error
 
-from resnet_compile import CompileOptions, compile, plan_network
+from resnet_compile import CompileOptions, bind, compile, plan_network
 from resnet_compile.errors import CheckpointError, OptionError, WeightsError
 
 SPEC = parsed(tiny_document())
@@ -111,18 +111,22 @@ def test_many_faults_are_counted_not_listed() -> None:
         compile(SPEC, weights=given)
 
 
-def test_a_class_count_that_differs_is_explained() -> None:
+def test_the_weights_say_how_many_classes_there_are() -> None:
     given = slim()
     given["tiny/logits/weights"] = np.zeros((1, 1, 24, 1001), np.float32)
     given["tiny/logits/biases"] = np.zeros(1001, np.float32)
+    model = compile(SPEC, weights=given)
+    (told,) = model.notes
+    assert told.startswith("the model has the weights' 1001 classes and not the spec's 10; the first class of TF-slim")
+    assert model.plan == plan_network(SPEC.replace(head=SPEC.head.replace(num_classes=1001)))
+    assert compile(SPEC, CompileOptions(num_classes=1001), weights=given).notes == ()
     words = re.escape(
         "(the weights have 1001 classes: --num-classes 1001; the first class of TF-slim's 1001 is the background)"
     )
     with pytest.raises(WeightsError, match=words):
-        compile(SPEC, weights=given)
-    del given["tiny/logits/weights"]
-    with pytest.raises(WeightsError, match="the weights have 1001 classes: --num-classes 1001"):
-        compile(SPEC, weights=given)
+        compile(SPEC, CompileOptions(num_classes=10), weights=given)
+    with pytest.raises(WeightsError, match=words):
+        bind(plan_network(SPEC), given)
 
 
 def test_names_of_nothing_known_are_shown() -> None:
