@@ -1,6 +1,7 @@
 """The parts of the measuring scripts in `tools/` that decide what a table says."""
 
 import importlib
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -33,6 +34,9 @@ def answer(request):
     return request["do"].upper()
 serve(answer)
 """
+
+
+GOLDEN = Path(__file__).parent / "golden"
 
 
 @pytest.fixture
@@ -237,3 +241,22 @@ def test_a_network_that_no_peer_makes_is_named(
             tool(name).main()
         assert caught.value.code == 2
         assert "no peer makes tiny; they make resnet_v2_50," in capsys.readouterr().err
+
+
+# --- the load generator -----------------------------------------------------------------------------------------------
+
+
+def test_our_statistics_are_held_to_the_load_generators(
+    tool: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "mlperf_loadgen", ModuleType("mlperf_loadgen"))
+    loadgen = tool("loadgen")
+    stream = json.loads((GOLDEN / "loadgen.json").read_text())["streams"]["single"]
+    summary = (
+        f" * Early stopping 90.0th percentile estimate: {stream['early_stopping']['90']}\n"
+        f"90.00 percentile latency (ns)   : {stream['percentiles']['90.00']}\n"
+    )
+    assert loadgen.disagreements("single", loadgen.Log(summary, stream["latencies"], [])) == []
+    (wrong,) = loadgen.disagreements("single", loadgen.Log(summary, [*stream["latencies"][:-1], 10**9], []))
+    assert "90.00 percentile latency" in wrong or "Early stopping" in wrong
+    assert loadgen.disagreements("offline", loadgen.Log("", [1], [])) == []

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from resnet_compile.bench.mlperf import MINIMUM_SECONDS, SERVER_BOUND, ScenarioName
 from resnet_compile.bench.protocol import Protocol
-from resnet_compile.checked import Batches, CheckedModel, Threads
+from resnet_compile.checked import Batches, CheckedModel, Natural, PositiveNumber, Threads
 from resnet_compile.runtime.options import LogSeverity
 
 
@@ -27,6 +28,42 @@ class BenchOptions(CheckedModel):
 
     profile: bool = False
     """Profile the first model too, at the last batch size, in a session of its own."""
+
+    log_severity: LogSeverity = "fatal"
+    """The least severe message that onnxruntime writes to stderr."""
+
+
+class ScenarioOptions(CheckedModel):
+    """How to run a model under a scenario, or to look for the batch size that keeps a latency bound."""
+
+    scenario: ScenarioName | None = None
+    """``single``, ``multi``, ``offline``, ``server``; None to look for the batch size."""
+
+    device: str = "auto"
+    """``cpu``, ``cuda``, ``cuda:N`` or ``auto``."""
+
+    batches: Batches | None = None
+    """Images at a time; for a server the most at a time; without a scenario the sizes to try. None for the scenario's
+    own, and 1, 2, 4, ... until the bound is broken.
+    """
+
+    seconds: PositiveNumber = MINIMUM_SECONDS
+    """How long queries are sent. Less than the 600 of the rules makes a shortened run, which says so."""
+
+    rate: PositiveNumber | None = None
+    """Queries a second of a server; None to look for the most."""
+
+    bound: PositiveNumber = SERVER_BOUND
+    """Seconds within which 99 of 100 queries are to be answered, where there is a bound."""
+
+    burn_in: Natural = 10
+    """Runs before the first query, which are not timed."""
+
+    threads: Threads = 0
+    """Threads of the session on the CPU; 0 for one a physical core."""
+
+    cuda_graph: bool = False
+    """Let CUDA record a run and replay it."""
 
     log_severity: LogSeverity = "fatal"
     """The least severe message that onnxruntime writes to stderr."""

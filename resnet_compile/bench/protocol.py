@@ -7,14 +7,19 @@ the caches. Contestants never run at the same time.
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from resnet_compile.checked import CheckedModel, Natural, Positive
+from resnet_compile.bench.statistics import summarize
+from resnet_compile.checked import CheckedModel, Natural, Positive, PositiveNumber
 from resnet_compile.errors import OptionError
+
+MOST_ROUNDS = 100_000
+"""After which a measurement ends although its intervals are wider than is wanted."""
 
 Step = Callable[[int], None]
 """Runs a contestant once, on the inputs of that number, and returns when it is done."""
@@ -24,13 +29,16 @@ class Protocol(CheckedModel):
     """How often to run; the defaults are the original's."""
 
     steps: Positive = 100
-    """Timed runs of each contestant."""
+    """Timed runs of each contestant; with `until` at least."""
 
     burn_in: Natural = 10
     """Runs before those, which are not timed."""
 
     seed: Natural = 0
     """Of the order within rounds."""
+
+    until: PositiveNumber | None = None
+    """Run on until the 95 % interval of the median is no wider than this part of it, but at most 100,000 times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +78,12 @@ def measure(
     generator = np.random.default_rng(protocol.seed)
     names = list(contestants)
     rounds: list[dict[str, float]] = []
+    enough = _Enough(protocol.until)
     interrupted = False
     try:
-        for number in range(-protocol.burn_in, protocol.steps):
+        for number in itertools.count(-protocol.burn_in):
+            if number >= protocol.steps and enough(rounds):
+                break
             times = {}
             for position in generator.permutation(len(names)):
                 name = names[position]
@@ -87,6 +98,30 @@ def measure(
             raise
         interrupted = True
     return Measured({name: tuple(times[name] for times in rounds) for name in names}, interrupted)
+
+
+class _Enough:
+    """Tells whether rounds are enough for the interval of every contestant's median to be as narrow as is wanted.
+
+    It looks again when there are a tenth more of them: each look is a chance to stop by luck, and takes time.
+    """
+
+    def __init__(self, width: float | None) -> None:
+        self._width = width
+        self._next = 0
+
+    def __call__(self, rounds: Sequence[Mapping[str, float]]) -> bool:
+        if self._width is None or len(rounds) >= MOST_ROUNDS:
+            return True
+        if len(rounds) < self._next:
+            return False
+        self._next = len(rounds) + max(1, len(rounds) // 10)
+        return all(self._narrow([times[name] for times in rounds]) for name in rounds[0])
+
+    def _narrow(self, seconds: Sequence[float]) -> bool:
+        summary = summarize(seconds)
+        low, high = summary.intervals.get("p50", (0.0, np.inf))
+        return self._width is None or high - low <= self._width * summary.p50
 
 
 def step_line(number: int, seconds: float) -> str | None:

@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from resnet_compile.bench.environment import Environment
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile
 from resnet_compile.bench.statistics import Comparison, TimingSummary, summarize
-from resnet_compile.runtime import Cpu, Gpu, parse_device
+from resnet_compile.runtime import parse_device
 
 Data = Literal["host", "device", "host to host"]
 """Where a run's inputs and outputs are: beside the processor, on the GPU, or copied to the GPU and back."""
@@ -70,27 +71,6 @@ class Sized:
     batch: int
     data: Data
     comparison: Comparison
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """Where and when a benchmark ran.
-
-    Attributes:
-        time: Of its beginning, ISO 8601.
-        system: The operating system.
-        python: Its version.
-        packages: Versions by name.
-        cpu: The processor.
-        gpu: The CUDA device, where one was used.
-    """
-
-    time: str
-    system: str
-    python: str
-    packages: Mapping[str, str]
-    cpu: Cpu
-    gpu: Gpu | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import os
-import platform
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -16,12 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.bench.environment import Surroundings
 from resnet_compile.bench.inputs import DEFAULT_BATCH, DEFAULT_SIZE, random_images
 from resnet_compile.bench.memory import PeakMemory
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile, read_profile
 from resnet_compile.bench.protocol import measure
-from resnet_compile.bench.record import Bench, Data, Environment, Row, Sized
+from resnet_compile.bench.record import Bench, Data, Row, Sized
 from resnet_compile.bench.statistics import Comparison, median_ratio
 from resnet_compile.checked import CheckedModel, Natural, Side, checked_call
 from resnet_compile.errors import OptionError
@@ -31,11 +30,9 @@ from resnet_compile.runtime import (
     Device,
     Session,
     SessionOptions,
-    describe_cpu,
     describe_gpu,
     image_input,
     installed_backend,
-    installed_packages,
     parse_device,
 )
 
@@ -118,8 +115,10 @@ def bench(
         raise OptionError("needs a list of one Subject or more", where="subjects")
     if len({each.label for each in subjects}) < len(subjects):
         raise OptionError("the labels of subjects differ", where="subjects")
+    if options.protocol.until and len(subjects) > 1:
+        raise OptionError("several models are timed for a number of rounds", where="protocol.until")
     backend = backend or installed_backend()
-    started, cpu = datetime.datetime.now().astimezone().isoformat(timespec="seconds"), describe_cpu()
+    surroundings = Surroundings()
     work = _Benchmark(options, listener or BenchListener(), backend)
     interrupted = False
     try:
@@ -131,13 +130,10 @@ def bench(
         if not work.rows:
             raise
         interrupted = True
-    device = work.device
-    gpu = describe_gpu(device.index, backend) if device and not device.on_host else None
-    versions = (platform.platform(), platform.python_version(), installed_packages())
     return Bench(
         options,
-        Environment(started, *versions, cpu, gpu),
-        str(device),
+        surroundings.environment(work.device, backend),
+        str(work.device),
         work.reason,
         tuple(work.rows),
         tuple(work.comparisons),

@@ -104,6 +104,7 @@ def checked_call(kind: type[CheckedModel]) -> Callable[[Callable[_Args, _Made]],
 
 
 Positive = Annotated[int, Field(ge=1)]
+PositiveNumber = Annotated[float, Field(gt=0)]
 Natural = Annotated[int, Field(ge=0)]
 Batch = Annotated[int, Field(ge=1, le=MAX_BATCH)]
 Classes = Annotated[int, Field(ge=1, le=MAX_CLASSES)]

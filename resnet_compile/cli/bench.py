@@ -11,8 +11,9 @@ from pathlib import Path
 import click
 
 import resnet_compile as rc
+from resnet_compile.cli.bench_scenario import scenario_listener
 from resnet_compile.cli.common import Report, command, means_spec, run
-from resnet_compile.cli.parameters import COUNT, PATH, batches, device_option
+from resnet_compile.cli.parameters import COUNT, PATH, POSITIVE, batches, device_option, percent
 from resnet_compile.cli.progress import WorkProgress, progress
 from resnet_compile.limits import MAX_THREADS
 
@@ -28,6 +29,30 @@ from resnet_compile.limits import MAX_THREADS
 )
 @click.option("--steps", type=COUNT, default=100, help="Timed runs.")
 @click.option("--burn-in", type=click.IntRange(min=0), default=10, help="Runs before those.")
+@click.option(
+    "--until",
+    callback=percent,
+    metavar="P%",
+    help="Run on until the median's 95 % interval is no wider than that.",
+)
+@click.option(
+    "--scenario",
+    type=click.Choice(["single", "multi", "offline", "server"]),
+    help="Send queries as MLPerf inference's scenario of that name does.",
+)
+@click.option(
+    "--duration", type=POSITIVE, metavar="SECONDS", help="Of a scenario; less than the rules' 600 is a shortened run."
+)
+@click.option(
+    "--rate", type=POSITIVE, metavar="QUERIES", help="Queries a second of --scenario server; by default the most."
+)
+@click.option(
+    "--latency-bound",
+    type=POSITIVE,
+    metavar="MS",
+    help="Of --scenario server, by default 15; without a scenario, find the batch size that has the most images a "
+    "second with 99 % of its runs within that.",
+)
 @click.option("--vs", multiple=True, metavar="MODEL|SPEC", help="Compare with this one; may be given several times.")
 @click.option(
     "--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads on the CPU; 0 for one a physical core."
@@ -42,6 +67,11 @@ def cli(
     batch: tuple[int, ...] | None,
     steps: int,
     burn_in: int,
+    until: float | None,
+    scenario: rc.bench.ScenarioName | None,
+    duration: float | None,
+    rate: float | None,
+    latency_bound: float | None,
     vs: tuple[str, ...],
     threads: int,
     cuda_graph: bool,
@@ -57,19 +87,43 @@ def cli(
     resnet-bench specs/resnet152.json
     resnet-bench model.onnx --batch 1,8,32 --profile --html bench.html
     resnet-bench model.onnx --vs other.onnx --batch 1
+    resnet-bench model.onnx --scenario single --duration 60
+    resnet-bench model.onnx --latency-bound 50
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need nothing of it.
     from resnet_compile.report.bench_page import bench_page
     from resnet_compile.report.bench_text import bench_text
 
+    if scenario or latency_bound:
+        _refuse_beside_scenario(until=until, vs=vs, profile=profile)
+    elif duration or rate:
+        raise click.UsageError("--duration and --rate are of --scenario")
+    if rate and scenario != "server":
+        raise click.UsageError("--rate is of --scenario server")
+    if latency_bound and scenario not in (None, "server"):
+        raise click.UsageError(f"--scenario {scenario} has no latency bound")
+    if until and vs:
+        raise click.UsageError("--until is of one model; --vs takes --steps rounds")
+    common = {
+        "device": device,
+        "batches": batch,
+        "threads": threads,
+        "cuda_graph": cuda_graph,
+        "log_severity": report.log_severity,
+    }
+    if scenario or latency_bound:
+        given = {
+            "seconds": duration,
+            "rate": rate,
+            "bound": latency_bound and latency_bound / 1e3,
+        }
+        wanted = rc.bench.ScenarioOptions(
+            scenario=scenario, burn_in=burn_in, **common, **{name: value for name, value in given.items() if value}
+        )
+        _scenario(report, model, wanted, html)
+        return
     options = rc.bench.BenchOptions(
-        device=device,
-        batches=batch,
-        protocol=rc.bench.Protocol(steps=steps, burn_in=burn_in),
-        threads=threads,
-        cuda_graph=cuda_graph,
-        profile=profile,
-        log_severity=report.log_severity,
+        protocol=rc.bench.Protocol(steps=steps, burn_in=burn_in, until=until), profile=profile, **common
     )
     with ExitStack() as stack:
         # Before hours of measuring, so that a path that cannot be written is known at once.
@@ -82,6 +136,29 @@ def cli(
         if page:
             page.write(bench_page(result).encode())
     report.result(result.document(), lambda: bench_text(result))
+    if result.interrupted:
+        raise KeyboardInterrupt
+
+
+def _refuse_beside_scenario(**given: object) -> None:
+    for name, value in given.items():
+        if value:
+            raise click.UsageError(f"--{name} is not of --scenario or --latency-bound")
+
+
+def _scenario(report: Report, model: str, options: rc.bench.ScenarioOptions, html: Path | None) -> None:
+    """Runs a scenario, or the search for a batch size, and reports it."""
+    # Deferred, as above.
+    from resnet_compile.report.scenario_page import scenario_page
+    from resnet_compile.report.scenario_text import scenario_text
+
+    with ExitStack() as stack:
+        page = stack.enter_context(rc.files.replacing(html)) if html else None
+        bar = stack.enter_context(progress())
+        result = rc.bench.run_scenario(_subject(model, model), options, listener=scenario_listener(report, bar))
+        if page:
+            page.write(scenario_page(result).encode())
+    report.result(result.document(), lambda: scenario_text(result))
     if result.interrupted:
         raise KeyboardInterrupt
 

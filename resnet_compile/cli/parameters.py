@@ -12,6 +12,7 @@ from resnet_compile.limits import MAX_BATCH, MAX_CLASSES, MAX_SEED, MAX_SIDE
 PATH = click.Path(path_type=Path)
 SEED = click.IntRange(0, MAX_SEED)
 COUNT = click.IntRange(min=1)
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 device_option = click.option(
     "--device",
@@ -62,6 +63,19 @@ def names(ctx: click.Context, param: click.Parameter, value: str | None) -> tupl
 def scopes(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[str, ...]:
     """Names separated by commas; none without a value."""
     return () if value is None else _split(value)
+
+
+def percent(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
+    """A part of a whole, such as ``1%``; none without a value."""
+    if value is None:
+        return None
+    try:
+        part = float(value.removesuffix("%")) / 100
+    except ValueError:
+        part = 0.0
+    if not (value.endswith("%") and 0 < part < 1):
+        raise click.BadParameter(f"{value!r} is not a percentage between 0% and 100%, such as 1%")
+    return part
 
 
 def _split(text: str) -> tuple[str, ...]:

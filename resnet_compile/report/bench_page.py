@@ -7,7 +7,8 @@ from html import escape
 
 from resnet_compile.bench import Bench, Row, Verdict
 from resnet_compile.report import charts
-from resnet_compile.report.bench_text import INTERRUPTED, machine, reason, row_columns, verdict
+from resnet_compile.report.bench_text import INTERRUPTED, reason, row_columns, verdict
+from resnet_compile.report.machine import machine_line, machine_rows
 from resnet_compile.report.page import legend, note, page, section, table, tiles
 from resnet_compile.report.svg import element, number, series
 from resnet_compile.report.table import Cell
@@ -19,9 +20,10 @@ def bench_page(bench: Bench) -> str:
     """The page, as HTML with its style and drawings in it."""
     models = list(dict.fromkeys(row.model for row in bench.rows))
     styles = {model: series(position) for position, model in enumerate(models)}
+    place = machine_line(bench.environment, bench.rows[0].session)
     body = [
         element("h1", escape(models[0])),
-        element("p", escape(f"Forward pass on {machine(bench)} · {bench.environment.time[:16].replace('T', ' at ')}")),
+        element("p", escape(f"Forward pass on {place} · {bench.environment.time[:16].replace('T', ' at ')}")),
         note(INTERRUPTED) if bench.interrupted else "",
         note(_NOISY) if any(each.comparison.verdict == Verdict.TOO_NOISY for each in bench.comparisons) else "",
         _tiles(bench.rows[0]),
@@ -29,7 +31,7 @@ def bench_page(bench: Bench) -> str:
         _comparisons(bench, styles),
         *_sweep(bench, styles),
         _profile(bench),
-        section("All figures", "", table(*row_columns(bench.rows), words=(0, 2))),
+        section("All figures", "", table(*row_columns(bench.rows), words=(0, 2, 4))),
         section("Environment", "", table([], _environment(bench))),
     ]
     return page(f"resnet-bench: {models[0]}", *body)
@@ -52,7 +54,8 @@ def _latency(bench: Bench, styles: dict[str, str]) -> Iterator[str]:
             f"{len(rows[0].seconds)} runs each; dashed lines are the median and, where the runs are enough for it, the "
             "99th percentile."
         )
-        drawings = (charts.latency(rows, styles), charts.timeline(rows, styles))
+        seconds = {row.model: row.seconds for row in rows}
+        drawings = (charts.latency(seconds, styles), charts.timeline(seconds, styles))
         yield section(f"Latency at batch {batch}{_told(data)}", explanation, *drawings)
 
 
@@ -111,21 +114,11 @@ def _profile(bench: Bench) -> str:
 
 
 def _environment(bench: Bench) -> list[list[str]]:
-    environment, options = bench.environment, bench.options
-    cpu, gpu, session = environment.cpu, environment.gpu, bench.rows[0].session
+    protocol, session = bench.options.protocol, bench.rows[0].session
     rows = [
         ("device", f"{bench.device} ({reason(bench.device_reason)})"),
-        ("processor", f"{cpu.model}, {cpu.cores} cores"),
-        ("clock", f"{cpu.clock_mhz:.0f} MHz{f', {cpu.governor}' if cpu.governor else ''}" if cpu.clock_mhz else ""),
-        ("memory", f"{cpu.memory_mb:,} MB" if cpu.memory_mb else ""),
-        ("load at the start", "" if cpu.load is None else f"{cpu.load:.2f}"),
-        ("GPU", f"{gpu.name}, {gpu.memory_mb or '?'} MiB" if gpu else ""),
-        ("GPU driver", f"{gpu.driver}, CUDA to {gpu.cuda}" if gpu else ""),
-        ("GPU clock", f"{gpu.clock_mhz} of {gpu.max_clock_mhz} MHz" if gpu and gpu.clock_mhz else ""),
-        ("system", f"{environment.system}, Python {environment.python}"),
-        ("packages", ", ".join(f"{name} {version}" for name, version in environment.packages.items())),
-        ("protocol", f"{options.protocol.burn_in} burn-in and {options.protocol.steps} timed runs"),
+        *machine_rows(bench.environment, session),
+        ("protocol", f"{protocol.burn_in} burn-in and {len(bench.rows[0].seconds)} timed runs"),
         ("inputs", f"random, {bench.rows[0].buffers} in rotation"),
-        ("session", ", ".join(f"{key} {value}" for key, value in session["options"].items() if value is not None)),
     ]
-    return [[name, value] for name, value in rows if value]
+    return [[name, value] for name, value in rows]

@@ -9,16 +9,20 @@ from resnet_compile.bench.binomial import runs_for
 from resnet_compile.bench.profile import Profile, Share
 from resnet_compile.bench.record import Sized
 from resnet_compile.bench.statistics import LEVEL, PERCENTILES
+from resnet_compile.report.machine import machine_line
+from resnet_compile.report.svg import number
 from resnet_compile.report.table import Cell, table
 
 INTERRUPTED = "Interrupted: this is what was measured until then."
 _GPU_MEMORY = "GPU MiB"
+_INTERVAL = f"{100 * LEVEL:.0f} % interval"
 _LAYERS = 20  # of a profile that are printed
 _COLUMNS: dict[str, Callable[[Row], Cell]] = {
     "model": lambda row: row.model,
     "batch": lambda row: row.batch,
     "data": lambda row: row.data,
     "p50 ms": lambda row: row.summary.p50 * 1e3,
+    _INTERVAL: lambda row: _interval_of_median(row),
     "p90 ms": lambda row: milliseconds(row.summary.p90),
     "p99 ms": lambda row: milliseconds(row.summary.p99),
     "images/s": lambda row: row.images_per_second,
@@ -30,6 +34,11 @@ _COLUMNS: dict[str, Callable[[Row], Cell]] = {
 }
 
 
+def _interval_of_median(row: Row) -> str | None:
+    found = row.summary.intervals.get("p50")
+    return found and f"[{number(found[0] * 1e3)}, {number(found[1] * 1e3)}]"
+
+
 def milliseconds(seconds: float | None) -> float | None:
     """The same in ms; None stays None."""
     return None if seconds is None else seconds * 1e3
@@ -38,7 +47,10 @@ def milliseconds(seconds: float | None) -> float | None:
 def bench_text(bench: Bench) -> str:
     """The table of all rows, the comparisons and the profile."""
     header, cells = row_columns(bench.rows)
-    parts = [f"on {bench.device} ({reason(bench.device_reason)}): {machine(bench)}", table(header, cells)]
+    parts = [
+        f"on {bench.device} ({reason(bench.device_reason)}): {machine_line(bench.environment, bench.rows[0].session)}",
+        table(header, cells),
+    ]
     fewest = min(len(row.seconds) for row in bench.rows)
     if any(row.summary.p99 is None for row in bench.rows):
         needed = {name: runs_for(part, LEVEL) for name, part in PERCENTILES.items()}
@@ -57,22 +69,6 @@ def reason(words: str) -> str:
     """Why a device was chosen, in its first words; all of them stand in the record."""
     first = words.partition("; ")[0].removeprefix("auto: ").removeprefix("CUDA is not usable: ")
     return first.partition(" (")[0]
-
-
-def machine(bench: Bench) -> str:
-    """What the benchmark ran on, in a line."""
-    environment = bench.environment
-    cpu, gpu = environment.cpu, environment.gpu
-    words = [f"{gpu.name}, driver {gpu.driver}"] if gpu else []
-    words += [f"{cpu.model}, {cpu.cores} core{'s' if cpu.cores > 1 else ''}"]
-    words += [f"onnxruntime {bench.rows[0].session['onnxruntime']}", _threads(bench.options.threads)]
-    if cpu.load is not None:
-        words.append(f"load {cpu.load:.1f} at the start")
-    return ", ".join(words)
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'s' if count > 1 else ''}" if count else "a thread for each core"
 
 
 def row_columns(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from resnet_compile.bench import Row
 from resnet_compile.bench.profile import Share
 from resnet_compile.bench.record import Sized
-from resnet_compile.bench.statistics import PERCENTILES
+from resnet_compile.bench.statistics import PERCENTILES, summarize
 from resnet_compile.report.bench_text import interval
 from resnet_compile.report.svg import (
     LEFT,
@@ -33,15 +32,15 @@ _BINS = 48
 _BOTTOM = 200  # of a chart of lines
 
 
-def latency(rows: Sequence[Row], styles: Mapping[str, str]) -> str:
+def latency(seconds: Mapping[str, Sequence[float]], styles: Mapping[str, str]) -> str:
     """Histograms of the runs' milliseconds, one below another over one axis, with median and 99th percentile."""
-    values = [np.array(row.seconds) * 1e3 for row in rows]
+    values = [np.array(each) * 1e3 for each in seconds.values()]
     low, high = min(each.min() for each in values), max(each.max() for each in values)
     margin = (high - low) * 0.04 or high * 0.05 or 1.0
     scale = Scale(max(0.0, low - margin), high + margin, LEFT, RIGHT)
     edges = np.linspace(scale.low, scale.high, _BINS + 1)
     band, parts = 92.0, []
-    for position, (row, each) in enumerate(zip(rows, values, strict=True)):
+    for position, (model, each) in enumerate(zip(seconds, values, strict=True)):
         base = position * band + band
         counts, _ = np.histogram(each, edges)
         heights = Scale(0, max(counts.max(), 1), 0, band - 34)
@@ -50,9 +49,9 @@ def latency(rows: Sequence[Row], styles: Mapping[str, str]) -> str:
                 what = title(f"{count} of {len(each)} runs took {number(left)} to {number(right)} ms")
                 width, height = max(1.0, scale(right) - scale(left) - 1), heights(float(count))
                 place = {"x": scale(left), "y": base - height, "rx": 1.0, "width": width, "height": height}
-                parts.append(element("rect", what, **place, cls=f"bar {styles[row.model]}"))
+                parts.append(element("rect", what, **place, cls=f"bar {styles[model]}"))
         parts.append(element("line", x1=LEFT, x2=RIGHT, y1=base, y2=base, cls="base"))
-        summary = row.summary
+        summary = summarize(seconds[model])
         points = {name: value * 1e3 for name in PERCENTILES if (value := getattr(summary, name)) is not None}
         for name, value in points.items():
             if name == "p90":
@@ -61,15 +60,15 @@ def latency(rows: Sequence[Row], styles: Mapping[str, str]) -> str:
             parts.append(element("line", title(f"{name} {number(value)} ms"), **place, cls="mark"))
         words = f"{'   '.join(f'{name} {number(value)}' for name, value in points.items())} ms"
         parts.append(text(words, RIGHT, base - band + 22, anchor="end", cls="value"))
-        parts.append(text(short(row.model, 60), LEFT, base - band + 22, cls="label"))
-    bottom = band * len(rows)
+        parts.append(text(short(model, 60), LEFT, base - band + 22, cls="label"))
+    bottom = band * len(seconds)
     axis = axis_below(scale, round_steps(scale.low, scale.high), 26, bottom, "milliseconds")
     return chart("Distribution of the runs' times", bottom + 36, axis, *parts)
 
 
-def timeline(rows: Sequence[Row], styles: Mapping[str, str]) -> str:
+def timeline(seconds: Mapping[str, Sequence[float]], styles: Mapping[str, str]) -> str:
     """Each run's milliseconds in the order of running: drift and outliers."""
-    lines = {row.model: [(step, second * 1e3) for step, second in enumerate(row.seconds)] for row in rows}
+    lines = {model: [(step, second * 1e3) for step, second in enumerate(each)] for model, each in seconds.items()}
     across = Scale(0, max(2, *map(len, lines.values())) - 1, LEFT, RIGHT)
     up = Scale(0, _greatest(lines) * 1.05, _BOTTOM, TOP)
     below = (across, round_steps(0, across.high), "step; milliseconds upward")

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 
 import pytest
 
-from resnet_compile.bench import Protocol, measure
+from resnet_compile.bench import Protocol, measure, summarize
 from resnet_compile.bench.protocol import final_line, step_line
 from resnet_compile.errors import OptionError
 
@@ -77,6 +77,38 @@ def test_the_order_depends_on_the_seed_alone() -> None:
 
     assert order(1) == order(1)
     assert order(1) != order(2)
+
+
+def test_a_measurement_runs_on_until_the_medians_interval_is_narrow(machine: Machine) -> None:
+    """Times of 1 +/- 0.5 %, in turn: their median's interval is 1 % wide, and once the middle one comes often, 0."""
+    times = iter([1.005, 0.995] * 10 + [1.0] * 1000)
+
+    def step(number: int) -> None:
+        machine.now += next(times)
+
+    protocol = Protocol(steps=10, burn_in=0, until=0.009)
+    (seconds,) = measure({"a": step}, protocol, clock=machine.clock).seconds.values()
+    summary = summarize(seconds)
+    low, high = summary.intervals["p50"]
+    assert high - low <= 0.009 * summary.p50
+    assert 20 < len(seconds) < 200
+    few = summarize(seconds[: len(seconds) // 2]).intervals["p50"]
+    assert few[1] - few[0] > 0.009
+
+
+def test_a_measurement_that_never_narrows_ends_all_the_same(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("resnet_compile.bench.protocol.MOST_ROUNDS", 50)
+
+    def step(number: int) -> None:
+        machine.now += 1.0 if number % 2 else 2.0
+
+    measured = measure({"a": step}, Protocol(steps=10, burn_in=0, until=0.01), clock=machine.clock)
+    assert len(measured.seconds["a"]) == 50
+
+
+def test_few_runs_are_never_enough_for_an_interval(machine: Machine) -> None:
+    protocol = Protocol(steps=1, burn_in=0, until=0.5)
+    assert len(measure({"a": machine.contestant("a", 1.0)}, protocol, clock=machine.clock).seconds["a"]) == 6
 
 
 def interrupting(machine: Machine, step: Callable[[int], None], at: int) -> Callable[[int], None]:

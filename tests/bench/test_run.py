@@ -73,6 +73,11 @@ def test_models_of_different_sizes_are_not_compared() -> None:
         run(Subject("net", SMALL), Subject("other", network("n", 3, 4, 7)), batches=(1,))
 
 
+def test_several_models_are_timed_for_a_number_of_rounds() -> None:
+    with pytest.raises(OptionError, match=r"several models are timed for a number of rounds @ protocol\.until"):
+        run(Subject("a", SMALL), Subject("b", SMALL), protocol=Protocol(until=0.01))
+
+
 def test_inputs_are_random_and_differ() -> None:
     source = ImageInput("x", "float32", None, 3, 2, 1, channels_last=False)
     first, second = random_images(source, (5, 3, 2, 1), 2, seed=1)
@@ -235,7 +240,7 @@ def test_document_is_json_and_whole() -> None:
     document = json.loads(json.dumps(result.document()))
     assert document["runs"][0]["seconds"] == list(result.rows[0].seconds)
     assert document["runs"][0]["statistics"]["p50"] == result.rows[0].summary.p50
-    assert document["options"]["protocol"] == {"steps": 5, "burn_in": 2, "seed": 0}
+    assert document["options"]["protocol"] == {"steps": 5, "burn_in": 2, "seed": 0, "until": None}
     assert document["comparisons"][0]["verdict"] == str(result.comparisons[0].comparison.verdict)
     assert document["profile"]["by_scope"][0]["nodes"] == 1
     assert document["environment"]["packages"]["numpy"] == np.__version__

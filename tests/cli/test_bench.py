@@ -98,6 +98,72 @@ def test_verbose_tells_what_the_session_ran_under(model: Path, resnet_bench: Cal
     assert "step 0" in ran.out
 
 
+# --- scenarios --------------------------------------------------------------------------------------------------------
+
+SHORT = ("--duration", 0.2, "--burn-in", 1, "--threads", 1, "--device", "cpu")
+
+
+def test_a_scenario_says_what_it_lacks(model: Path, resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench(model, "--scenario", "single", *SHORT)
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[1].startswith("on cpu (asked for): ")
+    told = rf"{re.escape(str(model))}, Single stream: 90th percentile latency by early stopping: [\d.,]+ ms"
+    assert re.fullmatch(told, lines[3])
+    assert lines[4] == "MLPerf-style, unverified by MLCommons; shortened: 0 s, not 600"
+    assert lines[6].split("  ")[:2] == ["batch", "queries"]
+
+
+@pytest.mark.parametrize("scenario", ["single", "multi", "offline", "server"])
+def test_every_scenario_gives_a_document_and_a_page(
+    model: Path, tmp_path: Path, resnet_bench: Callable[..., Ran], scenario: str
+) -> None:
+    rate = ("--rate", 2000) if scenario == "server" else ()
+    page = tmp_path / "page.html"
+    ran = resnet_bench(model, "--scenario", scenario, *SHORT, *rate, "--json", "--html", page)
+    assert (ran.code, ran.err) == (0, "")
+    assert ran.document["scenario"] == scenario
+    (trial,) = ran.document["trials"]
+    assert len(trial["latencies"]) == trial["statistics"]["count"]
+    assert Page(page.read_text("utf-8")).drawings == 2
+
+
+def test_a_latency_bound_finds_a_batch_size(model: Path, resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench(model, "--latency-bound", 1e6, "--batch", "1,2", *SHORT[2:])
+    assert (ran.code, ran.err) == (0, "")
+    assert re.search(r"Latency bound: images a second with 99 % of the runs in time: [\d.,]+, batch [12]\n", ran.out)
+    assert "MLPerf" not in ran.out
+    assert len(re.findall(r" yes$", ran.out, re.MULTILINE)) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (("--scenario", "single", "--vs", "tiny"), "--vs is not of --scenario or --latency-bound"),
+        (("--scenario", "single", "--until", "1%"), "--until is not of --scenario or --latency-bound"),
+        (("--latency-bound", 5, "--profile"), "--profile is not of --scenario or --latency-bound"),
+        (("--duration", 5), "--duration and --rate are of --scenario"),
+        (("--scenario", "multi", "--rate", 5), "--rate is of --scenario server"),
+        (("--scenario", "offline", "--latency-bound", 5), "--scenario offline has no latency bound"),
+        (("--until", "1%", "--vs", "tiny"), "--until is of one model; --vs takes --steps rounds"),
+        (("--until", "1"), "Invalid value for '--until': '1' is not a percentage between 0% and 100%, such as 1%"),
+        (("--duration", 0), "Invalid value for '--duration': 0.0 is not in the range x>0."),
+    ],
+)
+def test_options_that_do_not_go_together_are_one_line(
+    resnet_bench: Callable[..., Ran], arguments: tuple[Any, ...], fault: str
+) -> None:
+    ran = resnet_bench("tiny", *arguments)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == f"resnet-bench: error: {fault} (see resnet-bench --help)\n"
+
+
+def test_until_runs_on(model: Path, resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench(model, *QUICK, "--batch", 1, "--until", "90%", "--json")
+    assert ran.document["options"]["protocol"]["until"] == 0.9
+    assert ran.document["runs"][0]["statistics"]["count"] >= 6  # fewer have no interval
+
+
 # --- the page ---------------------------------------------------------------------------------------------------------
 
 

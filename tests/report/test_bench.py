@@ -5,17 +5,13 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from support.results import ENVIRONMENT, GPU, SESSION
 
 from resnet_compile.bench import Bench, BenchOptions, Comparison, Interval, Row
 from resnet_compile.bench.profile import NodeTime, Profile
-from resnet_compile.bench.record import Data, Environment, Sized
+from resnet_compile.bench.record import Data, Sized
 from resnet_compile.report.bench_page import bench_page
 from resnet_compile.report.bench_text import bench_text
-from resnet_compile.runtime import Cpu, Gpu
-
-CPU = Cpu("Slow & Sons <1>", 4, 2600, "powersave", 16000, 0.5)
-GPU = Gpu("NVIDIA H100", "580.65.06", "13.0", 81559, 1024, 345, 1980)
-SESSION = {"onnxruntime": "1.31.1", "options": {"threads": 0, "profile": None}}
 
 
 def row(model: str, batch: int, data: Data = "host", **changes: Any) -> Row:
@@ -25,8 +21,7 @@ def row(model: str, batch: int, data: Data = "host", **changes: Any) -> Row:
 
 
 def bench(*rows: Row, **changes: Any) -> Bench:
-    environment = Environment("2030-01-02T03:04:05+00:00", "Linux", "3.11", {"numpy": "2.0"}, CPU, None)
-    return replace(Bench(BenchOptions(), environment, "cpu", "asked for", rows, (), None, False), **changes)
+    return replace(Bench(BenchOptions(), ENVIRONMENT, "cpu", "asked for", rows, (), None, False), **changes)
 
 
 def compared(low: float, high: float, control: tuple[float, float] = (0.99, 1.01)) -> Sized:
@@ -39,7 +34,7 @@ def test_figures_of_a_row() -> None:
     header, figures, _, note = text.strip().splitlines()[2:]
     assert header.split("  ")[0] == "model"
     # 20 ms for 2 images: 100 images/s, of 2 GFLOP each.
-    assert figures.split() == ["a", "2", "host", "20.00", "-", "-", "100.0", "200.0", "0.250", "0.125", "300"]
+    assert figures.split() == ["a", "2", "host", "20.00", "-", "-", "-", "100.0", "200.0", "0.250", "0.125", "300"]
     assert note == "-: not known; p90 needs 36 runs and p99 needs 368 runs (--steps)."
     assert "GPU" not in text
 
@@ -47,7 +42,7 @@ def test_figures_of_a_row() -> None:
 def test_percentiles_stand_where_the_runs_are_enough() -> None:
     seconds = tuple(0.001 * (1 + number / 400) for number in range(400))
     figures = bench_text(bench(row("a", 1, seconds=seconds))).strip()
-    assert figures.splitlines()[3].split()[3:6] == ["1.50", "1.90", "1.99"]
+    assert figures.splitlines()[3].split()[3:8] == ["1.50", "[1.448,", "1.55]", "1.90", "1.99"]
     assert "-:" not in figures
     figures = bench_text(bench(row("a", 1, seconds=seconds[:100])))
     assert figures.endswith("-: not known; p99 needs 368 runs (--steps).")
@@ -56,7 +51,7 @@ def test_percentiles_stand_where_the_runs_are_enough() -> None:
 
 def test_short_times_have_significant_digits() -> None:
     figures = bench_text(bench(row("a", 1, seconds=(5.123e-6,) * 4))).strip().splitlines()[3].split()
-    assert (figures[3], figures[6]) == ("0.00512", "195,198.1")  # ms, and images/s of the same
+    assert (figures[3], figures[7]) == ("0.00512", "195,198.1")  # ms, and images/s of the same
 
 
 def test_the_reason_for_the_device_is_short() -> None:
@@ -70,7 +65,7 @@ def test_the_reason_for_the_device_is_short() -> None:
 
 def test_what_is_not_known_is_a_dash() -> None:
     figures = bench_text(bench(row("a", 2, macs=None, memory_bytes=None))).strip().splitlines()[3].split()
-    assert (figures[7], figures[10]) == ("-", "-")
+    assert (figures[8], figures[11]) == ("-", "-")
 
 
 def test_header_tells_the_machine() -> None:

@@ -1,0 +1,223 @@
+"""What a scenario found, as plain values, and as the document that ``--json`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from resnet_compile.bench.binomial import overlatency_allowed, queries_needed
+from resnet_compile.bench.environment import Environment
+from resnet_compile.bench.mlperf import MINIMUM_SECONDS, OFFLINE_SAMPLES, SCENARIOS, SERVER_BOUND
+from resnet_compile.bench.options import ScenarioOptions
+from resnet_compile.bench.queries import Queries
+from resnet_compile.bench.record import Data
+from resnet_compile.bench.statistics import TimingSummary, summarize
+
+NOTICE = "MLPerf-style, unverified by MLCommons"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of queries.
+
+    Attributes:
+        batch: Images at a time.
+        samples: Images in all.
+        queries: What it came to.
+        rate: Queries a second that were to arrive; None where each one waits for the one before it.
+        bound: Seconds within which a query is to be answered; None where there is no bound.
+        percentile: The part of the queries that has to be answered in time, or whose longest latency is the result.
+    """
+
+    batch: int
+    samples: int
+    queries: Queries
+    rate: float | None = None
+    bound: float | None = None
+    percentile: float | None = None
+
+    @cached_property
+    def summary(self) -> TimingSummary:
+        """The latencies, summed up."""
+        return summarize(self.queries.latencies)
+
+    @property
+    def images_per_second(self) -> float:
+        """Images over the seconds from the first query to the last answer."""
+        return self.samples / self.queries.seconds
+
+    @property
+    def late(self) -> int:
+        """Queries that were answered after their bound."""
+        return 0 if self.bound is None else sum(latency > self.bound for latency in self.queries.latencies)
+
+    @cached_property
+    def measured_percentile(self) -> float | None:
+        """The percentile of the latencies as the load generator takes it: of n in order the one at ``int(n p)``."""
+        if self.percentile is None:
+            return None
+        return sorted(self.queries.latencies)[int(len(self.queries.latencies) * self.percentile)]
+
+    @cached_property
+    def early_stopping(self) -> float | None:
+        """The longest latency that is left when all that early stopping allows to be over the percentile are dropped.
+
+        With 99 % confidence the percentile is no longer than this. None where the queries are too few for it.
+        """
+        count = len(self.queries.latencies)
+        allowed = -1 if self.percentile is None else overlatency_allowed(count, self.percentile)
+        return sorted(self.queries.latencies)[count - allowed] if allowed >= 1 else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the bound is kept: by the percentile that was measured, and with 99 % confidence."""
+        if self.bound is None or self.percentile is None or self.measured_percentile is None:
+            return False
+        if self.queries.failed or self.queries.interrupted:
+            return False
+        allowed = overlatency_allowed(len(self.queries.latencies), self.percentile)
+        return self.measured_percentile <= self.bound and self.late <= allowed
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioRun:
+    """A model under a scenario, or at the batch sizes that keep a latency bound.
+
+    Attributes:
+        model: Its label.
+        options: What was asked for.
+        shape: The input's, at the first batch size.
+        data: Where inputs and outputs are.
+        loaded: How many images lay in memory.
+        trials: One, or each that the search for the best made, in order.
+        session: What the session ran on and under.
+        device: What the model ran on.
+        device_reason: Why there.
+        environment: Where it ran.
+        interrupted: Whether Ctrl-C ended it early.
+    """
+
+    model: str
+    options: ScenarioOptions
+    shape: tuple[int, ...]
+    data: Data
+    loaded: int
+    trials: tuple[Trial, ...]
+    session: Mapping[str, Any]
+    device: str
+    device_reason: str
+    environment: Environment
+    interrupted: bool
+
+    @property
+    def title(self) -> str:
+        """The scenario's name."""
+        return SCENARIOS[self.options.scenario].title if self.options.scenario else "Latency bound"
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial that the result is of; None where none kept the bound."""
+        if self.trials[0].bound is None:
+            return self.trials[0]
+        kept = [trial for trial in self.trials if trial.holds]
+        return max(kept, key=lambda trial: trial.rate or trial.images_per_second, default=None)
+
+    @property
+    def result(self) -> float | None:
+        """Seconds of the percentile by early stopping, or the most images or queries a second; None: not known."""
+        best = self.best
+        if best is None:
+            return None
+        if self.options.scenario in ("single", "multi"):
+            return best.early_stopping
+        return best.rate or best.images_per_second
+
+    @property
+    def result_name(self) -> str:
+        """What the result is."""
+        match self.options.scenario:
+            case "single" | "multi" as name:
+                return f"{100 * (SCENARIOS[name].percentile or 0):.0f}th percentile latency by early stopping"
+            case "offline":
+                return "samples a second"
+            case "server":
+                return "queries a second with 99 % of them in time"
+            case None:
+                return "images a second with 99 % of the runs in time"
+
+    @property
+    def missing(self) -> str | None:
+        """Why there is no result."""
+        if self.result is not None:
+            return None
+        if (bound := self.trials[0].bound) is not None:
+            return f"no trial answered 99 % of its queries within {bound * 1e3:g} ms"
+        percentile = self.trials[0].percentile or 0.0
+        return (
+            f"early stopping needs {queries_needed(1, percentile)} queries, not {len(self.trials[0].queries.latencies)}"
+        )
+
+    def shortened(self) -> Iterator[str]:
+        """In what the run is less than the rules ask for; nothing of what is no scenario of theirs."""
+        scenario, options = self.options.scenario, self.options
+        if scenario is None:
+            return
+        told = self.best or self.trials[-1]
+        seconds = told.queries.seconds if scenario == "offline" else told.queries.issued
+        if seconds < MINIMUM_SECONDS:
+            yield f"{seconds:.0f} s, not {MINIMUM_SECONDS:.0f}"
+        if scenario == "offline" and told.samples < OFFLINE_SAMPLES:
+            yield f"{told.samples:,} samples, not {OFFLINE_SAMPLES:,}"
+        if scenario == "multi" and len(told.queries.latencies) < SCENARIOS["multi"].queries:
+            yield f"{len(told.queries.latencies):,} queries, not {SCENARIOS['multi'].queries:,}"
+        if scenario == "server" and options.bound != SERVER_BOUND:
+            yield f"a bound of {options.bound * 1e3:g} ms, not {SERVER_BOUND * 1e3:g}"
+        if self.interrupted:
+            yield "interrupted"
+
+    def document(self) -> dict[str, Any]:
+        """The same as plain JSON values; times in seconds, every latency in the order of the queries."""
+        return {
+            "notice": NOTICE,
+            "scenario": self.options.scenario,
+            "shortened": [*self.shortened()],
+            "result": {
+                "name": self.result_name,
+                "value": self.result,
+                "unit": "s" if self.options.scenario in ("single", "multi") else "1/s",
+                "missing": self.missing,
+            },
+            "model": self.model,
+            "shape": self.shape,
+            "data": self.data,
+            "loaded_samples": self.loaded,
+            "device": self.device,
+            "device_reason": self.device_reason,
+            "interrupted": self.interrupted,
+            "options": self.options.model_dump(),
+            "environment": asdict(self.environment),
+            "session": self.session,
+            "trials": [_trial(trial) for trial in self.trials],
+        }
+
+
+def _trial(trial: Trial) -> dict[str, Any]:
+    return {
+        "batch": trial.batch,
+        "rate": trial.rate,
+        "bound": trial.bound,
+        "percentile": trial.percentile,
+        "samples": trial.samples,
+        "seconds": trial.queries.seconds,
+        "issued": trial.queries.issued,
+        "failed_early": trial.queries.failed,
+        "images_per_second": trial.images_per_second,
+        "late": trial.late,
+        "holds": trial.holds if trial.bound is not None else None,
+        "measured_percentile": trial.measured_percentile,
+        "early_stopping": trial.early_stopping,
+        "statistics": asdict(trial.summary),
+        "latencies": list(trial.queries.latencies),
+    }

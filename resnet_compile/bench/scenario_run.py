@@ -1,0 +1,252 @@
+"""Runs a model under a scenario: opens it, lays out the samples, sends the queries."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import numpy as np
+
+from resnet_compile.bench.environment import Surroundings
+from resnet_compile.bench.mlperf import (
+    MINIMUM_SECONDS,
+    OFFLINE_SAMPLES,
+    OFFLINE_SLACK,
+    SCENARIOS,
+    arrivals,
+)
+from resnet_compile.bench.options import ScenarioOptions
+from resnet_compile.bench.queries import Clock, MachineClock, Queries, decide, serve, stream
+from resnet_compile.bench.record import Data
+from resnet_compile.bench.run import Subject
+from resnet_compile.bench.samples import Samples
+from resnet_compile.bench.scenario_record import ScenarioRun, Trial
+from resnet_compile.errors import OptionError
+from resnet_compile.runtime import Backend, Session, SessionOptions, installed_backend
+
+_TRIALS = 8
+_NEAR = 0.02
+"""How near two rates are for the search to end, as a part of the higher."""
+_TARGET = 0.99
+"""The part of the runs that keeps a latency bound."""
+
+
+class ScenarioListener:
+    """Told how a scenario goes; this one does not listen."""
+
+    def started(self, session: Session, shape: tuple[int, ...], data: Data) -> None:
+        """The model is loaded and has run."""
+
+    def sending(self, what: str, seconds: float | None) -> None:
+        """Queries begin: at which setting, and for how long if that is known."""
+
+    def answered(self, count: int, now: float) -> None:
+        """So many queries are answered, so many seconds after the first was sent."""
+
+
+def run_scenario(
+    subject: Subject,
+    options: ScenarioOptions | None = None,
+    *,
+    listener: ScenarioListener | None = None,
+    backend: Backend | None = None,
+    clock: Clock | None = None,
+) -> ScenarioRun:
+    """Runs a model under one of MLPerf inference's scenarios, or finds the batch size that keeps a latency bound.
+
+    Samples are random images in host memory. On a GPU every query's time includes the copies there and back.
+
+    Args:
+        subject: The model.
+        options: How.
+        listener: Who is told how it goes.
+        backend: What stands in for the installed onnxruntime.
+        clock: What stands in for the machine's clock.
+
+    Raises:
+        KeyboardInterrupt: An interrupt came before anything was measured. A later one ends the run early, and what is
+            there by then is returned.
+        ModelFileError: The model is none, or no image network.
+        OptionError: The model does not take the batch.
+        DeviceError: The device cannot be used.
+        ResnetCompileError: A run failed.
+    """
+    if not isinstance(subject, Subject):
+        raise OptionError("must be a Subject", where="subject")
+    options = ScenarioOptions.given(options)
+    work = _Scenario(subject, options, listener or ScenarioListener(), backend or installed_backend(), clock)
+    return work.run()
+
+
+class _Scenario:
+    """The work, and what it has come to so far."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        options: ScenarioOptions,
+        listener: ScenarioListener,
+        backend: Backend,
+        clock: Clock | None,
+    ) -> None:
+        self._subject, self._options, self._listener, self._backend = subject, options, listener, backend
+        self._clock = clock or MachineClock()
+        self._surroundings = Surroundings()
+        self._trials: list[Trial] = []
+        scenario = SCENARIOS[options.scenario] if options.scenario else None
+        if scenario and options.batches and len(options.batches) > 1:
+            raise OptionError("a scenario has one batch size", where="batches")
+        settings = SessionOptions(
+            threads=options.threads, cuda_graph=options.cuda_graph, log_severity=options.log_severity
+        )
+        batch, default = options.batches[0] if options.batches else None, scenario.batch if scenario else 1
+        self._samples = Samples(subject, options.device, settings, backend, batch, default)
+        divided = scenario.query if scenario and options.scenario != "server" else None
+        if divided and divided % self._samples.batch:
+            message = f"a query has {divided} images, which batches of {self._samples.batch} do not divide"
+            raise OptionError(message, where="batches")
+
+    def run(self) -> ScenarioRun:
+        """All trials."""
+        try:
+            self._listener.started(self._samples.session, self._samples.shape, self._data())
+            match self._options.scenario:
+                case "single" | "multi" as name:
+                    self._stream(SCENARIOS[name].query or 1, SCENARIOS[name].queries, SCENARIOS[name].percentile)
+                case "offline":
+                    self._offline()
+                case "server":
+                    self._server()
+                case None:
+                    self._bounded()
+            interrupted = any(trial.queries.interrupted for trial in self._trials)
+        except KeyboardInterrupt:
+            if not self._trials:
+                raise
+            interrupted = True
+        return ScenarioRun(
+            model=self._subject.label,
+            options=self._options,
+            shape=self._samples.shape,
+            data=self._data(),
+            loaded=self._samples.loaded,
+            trials=tuple(self._trials),
+            session=self._samples.session.record(),
+            device=str(self._samples.session.device),
+            device_reason=self._samples.session.reason,
+            environment=self._surroundings.environment(self._samples.session.device, self._backend),
+            interrupted=interrupted,
+        )
+
+    def _data(self) -> Data:
+        return "host" if self._samples.session.device.on_host else "host to host"
+
+    def _runner(self, batch: int, step: int = 1) -> Callable[[int], None]:
+        return self._samples.runner(batch, burn_in=self._options.burn_in, step=step)
+
+    def _stream(self, samples: int, queries: int, percentile: float | None) -> None:
+        batch, options = self._samples.batch, self._options
+        run = self._runner(batch)
+
+        def send(number: int) -> None:
+            first = self._samples.drawn(number)
+            for start in range(first, first + samples, batch):
+                run(start % self._samples.loaded)
+
+        shortened = options.seconds < MINIMUM_SECONDS
+        self._listener.sending(f"queries of {samples}", options.seconds)
+        found = stream(
+            send, options.seconds, 1 if shortened else queries, clock=self._clock, told=self._listener.answered
+        )
+        self._keep(batch, len(found.latencies) * samples, found, percentile=percentile)
+
+    def _offline(self) -> None:
+        """One query of all samples, by batches; their number follows from the expected rate as the rules have it."""
+        batch, options = self._samples.batch, self._options
+        run = self._runner(batch, batch)
+        starts = itertools.cycle(range(0, self._samples.loaded, batch))
+        rate = batch / self._time_of(run)
+        fewest = OFFLINE_SAMPLES if options.seconds >= MINIMUM_SECONDS else batch
+        batches = -(-max(fewest, int(OFFLINE_SLACK * options.seconds * rate)) // batch)
+        self._listener.sending(f"{batches * batch:,} samples", batches * batch / rate)
+        found = stream(lambda number: run(next(starts)), 0, batches, clock=self._clock, told=self._listener.answered)
+        self._keep(batch, len(found.latencies) * batch, found)
+
+    def _server(self) -> None:
+        """One run at the rate that is asked for, or the highest rate that passes, by bisection."""
+        batch, options = self._samples.batch, self._options
+        # Fewer queries than a batch are answered by the next power of two, where the model takes it.
+        smaller = [] if self._samples.fixed_batch else [2**power for power in range(batch.bit_length())]
+        runs = {size: self._runner(size) for size in (*(size for size in smaller if size < batch), batch)}
+
+        def send(first: int, count: int) -> None:
+            size = next(size for size in runs if size >= count)
+            runs[size](self._samples.drawn(first))
+
+        if options.rate is not None:
+            self._serve(options.rate, send)
+            return
+        low, high = 0.0, 1.1 * batch / self._time_of(runs[batch])
+        for _ in range(_TRIALS):
+            rate = (low + high) / 2
+            trial = self._serve(rate, send)
+            if trial.queries.interrupted:
+                return
+            low, high = (rate, high) if trial.holds else (low, rate)
+            if high - low <= _NEAR * high:
+                return
+
+    def _serve(self, rate: float, send: Callable[[int, int], None]) -> Trial:
+        options, scenario = self._options, SCENARIOS["server"]
+        times = arrivals(rate, options.seconds, scenario.queries).tolist()
+        self._listener.sending(f"{rate:.4g} queries a second", times[-1])
+        found = serve(
+            send,
+            times,
+            self._samples.batch,
+            options.bound,
+            _TARGET,
+            clock=self._clock,
+            told=self._listener.answered,
+        )
+        return self._keep(
+            self._samples.batch, len(found.latencies), found, rate=rate, bound=options.bound, percentile=_TARGET
+        )
+
+    def _bounded(self) -> None:
+        """Batch sizes in turn, until one does not keep the bound."""
+        for batch in self._sizes():
+            run = self._runner(batch)
+            self._listener.sending(f"batches of {batch}", None)
+            found = decide(
+                partial(self._run_drawn, run),
+                self._options.bound,
+                _TARGET,
+                clock=self._clock,
+                told=self._listener.answered,
+            )
+            trial = self._keep(
+                batch, len(found.latencies) * batch, found, bound=self._options.bound, percentile=_TARGET
+            )
+            if trial.queries.interrupted or not (trial.holds or self._options.batches):
+                return
+
+    def _run_drawn(self, run: Callable[[int], None], number: int) -> None:
+        run(self._samples.drawn(number))
+
+    def _sizes(self) -> Iterator[int]:
+        if self._options.batches or self._samples.fixed_batch:
+            yield from self._options.batches or (self._samples.batch,)
+            return
+        yield from (2**power for power in range(13))
+
+    def _time_of(self, run: Callable[[int], None]) -> float:
+        """Seconds of a run, the median of five."""
+        found = stream(lambda number: run(0), 0, 5, clock=self._clock)
+        return float(np.median(found.latencies))
+
+    def _keep(self, batch: int, samples: int, found: Queries, **more: float | None) -> Trial:
+        trial = Trial(batch, samples, found, **more)
+        self._trials.append(trial)
+        return trial
