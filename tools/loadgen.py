@@ -110,7 +110,7 @@ def disagreements(scenario: str, log: Log) -> list[str]:
     trial = Trial(1, count, Queries(latencies, 1.0, 1.0), percentile=percentile)
     ours = {
         rf"{100 * percentile:.2f} percentile latency": trial.measured_percentile,
-        rf"Early stopping {100 * percentile:.0f}th percentile estimate": trial.early_stopping,
+        rf"Early stopping {100 * percentile:.1f}th percentile estimate": trial.early_stopping,
     }
     theirs = {pattern: log.figure(pattern.replace(".", r"\.") + r"[^:]*:") for pattern in ours}
     if scenario == "server":
