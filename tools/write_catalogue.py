@@ -224,7 +224,7 @@ def _block(block: Block) -> str:
     args = [json.dumps(args.model_dump(exclude_unset=True, exclude_none=True)) for args in block.args]
     members = {
         "scope": json.dumps(block.scope),
-        "unit": json.dumps(block.unit.model_dump()),
+        "unit": json.dumps({"kind": block.unit.kind, **block.unit.model_dump(exclude_unset=True)}),
         "args": f"[{args[0]}]" if len(args) == 1 else _indented("[", args, "]", by=8),
     }
     return _indented("{", (f"{json.dumps(key)}: {value}" for key, value in members.items()), "}", by=6)

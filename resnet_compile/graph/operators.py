@@ -116,7 +116,10 @@ OPERATORS: Mapping[str, Operator] = {
     "MatMul": Operator((2, 2), shape_rules.matmul),
     "Max": Operator((2, 2), shape_rules.broadcast),
     "MaxPool": Operator(
-        (1, 1), windows.max_pool, {"kernel_shape": windows.KERNEL, **windows.STRIDES, **windows.SAME}, moves=True
+        (1, 1),
+        windows.max_pool,
+        {"kernel_shape": windows.KERNEL, "ceil_mode": _SWITCH, **windows.STRIDES, **windows.SAME},
+        moves=True,
     ),
     "Min": Operator((2, 2), shape_rules.broadcast),
     "Mul": Operator((2, 2), shape_rules.broadcast),
@@ -147,6 +150,7 @@ OPERATORS: Mapping[str, Operator] = {
         {"axis": _AXIS, "reduction": AttributeRule("text", "none", allowed=("none", "add"))},
     ),
     "Shape": Operator((1, 1), shape_rules.shape, {"start": _AXIS_REQUIRED, "end": _AXIS_REQUIRED}),
+    "Sigmoid": Operator((1, 1), shape_rules.like_first),
     "Slice": Operator((5, 5), shape_rules.slice_, moves=True),
     "Softmax": Operator((1, 1), shape_rules.like_first, _LAST, single=True),
     "Sqrt": Operator((1, 1), shape_rules.like_first),

@@ -49,6 +49,7 @@ def window(node: Node, shape: Shape, kernel: tuple[Dim, ...], rates: tuple[int, 
     rank = len(kernel)
     strides, pads = node.attributes.integers("strides", rank), node.attributes.integers("pads", 2 * rank)
     same = "auto_pad" in node.attributes and node.attributes.text("auto_pad") == "SAME_UPPER"
+    whole = "ceil_mode" in node.attributes and node.attributes.integer("ceil_mode") == 1
 
     def one_axis(axis: int) -> Dim:
         size, taps, stride = shape[2 + axis], kernel[axis], strides[axis]
@@ -56,7 +57,8 @@ def window(node: Node, shape: Shape, kernel: tuple[Dim, ...], rates: tuple[int, 
             return None
         if same:
             return ceil(size / stride)
-        out = (size + pads[axis] + pads[axis + rank] - (taps - 1) * rates[axis] - 1) // stride + 1
+        free = size + pads[axis] + pads[axis + rank] - (taps - 1) * rates[axis] - 1
+        out = (-(-free // stride) if whole else free // stride) + 1
         if out < 1:
             raise GraphError(f"a window of {taps} does not fit {size} rows or columns")
         return out

@@ -47,11 +47,16 @@ def lower_layer(layer: layers.Layer, x: Value, lowering: Lowering, *, name: str 
         case layers.NormActivation():
             value = _norm_activation(layer.scope, layer.norm, layer.activation, x, name)
         case layers.Dense():
-            value = apply("Gemm", x, *map(_parameter, layer.parameters), name=name, transB=1)
+            value = _dense(layer, x, name)
         case layers.MaxPool():
             value = _max_pool(layer, x, name, lowering)
         case layers.AveragePool(stride=stride):
-            value = apply("AveragePool", x, name=name, kernel_shape=(stride, stride), strides=(stride, stride))
+            window = {"kernel_shape": (stride, stride), "strides": (stride, stride)}
+            value = apply("AveragePool", x, name=name, **window, **_padding(layer.padding, lowering))
+        case layers.ChannelConv():
+            value = _channel_conv(layer, x, name)
+        case layers.ChannelGate():
+            value = _channel_gate(layer, x, name, lowering)
         case layers.ChannelPad():
             value = _channel_pad(layer, x, name)
         case layers.GlobalPool():
@@ -78,20 +83,51 @@ def _conv(layer: layers.Conv, x: Value, name: str, lowering: Lowering) -> Value:
     return value if last else _norm_activation(layer.scope, layer.norm, layer.activation, value, name)
 
 
+def _dense(layer: layers.Dense, x: Value, name: str) -> Value:
+    weights, activation = map(_parameter, layer.parameters), layer.activation
+    value = apply("Gemm", x, *weights, name=f"{layer.scope}/Gemm" if activation else name, transB=1)
+    return lower_activation(activation, value, name) if activation else value
+
+
+def _channel_conv(layer: layers.ChannelConv, x: Value, name: str) -> Value:
+    """The channels as columns of one row, and back."""
+    taps = layer.weights.size
+    row = apply("Transpose", x, name=f"{name}/row", perm=(0, 2, 3, 1))
+    shape = apply("Constant", name=f"{name}/shape", value_ints=(1, 1, 1, taps))
+    kernel = apply("Reshape", _parameter(layer.weights), shape, name=f"{name}/kernel")
+    pads = (0, taps // 2, 0, taps // 2)
+    convolved = apply("Conv", row, kernel, name=f"{name}/Conv", kernel_shape=(1, taps), pads=pads)
+    return apply("Transpose", convolved, name=name, perm=(0, 3, 1, 2))
+
+
+def _channel_gate(layer: layers.ChannelGate, x: Value, name: str, lowering: Lowering) -> Value:
+    factors = lower_layer(layer.pool, x, lowering)
+    for inner in layer.layers:
+        factors = lower_layer(inner, factors, lowering)
+    return apply("Mul", x, apply("Sigmoid", factors, name=f"{name}/Sigmoid"), name=name)
+
+
 def _norm_activation(
     scope: str, norm: layers.Norm | None, activation: layers.Activation | None, x: Value, name: str
 ) -> Value:
     if norm:
-        gamma = _parameter(norm.gamma) if norm.gamma else _ones(f"{norm.scope}/ones", norm.beta.shape)
-        x = apply(
-            "BatchNormalization",
-            x,
-            gamma,
-            *(_parameter(p) for p in (norm.beta, norm.moving_mean, norm.moving_variance)),
-            name=f"{scope}/BatchNormalization" if activation else name,
-            epsilon=norm.epsilon,
-        )
+        x = _norm(norm, x, f"{scope}/BatchNormalization" if activation else name)
     return lower_activation(activation, x, name) if activation else x
+
+
+def _norm(norm: layers.Norm, x: Value, name: str) -> Value:
+    """A BatchNormalization; a scale and an offset are the one of mean 0 and variance 1, to which nothing is added."""
+    match norm:
+        case layers.BatchNormalization():
+            gamma = _parameter(norm.gamma) if norm.gamma else _ones(f"{norm.scope}/ones", norm.beta.shape)
+            statistics = _parameter(norm.moving_mean), _parameter(norm.moving_variance)
+            epsilon = norm.epsilon
+        case layers.ChannelAffine():
+            gamma, epsilon, shape = _parameter(norm.gamma), 0.0, norm.beta.shape
+            statistics = _filled(0, f"{norm.scope}/zeros", shape), _ones(f"{norm.scope}/ones", shape)
+        case _:
+            assert_never(norm)
+    return apply("BatchNormalization", x, gamma, _parameter(norm.beta), *statistics, name=name, epsilon=epsilon)
 
 
 def lower_activation(activation: layers.Activation, x: Value, name: str) -> Value:
@@ -101,6 +137,8 @@ def lower_activation(activation: layers.Activation, x: Value, name: str) -> Valu
             return apply("Relu", x, name=name)
         case layers.LeakyRelu(slope):
             return apply("LeakyRelu", x, name=name, alpha=slope)
+        case layers.Relu6():
+            return apply("Clip", x, _filled(0, f"{name}/least", ()), _filled(6, f"{name}/most", ()), name=name)
         case _:
             assert_never(activation)
 
@@ -143,8 +181,10 @@ def _channel_pad(layer: layers.ChannelPad, x: Value, name: str) -> Value:
 
 
 def _padding(padding: Padding, lowering: Lowering) -> dict[str, Attribute]:
-    if padding.follows_size and lowering.dynamic_size:
+    if padding.rule == "same" and lowering.dynamic_size:
         return {"auto_pad": "SAME_UPPER"}  # TensorFlow's SAME at every size; no fixed pads are
+    if padding.rule == "ceil" and lowering.dynamic_size:
+        return {"ceil_mode": 1}
     return {"pads": (padding.top, padding.left, padding.bottom, padding.right)}
 
 
@@ -153,4 +193,8 @@ def _parameter(parameter: Parameter) -> Value:
 
 
 def _ones(name: str, shape: tuple[int, ...]) -> Value:
-    return initializer(name, ConstantTensor(np.ones(shape, np.float32)))
+    return _filled(1, name, shape)
+
+
+def _filled(number: float, name: str, shape: tuple[int, ...]) -> Value:
+    return initializer(name, ConstantTensor(np.full(shape, number, np.float32)))

@@ -54,7 +54,8 @@ def _refuse_one_size(plan: Plan) -> None:
     if plan.head.squeeze and not plan.head.pool:
         raise OptionError("a network that squeezes without pooling has one size", where="size")
     # Such a pool rounds down where the convolution beside it rounds up: at some sizes the sum would fail, or broadcast.
-    if any(isinstance(layer, AveragePool) for layer in plan.layers):
+    shortcuts = (layer for unit in plan.units for layer in unit.shortcut.layers)
+    if any(isinstance(layer, AveragePool) and layer.padding.rule == "fixed" for layer in shortcuts):
         raise OptionError("a network with average-pooled shortcuts has one size", where="size")
 
 
@@ -79,8 +80,8 @@ def _unit(unit: UnitPlan, x: Value, lowering: Lowering) -> Value:
     shortcut = residual if unit.shortcut.from_preactivation else x
     for layer in unit.shortcut.layers:
         shortcut = lower_layer(layer, shortcut, lowering)
-    for layer in unit.residual:
-        residual = lower_layer(layer, residual, lowering)
+    for inner in unit.residual:
+        residual = lower_layer(inner, residual, lowering)
     total = apply("Add", shortcut, residual, name=f"{unit.scope}/Add" if unit.activation else unit.scope)
     return lowering.record(lower_activation(unit.activation, total, unit.scope) if unit.activation else total)
 
@@ -92,14 +93,20 @@ def _head(head: HeadPlan, x: Value, lowering: Lowering) -> None:
     if not head.logits:
         return
     if isinstance(head.logits, Dense):
-        logits = lower_layer(head.logits, apply("Flatten", x, name=f"{head.logits.scope}/Flatten", axis=1), lowering)
+        x = apply("Flatten", x, name=f"{head.logits.scope}/Flatten", axis=1)
+        for hidden in head.hidden:
+            x = lower_layer(hidden, x, lowering)
+        logits = lower_layer(head.logits, x, lowering)
     elif head.squeeze:
         logits = lower_layer(head.logits, x, lowering, name=f"{head.logits.scope}/Conv")
         logits = lowering.record(apply("Flatten", logits, name=head.logits.scope, axis=1))
     else:
         logits = lower_layer(head.logits, x, lowering)
-    if head.predictions:
-        lowering.record(apply("Softmax", logits, name="predictions", axis=1))
+    match head.predictions:
+        case "softmax":
+            lowering.record(apply("Softmax", logits, name="predictions", axis=1))
+        case "sigmoid":
+            lowering.record(apply("Sigmoid", logits, name="predictions"))
 
 
 def _nhwc_outputs(graph: Graph) -> Graph:

@@ -1,6 +1,6 @@
 """Shapes and padding: the arithmetic of convolution and pooling windows.
 
-Two rules of padding exist among the networks that are compiled here:
+Three rules of padding exist among the networks that are compiled here:
 
 * **Fixed**: k_eff - 1 in all, (k_eff - 1) // 2 of it before, whatever the input's size. It is TF-slim's `conv2d_same`
   (with a stride: explicit padding, then VALID; without: SAME, which then is the same thing), and for odd kernels also
@@ -8,12 +8,14 @@ Two rules of padding exist among the networks that are compiled here:
 * **SAME**: TensorFlow's own rule, by which the output has ceil(n / s) rows and the padding is just what the last window
   needs, its odd row at the end. With a stride above 1 it depends on the input's size, but for a 1x1 kernel, which needs
   none at all.
+* **Ceil**: PyTorch's and Caffe's pools with `ceil_mode`: rows at the end alone, so that the last window is whole.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,15 @@ class FeatureMap:
 class Padding:
     """Rows and columns added around a map.
 
-    `follows_size` marks padding that other input sizes would change (the SAME rule with a stride), so that the numbers
-    hold for the planned size alone.
+    `rule` tells how other input sizes would change it: not at all (`fixed`), or by the SAME or the ceil rule, whose
+    numbers hold for the planned size alone.
     """
 
     top: int
     left: int
     bottom: int
     right: int
-    follows_size: bool = False
+    rule: Literal["fixed", "same", "ceil"] = "fixed"
 
 
 NO_PADDING = Padding(0, 0, 0, 0)
@@ -71,7 +73,16 @@ def same_padding(source: FeatureMap, kernel: int, stride: int, rate: int = 1) ->
         return total // 2, total - total // 2
 
     (top, bottom), (left, right) = one_axis(source.height), one_axis(source.width)
-    return Padding(top, left, bottom, right, follows_size=stride > 1 and kernel > 1)
+    return Padding(top, left, bottom, right, "same" if stride > 1 and kernel > 1 else "fixed")
+
+
+def ceil_padding(source: FeatureMap, kernel: int, stride: int) -> Padding:
+    """The padding at the end that fills the last window, for a square kernel not narrower than its stride."""
+
+    def one_axis(size: int) -> int:
+        return (max(ceil((size - kernel) / stride), 0)) * stride + kernel - size
+
+    return Padding(0, 0, one_axis(source.height), one_axis(source.width), "ceil")
 
 
 def window_output(

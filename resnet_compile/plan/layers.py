@@ -26,11 +26,16 @@ class LeakyRelu:
     slope: float
 
 
-Activation = Relu | LeakyRelu
+@dataclass(frozen=True, slots=True)
+class Relu6:
+    """min(max(x, 0), 6)."""
+
+
+Activation = Relu | LeakyRelu | Relu6
 
 
 @dataclass(frozen=True, slots=True)
-class Norm:
+class BatchNormalization:
     """Batch normalisation over the channels of one map, by moving statistics."""
 
     scope: str
@@ -45,6 +50,23 @@ class Norm:
         """In checkpoint order."""
         gamma = (self.gamma,) if self.gamma else ()
         return (*gamma, self.beta, self.moving_mean, self.moving_variance)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelAffine:
+    """A scale and an offset for each channel of one map."""
+
+    scope: str
+    gamma: Parameter
+    beta: Parameter
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """In checkpoint order."""
+        return self.gamma, self.beta
+
+
+Norm = BatchNormalization | ChannelAffine
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +150,7 @@ class Dense:
         output: The map it would make if it kept rows and columns, 1x1.
         weights: OI.
         biases: One for each output.
+        activation: What follows.
     """
 
     scope: str
@@ -135,6 +158,7 @@ class Dense:
     output: FeatureMap
     weights: Parameter
     biases: Parameter
+    activation: Activation | None
     description: ClassVar[str] = "dense"
 
     @property
@@ -180,12 +204,15 @@ class MaxPool:
 
 @dataclass(frozen=True, slots=True)
 class AveragePool:
-    """The mean of windows that do not overlap: kernel and stride are one, and what fills no window is left out."""
+    """The mean of windows that do not overlap: kernel and stride are one. Padding does not count; what fills no window
+    is left out.
+    """
 
     scope: str
     source: FeatureMap
     output: FeatureMap
     stride: int
+    padding: Padding
     parameters: ClassVar[tuple[Parameter, ...]] = ()
     macs: ClassVar[int] = 0
 
@@ -233,4 +260,72 @@ class GlobalPool:
         return FeatureMap(self.source.channels, 1, 1)
 
 
-Layer = Conv | Dense | NormActivation | MaxPool | AveragePool | ChannelPad | GlobalPool
+@dataclass(frozen=True, slots=True)
+class ChannelConv:
+    """A convolution along the channels of a map of one pixel, padded with zeros to as many as it reads.
+
+    Attributes:
+        scope: The layer's name and its value's.
+        source: The map it reads, 1x1.
+        weights: One kernel, as the weights of a 1-D convolution of one channel: (1, 1, taps).
+    """
+
+    scope: str
+    source: FeatureMap
+    weights: Parameter
+
+    @property
+    def output(self) -> FeatureMap:
+        """A map of the source's shape."""
+        return self.source
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The kernel."""
+        return (self.weights,)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image: every tap, once for each channel."""
+        return self.weights.size * self.source.channels
+
+    @property
+    def description(self) -> str:
+        """Its window."""
+        return f"conv of {self.weights.size} channels"
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelGate:
+    """A factor for each channel, from the means of all: y = x * sigmoid(layers(mean(x))).
+
+    Attributes:
+        scope: The name of its value.
+        source: The map it weighs.
+        pool: The mean over rows and columns.
+        layers: What makes the factors of the means, before the sigmoid.
+    """
+
+    scope: str
+    source: FeatureMap
+    pool: GlobalPool
+    layers: tuple[Conv | ChannelConv, ...]
+    description: ClassVar[str] = "channel attention"
+
+    @property
+    def output(self) -> FeatureMap:
+        """A map of the source's shape."""
+        return self.source
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """Those of its layers."""
+        return tuple(parameter for layer in self.layers for parameter in layer.parameters)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image: those of its layers."""
+        return sum(layer.macs for layer in self.layers)
+
+
+Layer = ChannelConv | ChannelGate | Conv | Dense | NormActivation | MaxPool | AveragePool | ChannelPad | GlobalPool

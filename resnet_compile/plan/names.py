@@ -29,7 +29,7 @@ def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None
     end_points = tuple(end_point.name for end_point in plan.end_points)
     features = () if plan.head.logits else (plan.features,)
     if requested is None:
-        return features or end_points[-1 - plan.head.predictions :]
+        return features or end_points[-2 if plan.head.predictions else -1 :]
     if requested == "all":
         return tuple(dict.fromkeys((*end_points, *features)))
     values = (*end_points, *(layer.scope for layer in plan.layers))

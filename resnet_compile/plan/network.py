@@ -6,19 +6,32 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal, assert_never
 
 from resnet_compile.errors import SpecError, inside
 from resnet_compile.limits import MAX_PARAMETERS
 from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.initializers import INITIALIZERS
-from resnet_compile.plan.layers import Conv, Dense, GlobalPool, Layer, NormActivation
+from resnet_compile.plan.layers import (
+    Activation,
+    Conv,
+    Dense,
+    GlobalPool,
+    Layer,
+    LeakyRelu,
+    NormActivation,
+    Relu,
+    Relu6,
+)
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.plan.root_kinds import RootLayers, plan_root
 from resnet_compile.plan.scope import LayerScope
 from resnet_compile.plan.stacking import strides_and_rates
 from resnet_compile.plan.unit import UnitPlan, UnitSite
 from resnet_compile.plan.unit_kinds import plan_unit
-from resnet_compile.spec.network import NetworkSpec
+from resnet_compile.spec import parts
+from resnet_compile.spec.network import HIDDEN_SCOPE, NetworkSpec
+from resnet_compile.spec.parts import ActivationKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +54,23 @@ class HeadPlan:
     Attributes:
         postnorm: What closes a network of pre-activation units, whose sums nothing has normalised.
         pool: The mean over rows and columns.
+        hidden: Dense layers before dense logits.
         logits: Class scores.
         squeeze: Whether logits and predictions drop their 1x1 rows and columns.
-        predictions: Whether a softmax follows the logits.
+        predictions: What follows the logits.
     """
 
     postnorm: NormActivation | None
     pool: GlobalPool | None
+    hidden: tuple[Dense, ...]
     logits: Conv | Dense | None
     squeeze: bool
-    predictions: bool
+    predictions: Literal["softmax", "sigmoid"] | None
 
     @property
     def layers(self) -> tuple[Layer, ...]:
         """In order."""
-        return tuple(layer for layer in (self.postnorm, self.pool, self.logits) if layer)
+        return tuple(layer for layer in (self.postnorm, self.pool, *self.hidden, self.logits) if layer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +170,7 @@ def plan_network(spec: NetworkSpec) -> Plan:
 def _planned(spec: NetworkSpec) -> Plan:
     source = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
     initializer = INITIALIZERS[spec.initializer]
-    scope = LayerScope(spec.name, spec.norm, initializer.body)
+    scope = LayerScope(spec.name, spec.norm, _activation(spec.activation), initializer.body)
     root = plan_root(spec.root, scope, source)
     blocks = _plan_blocks(spec, scope, root[-1].output if root else source, root_stride=_stride(root))
     head = _plan_head(spec, scope, replace(scope, initializer=initializer.logits), blocks[-1])
@@ -163,6 +178,19 @@ def _planned(spec: NetworkSpec) -> Plan:
     if (total := planned.num_parameters + planned.num_moving_statistics) > MAX_PARAMETERS:
         raise SpecError(f"{total} parameters are more than the limit of {MAX_PARAMETERS}", where="$.blocks")
     return planned
+
+
+def _activation(kind: ActivationKind | None) -> Activation:
+    """What stands for a ReLU."""
+    match kind:
+        case None | parts.ReluActivation():
+            return Relu()
+        case parts.LeakyReluActivation(slope=slope):
+            return LeakyRelu(slope)
+        case parts.Relu6Activation():
+            return Relu6()
+        case _:
+            assert_never(kind)
 
 
 def _stride(root: RootLayers) -> int:
@@ -180,12 +208,22 @@ def _plan_blocks(
         scope = network.inner(block.scope)
         planned: list[UnitPlan] = []
         for args_index, args in enumerate(block.args):
-            where = f"$.blocks[{index}].args[{args_index}]"
+            where = f"$.blocks[{index}]"
             for _ in range(args.repeat):
                 stride, rate = next(resolved)
                 unit_scope = scope.inner(f"unit_{len(planned) + 1}/{block.unit.kind}")
-                site = UnitSite(unit_scope, args, source, stride, rate, first=not planned, where=where)
-                planned.append(plan_unit(block.unit, site))
+                site = UnitSite(
+                    block.unit,
+                    unit_scope,
+                    args,
+                    source,
+                    stride,
+                    rate,
+                    first=not planned,
+                    where=f"{where}.args[{args_index}]",
+                    block=where,
+                )
+                planned.append(plan_unit(site))
                 source = planned[-1].output
         blocks.append(BlockPlan(scope.name, tuple(planned)))
     next(resolved, None)  # lets the resolver judge whether the target was reached
@@ -205,36 +243,42 @@ def _stride_of_blocks(output_stride: int | None, root_stride: int) -> int | None
 
 
 def _plan_head(spec: NetworkSpec, body: LayerScope, scores: LayerScope, last: BlockPlan) -> HeadPlan:
-    preactivation = last.units[-1].preactivation
+    preactivation = None if spec.head.postnorm == "none" else last.units[-1].preactivation
     postnorm = body.norm_activation("postnorm", last.output, preactivation.activation) if preactivation else None
     pool = GlobalPool(f"{spec.name}/pool5", last.output) if spec.head.global_pool else None
     source = pool.output if pool else last.output
     if spec.head.num_classes is None:
-        return HeadPlan(postnorm, pool, logits=None, squeeze=False, predictions=False)
+        return HeadPlan(postnorm, pool, (), logits=None, squeeze=False, predictions=None)
     if spec.head.squeezes and source.size != (1, 1):
         raise SpecError(
             f"a map of {source.height}x{source.width} cannot be squeezed",
             where="$.head.spatial_squeeze",
             hint="only a 1x1 map can; turn global_pool on or spatial_squeeze off",
         )
+    hidden: list[Dense] = []
+    for number, depth in enumerate(spec.head.hidden, start=1):
+        hidden.append(scores.dense(f"{HIDDEN_SCOPE}/{number}", source, depth, activation=body.activation))
+        source = hidden[-1].output
     logits: Conv | Dense
     if spec.head.logits == "dense":
         logits = scores.dense("logits", source, spec.head.num_classes)
     else:
         logits = scores.conv("logits", source, spec.head.num_classes, 1, biases=True)
-    return HeadPlan(postnorm, pool, logits, squeeze=spec.head.squeezes, predictions=spec.head.predictions is not None)
+    return HeadPlan(postnorm, pool, tuple(hidden), logits, spec.head.squeezes, spec.head.predictions)
 
 
 def _end_points(plan: Plan) -> Iterator[EndPoint]:
     def end_point(name: str, output: FeatureMap) -> EndPoint:
         return EndPoint(name, (output.channels, output.height, output.width))
 
-    if plan.root:
-        yield end_point(plan.root[0].scope, plan.root[0].output)
+    stem = [layer for layer in plan.root if isinstance(layer, Conv) and not layer.scope.endswith("/pool1")]
+    if stem:
+        yield end_point(stem[-1].scope, stem[-1].output)
     for block in plan.blocks:
         for unit in block.units:
             projections = [layer for layer in unit.shortcut.layers if isinstance(layer, Conv)]
-            for layer in (*projections, *unit.residual):
+            residual = [layer for layer in unit.residual if isinstance(layer, Conv)]
+            for layer in (*projections, *residual):
                 yield end_point(layer.scope, layer.output)
             yield end_point(unit.scope, unit.output)
         yield end_point(block.scope, block.output)

@@ -1,38 +1,102 @@
-"""The layers of the root block, one planning function per kind; its stride is the product of theirs."""
+"""The layers of the root block; its stride is the product of theirs.
+
+Every kind but `stem` is a name for a stem and a pool.
+"""
 
 from __future__ import annotations
 
 from typing import assert_never
 
-from resnet_compile.plan.geometry import FeatureMap, fixed_padding
-from resnet_compile.plan.layers import Conv, MaxPool, Relu
+from resnet_compile.errors import SpecError
+from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, ceil_padding, fixed_padding
+from resnet_compile.plan.layers import AveragePool, Conv, MaxPool
 from resnet_compile.plan.scope import LayerScope
-from resnet_compile.spec import roots
+from resnet_compile.spec import parts, roots
 
-RootLayers = tuple[Conv | MaxPool, ...]
+RootLayers = tuple[Conv | MaxPool | AveragePool, ...]
 
 
 def plan_root(kind: roots.RootKind | None, scope: LayerScope, source: FeatureMap) -> RootLayers:
-    """The root block's layers, none where there is no root block."""
+    """The root block's layers, none where there is no root block.
+
+    Raises:
+        SpecError: The image is too small for the pool.
+    """
+    if kind is None:
+        return ()
+    root = _in_parts(kind)
+    convolutions = _stem(root, scope, source)
+    pool = _pool(root.pool, scope, convolutions[-1].output) if root.pool else None
+    return (*convolutions, pool) if pool else convolutions
+
+
+def _in_parts(kind: roots.RootKind) -> roots.StemRoot:
+    """A named kind as what it consists of."""
     match kind:
-        case None:
-            return ()
+        case roots.StemRoot():
+            return kind
         case roots.ImagenetRoot(depth=depth):
-            conv1 = scope.conv("conv1", source, depth, 7, stride=2, biases=True)
-            return conv1, scope.max_pool_same("pool1", conv1.output, 3, stride=2)
+            return roots.StemRoot(depth=depth, norm=False, biases=True, pool=parts.MaxRootPool(padding="same"))
         case roots.ImagenetV1Root(depth=depth):
-            conv1 = scope.conv("conv1", source, depth, 7, stride=2, norm=True, activation=Relu())
-            return conv1, scope.max_pool_same("pool1", conv1.output, 3, stride=2)
+            return roots.StemRoot(depth=depth, pool=parts.MaxRootPool(padding="same"))
         case roots.TorchvisionRoot(depth=depth):
-            conv1 = scope.conv("conv1", source, depth, 7, stride=2, norm=True, activation=Relu())
-            return conv1, scope.max_pool("pool1", conv1.output, 3, 2, fixed_padding(3))
+            return roots.StemRoot(depth=depth)
         case roots.TimmPreactRoot(depth=depth):
-            conv1 = scope.conv("conv1", source, depth, 7, stride=2)
-            return conv1, scope.max_pool("pool1", conv1.output, 3, 2, fixed_padding(3))
+            return roots.StemRoot(depth=depth, norm=False)
         case roots.KerasV2Root(depth=depth):
-            conv1 = scope.conv("conv1", source, depth, 7, stride=2, biases=True)
-            return conv1, scope.max_pool("pool1", conv1.output, 3, 2, fixed_padding(3), pad_value=0.0)
+            return roots.StemRoot(depth=depth, norm=False, biases=True, pool=parts.MaxRootPool(padding="zero"))
         case roots.CifarRoot(depth=depth):
-            return (scope.conv("conv1", source, depth, 3),)
+            return roots.StemRoot(stem=parts.ThreeStem(), depth=depth, norm=False, pool=None)
         case _:
             assert_never(kind)
+
+
+def _stem(root: roots.StemRoot, scope: LayerScope, source: FeatureMap) -> tuple[Conv, ...]:
+    """The convolutions: `conv1`, or of a deep stem `stem1` to `stem3`."""
+    relu, last = scope.activation, scope.activation if root.norm else None
+    match root.stem:
+        case parts.SevenStem():
+            return (
+                scope.conv(
+                    "conv1", source, root.depth, 7, stride=2, biases=root.biases, norm=root.norm, activation=last
+                ),
+            )
+        case parts.ThreeStem():
+            return (scope.conv("conv1", source, root.depth, 3, biases=root.biases, norm=root.norm, activation=last),)
+        case parts.DeepStem(widths=(first, second)):
+            stem1 = scope.conv("stem1", source, first, 3, stride=2, biases=root.biases, norm=True, activation=relu)
+            stem2 = scope.conv("stem2", stem1.output, second, 3, biases=root.biases, norm=True, activation=relu)
+            stem3 = scope.conv(
+                "stem3", stem2.output, root.depth, 3, biases=root.biases, norm=root.norm, activation=last
+            )
+            return stem1, stem2, stem3
+        case _:
+            assert_never(root.stem)
+
+
+def _pool(kind: parts.RootPoolKind, scope: LayerScope, source: FeatureMap) -> Conv | MaxPool | AveragePool:
+    match kind:
+        case parts.MaxRootPool(padding=padding):
+            return _max_pool(padding, scope, source)
+        case parts.AverageRootPool():
+            if min(source.size) < 2:
+                raise SpecError("the image is too small for the root block's average pool", where="$.input")
+            return scope.average_pool("pool1", source, 2, NO_PADDING)
+        case parts.ConvolutionRootPool():
+            return scope.conv("pool1", source, source.channels, 3, stride=2, norm=True, activation=scope.activation)
+        case _:
+            assert_never(kind)
+
+
+def _max_pool(padding: parts.PoolPadding, scope: LayerScope, source: FeatureMap) -> MaxPool:
+    match padding:
+        case "symmetric":
+            return scope.max_pool("pool1", source, 3, 2, fixed_padding(3))
+        case "zero":
+            return scope.max_pool("pool1", source, 3, 2, fixed_padding(3), pad_value=0.0)
+        case "same":
+            return scope.max_pool_same("pool1", source, 3, 2)
+        case "ceil":
+            return scope.max_pool("pool1", source, 3, 2, ceil_padding(source, 3, 2))
+        case _:
+            assert_never(padding)

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, Padding, fixed_padding, same_padding, window_output
 from resnet_compile.plan.initializers import Fans, LayerInitializer
-from resnet_compile.plan.layers import Activation, AveragePool, ChannelPad, Conv, Dense, MaxPool, Norm, NormActivation
+from resnet_compile.plan.layers import (
+    Activation,
+    AveragePool,
+    BatchNormalization,
+    ChannelAffine,
+    ChannelConv,
+    ChannelGate,
+    ChannelPad,
+    Conv,
+    Dense,
+    GlobalPool,
+    MaxPool,
+    Norm,
+    NormActivation,
+)
 from resnet_compile.plan.parameters import Constant, Parameter, Role
-from resnet_compile.spec.network import BatchNorm
+from resnet_compile.spec import network as spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +35,13 @@ class LayerScope:
     Attributes:
         name: What the names of the layers begin with.
         norm: The normalisation of those that have one.
+        activation: What stands for a ReLU.
         initializer: How their weights and biases start.
     """
 
     name: str
-    norm: BatchNorm
+    norm: spec.NormKind
+    activation: Activation
     initializer: LayerInitializer
 
     def inner(self, name: str) -> LayerScope:
@@ -73,13 +91,13 @@ class LayerScope:
             activation=activation,
         )
 
-    def dense(self, name: str, source: FeatureMap, depth: int) -> Dense:
+    def dense(self, name: str, source: FeatureMap, depth: int, activation: Activation | None = None) -> Dense:
         """A matrix with biases, on a map of one pixel."""
         scope = f"{self.name}/{name}"
         assert source.size == (1, 1), "dense layers have no rows and columns to slide over"
         fans = Fans(inward=source.channels, outward=depth)
         weights = Parameter(f"{scope}/weights", (depth, source.channels), "weights", self.initializer.weights(fans))
-        return Dense(scope, source, FeatureMap(depth, 1, 1), weights, self._biases(scope, depth, fans))
+        return Dense(scope, source, FeatureMap(depth, 1, 1), weights, self._biases(scope, depth, fans), activation)
 
     def max_pool(
         self, name: str, source: FeatureMap, kernel: int, stride: int, padding: Padding, pad_value: float = -math.inf
@@ -97,11 +115,25 @@ class LayerScope:
         """TF-slim's `subsample`: every stride-th row and column, as a 1x1 max pool; nothing at stride 1."""
         return (self.max_pool(name, source, 1, stride, NO_PADDING),) if stride > 1 else ()
 
-    def average_pool(self, name: str, source: FeatureMap, stride: int) -> AveragePool:
-        """A mean over windows of the stride's size, which has to fit the source."""
-        output = window_output(source, source.channels, stride, stride, NO_PADDING)
-        assert output is not None, "the caller has seen to it that the stride divides the sides"
-        return AveragePool(f"{self.name}/{name}", source, output, stride)
+    def average_pool(self, name: str, source: FeatureMap, stride: int, padding: Padding) -> AveragePool:
+        """A mean over windows of the stride's size, which have to fit the padded source."""
+        output = window_output(source, source.channels, stride, stride, padding)
+        assert output is not None, "the caller has seen to it that a window fits"
+        return AveragePool(f"{self.name}/{name}", source, output, stride, padding)
+
+    def channel_conv(self, name: str, source: FeatureMap, kernel: int) -> ChannelConv:
+        """A convolution along the channels of a map of one pixel."""
+        scope, fans = f"{self.name}/{name}", Fans(inward=kernel, outward=kernel)
+        weights = Parameter(f"{scope}/weights", (1, 1, kernel), "weights", self.initializer.weights(fans))
+        return ChannelConv(scope, source, weights)
+
+    def channel_gate(
+        self, name: str, source: FeatureMap, layers: Callable[[FeatureMap], tuple[Conv | ChannelConv, ...]]
+    ) -> ChannelGate:
+        """A factor for each channel, made by layers of the map's means."""
+        scope = f"{self.name}/{name}"
+        pool = GlobalPool(f"{scope}/pool", source)
+        return ChannelGate(scope, source, pool, layers(pool.output))
 
     def channel_pad(self, name: str, source: FeatureMap, before: int, after: int) -> ChannelPad:
         """Channels of zeros around the source's."""
@@ -111,17 +143,23 @@ class LayerScope:
         return Parameter(f"{scope}/biases", (depth,), "biases", self.initializer.biases(fans))
 
 
-def _norm(scope: str, channels: int, spec: BatchNorm) -> Norm:
-    """Batch normalisation at its starting values: gamma and variance 1, beta and mean 0."""
+def _norm(scope: str, channels: int, kind: spec.NormKind) -> Norm:
+    """A normalisation at its starting values: gamma and variance 1, beta and mean 0."""
 
     def parameter(role: Role, value: float) -> Parameter:
         return Parameter(f"{scope}/{role}", (channels,), role, Constant(value))
 
-    return Norm(
-        scope=scope,
-        epsilon=spec.epsilon,
-        gamma=parameter("gamma", 1.0) if spec.scale else None,
-        beta=parameter("beta", 0.0),
-        moving_mean=parameter("moving_mean", 0.0),
-        moving_variance=parameter("moving_variance", 1.0),
-    )
+    match kind:
+        case spec.ScaleOffset():
+            return ChannelAffine(scope, gamma=parameter("gamma", 1.0), beta=parameter("beta", 0.0))
+        case spec.BatchNorm(epsilon=epsilon, scale=scale):
+            return BatchNormalization(
+                scope=scope,
+                epsilon=epsilon,
+                gamma=parameter("gamma", 1.0) if scale else None,
+                beta=parameter("beta", 0.0),
+                moving_mean=parameter("moving_mean", 0.0),
+                moving_variance=parameter("moving_variance", 1.0),
+            )
+        case _:
+            assert_never(kind)

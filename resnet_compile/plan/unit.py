@@ -6,10 +6,23 @@ from dataclasses import dataclass
 
 from resnet_compile.errors import SpecError
 from resnet_compile.limits import MAX_RATE
-from resnet_compile.plan.geometry import FeatureMap
-from resnet_compile.plan.layers import Activation, AveragePool, ChannelPad, Conv, Layer, MaxPool, NormActivation
+from resnet_compile.plan.attention import attention
+from resnet_compile.plan.geometry import FeatureMap, same_padding
+from resnet_compile.plan.layers import (
+    Activation,
+    AveragePool,
+    ChannelGate,
+    ChannelPad,
+    Conv,
+    Layer,
+    MaxPool,
+    NormActivation,
+)
 from resnet_compile.plan.scope import LayerScope
-from resnet_compile.spec.units import UnitArgs
+from resnet_compile.spec.units import BottleneckModel, UnitArgs, UnitKind
+
+ShortcutLayer = Conv | MaxPool | AveragePool | ChannelPad
+ResidualLayer = Conv | ChannelGate
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +34,7 @@ class Shortcut:
         from_preactivation: Whether it starts from the pre-activation or from the unit's raw input.
     """
 
-    layers: tuple[Conv | MaxPool | AveragePool | ChannelPad, ...]
+    layers: tuple[ShortcutLayer, ...]
     from_preactivation: bool
 
 
@@ -36,7 +49,7 @@ class UnitPlan:
         rate: Of the atrous convolutions.
         preactivation: What the residual starts from, where that is not the raw input.
         shortcut: What is added to the residual.
-        residual: Convolutions in order, the first on the pre-activation, or on the raw input without one.
+        residual: Layers in order, the first on the pre-activation, or on the raw input without one.
         activation: What follows the sum.
     """
 
@@ -46,7 +59,7 @@ class UnitPlan:
     rate: int
     preactivation: NormActivation | None
     shortcut: Shortcut
-    residual: tuple[Conv, ...]
+    residual: tuple[ResidualLayer, ...]
     activation: Activation | None
 
     @property
@@ -66,6 +79,7 @@ class UnitSite:
     """Where a unit stands: everything that its kind is told.
 
     Attributes:
+        kind: The unit's kind, with its parts.
         scope: Where its layers are made, such as `net/block1/unit_2/bottleneck_v2`.
         args: Its arguments in the spec; their stride is the nominal one.
         source: The map it reads.
@@ -73,8 +87,10 @@ class UnitSite:
         rate: The rate that its atrous convolutions run with, up to the one that bears the stride.
         first: Whether it is its block's first.
         where: The path of its arguments in the spec.
+        block: The path of its block.
     """
 
+    kind: UnitKind
     scope: LayerScope
     args: UnitArgs
     source: FeatureMap
@@ -82,12 +98,42 @@ class UnitSite:
     rate: int
     first: bool
     where: str
+    block: str
+
+    @property
+    def relu(self) -> Activation:
+        """What stands for a ReLU."""
+        return self.scope.activation
 
     @property
     def width(self) -> int:
-        """Channels inside the unit, for bottleneck kinds."""
-        assert self.args.depth_bottleneck is not None, "the spec requires it of bottleneck kinds"
-        return self.args.depth_bottleneck
+        """Channels of the inner convolution, for kinds of two."""
+        return self.args.widths[0] if self.args.widths else self.args.depth
+
+    @property
+    def bottleneck(self) -> tuple[int, int]:
+        """Channels of the two inner convolutions, for bottleneck kinds.
+
+        By torchvision's formula, width = int(planes * (base_width / 64)) * groups.
+
+        Raises:
+            SpecError: There are none, or the groups do not divide them.
+        """
+        assert isinstance(self.kind, BottleneckModel), "bottleneck kinds alone ask"
+        if self.args.widths:
+            first, second = self.args.widths
+        else:
+            assert self.args.depth_bottleneck is not None, "the spec requires it of bottleneck kinds"
+            first = second = self.args.depth_bottleneck * self.kind.base_width // 64 * self.kind.groups
+        if not first:
+            raise SpecError(
+                f"a base_width of {self.kind.base_width} leaves the bottleneck no channels", where=self.where
+            )
+        if first % self.kind.groups or second % self.kind.groups:
+            raise SpecError(
+                f"{self.kind.groups} groups do not divide widths of {first} and {second}", where=f"{self.where}.widths"
+            )
+        return first, second
 
     @property
     def keeps_depth(self) -> bool:
@@ -114,6 +160,51 @@ class UnitSite:
             raise SpecError(f"needs an atrous rate of {rate}, above {MAX_RATE}", where="$.output_stride")
         return rate
 
+    def conv(
+        self,
+        name: str,
+        source: FeatureMap,
+        depth: int,
+        kernel: int,
+        *,
+        stride: int = 1,
+        rate: int = 1,
+        groups: int = 1,
+        biases: bool = False,
+        norm: bool = False,
+        activation: Activation | None = None,
+        same: bool = False,
+    ) -> Conv:
+        """A convolution of the unit, with the parts of its kind.
+
+        Args:
+            name: Of the layer in the unit.
+            source: The map it reads.
+            depth: Channels of its output.
+            kernel: Rows and columns.
+            stride: Of the window.
+            rate: Of its taps.
+            groups: Of its channels.
+            biases: Whether the kind has biases here.
+            norm: Whether a normalisation follows.
+            activation: What follows that.
+            same: Whether the kind pads by TensorFlow's SAME here.
+        """
+        same = same or self.kind.padding == "same"
+        return self.scope.conv(
+            name,
+            source,
+            depth,
+            kernel,
+            stride=stride,
+            rate=rate,
+            groups=groups,
+            padding=same_padding(source, kernel, stride, rate) if same else None,
+            biases=biases or self.kind.biases,
+            norm=norm,
+            activation=activation,
+        )
+
     def plan(
         self,
         residual: tuple[Conv, ...],
@@ -122,7 +213,16 @@ class UnitSite:
         preactivation: NormActivation | None = None,
         activation: Activation | None = None,
     ) -> UnitPlan:
-        """The unit that stands here."""
+        """The unit that stands here: the convolutions of its kind, and what weighs their channels."""
+        kind = self.kind.attention
+        gate = attention(kind, self.scope, residual[-1].output, f"{self.block}.unit.attention") if kind else ()
         return UnitPlan(
-            self.scope.name, self.source, self.stride, self.rate, preactivation, shortcut, residual, activation
+            self.scope.name,
+            self.source,
+            self.stride,
+            self.rate,
+            preactivation,
+            shortcut,
+            (*residual, *gate),
+            activation,
         )

@@ -15,12 +15,30 @@ from resnet_compile.spec.builders import (
 )
 from resnet_compile.spec.catalogue import catalogue, load_spec
 from resnet_compile.spec.loading import build_spec, parse_spec, read_spec
-from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec
+from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec, ScaleOffset
+from resnet_compile.spec.parts import (
+    AverageRootPool,
+    ConvolutionRootPool,
+    DeepStem,
+    EfficientChannel,
+    LeakyReluActivation,
+    MaxRootPool,
+    PaddedPool,
+    PaddedSubsample,
+    PooledProjection,
+    Projection,
+    Relu6Activation,
+    ReluActivation,
+    SevenStem,
+    SqueezeExcitation,
+    ThreeStem,
+)
 from resnet_compile.spec.roots import (
     CifarRoot,
     ImagenetRoot,
     ImagenetV1Root,
     KerasV2Root,
+    StemRoot,
     TimmPreactRoot,
     TorchvisionRoot,
 )
@@ -32,6 +50,7 @@ from resnet_compile.spec.units import (
     CifarBottleneck,
     CifarPlain,
     KerasV2Bottleneck,
+    PreactBasic,
     TimmPreactBottleneck,
     TorchvisionBasic,
     TorchvisionBottleneck,
@@ -40,6 +59,7 @@ from resnet_compile.spec.units import (
 from resnet_compile.spec.writing import spec_text
 
 __all__ = [
+    "AverageRootPool",
     "BatchNorm",
     "Block",
     "BottleneckV1",
@@ -48,6 +68,9 @@ __all__ = [
     "CifarBottleneck",
     "CifarPlain",
     "CifarRoot",
+    "ConvolutionRootPool",
+    "DeepStem",
+    "EfficientChannel",
     "HParams",
     "Head",
     "ImagenetRoot",
@@ -55,7 +78,21 @@ __all__ = [
     "Input",
     "KerasV2Bottleneck",
     "KerasV2Root",
+    "LeakyReluActivation",
+    "MaxRootPool",
     "NetworkSpec",
+    "PaddedPool",
+    "PaddedSubsample",
+    "PooledProjection",
+    "PreactBasic",
+    "Projection",
+    "Relu6Activation",
+    "ReluActivation",
+    "ScaleOffset",
+    "SevenStem",
+    "SqueezeExcitation",
+    "StemRoot",
+    "ThreeStem",
     "TimmPreactBottleneck",
     "TimmPreactRoot",
     "TorchvisionBasic",

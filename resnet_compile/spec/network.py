@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from resnet_compile.checked import Classes, Side
 from resnet_compile.limits import MAX_UNITS
 from resnet_compile.schemes import Scheme, SchemeName
-from resnet_compile.spec.base import NetworkName, Scope, SpecModel
-from resnet_compile.spec.roots import ImagenetRoot, Root
+from resnet_compile.spec.base import Depth, NetworkName, Scope, SpecModel
+from resnet_compile.spec.parts import Activation, DeepStem
+from resnet_compile.spec.roots import ImagenetRoot, Root, StemRoot
 from resnet_compile.spec.units import Unit, UnitArgs
 
 # Scopes that the network itself uses beside its blocks: a block of the same name would own the same values.
 RESERVED_SCOPES = frozenset({"conv1", "pool1", "postnorm", "pool5", "logits", "predictions"})
+# The same of parts that some networks have.
+STEM_SCOPES = frozenset({"stem1", "stem2", "stem3"})
+HIDDEN_SCOPE = "hidden"
 
 Preprocess = Annotated[
     Annotated[SchemeName, Tag("name")] | Annotated[Scheme, Tag("scheme")],
@@ -62,6 +66,18 @@ class BatchNorm(SpecModel):
     """
 
 
+class ScaleOffset(SpecModel):
+    """A scale and an offset a channel: y = x * gamma + beta, what is left of a frozen batch normalisation whose
+    statistics were merged into it, as in Caffe's and Detectron's files.
+    """
+
+    kind: Literal["scale_offset"] = "scale_offset"
+
+
+NormKind = BatchNorm | ScaleOffset
+Norm = Annotated[NormKind, Field(discriminator="kind", description="The normalisation of every layer that has one.")]
+
+
 class Head(SpecModel):
     """What turns the last feature map into class scores."""
 
@@ -77,15 +93,23 @@ class Head(SpecModel):
     logits: Literal["conv", "dense"] = "conv"
     """What makes the logits: a biased 1x1 convolution, or a biased matrix on the squeezed features."""
 
-    predictions: Literal["softmax"] | None = "softmax"
-    """What follows the logits; null leaves the predictions out."""
+    predictions: Literal["softmax", "sigmoid"] | None = "softmax"
+    """What follows the logits: of one class among all, of each class by itself; null leaves the predictions out."""
+
+    postnorm: Literal["none"] | None = None
+    """`none` leaves out the normalisation and activation that close a network of pre-activation units."""
+
+    hidden: Annotated[tuple[Depth, ...], Field(strict=False)] = ()
+    """Channels of hidden layers before dense logits, each activated."""
 
     @model_validator(mode="after")
-    def _dense_logits_are_squeezed(self) -> Self:
+    def _dense_layers_are_squeezed(self) -> Self:
         if self.logits == "dense" and not self.squeezes:
             raise PydanticCustomError(
                 "dense_logits", "dense logits have no height and width to keep", {"path": ("spatial_squeeze",)}
             )
+        if self.hidden and (self.logits != "dense" or self.num_classes is None):
+            raise PydanticCustomError("hidden", "hidden layers stand before dense logits alone", {"path": ("hidden",)})
         return self
 
     @property
@@ -105,14 +129,27 @@ class Block(SpecModel):
     """One entry a unit, or a run of equal units."""
 
     @model_validator(mode="after")
-    def _bottleneck_depth_fits_the_kind(self) -> Self:
+    def _inner_depths_fit_the_kind(self) -> Self:
+        kind, inner = self.unit.kind, 2 if self.unit.bottleneck else 1
         for index, args in enumerate(self.args):
-            if (args.depth_bottleneck is not None) != self.unit.bottleneck:
-                state = "is required" if self.unit.bottleneck else "has no meaning"
+            if args.widths is not None and len(args.widths) != inner:
+                raise PydanticCustomError(
+                    "widths",
+                    "units of kind {kind} have {inner} inner convolutions, not {given}",
+                    {"kind": kind, "inner": inner, "given": len(args.widths), "path": ("args", index, "widths")},
+                )
+            if (args.depth_bottleneck is not None) != (self.unit.bottleneck and args.widths is None):
+                required = self.unit.bottleneck and args.widths is None
+                state = "is required" if required else "has no meaning"
                 raise PydanticCustomError(
                     "depth_bottleneck",
-                    "depth_bottleneck {state} in units of kind {kind}",
-                    {"state": state, "kind": self.unit.kind, "path": ("args", index, "depth_bottleneck")},
+                    "depth_bottleneck {state} in units of kind {kind}{beside}",
+                    {
+                        "state": state,
+                        "kind": kind,
+                        "beside": " beside widths" if args.widths is not None else "",
+                        "path": ("args", index, "depth_bottleneck"),
+                    },
                 )
         return self
 
@@ -144,7 +181,10 @@ class NetworkSpec(SpecModel):
     keeps every unit's own stride.
     """
 
-    norm: Annotated[BatchNorm, Field(description="The normalisation of every layer that has one.")] = BatchNorm()
+    norm: Norm = BatchNorm()
+    activation: Annotated[
+        Activation | None, Field(description="What stands for every ReLU of the network; null leaves them.")
+    ] = None
     head: Head
     initializer: InitializerName = "slim"
     """Whose rules draw the first weights: each system has its own distributions."""
@@ -172,12 +212,30 @@ class NetworkSpec(SpecModel):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, NetworkSpec) and self.__dict__ == other.__dict__
 
+    @field_validator("norm", mode="before")
+    @classmethod
+    def _a_norm_is_batch_norm_by_default(cls, value: Any) -> Any:
+        return {"kind": "batch", **value} if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _the_activation_has_a_place(self) -> Self:
+        fixed = [block.unit.kind for block in self.blocks if block.unit.fixed_activation]
+        if self.activation and fixed:
+            raise PydanticCustomError(
+                "activation",
+                "units of kind {kind} have an activation of their own, their relu_leakiness",
+                {"kind": fixed[0], "path": ("activation",)},
+            )
+        return self
+
     @model_validator(mode="after")
     def _scopes_are_unique(self) -> Self:
-        seen = set(RESERVED_SCOPES)
+        deep = isinstance(self.root, StemRoot) and isinstance(self.root.stem, DeepStem)
+        reserved = RESERVED_SCOPES | (STEM_SCOPES if deep else set()) | ({HIDDEN_SCOPE} if self.head.hidden else set())
+        seen = set(reserved)
         for index, block in enumerate(self.blocks):
             if block.scope in seen:
-                reason = "is taken by the network itself" if block.scope in RESERVED_SCOPES else "is used twice"
+                reason = "is taken by the network itself" if block.scope in reserved else "is used twice"
                 raise PydanticCustomError(
                     "scope",
                     "scope {scope} {reason}",

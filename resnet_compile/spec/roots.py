@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from resnet_compile.spec.base import Depth, SpecModel
+from resnet_compile.spec.parts import MaxRootPool, RootPool, SevenStem, Stem
 
 
 class ImagenetRoot(SpecModel):
@@ -73,5 +74,23 @@ class CifarRoot(SpecModel):
     """Channels of the root convolution; 16 in every published network."""
 
 
-RootKind = ImagenetRoot | ImagenetV1Root | TorchvisionRoot | TimmPreactRoot | KerasV2Root | CifarRoot
+class StemRoot(SpecModel):
+    """A root block of parts: a stem of convolutions and a pool. The other kinds are such, by name."""
+
+    kind: Literal["stem"] = "stem"
+
+    stem: Annotated[Stem, Field(description="The convolutions.")] = SevenStem()
+    depth: Depth = 64
+    """Channels of the last convolution."""
+
+    norm: bool = True
+    """Whether the last convolution is normalised and activated."""
+
+    biases: bool = False
+    """Whether the convolutions have biases."""
+
+    pool: Annotated[RootPool | None, Field(description="What follows them; null for nothing.")] = MaxRootPool()
+
+
+RootKind = ImagenetRoot | ImagenetV1Root | TorchvisionRoot | TimmPreactRoot | KerasV2Root | CifarRoot | StemRoot
 Root = Annotated[RootKind, Field(discriminator="kind", description="The root block; null leaves it out.")]

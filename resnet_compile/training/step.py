@@ -24,7 +24,7 @@ from resnet_compile.options import CompileOptions
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import frozen_parameters
 from resnet_compile.serialize import ModelFormat
-from resnet_compile.spec import NetworkSpec, spec_text
+from resnet_compile.spec import BatchNorm, NetworkSpec, spec_text
 from resnet_compile.training.gradients import Emitter, Trace, backward, trace
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
 from resnet_compile.training.options import StepOptions
@@ -104,6 +104,11 @@ def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
     planned = plan_network(spec)
     if not planned.head.logits:
         raise OptionError("a network without logits has no loss to train it by", where="$.head.num_classes")
+    if planned.head.predictions == "sigmoid":
+        raise OptionError(
+            "a network of sigmoid predictions cannot be trained: the loss takes one class an image",
+            where="$.head.predictions",
+        )
     graph = _step(planned, options)
     metadata = Metadata(
         kind="training_step",
@@ -148,8 +153,8 @@ def _forward(
     planned: Plan, parameters: Mapping[str, Value], frozen: Collection[Value], batch: int, emit: Emitter
 ) -> tuple[Value, Value, Value, Trace]:
     """The images, their logits and predictions, and the forward pass in between."""
-    logits_name = planned.end_points[-1 - planned.head.predictions].name
-    outputs = (logits_name, *((PREDICTIONS,) if planned.head.predictions else ()))
+    assert planned.head.logits, "the caller has seen to it that there are logits"
+    outputs = (planned.head.logits.scope, *((PREDICTIONS,) if planned.head.predictions else ()))
     network = lower(planned, outputs=outputs, batch=batch)
     images = Value(IMAGES, network.inputs[0].type)
     read = {value: parameters[value.name] for value in network.initializers() if value.name in parameters}
@@ -160,11 +165,12 @@ def _forward(
 
 
 def _update_averages(planned: Plan, traced: Trace, state: State, emit: Emitter) -> None:
-    if not traced.averages:
+    norm = planned.spec.norm
+    if not traced.averages or not isinstance(norm, BatchNorm):
         return
-    decay = planned.spec.norm.decay
+    decay = norm.decay
     variances = {p.name for p in planned.parameters if p.role == "moving_variance"}
-    debiased = planned.spec.norm.averages == "zero_debiased"
+    debiased = norm.averages == "zero_debiased"
     weight = count_step(decay, traced.averages[0].batch, state, emit.within("step")) if debiased else None
     for average in traced.averages:
         scope = emit.within(f"update/{average.moving.name}")

@@ -176,6 +176,10 @@ def _layer(walk: _Walk, layer: layers.Layer, value: str) -> Iterator[_Step]:
             return _moved(walk, value, "AveragePool")
         case layers.GlobalPool():
             return _moved(walk, value, "GlobalAveragePool", "ReduceMean", "AveragePool")
+        case layers.ChannelConv():
+            return _channel_conv(walk, layer, value)
+        case layers.ChannelGate():
+            return _channel_gate(walk, layer, value)
         case layers.ChannelPad():  # a Pad, which is looked through
             return iter((_Step(value),))
         case _:
@@ -238,7 +242,29 @@ def _dense(walk: _Walk, layer: layers.Dense, value: str) -> Iterator[_Step]:
             if side is not None:
                 made, biases = made.then(_Step(after.outputs[0], (after,))), walk.values(after, side)
                 break
-        yield made.then(_Step(made.value, (), (_or_zeros(layer.biases, biases),)))
+        made = made.then(_Step(made.value, (), (_or_zeros(layer.biases, biases),)))
+        yield from (made.then(after) for after in _activation(walk, layer.activation, made.value))
+
+
+def _channel_conv(walk: _Walk, layer: layers.ChannelConv, value: str) -> Iterator[_Step]:
+    """A convolution of one channel, whose kernel is a vector whatever axes of length 1 it has."""
+    for node in walk.next(value, "Conv"):
+        shape = walk.shape(node, 1)
+        if shape is None or [length for length in shape if length > 1] != [layer.weights.size]:
+            continue
+        weights = partial(_reshaped, walk.values(node, 1), layer.weights.shape)
+        yield _Step(node.outputs[0], (node,), (ComputedTensor(layer.weights, weights),))
+
+
+def _channel_gate(walk: _Walk, layer: layers.ChannelGate, value: str) -> Iterator[_Step]:
+    """A product of the map and the sigmoid of what its means give."""
+    for means in _layer(walk, layer.pool, value):
+        for factors in _chain(walk, layer.layers, means.value):
+            for gate in walk.next(factors.value, "Sigmoid"):
+                products = {id(node) for node in walk.next(gate.outputs[0], "Mul")}
+                for product in walk.next(value, "Mul"):
+                    if id(product) in products:
+                        yield means.then(factors).then(_Step(product.outputs[0], (gate, product)))
 
 
 def _norm(walk: _Walk, norm: layers.Norm, value: str, biases: Values | None) -> Iterator[_Step]:
@@ -249,26 +275,44 @@ def _norm(walk: _Walk, norm: layers.Norm, value: str, biases: Values | None) -> 
         gamma, beta, mean, variance = (walk.values(node, index) for index in (1, 2, 3, 4))
         if norm.gamma is None and not (gamma() == 1).all():
             continue
-        more = node.floats.get("epsilon", 1e-5) - norm.epsilon
+        epsilon = node.floats.get("epsilon", 1e-5)
+        if isinstance(norm, layers.ChannelAffine):
+            scale = partial(_scale, gamma, variance, epsilon)
+            offset = partial(_offset, beta, partial(_minus, mean, biases), scale)
+            merged = ComputedTensor(norm.gamma, scale), ComputedTensor(norm.beta, offset)
+            yield _Step(node.outputs[0], (node,), merged)
+            continue
         filled = (
             ComputedTensor(norm.beta, beta),
             ComputedTensor(norm.moving_mean, partial(_minus, mean, biases)),
-            ComputedTensor(norm.moving_variance, partial(_plus, variance, more)),
+            ComputedTensor(norm.moving_variance, partial(_plus, variance, epsilon - norm.epsilon)),
         )
-        scale = (ComputedTensor(norm.gamma, gamma),) if norm.gamma else ()
-        yield _Step(node.outputs[0], (node,), (*scale, *filled))
+        gammas = (ComputedTensor(norm.gamma, gamma),) if norm.gamma else ()
+        yield _Step(node.outputs[0], (node,), (*gammas, *filled))
 
 
 def _folded(norm: layers.Norm, biases: Values | None) -> tuple[ComputedTensor, ...]:
-    """The batch normalisation that computes x + biases."""
+    """The normalisation that computes x + biases."""
     size = norm.beta.size
     scale = (ComputedTensor(norm.gamma, lambda: np.ones(size)),) if norm.gamma else ()
+    filled = *scale, _or_zeros(norm.beta, biases)
+    if isinstance(norm, layers.ChannelAffine):
+        return filled
     return (
-        *scale,
-        _or_zeros(norm.beta, biases),
+        *filled,
         ComputedTensor(norm.moving_mean, lambda: np.zeros(size)),
         ComputedTensor(norm.moving_variance, lambda: np.full(size, 1 - norm.epsilon)),
     )
+
+
+def _scale(gamma: Values, variance: Values, epsilon: float) -> NDArray[Any]:
+    scale: NDArray[Any] = gamma() / np.sqrt(variance() + epsilon)
+    return scale
+
+
+def _offset(beta: Values, mean: Values, scale: Values) -> NDArray[Any]:
+    offset: NDArray[Any] = beta() - mean() * scale()
+    return offset
 
 
 def _minus(values: Values, others: Values | None) -> NDArray[Any]:
@@ -277,6 +321,11 @@ def _minus(values: Values, others: Values | None) -> NDArray[Any]:
 
 def _plus(values: Values, more: float) -> NDArray[Any]:
     return values() + more
+
+
+def _reshaped(values: Values, shape: tuple[int, ...]) -> NDArray[Any]:
+    reshaped: NDArray[Any] = values().reshape(shape)
+    return reshaped
 
 
 def _transposed(values: Values) -> NDArray[Any]:

@@ -11,14 +11,14 @@ from support.tolerances import LAYER, relative_error
 
 from resnet_compile.graph import Graph, Type, Value
 from resnet_compile.lower.layers import Lowering, lower_layer
-from resnet_compile.plan.geometry import FeatureMap, fixed_padding, same_padding
+from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, ceil_padding, fixed_padding, same_padding
 from resnet_compile.plan.initializers import INITIALIZERS
-from resnet_compile.plan.layers import AveragePool, ChannelPad, Conv, LeakyRelu, MaxPool, NormActivation
+from resnet_compile.plan.layers import AveragePool, ChannelPad, Conv, LeakyRelu, MaxPool, NormActivation, Relu
 from resnet_compile.plan.scope import LayerScope
 from resnet_compile.serialize import ModelFormat, to_proto
 from resnet_compile.spec import BatchNorm
 
-SCOPE = LayerScope("net", BatchNorm(), INITIALIZERS["slim"].body)
+SCOPE = LayerScope("net", BatchNorm(), Relu(), INITIALIZERS["slim"].body)
 
 
 Layer = Conv | MaxPool | AveragePool | ChannelPad
@@ -170,12 +170,44 @@ def test_a_zero_padded_pool(height: int, width: int, dynamic: bool, exact: bool,
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 5), st.integers(1, 5), st.integers(2, 4), seeds)
 def test_an_average_pool_is_the_mean_of_its_windows(rows: int, columns: int, stride: int, seed: int) -> None:
-    layer = SCOPE.average_pool("layer", FeatureMap(3, rows * stride, columns * stride), stride)
+    layer = SCOPE.average_pool("layer", FeatureMap(3, rows * stride, columns * stride), stride, NO_PADDING)
     x = np.random.default_rng(seed).standard_normal((2, 3, rows * stride, columns * stride), np.float32)
     expected = x.astype(np.float64).reshape(2, 3, rows, stride, columns, stride).mean(axis=(3, 5))
     model = model_of(layer, {}, dynamic_size=False)
     actual = np.concatenate([run(model, x[i : i + 1])["net/layer"] for i in range(2)])
     assert relative_error(actual, expected) <= LAYER
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 15), st.integers(1, 15), st.integers(1, 4), st.booleans(), seeds)
+def test_padding_does_not_count_in_an_average_pool(
+    height: int, width: int, stride: int, dynamic: bool, seed: int
+) -> None:
+    source = FeatureMap(2, height, width)
+    padding = same_padding(source, stride, stride)
+    layer = SCOPE.average_pool("layer", source, stride, padding)
+    x = np.random.default_rng(seed).standard_normal((1, 2, height, width), np.float32)
+    border = ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
+    padded = np.pad(x.astype(np.float64), border, constant_values=np.nan)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (stride, stride), axis=(2, 3))
+    expected = np.nanmean(windows[:, :, ::stride, ::stride], axis=(4, 5))
+    assert (
+        (layer.output.height, layer.output.width) == expected.shape[2:] == (-(-height // stride), -(-width // stride))
+    )
+    assert relative_error(run(model_of(layer, {}, dynamic_size=dynamic), x)["net/layer"], expected) <= LAYER
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(3, 15), st.integers(3, 15), st.booleans(), seeds)
+def test_a_ceil_pool_is_padded_at_the_end_alone(height: int, width: int, dynamic: bool, seed: int) -> None:
+    source = FeatureMap(2, height, width)
+    layer = SCOPE.max_pool("layer", source, 3, 2, ceil_padding(source, 3, 2))
+    x = np.random.default_rng(seed).standard_normal((1, 2, height, width), np.float32)
+    rows, columns = (range(0, side - 1, 2) for side in (height, width))  # every start with two elements at least
+    expected = np.array([[x[0, :, i : i + 3, j : j + 3].max(axis=(1, 2)) for j in columns] for i in rows])
+    actual = run(model_of(layer, {}, dynamic_size=dynamic), x)["net/layer"]
+    assert np.array_equal(actual[0], expected.transpose(2, 0, 1))
+    assert (layer.output.height, layer.output.width) == actual.shape[2:]
 
 
 def test_channels_are_padded_before_and_after() -> None:

@@ -30,13 +30,13 @@ def test_the_pads_of_the_root_pool_follow_its_input() -> None:
     """SEMANTICS of slim's pool1: (0, 1) for even maps, (1, 1) for odd ones, rows and columns apart."""
     padding = same_padding(FeatureMap(64, 112, 257), kernel=3, stride=2)
     assert (padding.top, padding.bottom, padding.left, padding.right) == (0, 1, 1, 1)
-    assert padding.follows_size
+    assert padding.rule == "same"
 
 
 def test_the_pads_of_conv2d_same_do_not() -> None:
     padding = fixed_padding(7)
     assert (padding.top, padding.left, padding.bottom, padding.right) == (3, 3, 3, 3)
-    assert not padding.follows_size
+    assert padding.rule == "fixed"
     assert fixed_padding(3, rate=4).top == 4
 
 

@@ -91,7 +91,8 @@ def _max_pool(node: Node, x: Array) -> Array:
 
 
 def _average_pool(node: Node, x: Array) -> Array:
-    return _windows(node, x, node.attributes["kernel_shape"], 0.0).mean(axis=(4, 5))
+    counted, kernel = np.ones((1, 1, *x.shape[2:])), node.attributes["kernel_shape"]
+    return _windows(node, x, kernel, 0.0).sum(axis=(4, 5)) / _windows(node, counted, kernel, 0.0).sum(axis=(4, 5))
 
 
 def _gemm(node: Node, x: Array, weights: Array, biases: Array) -> Array:
@@ -126,6 +127,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "BatchNormalization": _batch_normalization,
     "Cast": lambda node, x: x,
     "Constant": lambda node: np.array(node.attributes["value_ints"]),
+    "Clip": lambda node, x, least, most: np.clip(x, least, most),
     "Conv": _conv,
     "DequantizeLinear": _dequantize,
     "Flatten": lambda node, x: x.reshape(len(x), -1),
@@ -136,9 +138,12 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "Max": lambda node, a, b: np.maximum(a, b),
     "MaxPool": _max_pool,
     "Min": lambda node, a, b: np.minimum(a, b),
+    "Mul": lambda node, a, b: a * b,
     "Pad": _pad,
     "QuantizeLinear": _quantize,
     "Relu": lambda node, x: np.maximum(x, 0),
+    "Reshape": lambda node, x, shape: x.reshape(shape),
+    "Sigmoid": lambda node, x: 1 / (1 + np.exp(-x)),
     "Softmax": _softmax,
     "Transpose": lambda node, x: x.transpose(node.attributes["perm"]),
 }

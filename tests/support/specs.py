@@ -42,7 +42,7 @@ def parsed(document: dict[str, Any]) -> NetworkSpec:
     return parse_spec(json.dumps(document))
 
 
-PLAIN = ("cifar_plain", "torchvision_basic")
+PLAIN = ("cifar_plain", "preact_basic", "torchvision_basic")
 BOTTLENECKS = (
     "bottleneck_v1",
     "bottleneck_v2",
@@ -52,7 +52,7 @@ BOTTLENECKS = (
     "timm_preact_bottleneck",
     "torchvision_bottleneck",
 )
-# Strides of the root blocks.
+# Strides of the named root blocks.
 ROOTS = {None: 1, "imagenet": 4, "imagenet_v1": 4, "torchvision": 4, "timm_preact": 4, "keras_v2": 4, "cifar": 1}
 # Pooled shortcuts want sides that their strides divide; networks with one stay within this stride.
 MAX_POOLED_STRIDE = 48
@@ -66,24 +66,24 @@ def networks(draw: st.DrawFn, *, dynamic: bool = False) -> NetworkSpec:
         draw: Hypothesis's.
         dynamic: Whether to leave out networks that have one size.
     """
-    root = draw(st.sampled_from([*ROOTS]))
     channels = draw(st.integers(1, 4))
-    root_depth = draw(st.sampled_from([4, 6]))
-    depth, stride, divisor = root_depth if root else channels, ROOTS[root], 1
+    root, stride = draw(_roots())
+    depth, divisor = root["depth"] if root else channels, 1
     blocks, reachable = [], [stride]
     for number in range(1, draw(st.integers(1, 3)) + 1):
         kind = draw(st.sampled_from([*PLAIN, *BOTTLENECKS]))
+        unit = draw(_unit(kind))
         runs = []
         for _ in range(draw(st.integers(1, 2))):
-            args = draw(_unit_args(kind, depth, may_pool=not dynamic and 2 * stride <= MAX_POOLED_STRIDE))
+            args = draw(_unit_args(unit, depth, may_pool=not dynamic and 2 * stride <= MAX_POOLED_STRIDE))
             for _ in range(args["repeat"]):
                 stride *= args["stride"]
                 reachable.append(stride)
-            if kind == "cifar_plain" and args["stride"] > 1:
+            if shortcut_of(unit) == "padded_pool" and args["stride"] > 1:
                 divisor = stride
             depth = args["depth"]
             runs.append(args)
-        blocks.append({"scope": f"block{number}", "unit": draw(_unit(kind)), "args": runs})
+        blocks.append({"scope": f"block{number}", "unit": unit, "args": runs})
     # Rates grow by the strides past the target, and have a limit of 64.
     targets = [target for target in reachable if stride // target <= 64]
     sides = st.integers(1, max(1, 40 // divisor)).map(lambda windows: windows * divisor)
@@ -91,38 +91,95 @@ def networks(draw: st.DrawFn, *, dynamic: bool = False) -> NetworkSpec:
         {
             "name": draw(st.sampled_from(["net", "outer/net"])),
             "input": {"height": draw(sides), "width": draw(sides), "channels": channels},
-            "root": {"kind": root, "depth": root_depth} if root else None,
+            "root": root,
             "blocks": blocks,
             "output_stride": draw(st.sampled_from([None, *targets])),
-            "norm": {"scale": draw(st.booleans())},
+            "norm": draw(st.sampled_from([{"scale": True}, {"scale": False}, {"kind": "scale_offset"}])),
+            "activation": None if _has_own_activation(blocks) else draw(st.sampled_from(ACTIVATIONS)),
             "head": draw(_heads()),
             "initializer": draw(st.sampled_from(["slim", "cifar", "torchvision", "timm", "keras"])),
         }
     )
 
 
+ACTIVATIONS = (None, {"kind": "relu"}, {"kind": "leaky_relu", "slope": 0.2}, {"kind": "relu6"})
+ATTENTIONS = (
+    None,
+    {"kind": "squeeze_excitation", "reduction": 3, "rounding": 2},
+    {"kind": "squeeze_excitation", "biases": False},
+    {"kind": "efficient_channel"},
+    {"kind": "efficient_channel", "kernel": 5},
+)
+SHORTCUTS = (
+    None,
+    {"kind": "projection", "at": "first"},
+    {"kind": "projection", "at": "shape", "kernel": 3, "norm": True, "biases": True},
+    {"kind": "pooled_projection", "at": "first"},
+    {"kind": "pooled_projection", "at": "shape", "norm": False},
+    {"kind": "padded_pool"},
+    {"kind": "padded_subsample"},
+)
+STEMS = ({"kind": "7x7"}, {"kind": "3x3"}, {"kind": "deep"}, {"kind": "deep", "widths": [3, 5]})
+POOLS = (
+    *({"kind": "max", "padding": padding} for padding in ("symmetric", "same", "ceil", "zero")),
+    {"kind": "convolution"},
+    None,
+)
+
+
+def shortcut_of(unit: dict[str, Any]) -> str | None:
+    """The kind of shortcut part that a unit has, or that its kind stands for."""
+    part = unit.get("shortcut")
+    return part["kind"] if part else "padded_pool" if unit["kind"] == "cifar_plain" else None
+
+
+def _has_own_activation(blocks: list[dict[str, Any]]) -> bool:
+    return any(block["unit"]["kind"].startswith("cifar") for block in blocks)
+
+
 @st.composite
-def _unit_args(draw: st.DrawFn, kind: str, source: int, *, may_pool: bool) -> dict[str, Any]:
-    """Arguments that the kind takes on a map of `source` channels."""
-    plain = kind == "cifar_plain"
-    depth = source + draw(st.sampled_from([0, 2, 4])) if plain else draw(st.sampled_from([4, 6, 8]))
-    stride = draw(st.integers(1, 2 if plain else 3))
-    # The CIFAR system's units stride only where they change the depth, which a run of equal units does once.
-    if (kind.startswith("cifar") and depth == source) or (plain and not may_pool):
+def _roots(draw: st.DrawFn) -> tuple[dict[str, Any] | None, int]:
+    """A root block and its stride."""
+    kind = draw(st.sampled_from([*ROOTS, "stem", "stem"]))
+    if kind != "stem":
+        return {"kind": kind, "depth": draw(st.sampled_from([4, 6]))} if kind else None, ROOTS[kind]
+    stem, pool = draw(st.sampled_from(STEMS)), draw(st.sampled_from(POOLS))
+    root = {"kind": kind, "stem": stem, "depth": draw(st.sampled_from([4, 6])), "pool": pool}
+    root |= {"norm": draw(st.booleans()), "biases": draw(st.booleans())}
+    return root, (1 if stem["kind"] == "3x3" else 2) * (2 if pool else 1)
+
+
+@st.composite
+def _unit_args(draw: st.DrawFn, unit: dict[str, Any], source: int, *, may_pool: bool) -> dict[str, Any]:
+    """Arguments that the unit takes on a map of `source` channels."""
+    kind, shortcut = unit["kind"], shortcut_of(unit)
+    padded = shortcut in ("padded_pool", "padded_subsample")
+    depth = source + draw(st.sampled_from([0, 2, 4])) if padded else draw(st.sampled_from([4, 6, 8]))
+    stride = draw(st.integers(1, 2 if padded else 3))
+    # Such units stride only where they change the depth, which a run of equal units does once.
+    once = shortcut == "padded_pool" or (kind == "cifar_bottleneck" and shortcut is None)
+    if (once and depth == source) or (shortcut == "padded_pool" and not may_pool):
         stride = 1
-    repeat = 1 if kind.startswith("cifar") and stride > 1 else draw(st.integers(1, 2))
-    inner = {} if kind in PLAIN else {"depth_bottleneck": draw(st.integers(2, 4))}
-    return {"depth": depth, **inner, "stride": stride, "repeat": repeat}
+    repeat = 1 if once and stride > 1 else draw(st.integers(1, 2))
+    inner = 1 if kind in PLAIN else 2
+    if draw(st.booleans()) and unit.get("groups", 1) == 1:
+        widths = {"widths": [draw(st.integers(2, 4)) for _ in range(inner)]}
+    else:
+        widths = {} if kind in PLAIN else {"depth_bottleneck": draw(st.integers(2, 4))}
+    return {"depth": depth, **widths, "stride": stride, "repeat": repeat}
 
 
 @st.composite
 def _unit(draw: st.DrawFn, kind: str) -> dict[str, Any]:
     fields: dict[str, Any] = {"kind": kind}
-    if kind == "torchvision_bottleneck":
+    if kind in BOTTLENECKS and draw(st.booleans()):
         fields |= {"groups": draw(st.integers(1, 3)), "base_width": draw(st.sampled_from([32, 64, 100]))}
     if kind.startswith("cifar"):
         fields["relu_leakiness"] = draw(st.sampled_from([0.0, 0.1]))
         fields["first_shortcut"] = draw(st.sampled_from(["activated", "raw"]))
+    if draw(st.booleans()):
+        fields |= {"attention": draw(st.sampled_from(ATTENTIONS)), "shortcut": draw(st.sampled_from(SHORTCUTS))}
+        fields |= {"biases": draw(st.booleans()), "padding": draw(st.sampled_from([None, "same"]))}
     return fields
 
 
@@ -130,12 +187,18 @@ def _unit(draw: st.DrawFn, kind: str) -> dict[str, Any]:
 def _heads(draw: st.DrawFn) -> dict[str, Any]:
     global_pool = draw(st.booleans())
     squeeze = draw(st.booleans()) if global_pool else False
+    classes, logits = (
+        draw(st.sampled_from([None, 1, 5])),
+        draw(st.sampled_from(["conv", "dense"])) if squeeze else "conv",
+    )
     return {
-        "num_classes": draw(st.sampled_from([None, 1, 5])),
+        "num_classes": classes,
         "global_pool": global_pool,
         "spatial_squeeze": squeeze,
-        "logits": draw(st.sampled_from(["conv", "dense"])) if squeeze else "conv",
-        "predictions": draw(st.sampled_from(["softmax", None])),
+        "logits": logits,
+        "hidden": draw(st.sampled_from([[], [3], [3, 2]])) if classes and logits == "dense" else [],
+        "predictions": draw(st.sampled_from(["softmax", "sigmoid", None])),
+        "postnorm": draw(st.sampled_from([None, "none"])),
     }
 
 

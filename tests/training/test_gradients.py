@@ -13,7 +13,8 @@ from support.gradients import gradient_error, gradients, operator, trained
 from support.tolerances import GRADIENT
 
 from resnet_compile.errors import GraphError
-from resnet_compile.graph import OPERATORS, Graph, Type, Value, apply, unbound
+from resnet_compile.graph import OPERATORS, ConstantTensor, Graph, Type, Value, apply, initializer, unbound
+from resnet_compile.plan.geometry import FeatureMap, same_padding
 from resnet_compile.training.gradients import RULES, Emitter, backward, convolution, trace, weights
 from resnet_compile.training.gradients.convolution import forward_form, input_form
 from resnet_compile.training.gradients.geometry import Geometry, Window
@@ -231,6 +232,21 @@ def test_batch_normalization(batch: int, channels: int, height: int, width: int,
     assert gradient_error(build, batch_norm, arrays, rng, target=target) <= GRADIENT
 
 
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_a_scale_and_an_offset_train_by_statistics_that_no_batch_changes(target: Any) -> None:
+    rng = np.random.default_rng(3)
+    arrays = [rng.standard_normal((2, 3, 4, 5), np.float32), *rng.standard_normal((2, 3), np.float32)]
+    fixed = [initializer(name, ConstantTensor(np.full(3, value, np.float32))) for name, value in (("m", 0), ("v", 1))]
+
+    def build(*inputs: Value) -> Value:
+        return apply("BatchNormalization", *inputs, *fixed, name="y", epsilon=0.0)
+
+    def definition(x: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> np.ndarray:
+        return x * gamma[:, None, None] + beta[:, None, None]
+
+    assert gradient_error(build, definition, arrays, rng, target=target) <= GRADIENT
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.tuples(*[st.integers(1, 3)] * 3), st.tuples(*[st.integers(1, 11)] * 2), opsets, seeds)
 def test_max_pool(window: tuple[int, int, int], size: tuple[int, int], opset: int, seed: int) -> None:
@@ -282,6 +298,25 @@ def test_average_pool(stride: int, beyond: tuple[int, int], windows: tuple[int, 
     assert gradient_error(build, definition, [x], rng) <= GRADIENT
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.integers(1, 4), st.tuples(*[st.integers(1, 9)] * 2), seeds)
+def test_padding_does_not_count_in_an_average_pool(stride: int, size: tuple[int, int], seed: int) -> None:
+    """TensorFlow's SAME, whose windows at the border are as large as the map leaves them."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((2, 3, *size), np.float32)
+    padding = same_padding(FeatureMap(3, *size), stride, stride)
+    border = ((0, 0), (0, 0), (padding.top, padding.bottom), (padding.left, padding.right))
+
+    def definition(x: np.ndarray) -> np.ndarray:
+        padded = np.pad(x, border, constant_values=np.nan)
+        windows = np.lib.stride_tricks.sliding_window_view(padded, (stride, stride), axis=(2, 3))
+        return np.nanmean(windows[:, :, ::stride, ::stride], axis=(4, 5))
+
+    pads = (padding.top, padding.left, padding.bottom, padding.right)
+    build = operator("AveragePool", kernel_shape=(stride,) * 2, strides=(stride,) * 2, pads=pads)
+    assert gradient_error(build, definition, [x], rng) <= GRADIENT
+
+
 def test_an_average_pool_whose_windows_overlap_has_no_gradient() -> None:
     x = np.ones((1, 1, 5, 5), np.float32)
     with pytest.raises(GraphError, match="overlap"):
@@ -297,21 +332,38 @@ def pads(name: str, *values: int) -> Value:
     return apply("Constant", name=name, value_ints=values)
 
 
+def number(name: str, value: float) -> Value:
+    return initializer(name, ConstantTensor(np.array(value, np.float32)))
+
+
 SIMPLE = {
     "Add": (operator("Add"), np.add, [(2, 3, 4, 5), (2, 3, 4, 5)]),
     "Add, broadcast": (operator("Add"), np.add, [(2, 3, 4, 5), (3, 1, 1)]),
+    "Clip": (
+        lambda x: apply("Clip", x, number("least", 0), number("most", 0.5), name="y"),
+        lambda x: np.clip(x, 0, 0.5),
+        [(2, 3, 4, 5)],
+    ),
     "Flatten": (operator("Flatten", axis=1), lambda x: x.reshape(2, -1), [(2, 3, 4, 5)]),
     "Gemm": (operator("Gemm", transB=1), lambda x, w: x @ w.T, [(4, 3), (5, 3)]),
     "Gemm, biased": (operator("Gemm", transB=1), lambda x, w, b: x @ w.T + b, [(4, 3), (5, 3), (5,)]),
     "GlobalAveragePool": (operator("GlobalAveragePool"), lambda x: x.mean((2, 3), keepdims=True), [(2, 3, 4, 5)]),
     "Identity": (operator("Identity"), lambda x: x, [(2, 3)]),
     "LeakyRelu": (operator("LeakyRelu", alpha=0.3), lambda x: np.where(x < 0, 0.3 * x, x), [(2, 3, 4, 5)]),
+    "Mul": (operator("Mul"), np.multiply, [(2, 3, 4, 5), (2, 3, 4, 5)]),
+    "Mul, broadcast": (operator("Mul"), np.multiply, [(2, 3, 4, 5), (2, 3, 1, 1)]),
     "Pad": (
         lambda x: apply("Pad", x, pads("pads", 0, 1, 2, 0, 0, 3, 0, 1), name="y", mode="constant"),
         lambda x: np.pad(x, ((0, 0), (1, 3), (2, 0), (0, 1))),
         [(2, 3, 4, 5)],
     ),
     "Relu": (operator("Relu"), lambda x: np.maximum(x, 0), [(2, 3, 4, 5)]),
+    "Reshape": (
+        lambda x: apply("Reshape", x, pads("shape", 1, 1, 1, 3), name="y"),
+        lambda x: x.reshape(1, 1, 1, 3),
+        [(1, 1, 3)],
+    ),
+    "Sigmoid": (operator("Sigmoid"), lambda x: 1 / (1 + np.exp(-x)), [(2, 3, 4, 5)]),
     "Softmax": (operator("Softmax", axis=1), softmax, [(3, 4, 2, 1)]),
     "Transpose": (operator("Transpose", perm=(0, 2, 3, 1)), lambda x: x.transpose(0, 2, 3, 1), [(2, 3, 4, 5)]),
 }
@@ -341,8 +393,8 @@ def test_every_operator_of_an_inference_graph_has_a_rule_that_is_tested() -> Non
 
 def test_the_operators_without_a_rule_are_known() -> None:
     """What training and quantisation add to a network, and what passes make of it, is not differentiated itself."""
-    made_by_training = {"ArgMax", "Cast", "Clip", "Concat", "ConvTranspose", "Div", "Equal", "Expand", "Gather"}
-    made_by_training |= {"HardSigmoid", "LogSoftmax", "MatMul", "Mul", "Pow", "ReduceSum", "Reshape", "Resize"}
+    made_by_training = {"ArgMax", "Cast", "Concat", "ConvTranspose", "Div", "Equal", "Expand", "Gather"}
+    made_by_training |= {"HardSigmoid", "LogSoftmax", "MatMul", "Pow", "ReduceSum", "Resize"}
     made_by_training |= {"ScatterElements", "Slice", "Sqrt", "Sub"}
     made_by_passes = {"Max", "Min", "QuantizeLinear", "DequantizeLinear"}
     made_by_preprocessing = {"Ceil", "CumSum", "Floor", "Round", "Shape"}

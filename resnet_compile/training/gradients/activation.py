@@ -26,6 +26,20 @@ def _leaky_relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Valu
     return (emit.apply("Mul", adjoint.output, slope),)
 
 
+def _clip(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    """The rule dx = dy where least < y < most, else 0, as for ReLU6 in PyTorch and TensorFlow."""
+    above = _step(emit.apply("Sub", applied.output, applied.node.input(1)), at_zero=0.0, emit=emit)
+    below = _step(emit.apply("Sub", applied.node.input(2), applied.output), at_zero=0.0, emit=emit)
+    return emit.apply("Mul", adjoint.output, emit.apply("Mul", above, below)), None, None
+
+
+def _sigmoid(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    """The rule dx = dy y (1 - y)."""
+    y = applied.output
+    slope = emit.apply("Mul", y, emit.apply("Sub", emit.scalar(1.0, y), y))
+    return (emit.apply("Mul", adjoint.output, slope),)
+
+
 def _softmax(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule dx = y * (dy - sum(dy * y)), summed over the axis of the softmax."""
     y, axis = applied.output, applied.node.attributes.integer("axis")
@@ -38,4 +52,10 @@ def _step(y: Value, *, at_zero: float, emit: Emitter) -> Value:
     return emit.apply("HardSigmoid", y, alpha=_STEEP, beta=at_zero)
 
 
-RULES = {"LeakyRelu": Rule(_leaky_relu), "Relu": Rule(_relu), "Softmax": Rule(_softmax)}
+RULES = {
+    "Clip": Rule(_clip),
+    "LeakyRelu": Rule(_leaky_relu),
+    "Relu": Rule(_relu),
+    "Sigmoid": Rule(_sigmoid),
+    "Softmax": Rule(_softmax),
+}

@@ -15,6 +15,15 @@ def _add(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | Non
     )
 
 
+def _mul(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    """The rule da = dy b and db = dy a, each summed over the axes along which it was broadcast."""
+    factors = applied.node.input(0), applied.node.input(1)
+    return tuple(
+        _unbroadcast(emit.apply("Mul", adjoint.output, other), own.static_shape, emit) if needed else None
+        for needed, own, other in zip(adjoint.needed, factors, reversed(factors), strict=True)
+    )
+
+
 def _unbroadcast(dy: Value, shape: tuple[int, ...], emit: Emitter) -> Value:
     extra = len(dy.shape) - len(shape)
     kept = (*(0 for _ in range(extra)), *shape)
@@ -35,7 +44,7 @@ def _gemm(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | No
 
 
 def _reshaped(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    return (emit.reshape(adjoint.output, applied.x.static_shape),)
+    return emit.reshape(adjoint.output, applied.x.static_shape), *(None for _ in applied.node.inputs[1:])
 
 
 def _transpose(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
@@ -55,6 +64,8 @@ RULES = {
     "Flatten": Rule(_reshaped),
     "Gemm": Rule(_gemm),
     "Identity": Rule(_reshaped),
+    "Mul": Rule(_mul),
     "Pad": Rule(_pad),
+    "Reshape": Rule(_reshaped),
     "Transpose": Rule(_transpose),
 }

@@ -10,7 +10,8 @@ which has the dependence of m and v on x in it. The operator itself stays the on
 statistics for the moving ones: that is one pass over the map, and the CUDA provider refuses `training_mode`. Two of the
 three passes of dx are the same operator too, which multiplies, subtracts and scales by channel at once.
 
-A frozen norm goes by its moving statistics, which do not depend on x: dx = gamma r dy, and nothing else is asked for.
+A norm whose statistics do not depend on x, a frozen one or a scale and an offset, goes by these in training too: dx =
+gamma r dy, dgamma = r sum(dy (x - m)), dbeta = sum(dy).
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ import math
 
 import numpy as np
 
-from resnet_compile.graph import Node, Value, apply
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Emitter, Rule
+from resnet_compile.graph import ConstantTensor, Node, Value, apply
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Average, Emitter, Rule, apply_unchanged
 
 _POSITIONS = (0, 2, 3)
 
 
 def _forward(node: Node, name: str, emit: Emitter) -> Applied:
     x, gamma, beta, moving_mean, moving_variance = map(node.input, range(5))
+    if isinstance(moving_mean.contents, ConstantTensor):  # no average of anything
+        return apply_unchanged(node, name, emit)
     channels = x.static_shape[1]
     count = math.prod(x.static_shape) // channels
     mean = emit.scaled(emit.sum(x, _POSITIONS, keep=True), 1 / count)
@@ -41,6 +44,8 @@ def _forward(node: Node, name: str, emit: Emitter) -> Applied:
 
 
 def _backward(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    if not applied.saved:
+        return _backward_fixed(applied, adjoint, emit)
     centred, variance = applied.saved
     dy, gamma = adjoint.output, applied.node.input(1)
     channels = gamma.static_shape[0]
@@ -71,12 +76,16 @@ def _filled(number: float, channels: int, like: Value, emit: Emitter) -> Value:
     return emit.tensor(f"{number!r}x{channels}", np.full(channels, number, like.type.dtype), like.type.dtype)
 
 
-def _backward_frozen(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    gamma, variance = applied.node.input(1), applied.node.input(4)
-    channels = gamma.static_shape[0]
-    scale = emit.apply("Mul", gamma, _reciprocal_deviation(applied, variance, emit))
-    dx = emit.apply("Mul", adjoint.output, emit.reshape(scale, (1, channels, 1, 1)))
-    return dx, None, None, None, None
+def _backward_fixed(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
+    dy, gamma, mean, variance = adjoint.output, *(applied.node.input(place) for place in (1, 3, 4))
+    by_channel = (1, gamma.static_shape[0], 1, 1)
+    rate = _reciprocal_deviation(applied, variance, emit)
+    dx = emit.apply("Mul", dy, emit.reshape(emit.apply("Mul", gamma, rate), by_channel))
+    dgamma = None
+    if adjoint.needed[1]:
+        centred = emit.apply("Sub", applied.x, emit.reshape(mean, by_channel))
+        dgamma = emit.apply("Mul", rate, emit.sum(emit.apply("Mul", dy, centred), _POSITIONS))
+    return dx, dgamma, emit.sum(dy, _POSITIONS) if adjoint.needed[2] else None, None, None
 
 
-RULES = {"BatchNormalization": Rule(_backward, _forward, frozen=Rule(_backward_frozen))}
+RULES = {"BatchNormalization": Rule(_backward, _forward, frozen=Rule(_backward_fixed))}

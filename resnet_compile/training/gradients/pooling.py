@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -59,16 +60,31 @@ def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
 
 
 def _average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    """Every element of a window gets its share; what filled no window gets nothing."""
-    window = applied.node.attributes.integers("kernel_shape")
-    if window != applied.node.attributes.integers("strides", 2) or any(applied.node.attributes.integers("pads", 4)):
-        raise GraphError("no gradient of an average pool whose windows overlap or are padded", where=emit.scope)
+    """Every element of a window gets its share of those that are no padding; what filled no window gets nothing."""
+    window, pads = applied.node.attributes.integers("kernel_shape"), applied.node.attributes.integers("pads", 4)
+    if window != applied.node.attributes.integers("strides", 2):
+        raise GraphError("no gradient of an average pool whose windows overlap", where=emit.scope)
     batch, channels, height, width = adjoint.output.static_shape
     shape = (batch, channels, height * window[0], width * window[1])
-    share = emit.scaled(adjoint.output, 1 / math.prod(window))
-    spread = _nearest(share, shape, emit)
-    rest = tuple(whole - covered for whole, covered in zip(applied.x.static_shape, shape, strict=True))
-    return (emit.pad(spread, (0, 0, 0, 0), rest),)
+    spread = _nearest(_share(adjoint.output, window, pads, applied.x.static_shape[2:], emit), shape, emit)
+    first = {axis + 2: pads[axis] for axis in (0, 1)}
+    ends = {axis: min(start + applied.x.static_shape[axis], shape[axis]) for axis, start in first.items()}
+    inside = emit.slice(spread, {axis: (start, ends[axis], 1) for axis, start in first.items()})
+    rest = tuple(whole - covered for whole, covered in zip(applied.x.static_shape, inside.static_shape, strict=True))
+    return (emit.pad(inside, (0, 0, 0, 0), rest),)
+
+
+def _share(dy: Value, window: Sequence[int], pads: Sequence[int], sides: Sequence[int], emit: Emitter) -> Value:
+    """Each window's adjoint over the number of its elements that are no padding."""
+    if not any(pads):
+        return emit.scaled(dy, 1 / math.prod(window))
+    rows, columns = (
+        [min(start + taps, side) - max(start, 0) for start in range(-before, taps * count - before, taps)]
+        for taps, before, side, count in zip(window, pads[:2], sides, dy.static_shape[2:], strict=True)
+    )
+    shares = (1 / np.outer(rows, columns)).astype(dy.type.dtype)[None, None]
+    name = "_".join(map(str, (*window, *pads, *sides)))
+    return emit.apply("Mul", dy, emit.tensor(f"shares/{name}", shares, dy.type.dtype))
 
 
 def _global_average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
