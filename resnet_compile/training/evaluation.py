@@ -16,7 +16,7 @@ from resnet_compile.errors import OptionError, TrainingError
 from resnet_compile.options import CompileOptions
 from resnet_compile.plan import Plan
 from resnet_compile.runtime import Session, SessionOptions
-from resnet_compile.spec import NetworkSpec
+from resnet_compile.spec import BatchNorm, NetworkSpec
 from resnet_compile.training.data import Dataset, evaluation_batches
 
 
@@ -92,7 +92,8 @@ def unsettled(spec: NetworkSpec, steps: int) -> float:
 
     decay^steps; of averages that are zero-debiased, and those of a network without, nothing.
     """
-    return spec.norm.decay**steps if spec.norm.averages == "corrected" else 0.0
+    norm = spec.norm
+    return norm.decay**steps if isinstance(norm, BatchNorm) and norm.averages == "corrected" else 0.0
 
 
 def require_one_label(plan: Plan) -> None:
