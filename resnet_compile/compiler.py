@@ -27,6 +27,7 @@ from resnet_compile.schemes import SCHEMES, find_scheme
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
+from resnet_compile.weights.hub_images import described
 from resnet_compile.weights.matching import background, classes_of
 from resnet_compile.weights.source import tensors_of
 
@@ -90,7 +91,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     Args:
         spec: What to compile.
         options: How; None for the defaults.
-        weights: A checkpoint's path, or arrays by name: by our own names with convolution weights OIHW
+        weights: A checkpoint, its path, or arrays by name: by our own names with convolution weights OIHW
             (`Plan.parameters` lists them), or by the names and layouts of any naming table. Where they fit but for the
             number of classes, theirs counts, which a note tells. Without weights the network gets the original's
             initial values, drawn from the options' seed.
@@ -107,8 +108,8 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
             where="dtype",
             hint="resnet_compile.quantize.quantize(spec, options) makes one",
         )
-    source = _opened(weights)
-    planned, resized = _planned(spec, options, source)
+    source = opened(weights)
+    planned, told = planned_for(spec, options, source)
     graph = lower(
         planned,
         outputs=resolve_outputs(planned, options.outputs),
@@ -123,7 +124,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     optimized, applied = optimize(filled, options.target, options.dtype.passes(), verifier=verifier)
     fed = verifier.verify(with_photographs(optimized, planned, options), "preprocessing", bound=True)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
-    return CompiledModel(planned, fed, fmt, applied, (*resized, *parameters.notes))
+    return CompiledModel(planned, fed, fmt, applied, (*told, *parameters.notes))
 
 
 def with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
@@ -148,7 +149,7 @@ def with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Gr
     return made
 
 
-def _opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) -> Mapping[str, ArrayLike] | None:
+def opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) -> Mapping[str, ArrayLike] | None:
     """The weights, those of a file as a checkpoint."""
     if not isinstance(weights, str | os.PathLike):
         return weights
@@ -158,21 +159,24 @@ def _opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) ->
     return open_checkpoint(as_path(weights))
 
 
-def _planned(
+def planned_for(
     spec: NetworkSpec, options: CompileOptions, source: Mapping[str, ArrayLike] | None
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan, with as many classes as the weights have where nothing else is asked for; and what there is to tell."""
-    spec = adapted(spec, options)
+    """The plan, with what a spec and options leave open as the weights have it, and what there is to tell of that.
+
+    Images are preprocessed as a hub's folder says, and there are as many classes as the weights have.
+    """
+    spec, told = described(adapted(spec, options), source)
     planned = plan_network(spec)
     own = spec.head.num_classes
     chosen = options.model_dump(include=_CHOICE, exclude_defaults=True)
     if source is None or own is None or options.num_classes is not None or chosen:
-        return planned, ()
+        return planned, told
     classes = classes_of(planned, tensors_of(source))
     if classes is None:
-        return planned, ()
+        return planned, told
     note = f"the model has the weights' {classes} classes and not the spec's {own}{background(classes)}"
-    return plan_network(spec.replace(head=spec.head.replace(num_classes=classes))), (note,)
+    return plan_network(spec.replace(head=spec.head.replace(num_classes=classes))), (*told, note)
 
 
 def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike] | None) -> tuple[Bound, Metadata]:

@@ -79,6 +79,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     Attributes:
         format: The format's name, as `resnet-inspect` prints it.
         config: What the `config.json` beside it says of the model, where it is a hub's; None otherwise.
+        preprocessor: What the `preprocessor_config.json` beside it says of images, likewise.
         objects: Classes and functions of other programs that the file names.
         warnings: What a user should know of the file before giving it to another program.
         unread: The tensors that are listed and not read, by name. They are no part of the mapping; looking one up is a
@@ -90,6 +91,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
 
     format: ClassVar[str]
     config: Mapping[str, Any] | None = None
+    preprocessor: Mapping[str, Any] | None = None
     objects: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()

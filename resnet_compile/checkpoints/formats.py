@@ -82,6 +82,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
     checkpoint = row.open(place)
     if place.name in HUB_FILES:
         checkpoint.config = hub_config(place.with_name("config.json"))
+        checkpoint.preprocessor = hub_config(place.with_name("preprocessor_config.json"))
     return checkpoint
 
 

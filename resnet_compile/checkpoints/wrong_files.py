@@ -147,7 +147,7 @@ def _json(path: Path, head: bytes) -> dict[str, Any]:
 
 
 def hub_config(path: Path) -> dict[str, Any] | None:
-    """What a hub's `config.json` says; None where there is no such file, or it says nothing."""
+    """What a hub's JSON file says; None where there is no such file, or it says nothing."""
     return _json(path, read_head(path)) or None
 
 

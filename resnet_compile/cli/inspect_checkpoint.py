@@ -17,6 +17,7 @@ from resnet_compile.report.table import Cell, table
 from resnet_compile.spec import load_spec
 from resnet_compile.weights.fitting import Fit, fitting_specs, nearest
 from resnet_compile.weights.hub import check_config
+from resnet_compile.weights.hub_images import hub_scheme, scheme_words
 from resnet_compile.weights.naming import STRUCTURE
 from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import Tensors, tensors_of
@@ -44,7 +45,7 @@ def checkpoint_document(source: str) -> dict[str, Any]:
         return {
             "format": checkpoint.format,
             "files": [str(path) for path in checkpoint.files],
-            "facts": checkpoint.facts,
+            "facts": {**checkpoint.facts, **_images(checkpoint)},
             "notes": notes,
             "warnings": list(checkpoint.warnings),
             "objects": list(checkpoint.objects),
@@ -57,6 +58,12 @@ def checkpoint_document(source: str) -> dict[str, Any]:
             "fits": [_fit(fit) for fit in fits],
             "nearest": [] if filled else [{"spec": near.name, **asdict(near)} for near in nearest(tensors)],
         }
+
+
+def _images(checkpoint: Checkpoint) -> dict[str, str]:
+    """What the checkpoint's folder says of images."""
+    scheme, said = hub_scheme(checkpoint)
+    return {"images": f"{scheme_words(scheme)} ({said})" if scheme else said} if said else {}
 
 
 def _fit(fit: Fit) -> dict[str, Any]:

@@ -10,13 +10,20 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from resnet_compile.compiler import CompiledModel, adapted, compile, with_photographs  # noqa: A004  # the verb of this package
+from resnet_compile.compiler import (
+    CompiledModel,
+    adapted,
+    compile,  # noqa: A004  # the verb of this package
+    opened,
+    planned_for,
+    with_photographs,
+)
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, rewrite
 from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions
 from resnet_compile.passes import optimize
-from resnet_compile.plan import Plan, plan_network
+from resnet_compile.plan import Plan
 from resnet_compile.plan.names import resolve_outputs, resolve_scopes
 from resnet_compile.precision import Int8
 from resnet_compile.quantize.calibration import METHOD, means, ranges
@@ -77,13 +84,14 @@ def quantize(
     precision = options.dtype
     if not isinstance(precision, Int8):
         raise OptionError(f"dtype must be int8 to quantise, got {precision.kind}", where="dtype")
-    plan = plan_network(adapted(spec, options))
+    weights = opened(weights)
+    plan, _ = planned_for(spec, options, weights)
     # Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
     logits = plan.head.logits.scope if plan.head.logits else None
     kept = {*resolve_scopes(plan, precision.keep_float), *filter(None, [logits])}
     calibration = _images(precision.calibration if images is None else images, plan, options)
     requested, points = resolve_outputs(plan, options.outputs), _points(plan)
-    plain = _compiled(plan.spec, options, weights, (*requested, *points))
+    plain = _compiled(adapted(spec, options), options, weights, (*requested, *points))
     prepared, applied = optimize(plain.graph, options.target, precision.passes())
     placement = place(prepared, kept)
     limits = ranges(prepared, set(placement.sources.values()), calibration)
@@ -92,7 +100,7 @@ def quantize(
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
     graph = with_photographs(_with_batch(_outputs(quantized, requested), options.batch), plan, options)
     fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options.target, precision, calibration))
-    return QuantizedModel(CompiledModel(plan, graph, fmt, applied), report)
+    return QuantizedModel(CompiledModel(plan, graph, fmt, applied, plain.notes), report)
 
 
 def _images(

@@ -1,37 +1,13 @@
 """A hub's configuration tells what names cannot: which function the weights are of."""
 
-import json
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 from support.commands import command
+from support.hub import write_hub
 
-from resnet_compile import compile, load_spec, plan_network
+from resnet_compile import compile, load_spec
 from resnet_compile.errors import WeightsError
-from resnet_compile.weights.naming import Naming
-from resnet_compile.weights.tables import TORCHVISION
-
-
-def write_hub(folder: Path, config: object, spec: str = "torchvision_resnet18") -> Path:
-    """A hub's folder with a network of zeros under torchvision's names, in safetensors."""
-    naming: Naming = TORCHVISION
-    plan = plan_network(load_spec(spec))
-    header: dict[str, Any] = {}
-    at = 0
-    for parameter in plan.parameters:
-        shape = naming.source_shape(parameter)
-        end = at + 4 * int(np.prod(shape))
-        name = naming.translate(parameter.name.removeprefix(f"{plan.name}/"))
-        assert name is not None
-        header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [at, end]}
-        at = end
-    text = json.dumps(header).encode()
-    (folder / "model.safetensors").write_bytes(len(text).to_bytes(8, "little") + text + bytes(at))
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
-
 
 RESNET18 = {"model_type": "resnet", "layer_type": "basic", "depths": [2, 2, 2, 2]}
 
