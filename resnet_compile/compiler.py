@@ -25,7 +25,7 @@ from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.precision import Float32
 from resnet_compile.schemes import SCHEMES, find_scheme
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
-from resnet_compile.spec import NetworkSpec, spec_text
+from resnet_compile.spec import NetworkSpec, SpecSource, as_spec, spec_text
 from resnet_compile.weights.binding import Bound, bind, bind_initial
 from resnet_compile.weights.hub_images import described
 from resnet_compile.weights.matching import background, classes_of
@@ -81,7 +81,7 @@ class CompiledModel:
 
 
 def compile(  # noqa: A001  # the verb of this package; callers write resnet_compile.compile
-    spec: NetworkSpec,
+    spec: SpecSource,
     options: CompileOptions | None = None,
     *,
     weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None = None,
@@ -89,7 +89,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     """Compiles a network.
 
     Args:
-        spec: What to compile.
+        spec: What to compile: a spec, a name of the catalogue, or a path.
         options: How; None for the defaults.
         weights: A checkpoint, its path, or arrays by name: by our own names with convolution weights OIHW
             (`Plan.parameters` lists them), or by the names and layouts of any naming table. Where they fit but for the
@@ -160,7 +160,7 @@ def opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) -> 
 
 
 def planned_for(
-    spec: NetworkSpec, options: CompileOptions, source: Mapping[str, ArrayLike] | None
+    spec: SpecSource, options: CompileOptions, source: Mapping[str, ArrayLike] | None
 ) -> tuple[Plan, tuple[str, ...]]:
     """The plan, with what a spec and options leave open as the weights have it, and what there is to tell of that.
 
@@ -191,8 +191,9 @@ def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike
     return given, replace(facts, **given.facts)
 
 
-def adapted(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
+def adapted(spec: SpecSource, options: CompileOptions) -> NetworkSpec:
     """The spec for the images and the classes that the options ask for."""
+    spec = as_spec(spec)
     if options.preprocess not in (None, "model"):
         with inside("preprocess"):
             find_scheme(options.preprocess)
@@ -203,9 +204,9 @@ def adapted(spec: NetworkSpec, options: CompileOptions) -> NetworkSpec:
     return sized(spec, options.size)
 
 
-def sized(spec: NetworkSpec, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:
+def sized(spec: SpecSource, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:
     """The spec for images of a size, rows and columns; without a size as it is."""
-    spec = NetworkSpec.model_validate(spec)
+    spec = as_spec(spec)
     if not isinstance(size, tuple):
         return spec
     height, width = size

@@ -93,7 +93,7 @@ def test_weights(weights: Any, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("network", [None, 3, "tiny", {"name": "x"}, PLAN], ids=lambda each: str(each)[:10])
+@pytest.mark.parametrize("network", [None, 3, "tini", {"name": "x"}, PLAN], ids=lambda each: str(each)[:10])
 def test_networks(network: Any, tmp_path: Path) -> None:
     step = training.StepOptions(batch=1)
     for call in (

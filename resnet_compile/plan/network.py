@@ -30,6 +30,7 @@ from resnet_compile.plan.stacking import strides_and_rates
 from resnet_compile.plan.unit import UnitPlan, UnitSite
 from resnet_compile.plan.unit_kinds import plan_unit
 from resnet_compile.spec import parts
+from resnet_compile.spec.catalogue import SpecSource, as_spec
 from resnet_compile.spec.network import HIDDEN_SCOPE, NetworkSpec
 from resnet_compile.spec.parts import ActivationKind
 
@@ -155,14 +156,14 @@ class Plan:
         return last.scope if last else self.blocks[-1].scope
 
 
-def plan_network(spec: NetworkSpec) -> Plan:
-    """Resolves a spec.
+def plan_network(spec: SpecSource) -> Plan:
+    """Resolves a spec, or the one that a name of the catalogue or a path stands for.
 
     Raises:
         SpecError: The spec describes no network: an output stride that cannot be reached, a squeeze of a map that is
             not 1x1, more parameters than the limit.
     """
-    spec = NetworkSpec.model_validate(spec)
+    spec = as_spec(spec)
     with inside(spec.source):
         return _planned(spec)
 

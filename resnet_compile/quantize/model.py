@@ -32,7 +32,7 @@ from resnet_compile.quantize.insertion import insert
 from resnet_compile.quantize.placement import place
 from resnet_compile.quantize.report import QuantizationReport, compare_points
 from resnet_compile.quantize.tensors import Grid
-from resnet_compile.spec import NetworkSpec
+from resnet_compile.spec import NetworkSpec, SpecSource
 from resnet_compile.targets import Target
 
 
@@ -58,7 +58,7 @@ class QuantizedModel:
 
 
 def quantize(
-    spec: NetworkSpec,
+    spec: SpecSource,
     options: CompileOptions | None = None,
     *,
     weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None = None,
@@ -67,7 +67,7 @@ def quantize(
     """Compiles a network and quantises it statically to 8 bits.
 
     Args:
-        spec: What to compile.
+        spec: What to compile, as for `compile`.
         options: How, with a `dtype` of int8; None for the defaults.
         weights: As for `compile`.
         images: What activations are calibrated on, in the place of `Int8.calibration`: a folder of images, which the

@@ -13,7 +13,7 @@ from resnet_compile.spec.builders import (
     torchvision_basic_block,
     torchvision_bottleneck_block,
 )
-from resnet_compile.spec.catalogue import catalogue, load_spec
+from resnet_compile.spec.catalogue import SpecSource, as_spec, catalogue, load_spec
 from resnet_compile.spec.loading import build_spec, parse_spec, read_spec
 from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec, ScaleOffset
 from resnet_compile.spec.parts import (
@@ -90,6 +90,7 @@ __all__ = [
     "ReluActivation",
     "ScaleOffset",
     "SevenStem",
+    "SpecSource",
     "SqueezeExcitation",
     "StemRoot",
     "ThreeStem",
@@ -99,6 +100,7 @@ __all__ = [
     "TorchvisionBottleneck",
     "TorchvisionRoot",
     "UnitArgs",
+    "as_spec",
     "build_spec",
     "caffe_block",
     "catalogue",

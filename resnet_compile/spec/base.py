@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, GetJsonSchemaHandler, StringConstraints, model_validator
+from pydantic_core import CoreSchema, PydanticCustomError
 
 from resnet_compile.checked import CheckedModel
 from resnet_compile.errors import SpecError
@@ -15,6 +16,55 @@ class SpecModel(CheckedModel):
     """A part of a spec."""
 
     raises = SpecError
+
+
+class PositionalModel(SpecModel):
+    """A part that can be written by the places of its values too, as TF-slim's namedtuples can: positional arguments
+    and tuples in Python, arrays in JSON.
+    """
+
+    places: ClassVar[tuple[str, ...]]
+    """The fields in the order of the values, those that have to be given first."""
+
+    def __init__(self, /, *values: Any, **named: Any) -> None:
+        by_place = dict(zip(self.places, values, strict=False))
+        if len(values) > len(self.places):
+            raise self.raises(f"at most {len(self.places)} values by their place: {', '.join(self.places)}")
+        if twice := [name for name in by_place if name in named]:
+            raise self.raises("given by its place and by its name", where=f"$.{twice[0]}")
+        super().__init__(**by_place, **named)
+
+    # As `CheckedModel.__init__` has it.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_their_places(cls, value: Any) -> Any:
+        if not isinstance(value, list | tuple):
+            return value
+        if len(value) > len(cls.places):
+            places = ", ".join(cls.places)
+            raise PydanticCustomError(
+                "places", "at most {n} values: {places}", {"n": len(cls.places), "places": places}
+            )
+        return dict(zip(cls.places, value, strict=False))
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """An object, or an array of its values."""
+        schema = handler.resolve_ref_schema(handler(core))
+        named = dict(schema)
+        required = sum(name in named["required"] for name in cls.places)
+        by_place = {
+            "type": "array",
+            "description": f"The same by the places of its values: {', '.join(cls.places)}.",
+            "prefixItems": [named["properties"][name] for name in cls.places],
+            "items": False,
+            "minItems": required,
+        }
+        schema.clear()
+        schema["anyOf"] = [named, by_place]
+        return schema
 
 
 Scope = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.\-]+$", max_length=200)]

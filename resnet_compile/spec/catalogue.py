@@ -58,6 +58,19 @@ def load_spec(source: str | os.PathLike[str]) -> NetworkSpec:
     raise SpecError("neither a file nor a spec of the catalogue", where=str(path), hint=hint)
 
 
+SpecSource = NetworkSpec | str | os.PathLike[str]
+"""What a function takes for a network: a spec, a name of the catalogue, or a path."""
+
+
+def as_spec(source: SpecSource) -> NetworkSpec:
+    """The spec itself, or the one that a name or a path stands for.
+
+    Raises:
+        SpecError: It is none of these, or as `load_spec`.
+    """
+    return load_spec(source) if isinstance(source, str | os.PathLike) else NetworkSpec.model_validate(source)
+
+
 def _near(word: str, names: Sequence[str]) -> list[str]:
     """The names that a word may have been meant to be: those that it ends, else those that hold it, else those that end
     most alike.

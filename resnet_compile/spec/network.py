@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 from resnet_compile.checked import Classes, Side
 from resnet_compile.limits import MAX_UNITS
 from resnet_compile.schemes import Scheme, SchemeName
-from resnet_compile.spec.base import Depth, NetworkName, Scope, SpecModel
+from resnet_compile.spec.base import Depth, NetworkName, PositionalModel, Scope, SpecModel
 from resnet_compile.spec.parts import Activation, DeepStem
 from resnet_compile.spec.roots import ImagenetRoot, Root, StemRoot
 from resnet_compile.spec.units import Unit, UnitArgs
@@ -118,8 +118,10 @@ class Head(SpecModel):
         return self.global_pool if self.spatial_squeeze is None else self.spatial_squeeze
 
 
-class Block(SpecModel):
-    """A run of residual units under one scope, as TF-slim's `Block(scope, unit_fn, args)`."""
+class Block(PositionalModel):
+    """A run of residual units under one scope, as TF-slim's `Block(scope, unit_fn, args)`; so can it be written."""
+
+    places: ClassVar[tuple[str, ...]] = ("scope", "unit", "args")
 
     scope: Scope
     """The block's name in parameter names and end points, such as `block1`."""

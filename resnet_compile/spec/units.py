@@ -11,7 +11,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from resnet_compile.limits import MAX_DEPTH, MAX_REPEAT
-from resnet_compile.spec.base import Depth, SpecModel, Stride
+from resnet_compile.spec.base import Depth, PositionalModel, SpecModel, Stride
 from resnet_compile.spec.parts import Attention, Shortcut
 
 Leakiness = Annotated[float, Field(ge=0, lt=1)]
@@ -176,8 +176,10 @@ UnitKind = (
 Unit = Annotated[UnitKind, Field(discriminator="kind", description="The kind of every unit in the block.")]
 
 
-class UnitArgs(SpecModel):
-    """The arguments of one unit, or of `repeat` equal units in a row."""
+class UnitArgs(PositionalModel):
+    """The arguments of one unit, or of `repeat` equal units in a row; `(256, 64, 1)` is one too, as in TF-slim."""
+
+    places: ClassVar[tuple[str, ...]] = ("depth", "depth_bottleneck", "stride", "repeat")
 
     depth: Depth
     """Channels of the unit's output."""

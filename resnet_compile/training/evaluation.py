@@ -16,7 +16,7 @@ from resnet_compile.errors import OptionError, TrainingError
 from resnet_compile.options import CompileOptions
 from resnet_compile.plan import Plan
 from resnet_compile.runtime import Session, SessionOptions
-from resnet_compile.spec import BatchNorm, NetworkSpec
+from resnet_compile.spec import BatchNorm, NetworkSpec, SpecSource
 from resnet_compile.training.data import Dataset, evaluation_batches
 
 
@@ -36,7 +36,7 @@ class Evaluation:
 
 
 def evaluate(
-    spec: NetworkSpec,
+    spec: SpecSource,
     weights: Mapping[str, ArrayLike] | str | os.PathLike[str],
     dataset: Dataset,
     *,
@@ -72,8 +72,9 @@ def evaluate(
     opened = Session.open(model.to_proto().SerializeToString(), device, session)
     images = right = 0
     loss = 0.0
-    size = (spec.input.height, spec.input.width)
-    with evaluation_batches(dataset, batch=batch, size=size, scheme=spec.input.preprocess) as batches:
+    source = model.plan.spec.input
+    size = (source.height, source.width)
+    with evaluation_batches(dataset, batch=batch, size=size, scheme=source.preprocess) as batches:
         for each in batches:
             if interrupted():
                 return None

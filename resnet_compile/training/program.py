@@ -15,7 +15,7 @@ from resnet_compile.checkpoints.training_run import checkpoint_files, newest_who
 from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
 from resnet_compile.runtime import Session, SessionOptions, choose_device
-from resnet_compile.spec import NetworkSpec
+from resnet_compile.spec import NetworkSpec, SpecSource, as_spec
 from resnet_compile.training.checkpoints import Progress, Saved, best_checkpoint, clear_folder, read_checkpoint
 from resnet_compile.training.data import Dataset, Splits, check_images, open_splits, training_batches
 from resnet_compile.training.evaluation import Evaluation, evaluate, require_one_label
@@ -56,7 +56,7 @@ class Trained:
 
 
 def train(
-    spec: NetworkSpec,
+    spec: SpecSource,
     data: str | os.PathLike[str],
     out: str | os.PathLike[str],
     options: TrainOptions | None = None,
@@ -100,7 +100,7 @@ def train(
         OutputError: A file cannot be written. After this and every other error the last checkpoint stays.
     """
     options, listener, folder = TrainOptions.given(options), listener or Listener(), as_path(out)
-    spec = NetworkSpec.model_validate(spec)
+    spec = as_spec(spec)
     saved = _saved(folder, resume=resume, weights=weights, listener=listener)
     chosen = choose_device(device)
     splits = _opened(spec, data, options, options.num_classes)
@@ -136,7 +136,7 @@ def train(
 
 
 def evaluate_run(
-    spec: NetworkSpec,
+    spec: SpecSource,
     data: str | os.PathLike[str],
     weights: str | os.PathLike[str],
     options: TrainOptions | None = None,
@@ -158,7 +158,7 @@ def evaluate_run(
     Raises:
         SpecError, DataError, WeightsError, DeviceError: As `train`.
     """
-    options, spec = TrainOptions.given(options), NetworkSpec.model_validate(spec)
+    options, spec = TrainOptions.given(options), as_spec(spec)
     classes = options.num_classes or classes_in(spec, weights)
     test = _opened(spec, data, options, classes).test
     chosen = str(choose_device(device))

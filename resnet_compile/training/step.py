@@ -24,7 +24,7 @@ from resnet_compile.options import CompileOptions
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import frozen_parameters
 from resnet_compile.serialize import ModelFormat
-from resnet_compile.spec import BatchNorm, NetworkSpec, spec_text
+from resnet_compile.spec import BatchNorm, SpecSource, spec_text
 from resnet_compile.training.gradients import Emitter, Trace, backward, trace
 from resnet_compile.training.loss import classification, decay_penalty, label_shape
 from resnet_compile.training.options import StepOptions
@@ -84,7 +84,7 @@ class TrainingStep(CompiledModel):
         }
 
 
-def compile_step(spec: NetworkSpec, options: StepOptions) -> TrainingStep:
+def compile_step(spec: SpecSource, options: StepOptions) -> TrainingStep:
     """Compiles the training step of a network.
 
     Its inputs are `images` (float32, NCHW), `labels` (int64, [N], or [N, H, W] where the logits are a map),
