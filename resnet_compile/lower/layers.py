@@ -52,7 +52,8 @@ def lower_layer(layer: layers.Layer, x: Value, lowering: Lowering, *, name: str 
             value = _max_pool(layer, x, name, lowering)
         case layers.AveragePool(stride=stride):
             window = {"kernel_shape": (stride, stride), "strides": (stride, stride)}
-            value = apply("AveragePool", x, name=name, **window, **_padding(layer.padding, lowering))
+            pads = {} if layer.padding == NO_PADDING else _padding(layer.padding, lowering)
+            value = apply("AveragePool", x, name=name, **window, **pads)
         case layers.ChannelConv():
             value = _channel_conv(layer, x, name)
         case layers.ChannelGate():
