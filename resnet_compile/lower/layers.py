@@ -94,10 +94,8 @@ def _channel_conv(layer: layers.ChannelConv, x: Value, name: str) -> Value:
     """The channels as columns of one row, and back."""
     taps = layer.weights.size
     row = apply("Transpose", x, name=f"{name}/row", perm=(0, 2, 3, 1))
-    shape = apply("Constant", name=f"{name}/shape", value_ints=(1, 1, 1, taps))
-    kernel = apply("Reshape", _parameter(layer.weights), shape, name=f"{name}/kernel")
     pads = (0, taps // 2, 0, taps // 2)
-    convolved = apply("Conv", row, kernel, name=f"{name}/Conv", kernel_shape=(1, taps), pads=pads)
+    convolved = apply("Conv", row, _parameter(layer.weights), name=f"{name}/Conv", kernel_shape=(1, taps), pads=pads)
     return apply("Transpose", convolved, name=name, perm=(0, 3, 1, 2))
 
 

@@ -267,7 +267,7 @@ class ChannelConv:
     Attributes:
         scope: The layer's name and its value's.
         source: The map it reads, 1x1.
-        weights: One kernel, as the weights of a 1-D convolution of one channel: (1, 1, taps).
+        weights: One kernel of one row, (1, 1, 1, taps): the channels are its columns.
     """
 
     scope: str

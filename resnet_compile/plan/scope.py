@@ -124,7 +124,7 @@ class LayerScope:
     def channel_conv(self, name: str, source: FeatureMap, kernel: int) -> ChannelConv:
         """A convolution along the channels of a map of one pixel."""
         scope, fans = f"{self.name}/{name}", Fans(inward=kernel, outward=kernel)
-        weights = Parameter(f"{scope}/weights", (1, 1, kernel), "weights", self.initializer.weights(fans))
+        weights = Parameter(f"{scope}/weights", (1, 1, 1, kernel), "weights", self.initializer.weights(fans))
         return ChannelConv(scope, source, weights)
 
     def channel_gate(

@@ -91,7 +91,8 @@ class Naming:
     def fits(self, parameter: Parameter, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of this shape, in the source's layout, can fill the parameter.
 
-        A 1x1 convolution and a dense layer of the same depths are one thing.
+        A 1x1 convolution and a dense layer of the same depths are one thing, and so are a 1-D convolution and a 2-D one
+        of a single row.
         """
         ours = self.ours(shape) if parameter.role == "weights" else shape
         return _without_ones(ours) == _without_ones(parameter.shape)
@@ -131,5 +132,7 @@ _FIELD = re.compile(r"\{(?P<name>[a-z]+)(?P<offset>[+-]\d+)?\}")
 
 
 def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A kernel's shape without its 1x1; other shapes as they are."""
-    return shape[:2] if len(shape) == 4 and shape[2:] == (1, 1) else shape
+    """A kernel's shape without its 1x1 or its only row; other shapes as they are."""
+    if len(shape) == 4 and shape[2] == 1:
+        return shape[:2] if shape[3] == 1 else (*shape[:2], shape[3])
+    return shape

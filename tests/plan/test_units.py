@@ -12,11 +12,11 @@ from support.tolerances import NETWORK, relative_error
 from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec, plan_network
 from resnet_compile.errors import SpecError
 from resnet_compile.plan import UnitPlan
-from resnet_compile.plan.layers import AveragePool, ChannelPad, Conv
+from resnet_compile.plan.layers import AveragePool, ChannelGate, ChannelPad, Conv
 from resnet_compile.spec import Block, CaffeBottleneck, UnitArgs, caffe_block
 
 
-def units(kind: str, *args: dict[str, int], **changes: Any) -> tuple[UnitPlan, ...]:
+def units(kind: str, *args: dict[str, Any], **changes: Any) -> tuple[UnitPlan, ...]:
     """A block of units on a map of 8 channels, 16x16."""
     document = tiny_document() | {"input": {"height": 16, "width": 16, "channels": 8}, "root": None} | changes
     unit = {"kind": kind} | document.pop("unit", {})
@@ -51,6 +51,7 @@ INNER = PLAIN | {"depth_bottleneck": 4}
         ("caffe_bottleneck", INNER, [2, 1, 1]),
         ("cifar_bottleneck", INNER, [2, 1, 1]),
         ("torchvision_basic", PLAIN, [2, 1]),
+        ("preact_basic", PLAIN, [2, 1]),
         ("cifar_plain", PLAIN, [2, 1]),
     ],
 )
@@ -198,6 +199,115 @@ def test_groups_and_base_width_are_torchvisions() -> None:
     (unit,) = units("torchvision_bottleneck", {"depth": 8, "depth_bottleneck": 8}, unit={"groups": 4, "base_width": 24})
     assert [conv.weights.shape for conv in unit.residual] == [(12, 8, 1, 1), (12, 3, 3, 3), (8, 12, 1, 1)]
     assert unit.residual[1].macs == 12 * 3 * 9 * 16 * 16
+
+
+def gate(source: int, attention: dict[str, Any]) -> ChannelGate:
+    (unit,) = units("torchvision_basic", {"depth": source}, unit={"attention": attention})
+    (found,) = [layer for layer in unit.residual if isinstance(layer, ChannelGate)]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("channels", "part", "between"),
+    [
+        (64, {}, 8),
+        (200, {}, 16),
+        (256, {}, 16),
+        (328, {}, 24),
+        (64, {"rounding": 1}, 4),
+        (12, {"reduction": 4, "rounding": 1}, 3),
+        (2, {"rounding": 1}, 1),
+    ],
+)
+def test_the_channels_between_are_the_nearest_multiple(channels: int, part: dict[str, int], between: int) -> None:
+    """By timm's rule: int(channels / reduction + rounding / 2) // rounding * rounding, and one multiple at least."""
+    first, second = gate(channels, {"kind": "squeeze_excitation"} | part).layers
+    assert (first.output.channels, second.output.channels) == (between, channels)
+    biased = gate(channels, {"kind": "squeeze_excitation"} | part)
+    bare = gate(channels, {"kind": "squeeze_excitation", "biases": False} | part)
+    assert biased.macs == bare.macs == 2 * channels * between
+    assert len(biased.parameters) == 2 * len(bare.parameters) == 4
+
+
+@pytest.mark.parametrize(("channels", "taps"), [(8, 3), (64, 3), (128, 5), (256, 5), (512, 5), (2048, 7)])
+def test_taps_along_the_channels_follow_the_papers_rule(channels: int, taps: int) -> None:
+    """t = |(log2 C + 1) / 2|, the odd number nearest to it in timm's manner: 3.5 gives 3, 4 gives 5."""
+    (layer,) = gate(channels, {"kind": "efficient_channel"}).layers
+    assert layer.weights.shape == (1, 1, 1, taps)
+    assert layer.macs == channels * taps
+
+
+@pytest.mark.parametrize(
+    ("part", "projections"),
+    [
+        ({"kind": "projection", "at": "first"}, [True, False, True, True]),
+        ({"kind": "projection", "at": "shape"}, [False, False, True, True]),
+        ({"kind": "pooled_projection", "at": "first"}, [True, False, True, True]),
+        ({"kind": "padded_subsample"}, [False] * 4),
+    ],
+)
+@pytest.mark.parametrize("kind", ["bottleneck_v1", "torchvision_bottleneck", "bottleneck_v2", "cifar_bottleneck"])
+def test_where_a_shortcut_part_projects(kind: str, part: dict[str, str], projections: list[bool]) -> None:
+    """A block's first unit, one like it, one that strides, one that is deeper."""
+    args = {"depth": 8, "depth_bottleneck": 4}
+    block = units(kind, args, args, args | {"stride": 2}, args | {"depth": 16}, unit={"shortcut": part})
+    assert [projects(unit) for unit in block] == projections
+
+
+def test_a_pooled_projection_keeps_what_fills_no_window() -> None:
+    document = {"height": 7, "width": 5, "channels": 8}
+    (unit,) = units("torchvision_basic", PLAIN, unit={"shortcut": {"kind": "pooled_projection"}}, input=document)
+    pool, projection = unit.shortcut.layers
+    assert (pool.output.size, projection.output.size, unit.output.size) == ((4, 3),) * 3
+    assert isinstance(projection, Conv)
+    assert (projection.stride, projection.scope.rpartition("/")[2]) == (1, "projection")
+
+
+def test_biases_stand_before_a_norm_too() -> None:
+    (unit,) = units("torchvision_bottleneck", INNER, unit={"biases": True})
+    convolutions = [layer for layer in (*unit.residual, *unit.shortcut.layers) if isinstance(layer, Conv)]
+    assert len(convolutions) == 4
+    assert all(conv.biases and conv.norm for conv in convolutions)
+
+
+def test_widths_are_those_of_each_inner_convolution() -> None:
+    (unit,) = units("torchvision_bottleneck", PLAIN | {"widths": [3, 5]})
+    assert [conv.output.channels for conv in unit.residual] == [3, 5, 12]
+    (basic,) = units("torchvision_basic", PLAIN | {"widths": [3]})
+    assert [conv.output.channels for conv in basic.residual] == [3, 12]
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "unit", "message"),
+    [
+        ("torchvision_basic", PLAIN | {"widths": [3, 5]}, {}, r"have 1 inner convolutions, not 2 @ .*\.widths"),
+        ("torchvision_bottleneck", INNER | {"widths": [3, 5]}, {}, r"has no meaning .* beside widths @ .*bottleneck"),
+        ("bottleneck_v1", PLAIN | {"widths": [3, 5]}, {"groups": 2}, r"2 groups do not divide widths of 3 and 5 @"),
+        (
+            "torchvision_basic",
+            PLAIN,
+            {"attention": {"kind": "efficient_channel", "kernel": 4}},
+            r"must be odd, not 4 @",
+        ),
+        ("torchvision_basic", PLAIN, {"groups": 2}, r"unknown .*@ \$\.blocks\[0\]\.unit\.groups"),
+        (
+            "torchvision_basic",
+            {"depth": 11},
+            {"shortcut": {"kind": "padded_subsample"}},
+            r"8 channels cannot be padded",
+        ),
+    ],
+)
+def test_parts_that_make_no_sense_are_refused_with_their_path(
+    kind: str, args: dict[str, Any], unit: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(SpecError, match=message):
+        units(kind, args, unit=unit)
+
+
+def test_an_activation_has_no_place_in_units_with_their_own() -> None:
+    with pytest.raises(SpecError, match=r"have an activation of their own, their relu_leakiness @ \$\.activation"):
+        units("cifar_plain", PLAIN, activation={"kind": "relu6"})
 
 
 def test_the_source_articles_counts_of_one_unit() -> None:

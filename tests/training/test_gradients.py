@@ -358,11 +358,6 @@ SIMPLE = {
         [(2, 3, 4, 5)],
     ),
     "Relu": (operator("Relu"), lambda x: np.maximum(x, 0), [(2, 3, 4, 5)]),
-    "Reshape": (
-        lambda x: apply("Reshape", x, pads("shape", 1, 1, 1, 3), name="y"),
-        lambda x: x.reshape(1, 1, 1, 3),
-        [(1, 1, 3)],
-    ),
     "Sigmoid": (operator("Sigmoid"), lambda x: 1 / (1 + np.exp(-x)), [(2, 3, 4, 5)]),
     "Softmax": (operator("Softmax", axis=1), softmax, [(3, 4, 2, 1)]),
     "Transpose": (operator("Transpose", perm=(0, 2, 3, 1)), lambda x: x.transpose(0, 2, 3, 1), [(2, 3, 4, 5)]),
@@ -394,7 +389,7 @@ def test_every_operator_of_an_inference_graph_has_a_rule_that_is_tested() -> Non
 def test_the_operators_without_a_rule_are_known() -> None:
     """What training and quantisation add to a network, and what passes make of it, is not differentiated itself."""
     made_by_training = {"ArgMax", "Cast", "Concat", "ConvTranspose", "Div", "Equal", "Expand", "Gather"}
-    made_by_training |= {"HardSigmoid", "LogSoftmax", "MatMul", "Pow", "ReduceSum", "Resize"}
+    made_by_training |= {"HardSigmoid", "LogSoftmax", "MatMul", "Pow", "ReduceSum", "Reshape", "Resize"}
     made_by_training |= {"ScatterElements", "Slice", "Sqrt", "Sub"}
     made_by_passes = {"Max", "Min", "QuantizeLinear", "DequantizeLinear"}
     made_by_preprocessing = {"Ceil", "CumSum", "Floor", "Round", "Shape"}

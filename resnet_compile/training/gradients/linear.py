@@ -44,7 +44,7 @@ def _gemm(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | No
 
 
 def _reshaped(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    return emit.reshape(adjoint.output, applied.x.static_shape), *(None for _ in applied.node.inputs[1:])
+    return (emit.reshape(adjoint.output, applied.x.static_shape),)
 
 
 def _transpose(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
@@ -66,6 +66,5 @@ RULES = {
     "Identity": Rule(_reshaped),
     "Mul": Rule(_mul),
     "Pad": Rule(_pad),
-    "Reshape": Rule(_reshaped),
     "Transpose": Rule(_transpose),
 }
