@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from resnet_compile import plan as plan
     from resnet_compile import precision as precision
     from resnet_compile import quantize as quantize
+    from resnet_compile import rebuild as rebuild
     from resnet_compile import runtime as runtime
+    from resnet_compile import serialize as serialize
     from resnet_compile import training as training
     from resnet_compile import verify as verify
     from resnet_compile.checkpoints.base import Checkpoint
@@ -96,7 +98,7 @@ _HOMES = {
 }
 _SUBMODULES = {
     *("bench", "classify", "features", "files", "images", "metadata"),
-    *("plan", "precision", "quantize", "runtime", "training", "verify"),
+    *("plan", "precision", "quantize", "rebuild", "runtime", "serialize", "training", "verify"),
 }
 
 

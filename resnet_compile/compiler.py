@@ -15,10 +15,12 @@ from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import OptionError, inside
 from resnet_compile.files import as_path
 from resnet_compile.graph import Graph, Verifier, bound, least_opset
+from resnet_compile.labels import align_labels
 from resnet_compile.lower import lower
 from resnet_compile.lower.preprocess import CHANNELS, with_preprocessing
+from resnet_compile.lower.top import with_top
 from resnet_compile.metadata import Metadata
-from resnet_compile.options import CompileOptions
+from resnet_compile.options import CompileOptions, options_text
 from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import resolve_outputs
@@ -122,19 +124,23 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     parameters, facts = _bind(planned, options, source)
     filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
     optimized, applied = optimize(filled, options.target, options.dtype.passes(), verifier=verifier)
-    fed = verifier.verify(with_photographs(optimized, planned, options), "preprocessing", bound=True)
+    fed = verifier.verify(with_ends(optimized, planned, options), "putting ends to it", bound=True)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
     return CompiledModel(planned, fed, fmt, applied, (*told, *parameters.notes))
 
 
-def with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
-    """The graph that carries out its preprocessing, where the options ask for that.
+def with_ends(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
+    """The graph with what the options ask for around the network: preprocessing before it, the best classes behind.
 
     Raises:
-        OptionError: There is no scheme, or no way to say it in the opset that is asked for.
+        OptionError: There is no scheme, or no way to say it in the opset that is asked for; or there are no classes.
     """
-    if options.preprocess is None:
-        return graph
+    if options.top is not None:
+        graph = with_top(graph, options.top)
+    return graph if options.preprocess is None else _with_photographs(graph, planned, options)
+
+
+def _with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
     named, where = planned.spec.input.preprocess, "preprocess"
     if named is None:
         raise OptionError("the spec names no scheme", where=where, hint=f"one of {', '.join(SCHEMES)}")
@@ -187,7 +193,8 @@ def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike
     given = bind(planned, source, **options.model_dump(include=_CHOICE))
     facts = Metadata()
     if isinstance(source, Checkpoint):
-        facts = Metadata(weights_format=source.format, weights_sha256=source.digests())
+        name = source.files[0].name
+        facts = Metadata(weights_format=source.format, weights_file=name, weights_sha256=source.digests())
     return given, replace(facts, **given.facts)
 
 
@@ -219,8 +226,21 @@ def _metadata(spec: NetworkSpec, options: CompileOptions, source: Metadata) -> M
         source,
         spec=spec_text(spec),
         version=__version__,
+        options=options_text(options),
+        labels=_labels(spec, options.labels),
+        licence=options.licence,
         layout=options.layout,
         preprocess=spec.input.preprocess,
         target=options.target,
         dtype=None if isinstance(options.dtype, Float32) else options.dtype.kind,
     )
+
+
+def _labels(spec: NetworkSpec, labels: tuple[str, ...]) -> tuple[str, ...] | None:
+    """A name for each class; None without any."""
+    if not labels:
+        return None
+    with inside("labels"):
+        if spec.head.num_classes is None:
+            raise OptionError("the network has no classes")
+        return align_labels(labels, spec.head.num_classes)

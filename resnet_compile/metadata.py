@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,9 @@ from resnet_compile.errors import ModelFileError
 from resnet_compile.files import map_file
 from resnet_compile.schemes import Scheme, scheme_of_text, scheme_text
 from resnet_compile.wire import Message
+
+UNTRAINED = "initial weights: these classes mean nothing"
+"""What a model without training says of itself."""
 
 # Before every key, as other programs write entries too.
 _PREFIX = "resnet_compile."
@@ -26,6 +30,9 @@ class Metadata:
         kind: `training_step` for one; None for a network.
         spec: The network as a JSON text.
         version: Of this package.
+        options: What the compiler was asked for, as JSON, defaults left out.
+        labels: The names of the classes, by index.
+        licence: Of the weights.
         layout: Order of the axes of its input: `nchw` or `nhwc`.
         preprocess: The preprocessing scheme that the network's weights were trained with, by its name or as a record.
         normalization: The means and deviations by which images have to be normalised, as JSON, where the weights' own
@@ -35,6 +42,7 @@ class Metadata:
         seed: Of the initial weights.
         numpy_version: NumPy's, which drew the initial weights.
         weights_format: The format of the checkpoint that the weights are from.
+        weights_file: The name of the checkpoint's file.
         weights_sha256: The SHA-256 of the checkpoint's file; of several, a JSON object of theirs by file name.
         weights_naming: The naming table by which the weights were read; empty where they came under our own names.
         weights_section: Where in the checkpoint the network was.
@@ -53,6 +61,9 @@ class Metadata:
     kind: str | None = None
     spec: str | None = None
     version: str | None = None
+    options: str | None = None
+    labels: tuple[str, ...] | None = None
+    licence: str | None = None
     layout: str | None = None
     preprocess: str | Scheme | None = None
     normalization: str | None = None
@@ -61,6 +72,7 @@ class Metadata:
     seed: int | None = None
     numpy_version: str | None = None
     weights_format: str | None = None
+    weights_file: str | None = None
     weights_sha256: str | None = None
     weights_naming: str | None = None
     weights_section: str | None = None
@@ -75,6 +87,11 @@ class Metadata:
     optimizer: str | None = None
     others: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def untrained(self) -> bool:
+        """Whether the weights are initial ones."""
+        return self.seed is not None and self.kind is None
+
     @classmethod
     def from_entries(cls, entries: Mapping[str, str]) -> Self:
         """The record that key and value pairs make, such as `Session.metadata` has; those of other programs are passed
@@ -82,14 +99,18 @@ class Metadata:
         """
         said = {key.removeprefix(_PREFIX): text for key, text in entries.items() if key.startswith(_PREFIX)}
         known = {key: value for key, text in said.items() if (value := _read(key, text)) is not None}
-        others = {key: text for key, text in said.items() if key not in known and key != "spec_sha256"}
+        others = {key: text for key, text in said.items() if key not in known and key not in _DERIVED}
         return cls(**known, others=others)
 
     def facts(self) -> dict[str, str]:
-        """All that is said, as text, by key in order; with the spec stands its SHA-256."""
-        said = {key: _text(getattr(self, key)) for key in _KEYS if getattr(self, key) is not None}
+        """All that is said, as text, by key in order; with the spec stands its SHA-256, and with the seed of initial
+        weights a word of warning.
+        """
+        said = {key: _text(key, getattr(self, key)) for key in _KEYS if getattr(self, key) is not None}
         if self.spec is not None:
             said["spec_sha256"] = hashlib.sha256(self.spec.encode()).hexdigest()
+        if self.untrained:
+            said["untrained"] = UNTRAINED
         return dict(sorted({**self.others, **said}.items()))
 
     def entries(self) -> dict[str, str]:
@@ -97,17 +118,33 @@ class Metadata:
         return {f"{_PREFIX}{key}": text for key, text in self.facts().items()}
 
 
+def _labels(text: str) -> tuple[str, ...]:
+    """Names in a JSON list; commas are what names may hold."""
+    try:
+        names = json.loads(text)
+    except RecursionError:
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ValueError("no list of names")
+    return tuple(names)
+
+
+# What `facts` adds to what is said.
+_DERIVED = ("spec_sha256", "untrained")
 _KEYS = tuple(each.name for each in dataclasses.fields(Metadata) if each.name != "others")
 # What is no text.
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "seed": int,
     "calibration_images": int,
+    "labels": _labels,
     "preprocess": scheme_of_text,
     **dict.fromkeys(("keep_float", "weights_ignored", "weights_left"), lambda text: tuple(text.split(","))),
 }
 
 
-def _text(value: Any) -> str:
+def _text(key: str, value: Any) -> str:
+    if key == "labels":
+        return json.dumps(value, ensure_ascii=False)
     if isinstance(value, Scheme):
         return scheme_text(value)
     return ",".join(value) if isinstance(value, tuple) else str(value)
@@ -119,7 +156,7 @@ def _read(key: str, text: str) -> Any:
         value = _READERS.get(key, str)(text) if key in _KEYS else None
     except ValueError:
         return None
-    return value if _text(value) == text else None
+    return value if _text(key, value) == text else None
 
 
 @dataclass(frozen=True, slots=True)

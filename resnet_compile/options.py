@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Literal, Self
 
 from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
-from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Seed, Side
+from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Positive, Seed, Side
 from resnet_compile.precision import AnyPrecision, Float32
 from resnet_compile.targets import Target
 
@@ -57,6 +58,19 @@ class CompileOptions(CheckedModel):
     image_size: tuple[Side, Side] | None = None
     """Rows and columns of the photographs, where `preprocess` is given; None leaves them to run time."""
 
+    top: Positive | None = None
+    """How many of the most probable classes the model tells as two outputs more, `top_classes` and `top_probabilities`;
+    None for none.
+    """
+
+    labels: Names = ()
+    """The names of the classes, by index, which the model's metadata take along. A thousand names fit 1001 classes, of
+    which the first is `background`.
+    """
+
+    licence: str | None = None
+    """The licence of the weights, which the model's metadata take along."""
+
     layout: Literal["nchw", "nhwc"] = "nchw"
     """Order of the axes of the input and of every output that has rows and columns."""
 
@@ -104,3 +118,14 @@ class CompileOptions(CheckedModel):
                 },
             )
         return self
+
+
+def options_text(options: CompileOptions) -> str | None:
+    """The options that are not at their defaults, as JSON, for a model to say how it was made; None where all are.
+
+    What the model says elsewhere is left out, and so is where images were, whose digest it tells.
+    """
+    asked, usual = options.model_dump(mode="json"), CompileOptions().model_dump(mode="json")
+    asked["dtype"].pop("calibration", None)
+    told = {key: value for key, value in asked.items() if value != usual[key] and key not in ("labels", "licence")}
+    return json.dumps(told, separators=(",", ":")) if told else None

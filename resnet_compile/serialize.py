@@ -34,6 +34,20 @@ DEFAULT_OPSET = 18
 
 # The IR version that came with each opset: the lowest that may carry it (onnx, docs/Versioning.md).
 _IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
+# The first onnxruntime that runs all models of an opset: from 19 on tried on wheels of 1.15 to 1.30, before that by its
+# release notes (1.12: ONNX 1.12; 1.14: ONNX 1.13).
+OLDEST_ONNXRUNTIME = {
+    17: "1.12",
+    18: "1.14",
+    19: "1.16",
+    20: "1.17",
+    21: "1.18",
+    22: "1.21",
+    23: "1.23",
+    24: "1.24",
+    25: "1.24",
+    26: "1.25",
+}
 # Protobuf refuses messages of 2 GiB; this much is kept for everything that is no initializer.
 _LARGEST_MODEL = 2**31 - 2**24
 # Tensors in the making ahead of the one being written, by count and by bytes: enough for every core to have work.

@@ -25,7 +25,11 @@ SPEC = load_spec("tiny")
 SPEC_SHA256 = hashlib.sha256(spec_text(SPEC).encode()).hexdigest()
 COMMON = {"spec": spec_text(SPEC), "spec_sha256": SPEC_SHA256}
 IMAGES = {"layout": "nchw", "preprocess": "inception"}
-DRAWN = {"seed": "0", "numpy_version": np.__version__}
+DRAWN = {
+    "seed": "0",
+    "numpy_version": np.__version__,
+    "untrained": "initial weights: these classes mean nothing",
+}
 
 
 def from_a_file(folder: Path) -> Any:
@@ -43,12 +47,13 @@ HALF = CompileOptions(dtype="float16", layout="nhwc", seed=7, target="cuda")
         (lambda _: compile(SPEC), {**IMAGES, **DRAWN}),
         (
             lambda _: compile(SPEC, HALF),
-            {**IMAGES, "layout": "nhwc", "target": "cuda", "dtype": "float16", **DRAWN, "seed": "7"},
+            {**IMAGES, "layout": "nhwc", "target": "cuda", "dtype": "float16", "options": ..., **DRAWN, "seed": "7"},
         ),
         (
             from_a_file,
             {
                 **IMAGES,
+                "weights_file": "weights.npz",
                 "weights_format": "NumPy npz",
                 "weights_naming": "native",
                 "weights_section": "tiny",
@@ -60,6 +65,7 @@ HALF = CompileOptions(dtype="float16", layout="nhwc", seed=7, target="cuda")
             {
                 **IMAGES,
                 **DRAWN,
+                "options": '{"target":"cpu","dtype":{"kind":"int8","keep_float":["conv1","block1"]}}',
                 "target": "cpu",
                 "dtype": "int8",
                 "keep_float": "conv1,block1",

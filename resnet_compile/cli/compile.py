@@ -8,17 +8,18 @@ from pathlib import Path
 from typing import Any, get_args
 
 import click
+from click.core import ParameterSource
 
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
-from resnet_compile.cli.parameters import PATH, SEED, batch, classes, names, scopes, size
+from resnet_compile.cli.parameters import COUNT, PATH, SEED, batch, classes, names, scopes, size
 from resnet_compile.errors import OptionError, SpecError
 from resnet_compile.report.table import table
 from resnet_compile.targets import Target
 
 
 @command("resnet-compile")
-@click.argument("spec")
+@click.argument("spec", required=False)
 @click.option("-o", "--output", type=PATH, help="The ONNX file to write; by default SPEC's name and .onnx, here.")
 @click.option("--seed", type=SEED, default=0, help="Seed of the initial weights.")
 @click.option(
@@ -69,6 +70,26 @@ from resnet_compile.targets import Target
 @click.option(
     "--image-size", callback=size, metavar="HxW", help="With --preprocess: rows and columns of every photograph."
 )
+@click.option(
+    "--top",
+    type=COUNT,
+    help="Tell the most probable classes in the model: outputs top_classes and top_probabilities beside the others.",
+)
+@click.option(
+    "--labels",
+    type=PATH,
+    help="Names of the classes, which the model takes along: one a line, or JSON. 1000 names fit 1001 classes, of "
+    "which the first is background.",
+)
+@click.option("--licence", "--license", metavar="TEXT", help="Licence of the weights, which the model takes along.")
+@click.option(
+    "--like",
+    type=PATH,
+    metavar="MODEL",
+    help="Make this model again, byte for byte, from what it says of itself, instead of SPEC; with --weights and "
+    "--calibration where it was made from a checkpoint and images.",
+)
+@click.option("--card", type=PATH, metavar="FILE.md", help="Write a model card too.")
 @click.option(
     "--layout",
     type=click.Choice(["nchw", "nhwc"]),
@@ -123,7 +144,7 @@ from resnet_compile.targets import Target
 )
 def cli(
     report: Report,
-    spec: str,
+    spec: str | None,
     output: Path | None,
     weights: Path | None,
     dtype: str,
@@ -132,6 +153,9 @@ def cli(
     calibration: Path | None,
     training_step: bool,
     verify: bool,
+    like: Path | None,
+    card: Path | None,
+    labels: Path | None,
     **options: Any,
 ) -> None:
     """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model.
@@ -144,12 +168,26 @@ def cli(
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
+    if like is not None:
+        output = _output(output, f"{like.stem}-again")
+        model = _rebuilt(like, spec, weights, calibration, output)
+        _told(report, model, output, card, {"like": str(like)})
+        return
+    if spec is None:
+        raise click.UsageError("Missing argument 'SPEC', or --like MODEL.")
     output = _output(output, spec)
+    options["labels"] = rc.images.load_labels(labels) if labels else ()
     network = _spec(spec)
     told: dict[str, Any] = {}
     options["dtype"] = precision = _precision(dtype, io_dtype, keep_float, calibration)
     if training_step:
-        model = _training_step(network, weights=weights, calibration=calibration, verify=verify or None, **options)
+        unmeant: dict[str, Any] = {
+            "weights": weights,
+            "calibration": calibration,
+            "verify": verify or None,
+            "card": card,
+        }
+        model = _training_step(network, **unmeant, **options)
     elif precision.calibrated:
         model, told = _quantized(report, network, weights, options)
     else:
@@ -166,6 +204,36 @@ def cli(
     if verify:
         told |= _verified(report, model, network, weights, calibration, options)
     model.save(output)
+    _told(report, model, output, card, told)
+
+
+def _rebuilt(
+    like: Path, spec: str | None, weights: Path | None, calibration: Path | None, output: Path
+) -> rc.CompiledModel:
+    """The model made again and saved; what would make another one is refused."""
+    context = click.get_current_context()
+    kept = ("like", "weights", "calibration", "output", "card", "as_json", "verbose", "debug")
+    given = [
+        name
+        for name in context.params
+        if name not in kept and context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    ]
+    if spec is not None or given:
+        flag = "SPEC" if spec is not None else f"--{given[0].replace('_', '-')}"
+        raise OptionError(f"makes the model again as it is, and takes no {flag}", where="like")
+    model = rc.rebuild.rebuild(like, weights=weights, calibration=calibration)
+    rc.rebuild.save_like(model, like, output)
+    return model
+
+
+def _told(report: Report, model: rc.CompiledModel, output: Path, card: Path | None, told: dict[str, Any]) -> None:
+    """The result of a compilation, and the model's card."""
+    if card is not None:
+        # Deferred: it is needed only for this.
+        from resnet_compile.report.card import model_card
+
+        with rc.files.replacing(card) as file:
+            file.write(model_card(rc.metadata.read_model(output), model.plan).encode())
     document = {
         "name": model.plan.name,
         "output": str(output),

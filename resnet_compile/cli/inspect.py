@@ -105,10 +105,12 @@ def _load(source: str) -> tuple[rc.NetworkSpec, dict[str, Any]]:
     facts = {
         "opset": model.opset,
         "ir_version": model.ir_version,
+        "oldest_onnxruntime": rc.serialize.OLDEST_ONNXRUNTIME.get(model.opset, "unknown"),
         "nodes": model.nodes,
         "inputs": model.inputs,
         "outputs": model.outputs,
-        **{key: text for key, text in model.metadata.facts().items() if key != "spec"},
+        **{key: text for key, text in model.metadata.facts().items() if key not in ("spec", "labels")},
+        **({"labels": list(model.metadata.labels)} if model.metadata.labels else {}),
     }
     return rc.parse_spec(model.metadata.spec), facts
 

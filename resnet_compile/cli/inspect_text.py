@@ -76,6 +76,8 @@ def _title(planned: rc.Plan) -> str:
 def _words(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} [{', '.join(map(str, shape))}]" for name, shape in value.items())
+    if isinstance(value, list):
+        return f"{len(value)}: {', '.join(map(str, value[:3]))}{', ...' if len(value) > 3 else ''}"
     return str(value)
 
 

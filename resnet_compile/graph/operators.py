@@ -155,6 +155,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Softmax": Operator((1, 1), shape_rules.like_first, _LAST, single=True),
     "Sqrt": Operator((1, 1), shape_rules.like_first),
     "Sub": Operator((2, 2), shape_rules.broadcast),
+    "TopK": Operator((2, 2), shape_rules.top_k, {"axis": AttributeRule("int", -1)}),
     "Transpose": Operator((1, 1), shape_rules.transpose, {"perm": _LIST}, moves=True),
 }
 

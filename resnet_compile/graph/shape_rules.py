@@ -206,6 +206,15 @@ def scatter_elements(node: Node) -> tuple[Type, ...]:
     return (data.type,)
 
 
+def top_k(node: Node) -> tuple[Type, ...]:
+    """The greatest values and their places; so many along the axis."""
+    x, (count,), axis = node.input(0), list_of(node, 1), node.attributes.integer("axis")
+    if not 0 <= axis < len(x.shape):
+        raise GraphError(f"{x.type} has no axis {axis}")
+    shape = (*x.shape[:axis], count, *x.shape[axis + 1 :])
+    return Type(x.type.dtype, shape), Type("int64", shape)
+
+
 def arg_max(node: Node) -> tuple[Type, ...]:
     """Indices; the axis keeps a length of 1."""
     x, axis = node.input(0), node.attributes.integer("axis")

@@ -16,12 +16,12 @@ from resnet_compile.compiler import (
     compile,  # noqa: A004  # the verb of this package
     opened,
     planned_for,
-    with_photographs,
+    with_ends,
 )
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, rewrite
 from resnet_compile.metadata import Metadata
-from resnet_compile.options import CompileOptions
+from resnet_compile.options import CompileOptions, options_text
 from resnet_compile.passes import optimize
 from resnet_compile.plan import Plan
 from resnet_compile.plan.names import resolve_outputs, resolve_scopes
@@ -33,7 +33,6 @@ from resnet_compile.quantize.placement import place
 from resnet_compile.quantize.report import QuantizationReport, compare_points
 from resnet_compile.quantize.tensors import Grid
 from resnet_compile.spec import NetworkSpec, SpecSource
-from resnet_compile.targets import Target
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,8 @@ def quantize(
     grids = {name: Grid.over(low, high) for name, (low, high) in limits.items()}
     quantized = insert(prepared, placement, grids, means(prepared, placement.convolved, calibration))
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
-    graph = with_photographs(_with_batch(_outputs(quantized, requested), options.batch), plan, options)
-    fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options.target, precision, calibration))
+    graph = with_ends(_with_batch(_outputs(quantized, requested), options.batch), plan, options)
+    fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options, precision, calibration))
     return QuantizedModel(CompiledModel(plan, graph, fmt, applied, plain.notes), report)
 
 
@@ -125,7 +124,14 @@ def _compiled(
     outputs: Sequence[str],
 ) -> CompiledModel:
     """The network in float32 as it is, for batches of any size, so that it can be run on few images at a time."""
-    changes = {"dtype": "float32", "target": None, "batch": "dynamic", "preprocess": None, "image_size": None}
+    changes = {
+        "dtype": "float32",
+        "target": None,
+        "batch": "dynamic",
+        "preprocess": None,
+        "image_size": None,
+        "top": None,
+    }
     names = tuple(dict.fromkeys(outputs))
     return compile(spec, options.replace(**changes, outputs=names), weights=weights)
 
@@ -144,7 +150,7 @@ def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
     return rewrite(graph, lambda value, sources: None, inputs={source: fixed})
 
 
-def _metadata(plain: Metadata, target: Target | None, precision: Int8, images: CalibrationImages) -> Metadata:
+def _metadata(plain: Metadata, options: CompileOptions, precision: Int8, images: CalibrationImages) -> Metadata:
     """What the model says of itself, its quantisation added."""
     return replace(
         plain,
@@ -153,5 +159,6 @@ def _metadata(plain: Metadata, target: Target | None, precision: Int8, images: C
         calibration_images=len(images.values),
         calibration_data="random" if images.source == "random" else f"sha256:{images.digest}",
         keep_float=precision.keep_float or None,
-        target=target,
+        target=options.target,
+        options=options_text(options),
     )

@@ -1,0 +1,107 @@
+"""A model made again from what it says of itself, byte for byte."""
+
+from __future__ import annotations
+
+import filecmp
+import os
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from resnet_compile.compiler import CompiledModel, compile  # noqa: A004  # the verb of this package
+from resnet_compile.errors import ModelFileError, OutputError, UsageError, VerificationError, inside
+from resnet_compile.files import as_path, writing
+from resnet_compile.metadata import Metadata, read_model
+from resnet_compile.options import CompileOptions
+from resnet_compile.precision import Int8
+from resnet_compile.quantize import quantize
+from resnet_compile.spec import parse_spec
+
+
+def rebuild(
+    model: str | os.PathLike[str],
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    calibration: str | os.PathLike[str] | None = None,
+) -> CompiledModel:
+    """Compiles the network of a model file again, as it was compiled.
+
+    Args:
+        model: A model that was made from a spec, and from initial weights or a checkpoint.
+        weights: The checkpoint, wherever it is now.
+        calibration: The folder of images that an int8 model was calibrated on, wherever it is now.
+
+    Raises:
+        ModelFileError: The file cannot be read, or does not say how it was made.
+        UsageError: It was made from a checkpoint or from images that are not given, or are not the same; or by
+            another version of this package or, as to initial weights, of numpy.
+    """
+    path = as_path(model)
+    said = read_model(path).metadata
+    with inside(str(path)):
+        options = _options(said)
+        if (said.weights_format is None) != (weights is None):
+            fault = "was made from initial weights" if weights is not None else f"was made from {_checkpoint(said)}"
+            raise UsageError(fault, hint=None if weights is not None else "give it with --weights FILE")
+        of_images = said.calibration_data not in (None, "random")
+        if of_images != (calibration is not None):
+            fault = f"was calibrated on {said.calibration_images} images" if of_images else "was made without images"
+            raise UsageError(fault, hint="give their folder with --calibration DIR" if of_images else None)
+    spec = parse_spec(said.spec or "").coming_from(str(path))
+    if isinstance(options.dtype, Int8):
+        made = quantize(spec, options, weights=weights, images=calibration).model
+    else:
+        made = compile(spec, options, weights=weights)
+    # A checkpoint may bear another name by now.
+    metadata = replace(made.format.metadata, weights_file=said.weights_file)
+    _require_same_facts(path, said, metadata)
+    return replace(made, format=replace(made.format, metadata=metadata))
+
+
+def _options(said: Metadata) -> CompileOptions:
+    """What the compiler was asked for."""
+    if said.spec is None or said.kind is not None:
+        raise ModelFileError("is no network that resnet-compile made, and does not say how it was made")
+    if said.seed is None and said.weights_format is None:
+        raise ModelFileError("was made from arrays in memory, which nothing can find again")
+    options = CompileOptions.model_validate_json(said.options or "{}")
+    return options.replace(labels=said.labels or (), licence=said.licence)
+
+
+def _checkpoint(said: Metadata) -> str:
+    return f"{said.weights_file or 'a checkpoint'}, {said.weights_format}, SHA-256 {said.weights_sha256}"
+
+
+def _require_same_facts(path: Path, said: Metadata, made: Metadata) -> None:
+    """That nothing the two models say of their making differs."""
+    theirs, ours = (each.facts() for each in (said, made))
+    names = [key for key in sorted({*theirs, *ours}) if theirs.get(key) != ours.get(key)]
+    if names:
+        told = "; ".join(f"{name} was {_short(theirs.get(name))} and is {_short(ours.get(name))}" for name in names)
+        raise UsageError(f"cannot be made again: {told}", where=str(path))
+
+
+def _short(text: str | None) -> str:
+    return "not told" if text is None else text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def save_like(made: CompiledModel, model: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
+    """Saves a model if its bytes are those of another file.
+
+    Raises:
+        VerificationError: They differ; nothing is written.
+        OutputError: The file cannot be written.
+    """
+    like, target = as_path(model), as_path(path)
+    if not target.parent.is_dir():
+        raise OutputError("cannot write: No such file or directory", where=str(target))
+    with writing(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        # External data goes by its file's name, which stands in the model.
+        here = Path(folder) / like.name
+        made.save(here)
+        parts = {here: target, here.with_name(f"{like.name}.data"): target.with_name(f"{like.name}.data")}
+        written = {part: place for part, place in parts.items() if part.exists()}
+        if not all(filecmp.cmp(part, like.with_name(part.name), shallow=False) for part in written):
+            raise VerificationError("what was made again differs from it in its bytes", where=str(like))
+        for part, place in written.items():
+            part.replace(place)
