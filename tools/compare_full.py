@@ -44,6 +44,7 @@ NETWORKS = {
         "torchvision_wide_resnet50_2", ("timm_wide_resnet50_2.safetensors", "timm_wide_resnet50_2.pth")
     ),
     "timm_resnetv2_50": Network("timm_resnetv2_50", ("timm_resnetv2_50.safetensors", "timm_resnetv2_50.pth")),
+    "keras_resnet50": Network("keras_resnet50", ("keras_resnet50.h5", "keras_resnet50_model.h5"), "nhwc"),
     "keras_resnet50v2": Network("keras_resnet50v2", ("keras_resnet50v2.h5", "keras_resnet50v2_model.h5"), "nhwc"),
 }
 # How timm and Keras number the units, and from what.

@@ -18,10 +18,13 @@ from resnet_compile.spec import (
     ImagenetV1Root,
     Input,
     KerasV2Root,
+    MaxRootPool,
     NetworkSpec,
+    StemRoot,
     TimmPreactRoot,
     TorchvisionRoot,
     cifar_network,
+    keras_block,
     keras_v2_block,
     resnet_v1_block,
     resnet_v2_block,
@@ -29,6 +32,7 @@ from resnet_compile.spec import (
     torchvision_basic_block,
     torchvision_bottleneck_block,
 )
+from resnet_compile.spec.writing import document
 
 FOLDER = Path(__file__).resolve().parents[1] / "specs"
 # Units of the four blocks, by the number of layers.
@@ -139,6 +143,20 @@ def timm_preact(layers: int) -> NetworkSpec:
     )
 
 
+def keras(layers: int) -> NetworkSpec:
+    """Keras's `ResNet*` of version 1."""
+    return NetworkSpec(
+        name=f"keras_resnet{layers}",
+        origin=f"keras.applications.ResNet{layers}",
+        input=image(224, "caffe"),
+        root=StemRoot(biases=True, pool=MaxRootPool(padding="zero")),
+        blocks=four_blocks(keras_block, layers, STRIDE_FIRST),
+        norm=BatchNorm(epsilon=1.001e-5, decay=0.99),
+        head=Head(num_classes=1000, logits="dense"),
+        initializer="keras",
+    )
+
+
 def keras_v2(layers: int) -> NetworkSpec:
     """Keras's `ResNet*V2`."""
     return NetworkSpec(
@@ -192,6 +210,7 @@ def catalogue() -> Iterator[tuple[str, NetworkSpec]]:
         yield f"torchvision_{name}", torchvision_bottlenecks(name, layers, groups, base_width)
     for layers in (50, 101, 152):
         yield f"timm_resnetv2_{layers}", timm_preact(layers)
+        yield f"keras_resnet{layers}", keras(layers)
         yield f"keras_resnet{layers}v2", keras_v2(layers)
 
 
@@ -207,7 +226,7 @@ def _members(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
     yield "name", json.dumps(spec.name)
     yield "origin", json.dumps(spec.origin)
     yield "input", json.dumps(spec.input.model_dump())
-    yield "root", json.dumps(spec.root and {"kind": spec.root.kind, **spec.root.model_dump(exclude_defaults=True)})
+    yield "root", json.dumps(document(spec.root))
     yield "blocks", _indented("[", map(_block, spec.blocks), "]", by=4)
     yield "output_stride", json.dumps(spec.output_stride)
     norm = {"kind": spec.norm.kind, "epsilon": spec.norm.epsilon, "decay": spec.norm.decay, "scale": spec.norm.scale}
@@ -224,7 +243,9 @@ def _block(block: Block) -> str:
     args = [json.dumps(args.model_dump(exclude_unset=True, exclude_none=True)) for args in block.args]
     members = {
         "scope": json.dumps(block.scope),
-        "unit": json.dumps({"kind": block.unit.kind, **block.unit.model_dump(exclude_unset=True)}),
+        "unit": json.dumps(
+            {"kind": block.unit.kind, **block.unit.model_dump(exclude_unset=True), **document(block.unit)}
+        ),
         "args": f"[{args[0]}]" if len(args) == 1 else _indented("[", args, "]", by=8),
     }
     return _indented("{", (f"{json.dumps(key)}: {value}" for key, value in members.items()), "}", by=6)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from resnet_compile.checked import Positive, checked_call
 from resnet_compile.spec.base import Depth, SpecModel, Stride
 from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec
+from resnet_compile.spec.parts import Projection
 from resnet_compile.spec.roots import CifarRoot
 from resnet_compile.spec.units import (
     BottleneckV1,
@@ -51,6 +52,15 @@ def resnet_v2_block(scope: str, base_depth: Depth, num_units: Positive, stride: 
 def keras_v2_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A stack of Keras's `ResNetV2`, as its `stack2`; arguments as `resnet_v1_block`."""
     return _block(scope, KerasV2Bottleneck(), 4 * base_depth, base_depth, num_units, stride, last=True)
+
+
+@checked_call(SpecModel)
+def keras_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
+    """A stack of Keras's `ResNet`, as its `stack1`: Caffe's bottlenecks with biases, of which the first projects
+    whatever its depth; arguments as `caffe_block`.
+    """
+    unit = CaffeBottleneck(biases=True, shortcut=Projection(at="first"))
+    return _block(scope, unit, 4 * base_depth, base_depth, num_units, stride)
 
 
 @checked_call(SpecModel)

@@ -24,6 +24,9 @@ _KERAS_IGNORED = (
     r"(^|/)keras_api/metrics/",
 )
 
+# The same, and what Keras 3 saves of training beside the layers.
+_KERAS_LEFT = (*_KERAS_IGNORED, r"^(optimizer|metrics)/")
+
 _UNIT = "block{b}/unit_{u}/{kind}"
 _TORCH_ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
 # Batch norm's own counter; what the profiler `thop` counts; the ranges that observers of quantisation note.
@@ -141,6 +144,36 @@ TIMM_RESNETV2 = Naming(
     kinds=("timm_preact_bottleneck",),
 )
 
+
+def _keras_unit(ours: str, theirs: str) -> tuple[tuple[str, str], ...]:
+    """A convolution of a unit of Keras Applications, and its norm."""
+    layer = f"conv{{b+1}}_block{{u}}_{theirs}"
+    return (
+        (f"{_UNIT}/{ours}/weights", f"{layer}_conv/kernel"),
+        (f"{_UNIT}/{ours}/biases", f"{layer}_conv/bias"),
+        (f"{_UNIT}/{ours}/BatchNorm/{{role}}", f"{layer}_bn/{{role}}"),
+    )
+
+
+# `keras.applications.resnet`, of version 1.
+KERAS_RESNET = Naming(
+    "keras-resnet",
+    (
+        ("conv1/weights", "conv1_conv/kernel"),
+        ("conv1/biases", "conv1_conv/bias"),
+        ("conv1/BatchNorm/{role}", "conv1_bn/{role}"),
+        *_keras_unit("shortcut", "0"),
+        *_keras_unit("conv{k}", "{k}"),
+        ("logits/weights", "predictions/kernel"),
+        ("logits/biases", "predictions/bias"),
+    ),
+    kernel="HWIO",
+    dense="IO",
+    ignored=_KERAS_LEFT,
+    offsets=("kernel", "bias"),
+    kinds=("caffe_bottleneck",),
+)
+
 # `keras.applications.resnet_v2`.
 KERAS_RESNETV2 = Naming(
     "keras-resnetv2",
@@ -148,25 +181,31 @@ KERAS_RESNETV2 = Naming(
         ("conv1/weights", "conv1_conv/kernel"),
         ("conv1/biases", "conv1_conv/bias"),
         (f"{_UNIT}/preact/{{role}}", "conv{b+1}_block{u}_preact_bn/{role}"),
-        (f"{_UNIT}/shortcut/weights", "conv{b+1}_block{u}_0_conv/kernel"),
-        (f"{_UNIT}/shortcut/biases", "conv{b+1}_block{u}_0_conv/bias"),
-        (f"{_UNIT}/conv{{k}}/weights", "conv{b+1}_block{u}_{k}_conv/kernel"),
-        (f"{_UNIT}/conv{{k}}/biases", "conv{b+1}_block{u}_{k}_conv/bias"),
-        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "conv{b+1}_block{u}_{k}_bn/{role}"),
+        *_keras_unit("shortcut", "0"),
+        *_keras_unit("conv{k}", "{k}"),
         ("postnorm/{role}", "post_bn/{role}"),
         ("logits/weights", "predictions/kernel"),
         ("logits/biases", "predictions/bias"),
     ),
     kernel="HWIO",
     dense="IO",
-    # What Keras 3 saves of training beside the layers.
-    ignored=(*_KERAS_IGNORED, r"^(optimizer|metrics)/"),
+    ignored=_KERAS_LEFT,
     offsets=("kernel", "bias"),
     kinds=("keras_v2_bottleneck",),
 )
 
 NAMINGS: tuple[Naming, ...] = (
-    *(TF_SLIM, TF_CIFAR, TORCHVISION, TRANSFORMERS, TRANSFORMERS_BODY, TIMM_RESNETV2, KERAS_RESNETV2, NATIVE),
+    *(
+        TF_SLIM,
+        TF_CIFAR,
+        TORCHVISION,
+        TRANSFORMERS,
+        TRANSFORMERS_BODY,
+        TIMM_RESNETV2,
+        KERAS_RESNET,
+        KERAS_RESNETV2,
+        NATIVE,
+    ),
 )
 
 

@@ -13,6 +13,7 @@ from resnet_compile.spec import (
     cifar_bottleneck_block,
     cifar_network,
     cifar_plain_block,
+    keras_block,
     keras_v2_block,
     load_spec,
     resnet_v1_block,
@@ -55,7 +56,7 @@ def test_the_strides_of_a_block_stand_where_its_original_has_them() -> None:
     builders = (resnet_v1_block, resnet_v2_block, keras_v2_block)
     for builder in builders:
         assert strides(builder("block1", 8, 3, 2)) == [1, 1, 2]
-    for builder in (caffe_block, timm_preact_block, torchvision_bottleneck_block):
+    for builder in (caffe_block, keras_block, timm_preact_block, torchvision_bottleneck_block):
         assert strides(builder("block1", 8, 3, 2)) == [2, 1, 1]
     for plain in (torchvision_basic_block, cifar_plain_block, cifar_bottleneck_block):
         assert strides(plain("block1", 8, 3, 2)) == [2, 1, 1]

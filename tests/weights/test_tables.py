@@ -22,6 +22,7 @@ NAMING = {
     "timm_resnetv2": "timm-resnetv2",
     "cifar_plain": "tf-cifar",
     "cifar_bottleneck": "tf-cifar",
+    "keras_resnet": "keras-resnet",
     "keras_resnetv2": "keras-resnetv2",
 }
 
@@ -32,7 +33,7 @@ def golden(name: str) -> GoldenRun:
     if system == "cifar":
         return test_golden_cifar.golden_run(network)
     if system == "keras":
-        return test_golden_keras.RUNS[0]
+        return next(run for run in test_golden_keras.RUNS if run.label == f"keras{network.removeprefix('resnet')}-0")
     return next(run for run in test_golden_torch.RUNS if run.label == f"{network}-0")
 
 
