@@ -76,6 +76,7 @@ OWNERS = {
     "onnxruntime": {"runtime", "quantize"},
     "pydantic": {"checked", "schemes", "spec", "precision", "options", "training"},
     "PIL": {"images"},
+    "pynvml": {"runtime"},
     "click": {"cli"},
     "rich": {"cli", "report"},
 }

@@ -26,6 +26,9 @@ class BenchOptions(CheckedModel):
     cuda_graph: bool = False
     """Let CUDA record a run and replay it."""
 
+    flush: bool = False
+    """Empty the last cache (a GPU's L2) before every run, so that no run finds the weights there."""
+
     profile: bool = False
     """Profile the first model too, at the last batch size, in a session of its own."""
 

@@ -47,10 +47,12 @@ class Measured:
 
     Attributes:
         seconds: For each contestant one time a round, as many for all of them.
+        starts: For each contestant when those runs began, by the clock of the measurement.
         interrupted: Whether Ctrl-C ended it before its last round.
     """
 
     seconds: Mapping[str, tuple[float, ...]]
+    starts: Mapping[str, tuple[float, ...]]
     interrupted: bool = False
 
 
@@ -59,6 +61,7 @@ def measure(
     protocol: Protocol,
     *,
     on_round: Callable[[int, Mapping[str, float]], None] = lambda number, seconds: None,
+    before_run: Callable[[], None] = lambda: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Measured:
     """Times the contestants by the protocol.
@@ -67,6 +70,7 @@ def measure(
         contestants: What to run, by name.
         protocol: How often.
         on_round: Told each timed round's number, from 0, and its seconds.
+        before_run: Called before every run, outside of its time.
         clock: Seconds from any beginning.
 
     Raises:
@@ -78,26 +82,34 @@ def measure(
     generator = np.random.default_rng(protocol.seed)
     names = list(contestants)
     rounds: list[dict[str, float]] = []
+    starts: list[dict[str, float]] = []
     enough = _Enough(protocol.until)
     interrupted = False
     try:
         for number in itertools.count(-protocol.burn_in):
             if number >= protocol.steps and enough(rounds):
                 break
-            times = {}
+            times: dict[str, float] = {}
+            begun: dict[str, float] = {}
             for position in generator.permutation(len(names)):
                 name = names[position]
-                start = clock()
+                before_run()
+                begun[name] = start = clock()
                 contestants[name](number)
                 times[name] = clock() - start
             if number >= 0:
                 rounds.append({name: times[name] for name in names})
+                starts.append(begun)
                 on_round(number, rounds[-1])
     except KeyboardInterrupt:
         if not rounds:
             raise
         interrupted = True
-    return Measured({name: tuple(times[name] for times in rounds) for name in names}, interrupted)
+    return Measured(
+        {name: tuple(times[name] for times in rounds) for name in names},
+        {name: tuple(begun[name] for begun in starts[: len(rounds)]) for name in names},
+        interrupted,
+    )
 
 
 class _Enough:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from resnet_compile.bench.conditions import Conditions
 from resnet_compile.bench.environment import Environment
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile
@@ -26,13 +27,17 @@ class Row:
         data: Where inputs and outputs are.
         shape: The input's.
         buffers: How many inputs the runs rotated among.
-        seconds: Each timed run.
+        seconds: Each timed run, without those that a throttled GPU ran unless it ran all of them.
         macs: Multiply-accumulates for one image, where known.
         load_seconds: Opening the session, onnxruntime's own optimisation included.
         first_run_seconds: The first run, which allocates and, on CUDA, chooses algorithms.
         memory_bytes: The rise of the process's memory from before loading to after the first run, where readable.
         gpu_memory_mib: Likewise of the GPU's used memory, all of which is counted, whoever uses it.
         session: What the session ran on and under.
+        throttled: How many runs a throttled GPU ran, whether they are left out or are all that there is.
+        conditions: What the machine did meanwhile, in each of the parts that the runs were made in.
+        images_per_joule: Images over the energy of all runs, burn-in too; None where several models take turns, or
+            where no energy can be read.
     """
 
     model: str
@@ -47,6 +52,9 @@ class Row:
     memory_bytes: int | None
     gpu_memory_mib: int | None
     session: Mapping[str, Any]
+    throttled: int = 0
+    conditions: tuple[Conditions, ...] = ()
+    images_per_joule: float | None = None
 
     @property
     def summary(self) -> TimingSummary:
@@ -130,6 +138,7 @@ def _row(row: Row) -> dict[str, Any]:
     document["statistics"] = asdict(row.summary)
     document["images_per_second"] = row.images_per_second
     document["gflops"] = row.gflops
+    document["conditions"] = [each.document() for each in row.conditions]
     document["seconds"] = document.pop("seconds")  # the longest comes last
     return document
 

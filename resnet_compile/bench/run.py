@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import tempfile
 import time
@@ -14,12 +15,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.bench.conditions import Conditions, Watch
 from resnet_compile.bench.environment import Surroundings
 from resnet_compile.bench.inputs import DEFAULT_BATCH, DEFAULT_SIZE, random_images
 from resnet_compile.bench.memory import PeakMemory
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile, read_profile
-from resnet_compile.bench.protocol import measure
+from resnet_compile.bench.protocol import Measured, measure
 from resnet_compile.bench.record import Bench, Data, Row, Sized
 from resnet_compile.bench.statistics import Comparison, median_ratio
 from resnet_compile.checked import CheckedModel, Natural, Side, checked_call
@@ -31,6 +33,7 @@ from resnet_compile.runtime import (
     Session,
     SessionOptions,
     describe_gpu,
+    flusher,
     image_input,
     installed_backend,
     parse_device,
@@ -178,6 +181,7 @@ class _Benchmark:
         protocol = self._options.protocol
         generator = np.random.default_rng(protocol.seed)
         rows: list[Row] = []
+        throttled: list[bool] = []
         try:
             for steps in _parts(protocol.steps, _OPENINGS if len(contestants) > 1 else 1):
                 opened = self._open_all(contestants, batch, generator)
@@ -188,20 +192,25 @@ class _Benchmark:
                     self._listener.started(contestants[0], opened[0].session, opened[0].row.shape, data)
                     rows = [replace(each.row, data=data, buffers=bindings[0].buffers) for each in opened]
                 done = len(rows[0].seconds)
-                measured = measure(
-                    {row.model: binding.run for row, binding in zip(rows, bindings, strict=True)},
-                    protocol.replace(steps=steps, seed=protocol.seed + done),
-                    on_round=partial(self._tell, done),
-                )
-                rows = [replace(row, seconds=(*row.seconds, *measured.seconds[row.model])) for row in rows]
+                device = opened[0].session.device
+                with Watch(device, self._backend) as watch:
+                    measured = measure(
+                        {row.model: binding.run for row, binding in zip(rows, bindings, strict=True)},
+                        protocol.replace(steps=steps, seed=protocol.seed + done),
+                        on_round=partial(self._tell, done),
+                        before_run=flusher(device, self._backend) if self._options.flush else lambda: None,
+                    )
+                conditions = watch.conditions()
+                rows = extended(rows, measured, conditions, protocol.burn_in)
+                throttled += throttled_rounds(measured, conditions)
                 if measured.interrupted:
                     raise KeyboardInterrupt
                 del opened, bindings
         except KeyboardInterrupt:
             if rows and rows[0].seconds:
-                self._conclude(rows)
+                self._conclude(without_throttled(rows, throttled))
             raise
-        self._conclude(rows)
+        self._conclude(without_throttled(rows, throttled))
 
     def _tell(self, done: int, number: int, seconds: Mapping[str, float]) -> None:
         self._listener.round(done + number, seconds)
@@ -284,6 +293,37 @@ class _Benchmark:
             for number in range(runs):
                 opened.session.run(opened.images[number % len(opened.images)])
             self.profile = read_profile(opened.session.end_profile(), subject.label, opened.row.batch, skip=1)
+
+
+def extended(rows: Sequence[Row], measured: Measured, conditions: Conditions, burn_in: int) -> list[Row]:
+    """The rows with the runs of one more part."""
+    joules, rounds = conditions.joules, len(measured.seconds[rows[0].model]) + burn_in
+    return [
+        replace(
+            row,
+            seconds=(*row.seconds, *measured.seconds[row.model]),
+            conditions=(*row.conditions, conditions),
+            images_per_joule=row.batch * rounds / joules if joules and len(rows) == 1 else None,
+        )
+        for row in rows
+    ]
+
+
+def throttled_rounds(measured: Measured, conditions: Conditions) -> list[bool]:
+    """Of every round whether a throttled GPU may have run any of it."""
+    by_model = (conditions.throttled(measured.starts[model], seconds) for model, seconds in measured.seconds.items())
+    return [any(each) for each in zip(*by_model, strict=True)]
+
+
+def without_throttled(rows: Sequence[Row], throttled: Sequence[bool]) -> list[Row]:
+    """The rows without the rounds that a throttled GPU ran, which are counted; with them where there are no others.
+
+    Rounds are left out whole, since the runs of one round are compared with each other.
+    """
+    chosen = [all(throttled) or not each for each in throttled]
+    return [
+        replace(row, seconds=tuple(itertools.compress(row.seconds, chosen)), throttled=sum(throttled)) for row in rows
+    ]
 
 
 def _parts(steps: int, most: int) -> list[int]:

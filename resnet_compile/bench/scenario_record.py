@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from resnet_compile.bench.binomial import overlatency_allowed, queries_needed
+from resnet_compile.bench.conditions import Conditions
 from resnet_compile.bench.environment import Environment
 from resnet_compile.bench.mlperf import MINIMUM_SECONDS, OFFLINE_SAMPLES, SCENARIOS, SERVER_BOUND
 from resnet_compile.bench.options import ScenarioOptions
@@ -29,6 +30,7 @@ class Trial:
         rate: Queries a second that were to arrive; None where each one waits for the one before it.
         bound: Seconds within which a query is to be answered; None where there is no bound.
         percentile: The part of the queries that has to be answered in time, or whose longest latency is the result.
+        conditions: What the machine did meanwhile.
     """
 
     batch: int
@@ -37,6 +39,13 @@ class Trial:
     rate: float | None = None
     bound: float | None = None
     percentile: float | None = None
+    conditions: Conditions | None = None
+
+    @property
+    def images_per_joule(self) -> float | None:
+        """Images over the energy of the queries; None where it cannot be read."""
+        joules = self.conditions and self.conditions.joules
+        return self.samples / joules if joules else None
 
     @cached_property
     def summary(self) -> TimingSummary:
@@ -218,6 +227,8 @@ def _trial(trial: Trial) -> dict[str, Any]:
         "holds": trial.holds if trial.bound is not None else None,
         "measured_percentile": trial.measured_percentile,
         "early_stopping": trial.early_stopping,
+        "images_per_joule": trial.images_per_joule,
+        "conditions": trial.conditions and trial.conditions.document(),
         "statistics": asdict(trial.summary),
         "latencies": list(trial.queries.latencies),
     }

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from resnet_compile.bench.conditions import Watch
 from resnet_compile.bench.environment import Surroundings
 from resnet_compile.bench.mlperf import (
     MINIMUM_SECONDS,
@@ -156,10 +157,8 @@ class _Scenario:
 
         shortened = options.seconds < MINIMUM_SECONDS
         self._listener.sending(f"queries of {samples}", options.seconds)
-        found = stream(
-            send, options.seconds, 1 if shortened else queries, clock=self._clock, told=self._listener.answered
-        )
-        self._keep(batch, len(found.latencies) * samples, found, percentile=percentile)
+        wanted = 1 if shortened else queries
+        self._keep(batch, samples, partial(stream, send, options.seconds, wanted), percentile=percentile)
 
     def _offline(self) -> None:
         """One query of all samples, by batches; their number follows from the expected rate as the rules have it."""
@@ -170,8 +169,7 @@ class _Scenario:
         fewest = OFFLINE_SAMPLES if options.seconds >= MINIMUM_SECONDS else batch
         batches = -(-max(fewest, int(OFFLINE_SLACK * options.seconds * rate)) // batch)
         self._listener.sending(f"{batches * batch:,} samples", batches * batch / rate)
-        found = stream(lambda number: run(next(starts)), 0, batches, clock=self._clock, told=self._listener.answered)
-        self._keep(batch, len(found.latencies) * batch, found)
+        self._keep(batch, batch, partial(stream, lambda number: run(next(starts)), 0, batches))
 
     def _server(self) -> None:
         """One run at the rate that is asked for, or the highest rate that passes, by bisection."""
@@ -201,34 +199,17 @@ class _Scenario:
         options, scenario = self._options, SCENARIOS["server"]
         times = arrivals(rate, options.seconds, scenario.queries).tolist()
         self._listener.sending(f"{rate:.4g} queries a second", times[-1])
-        found = serve(
-            send,
-            times,
-            self._samples.batch,
-            options.bound,
-            _TARGET,
-            clock=self._clock,
-            told=self._listener.answered,
-        )
-        return self._keep(
-            self._samples.batch, len(found.latencies), found, rate=rate, bound=options.bound, percentile=_TARGET
-        )
+        send_all = partial(serve, send, times, self._samples.batch, options.bound, _TARGET)
+        return self._keep(self._samples.batch, 1, send_all, rate=rate, bound=options.bound, percentile=_TARGET)
 
     def _bounded(self) -> None:
         """Batch sizes in turn, until one does not keep the bound."""
         for batch in self._sizes():
             run = self._runner(batch)
             self._listener.sending(f"batches of {batch}", None)
-            found = decide(
-                partial(self._run_drawn, run),
-                self._options.bound,
-                _TARGET,
-                clock=self._clock,
-                told=self._listener.answered,
-            )
-            trial = self._keep(
-                batch, len(found.latencies) * batch, found, bound=self._options.bound, percentile=_TARGET
-            )
+            bound = self._options.bound
+            send_all = partial(decide, partial(self._run_drawn, run), bound, _TARGET)
+            trial = self._keep(batch, batch, send_all, bound=bound, percentile=_TARGET)
             if trial.queries.interrupted or not (trial.holds or self._options.batches):
                 return
 
@@ -246,7 +227,10 @@ class _Scenario:
         found = stream(lambda number: run(0), 0, 5, clock=self._clock)
         return float(np.median(found.latencies))
 
-    def _keep(self, batch: int, samples: int, found: Queries, **more: float | None) -> Trial:
-        trial = Trial(batch, samples, found, **more)
+    def _keep(self, batch: int, samples: int, send: Callable[..., Queries], **more: float | None) -> Trial:
+        """Sends queries of so many samples, or batches of one query, and keeps what they came to."""
+        with Watch(self._samples.session.device, self._backend) as watch:
+            found = send(clock=self._clock, told=self._listener.answered)
+        trial = Trial(batch, len(found.latencies) * samples, found, conditions=watch.conditions(), **more)
         self._trials.append(trial)
         return trial

@@ -58,6 +58,7 @@ from resnet_compile.limits import MAX_THREADS
     "--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads on the CPU; 0 for one a physical core."
 )
 @click.option("--cuda-graph", is_flag=True, help="Let CUDA record a run and replay it.")
+@click.option("--flush", is_flag=True, help="Empty the last cache, a GPU's L2, before every run.")
 @click.option("--profile", is_flag=True, help="Show where the time goes, by operator, block and layer.")
 @click.option("--html", type=PATH, help="Write the result as one self-contained page.")
 def cli(
@@ -75,6 +76,7 @@ def cli(
     vs: tuple[str, ...],
     threads: int,
     cuda_graph: bool,
+    flush: bool,
     profile: bool,
     html: Path | None,
 ) -> None:
@@ -95,7 +97,7 @@ def cli(
     from resnet_compile.report.bench_text import bench_text
 
     if scenario or latency_bound:
-        _refuse_beside_scenario(until=until, vs=vs, profile=profile)
+        _refuse_beside_scenario(until=until, vs=vs, flush=flush, profile=profile)
     elif duration or rate:
         raise click.UsageError("--duration and --rate are of --scenario")
     if rate and scenario != "server":
@@ -123,7 +125,7 @@ def cli(
         _scenario(report, model, wanted, html)
         return
     options = rc.bench.BenchOptions(
-        protocol=rc.bench.Protocol(steps=steps, burn_in=burn_in, until=until), profile=profile, **common
+        protocol=rc.bench.Protocol(steps=steps, burn_in=burn_in, until=until), flush=flush, profile=profile, **common
     )
     with ExitStack() as stack:
         # Before hours of measuring, so that a path that cannot be written is known at once.

@@ -7,7 +7,7 @@ from html import escape
 
 from resnet_compile.bench import Bench, Row, Verdict
 from resnet_compile.report import charts
-from resnet_compile.report.bench_text import INTERRUPTED, reason, row_columns, verdict
+from resnet_compile.report.bench_text import INTERRUPTED, conditions_lines, reason, row_columns, verdict
 from resnet_compile.report.machine import machine_line, machine_rows
 from resnet_compile.report.page import legend, note, page, section, table, tiles
 from resnet_compile.report.svg import element, number, series
@@ -24,6 +24,7 @@ def bench_page(bench: Bench) -> str:
     body = [
         element("h1", escape(models[0])),
         element("p", escape(f"Forward pass on {place} · {bench.environment.time[:16].replace('T', ' at ')}")),
+        *(element("p", escape(line[0].upper() + line[1:])) for line in conditions_lines(bench.rows)),
         note(INTERRUPTED) if bench.interrupted else "",
         note(_NOISY) if any(each.comparison.verdict == Verdict.TOO_NOISY for each in bench.comparisons) else "",
         _tiles(bench.rows[0]),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from resnet_compile.bench import Bench, Comparison, Interval, Row, Verdict
 from resnet_compile.bench.binomial import runs_for
 from resnet_compile.bench.profile import Profile, Share
 from resnet_compile.bench.record import Sized
 from resnet_compile.bench.statistics import LEVEL, PERCENTILES
-from resnet_compile.report.machine import machine_line
+from resnet_compile.report.machine import conditions_line, machine_line
 from resnet_compile.report.svg import number
 from resnet_compile.report.table import Cell, table
 
@@ -51,6 +51,7 @@ def bench_text(bench: Bench) -> str:
         f"on {bench.device} ({reason(bench.device_reason)}): {machine_line(bench.environment, bench.rows[0].session)}",
         table(header, cells),
     ]
+    parts += conditions_lines(bench.rows)
     fewest = min(len(row.seconds) for row in bench.rows)
     if any(row.summary.p99 is None for row in bench.rows):
         needed = {name: runs_for(part, LEVEL) for name, part in PERCENTILES.items()}
@@ -63,6 +64,13 @@ def bench_text(bench: Bench) -> str:
     if bench.interrupted:
         parts.append(INTERRUPTED)
     return "\n" + "\n\n".join(parts)
+
+
+def conditions_lines(rows: Sequence[Row]) -> Iterator[str]:
+    """What the machine did meanwhile, a line for all rows that were timed in turn."""
+    for first in {(row.batch, row.data): row for row in reversed(rows)}.values():
+        if first.conditions:
+            yield conditions_line(first.conditions, first.throttled, first.images_per_joule)
 
 
 def reason(words: str) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from resnet_compile.bench.conditions import Conditions
 from resnet_compile.bench.environment import Environment
+from resnet_compile.runtime import THROTTLING, GpuState
 
 
 def machine_line(environment: Environment, session: Mapping[str, Any]) -> str:
@@ -36,3 +38,42 @@ def machine_rows(environment: Environment, session: Mapping[str, Any]) -> Iterat
         ("session", ", ".join(f"{key} {value}" for key, value in session["options"].items() if value is not None)),
     ]
     return ((name, value) for name, value in rows if value)
+
+
+def conditions_line(each: Sequence[Conditions], throttled: int = 0, images_per_joule: float | None = None) -> str:
+    """What the machine did meanwhile, in a line.
+
+    Args:
+        each: Of every part of the measurement.
+        throttled: Runs that a throttled GPU ran.
+        images_per_joule: Where it is known.
+    """
+    words = []
+    loads = [load for one in each for load in (one.cpu_before.load, one.cpu_after.load) if load is not None]
+    if loads:
+        words.append(f"load {min(loads):.1f} to {max(loads):.1f}")
+    stolen = [one.stolen for one in each if one.stolen is not None]
+    if stolen:
+        words.append(f"{max(stolen):.1%} of the processors' time stolen by other guests")
+    for name, which in (("SM", _sm_clock), ("memory", _memory_clock)):
+        ranges = [found for one in each if (found := one.clocks(which))]
+        if ranges:
+            low, high = min(low for low, _ in ranges), max(high for _, high in ranges)
+            words.append(f"{name} clock {low if low == high else f'{low} to {high}'} MHz")
+    reasons = [reason for reason in dict.fromkeys(r for one in each for r in one.reasons) if reason in THROTTLING]
+    if reasons:
+        words.append(f"GPU throttled ({', '.join(reasons)}){f' in {throttled} runs' if throttled else ''}")
+    source = next((one.energy_of for one in each if one.energy_of), None)
+    if images_per_joule:
+        words.append(f"{images_per_joule:.3g} images per joule ({source})")
+    elif source is None:
+        words.append("energy not readable")
+    return f"meanwhile: {', '.join(words)}"
+
+
+def _sm_clock(state: GpuState) -> int | None:
+    return state.sm_mhz
+
+
+def _memory_clock(state: GpuState) -> int | None:
+    return state.memory_mhz

@@ -6,7 +6,7 @@ from resnet_compile.bench import ScenarioRun, Trial
 from resnet_compile.bench.scenario_record import NOTICE
 from resnet_compile.bench.statistics import PERCENTILES
 from resnet_compile.report.bench_text import INTERRUPTED, milliseconds, reason
-from resnet_compile.report.machine import machine_line
+from resnet_compile.report.machine import conditions_line, machine_line
 from resnet_compile.report.svg import number
 from resnet_compile.report.table import Cell, table
 
@@ -18,6 +18,9 @@ def scenario_text(run: ScenarioRun) -> str:
         "\n".join(verdict(run)),
     ]
     parts.append(table(*trial_columns(run)))
+    told = run.best or run.trials[-1]
+    if told.conditions:
+        parts.append(conditions_line([told.conditions], images_per_joule=told.images_per_joule))
     if run.interrupted:
         parts.append(INTERRUPTED)
     return "\n" + "\n\n".join(parts)

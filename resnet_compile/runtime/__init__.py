@@ -12,9 +12,12 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding
+from resnet_compile.runtime.caches import cache_bytes, flusher
 from resnet_compile.runtime.devices import Device, choose_device, parse_device
 from resnet_compile.runtime.image_input import ImageInput, image_input
+from resnet_compile.runtime.load import CpuState, cpu_state
 from resnet_compile.runtime.machine import Cpu, Gpu, describe_cpu, describe_gpu, installed_packages, onnxruntime_wheels
+from resnet_compile.runtime.nvml import THROTTLING, GpuMonitor, GpuState
 from resnet_compile.runtime.options import SessionOptions
 from resnet_compile.runtime.provider import DeviceFault, Provider
 from resnet_compile.runtime.providers import AUTO, PROVIDERS
@@ -25,21 +28,28 @@ from resnet_compile.runtime.signature import TensorInfo
 __all__ = [
     "AUTO",
     "PROVIDERS",
+    "THROTTLING",
     "Backend",
     "Binding",
     "Cpu",
+    "CpuState",
     "Device",
     "DeviceFault",
     "Gpu",
+    "GpuMonitor",
+    "GpuState",
     "ImageInput",
     "Provider",
     "Recurrence",
     "Session",
     "SessionOptions",
     "TensorInfo",
+    "cache_bytes",
     "choose_device",
+    "cpu_state",
     "describe_cpu",
     "describe_gpu",
+    "flusher",
     "image_input",
     "installed_backend",
     "installed_packages",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import subprocess
 import sys
@@ -17,6 +18,14 @@ def _output_of(command: Sequence[str]) -> str:
     return done.stdout
 
 
+def _installed_nvml() -> Any:
+    with contextlib.suppress(ImportError):
+        import pynvml  # deferred: of `nvidia-ml-py`, which the extra "cuda" brings
+
+        return pynvml
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """The onnxruntime module, the loader of shared libraries, and the caller of tools.
@@ -25,12 +34,14 @@ class Backend:
         onnxruntime: The module, or what stands in for it.
         load_library: Opens a shared library by name and raises OSError when it cannot.
         platform: As `sys.platform`; it decides what libraries are called.
+        load_nvml: Gives the module of NVIDIA's management library, not yet initialised; None where it is not installed.
         output_of: Runs a command and gives its stdout; raises OSError or `subprocess.SubprocessError`.
     """
 
     onnxruntime: Any
     load_library: Callable[[str], Any] = ctypes.CDLL
     platform: str = sys.platform
+    load_nvml: Callable[[], Any] = _installed_nvml
     output_of: Callable[[Sequence[str]], str] = _output_of
 
     def error_types(self, *names: str) -> tuple[type[Exception], ...]:

@@ -80,6 +80,16 @@ def driver_number(function: Any) -> int:
     return number.value
 
 
+def bus_id(index: int, backend: Backend) -> str | None:
+    """Where CUDA device `index` is on the bus, which is one for CUDA and for NVIDIA's tools, who count differently."""
+    with contextlib.suppress(OSError):
+        driver = backend.load_library(driver_library(backend))
+        place = ctypes.create_string_buffer(32)
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetPCIBusId(place, len(place), index) == 0:
+            return place.value.decode()
+    return None
+
+
 def _library_faults(backend: Backend) -> Iterator[DeviceFault]:
     """Loads CUDA's libraries and cuDNN, from the packages that pip installs or from the system."""
     printed = io.StringIO()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib.metadata
 import os
 import platform
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from resnet_compile.runtime.backend import Backend
-from resnet_compile.runtime.cuda import driver_library, driver_number
+from resnet_compile.runtime.cuda import bus_id, driver_library, driver_number
 
 # What a wheel of onnxruntime is called; all of them own the one module.
 _ONNXRUNTIME_WHEEL = re.compile(r"onnxruntime(-\w+)?")
@@ -85,12 +84,11 @@ def describe_cpu() -> Cpu:
 def describe_gpu(index: int, backend: Backend) -> Gpu | None:
     """CUDA device `index`; None where there is none, or ``nvidia-smi`` is not installed or says nothing."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        driver = backend.load_library(driver_library(backend))
-        # CUDA and nvidia-smi may count differently; the place on the bus is one for both.
-        place = ctypes.create_string_buffer(32)
-        if driver.cuInit(0) != 0 or driver.cuDeviceGetPCIBusId(place, len(place), index) != 0:
+        place = bus_id(index, backend)
+        if place is None:
             return None
-        command = ["nvidia-smi", f"--id={place.value.decode()}", f"--query-gpu={','.join(_QUERY)}"]
+        driver = backend.load_library(driver_library(backend))
+        command = ["nvidia-smi", f"--id={place}", f"--query-gpu={','.join(_QUERY)}"]
         fields = [text.strip() for text in backend.output_of([*command, "--format=csv,noheader,nounits"]).split(",")]
         if len(fields) != len(_QUERY):
             return None

@@ -165,7 +165,8 @@ def test_the_control_is_the_model_against_its_second_session(monkeypatch: pytest
 
     def planned(contestants: Mapping[str, Any], protocol: Protocol, **options: Any) -> Measured:
         assert list(contestants) == list(seconds)
-        return Measured({name: (value,) * protocol.steps for name, value in seconds.items()})
+        times = {name: (value,) * protocol.steps for name, value in seconds.items()}
+        return Measured(times, times)
 
     monkeypatch.setattr("resnet_compile.bench.run.measure", planned)
     subjects = [Subject(name, SMALL) for name in ("net", "a", "b")]

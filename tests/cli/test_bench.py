@@ -51,7 +51,8 @@ def test_a_spec_is_compiled_in_memory_and_timed(resnet_bench: Callable[..., Ran]
     assert (
         lines[9].split().count("-") == 2
     )  # every figure is there, GFLOP/s too, but those that 21 runs are too few for
-    assert lines[11] == "-: not known; p90 needs 36 runs and p99 needs 368 runs (--steps)."
+    assert lines[11].startswith("meanwhile: load ")
+    assert lines[13] == "-: not known; p90 needs 36 runs and p99 needs 368 runs (--steps)."
 
 
 def test_a_model_gives_a_document(model: Path, resnet_bench: Callable[..., Ran]) -> None:

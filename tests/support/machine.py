@@ -118,6 +118,8 @@ class FakeMachine:
         # What its GPU adds to every result, and the newest opset that its onnxruntime takes.
         self.error = 0.0
         self.newest_opset = 99
+        self.l2_bytes = 4096
+        self.nvml: Any = None
         self.gpu = "NVIDIA H100, 580.65.06, 81559, 1024, 345, 1980"
 
     def backend(self, platform: str = "linux") -> Backend:
@@ -134,7 +136,7 @@ class FakeMachine:
             RunOptions=onnxruntime.RunOptions,
             OrtValue=self._values(),
         )
-        return Backend(module, self._load_library, platform, self._output_of)
+        return Backend(module, self._load_library, platform, lambda: self.nvml, self._output_of)
 
     def _output_of(self, command: Sequence[str]) -> str:
         if command[0] in self.missing_libraries:
@@ -172,7 +174,13 @@ class FakeMachine:
             cuDriverGetVersion=store(lambda: self.driver_version),
             cuDeviceGetCount=store(lambda: self.devices),
             cuDeviceGetPCIBusId=self._bus_id,
+            cuDeviceGetAttribute=self._attribute,
         )
+
+    def _attribute(self, reference: Any, attribute: int, index: int) -> int:
+        assert attribute == 38  # the size of the L2 cache
+        reference._obj.value = self.l2_bytes
+        return 0 if index < self.devices else 101
 
     def _bus_id(self, place: Any, length: int, index: int) -> int:
         assert length == len(place)
@@ -211,3 +219,79 @@ class FakeMachine:
                 for name, ops in self.nodes.items()
             ],
         )
+
+
+class NvmlError(Exception):
+    """What NVIDIA's management library raises."""
+
+    def __init__(self, value: int) -> None:
+        super().__init__(value)
+        self.value = value
+
+
+class FakeNvml:
+    """NVIDIA's management library with one GPU, of which a test says what it tells; None is not supported.
+
+    `reasons` and `sm_clocks` are told in turn, the last of them for ever.
+    """
+
+    NVMLError = NvmlError
+    NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_GPU_IS_LOST = 3, 15
+    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
+
+    def __init__(self) -> None:
+        self.reasons = [0]
+        self.sm_clocks = [1980]
+        self.memory_clock: int | None = 2619
+        self.temperature: int | None = 41
+        self.milliwatts: int | None = 350_000
+        self.milliwatts_allowed: int | None = 700_000
+        self.millijoules: int | None = 1_000_000
+        self.millijoules_a_look = 500
+        self.looks_until_lost: int | None = None
+        self.opened = 0
+
+    def nvmlInit(self) -> None:  # noqa: N802
+        self.opened += 1
+
+    def nvmlShutdown(self) -> None:  # noqa: N802
+        self.opened -= 1
+
+    def nvmlDeviceGetHandleByPciBusId(self, place: bytes) -> str:  # noqa: N802
+        assert place.startswith(b"0000:0A:00.")
+        return place.decode()
+
+    def nvmlDeviceGetCurrentClocksEventReasons(self, handle: str) -> int:  # noqa: N802
+        if self.looks_until_lost is not None:
+            self.looks_until_lost -= 1
+            if self.looks_until_lost < 0:
+                raise NvmlError(self.NVML_ERROR_GPU_IS_LOST)
+        return self.reasons.pop(0) if len(self.reasons) > 1 else self.reasons[0]
+
+    def nvmlDeviceGetClockInfo(self, handle: str, which: int) -> int:  # noqa: N802
+        if which == self.NVML_CLOCK_MEM:
+            return self._told(self.memory_clock)
+        return self.sm_clocks.pop(0) if len(self.sm_clocks) > 1 else self.sm_clocks[0]
+
+    def nvmlDeviceGetApplicationsClock(self, handle: str, which: int) -> int:  # noqa: N802
+        return self._told(None)  # as drivers from CUDA 14 on will
+
+    def nvmlDeviceGetTemperature(self, handle: str, sensor: int) -> int:  # noqa: N802
+        assert sensor == self.NVML_TEMPERATURE_GPU
+        return self._told(self.temperature)
+
+    def nvmlDeviceGetPowerUsage(self, handle: str) -> int:  # noqa: N802
+        return self._told(self.milliwatts)
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle: str) -> int:  # noqa: N802
+        return self._told(self.milliwatts_allowed)
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, handle: str) -> int:  # noqa: N802
+        if self.millijoules is not None:
+            self.millijoules += self.millijoules_a_look
+        return self._told(self.millijoules)
+
+    def _told(self, value: int | None) -> int:
+        if value is None:
+            raise NvmlError(self.NVML_ERROR_NOT_SUPPORTED)
+        return value
