@@ -85,7 +85,9 @@ READERS: dict[str, Reader] = {
         informed=(reseal_graph,),
         sealed=True,
     ),
-    "tensorflow_frozen": Reader(FrozenGraphCheckpoint, lambda: [single_file("frozen.pb")], informed=(rebuild_graph,)),
+    "tensorflow_frozen": Reader(
+        FrozenGraphCheckpoint, lambda: [single_file("frozen.pb"), single_file("frozen2.pb")], informed=(rebuild_graph,)
+    ),
     "tensorflow_lite": Reader(
         TensorFlowLiteCheckpoint,
         lambda: [single_file(f"{name}.tflite") for name in ("float32", "float16", "int8")],

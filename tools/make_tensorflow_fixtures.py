@@ -22,6 +22,7 @@ from typing import Any
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import numpy as np
 import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 ROOT = Path(__file__).parent.parent / "tests" / "data"
 FOLDER = ROOT / "checkpoints"
@@ -88,6 +89,7 @@ def make_keras2(folder: str) -> None:
     prefix = tf.train.Checkpoint(student=student, teacher=teacher).save(f"{folder}/two")
     keep(prefix, "two2", values(student, "student/") | values(teacher, "teacher/"))
     make_frozen()
+    make_frozen_by_reads()
     make_lite()
 
 
@@ -99,6 +101,15 @@ def make_keras3(folder: str) -> None:
     fit(model, "adam")
     prefix = tf.train.Checkpoint(model=model, optimizer=model.optimizer).save(f"{folder}/k3")
     keep(prefix, "keras3", values(model))
+
+
+def make_frozen_by_reads() -> None:
+    """A graph in which variables are called by how they were read, and their own names."""
+    model = network(6)
+    function = tf.function(model).get_concrete_function(tf.TensorSpec((None, 8, 8, 3)))
+    frozen = convert_variables_to_constants_v2(function).graph.as_graph_def()
+    (ROOT / "readers" / "frozen2.pb").write_bytes(frozen.SerializeToString(deterministic=True))
+    write_truth(ROOT / "readers" / "frozen2.json", values(model, f"{model.name}/"))
 
 
 def make_lite() -> None:

@@ -78,6 +78,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
 
     Attributes:
         format: The format's name, as `resnet-inspect` prints it.
+        is_graph: Whether it is a graph, in which integers are arguments of operators, such as axes and paddings.
         config: What the `config.json` beside it says of the model, where it is a hub's; None otherwise.
         preprocessor: What the `preprocessor_config.json` beside it says of images, likewise.
         objects: Classes and functions of other programs that the file names.
@@ -90,6 +91,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     """
 
     format: ClassVar[str]
+    is_graph: ClassVar[bool] = False
     config: Mapping[str, Any] | None = None
     preprocessor: Mapping[str, Any] | None = None
     objects: tuple[str, ...] = ()

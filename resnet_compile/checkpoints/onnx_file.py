@@ -79,6 +79,7 @@ class OnnxCheckpoint(Checkpoint):
     """
 
     format: ClassVar[str] = "ONNX"
+    is_graph: ClassVar[bool] = True
     nodes: tuple[OnnxNode, ...]
     inputs: tuple[str, ...]
 

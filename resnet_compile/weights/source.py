@@ -29,6 +29,7 @@ AVERAGE = "/ExponentialMovingAverage"
 """What TensorFlow's `ExponentialMovingAverage` puts behind the name of the variable that it follows."""
 
 _UNREAD = "unread"
+_INTEGERS = frozenset({"int32", "int64"})
 _WRAPPERS = re.compile(r"(?<![^./])(?:_orig_mod|module|_fsdp_wrapped_module|_checkpoint_wrapped_module)\.")
 _LORA = re.compile(r"(^|[./])lora_[A-Za-z_]+([./]|$)")
 
@@ -85,7 +86,7 @@ def tensors_of(source: Mapping[str, ArrayLike]) -> Tensors:
     """
     if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
         raise WeightsError(f"must be a checkpoint's path, or arrays by name, not {type(source).__name__}")
-    names = [*source, *source.unread] if isinstance(source, Checkpoint) else [*source]
+    names = _names(source) if isinstance(source, Checkpoint) else [*source]
     if found := next(filter(_LORA.search, names), None):
         raise WeightsError(
             "a LoRA adapter, whose product is part of the weights", where=found, hint="save model.merge_and_unload()"
@@ -95,6 +96,13 @@ def tensors_of(source: Mapping[str, ArrayLike]) -> Tensors:
     # What only a wrapper tells apart keeps it: a copy beside its averages.
     tensors = {plain[name] if counts[plain[name]] == 1 else name: _tensor(source, name) for name in names}
     return Tensors(_multiplied(tensors))
+
+
+def _names(source: Checkpoint) -> list[str]:
+    """The names of what could be weights."""
+    if not source.is_graph:
+        return [*source, *source.unread]
+    return [*(name for name in source if source.info(name).dtype not in _INTEGERS), *source.unread]
 
 
 def averaged(tensors: Tensors) -> Tensors:

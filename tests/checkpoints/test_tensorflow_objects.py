@@ -13,8 +13,10 @@ from support.tensorflow_files import CHECKPOINTS, FLOAT, field, fixture_truth, n
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.checkpoints.tensorflow.frozen import is_frozen_graph
+from resnet_compile.checkpoints.tensorflow.frozen_names import Use, variable_names
 from resnet_compile.checkpoints.tensorflow.objects import object_names
 from resnet_compile.errors import CheckpointError
+from resnet_compile.weights.source import tensors_of
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 
@@ -119,6 +121,44 @@ def test_constants_are_what_tensorflow_reads() -> None:
         truth = json.loads(FROZEN.with_suffix(".json").read_text())
         assert_holds(checkpoint, truth)
         assert len(checkpoint) == len(truth) == 51
+
+
+def test_variables_of_tensorflow_2_have_their_own_names() -> None:
+    """The graph calls them by how they are read; the truth is the model's."""
+    path = DATA / "readers" / "frozen2.pb"
+    truth = json.loads(path.with_suffix(".json").read_text())
+    with open_checkpoint(path) as checkpoint:
+        assert_holds(checkpoint, truth)
+        assert checkpoint.keys() - truth.keys() == {"model/avg_pool/Mean/reduction_indices"}
+        assert tensors_of(checkpoint).keys() == truth.keys()  # without the arguments of operators
+
+
+def named(uses: dict[str, tuple[str, ...]], reads: dict[str, str] | None = None) -> dict[str, str]:
+    made = [Use(name, name.rpartition("/")[2], inputs) for name, inputs in uses.items()]
+    return variable_names(made, reads or {})
+
+
+def test_names_by_what_is_done_with_a_variable() -> None:
+    read = "ReadVariableOp"
+    assert named({"a/Conv2D": ("x", f"a/Conv2D/{read}/resource"), "a/BiasAdd": ("x", f"a/BiasAdd/{read}")}) == {
+        f"a/Conv2D/{read}/resource": "a/kernel",
+        f"a/BiasAdd/{read}": "a/bias",
+    }
+    norm = {"n/BatchNorm/FusedBatchNormV3": ("x", f"n/{read}", f"n/{read}_1", "mean", f"n/F/{read}_1")}
+    slim = {"c/Conv2D": ("x", "copied"), "c/BiasAdd": ("x", f"c/BiasAdd/{read}")}
+    assert named(norm | slim, {"copied": f"c/{read}"}) == {
+        f"n/{read}": "n/BatchNorm/gamma",
+        f"n/{read}_1": "n/BatchNorm/beta",
+        f"n/F/{read}_1": "n/BatchNorm/moving_variance",
+        f"c/{read}": "c/weights",
+        f"c/BiasAdd/{read}": "c/biases",
+    }
+
+
+def test_a_name_that_is_not_sure_is_not_given() -> None:
+    two = {"a/Conv2D": ("x", "a/ReadVariableOp"), "a/MatMul": ("x", "a/ReadVariableOp_1")}
+    assert named(two) == {}
+    assert named({"Conv2D": ("x", "ReadVariableOp"), "b/Conv2D": ("x",), "c/Conv2D": ("x", "c/kernel")}) == {}
 
 
 def test_a_graph_that_is_not_frozen_is_told() -> None:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, read_head
+from resnet_compile.checkpoints.tensorflow.frozen_names import USES, Use, variable_names
 from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, STRINGS, typed_values
 from resnet_compile.checkpoints.tensorflow.types import DATA_TYPES, DataType, other_type, read_shape, read_text
 from resnet_compile.errors import CheckpointError
@@ -58,60 +59,76 @@ def is_frozen_graph(path: Path) -> bool:
 class FrozenGraphCheckpoint(Checkpoint):
     """The constants of a graph; an `Identity` that reads one, as `conv2d/kernel/read` does, has its values too.
 
+    A constant that is called by how a variable was read has the variable's name (`frozen_names`).
+
     The format has no checksums.
     """
 
     format: ClassVar[str] = "TensorFlow frozen graph"
+    is_graph: ClassVar[bool] = True
 
     def __init__(self, path: Path) -> None:
         super().__init__(CheckedFile(path))
         self._constants: dict[str, _Constant] = {}
+        found: dict[str, _Constant | Unread] = {}
         reads: dict[str, str] = {}
+        uses = []
         operators = set()
         for node in self._nodes():
             name = read_text(node.bytes(1), self._file.error)
             operator = node.text(2)
             operators.add(operator)
             if operator == "Const":
-                self._keep(name, node)
+                if name in found:
+                    raise self._file.error("two nodes of one name", name)
+                found[name] = self._constant(name, node)
             elif operator == "Identity" and (inputs := node.all_bytes(3)):
                 reads[name] = read_text(inputs[0], self._file.error).removesuffix(":0")
+            elif operator in USES:
+                inputs = node.all_bytes(3)
+                uses.append(Use(name, operator, tuple(read_text(each, self._file.error) for each in inputs)))
         if not operators:
             raise self._file.error("not a TensorFlow graph: it has no nodes")
-        if found := sorted(operators & _VARIABLES):
+        if variables := sorted(operators & _VARIABLES):
             raise self._file.error(
-                f"a graph that is not frozen: its {found[0]} nodes have their values in a checkpoint of their own",
+                f"a graph that is not frozen: its {variables[0]} nodes have their values in a checkpoint of their own",
                 hint="give that checkpoint, its prefix or the SavedModel's folder",
             )
+        names = {constant: name for constant, name in variable_names(uses, reads).items() if name not in found}
+        for name, constant in found.items():
+            self._enter(names.get(name, name), constant)
         for name, source in reads.items():
-            if source in self._constants and name not in self._constants:
-                constant = self._constants[source]
-                self._add(name, constant.shape, constant.dtype.numpy)
-                self._constants[name] = constant
+            if source in found and name not in found and source not in names:
+                self._enter(name, found[source])
+
+    def _enter(self, name: str, constant: _Constant | Unread) -> None:
+        if isinstance(constant, Unread):
+            self._list(name, constant)
+        else:
+            self._add(name, constant.shape, constant.dtype.numpy)
+            self._constants[name] = constant
 
     def _nodes(self) -> Iterator[Message]:
         for number, wire, content in fields(self._file.view, self._file.error):
             if (number, wire) == (1, BYTES) and not isinstance(content, int):
                 yield Message(content, self._file.error)
 
-    def _keep(self, name: str, node: Message) -> None:
-        """Takes a constant into the directory; its values stay where they are."""
+    def _constant(self, name: str, node: Message) -> _Constant | Unread:
+        """A constant, its claims checked; its values stay where they are."""
         fail = self._file.at(name)
         values = (entry.message(2) for entry in node.messages(5) if entry.text(1) == "value")
         tensor = next(values, Message(b"", fail)).message(8)
         number, shape = tensor.int64(1), read_shape(tensor.message(2), fail)
         dtype = _BFLOAT16 if number == 14 else DATA_TYPES.get(number)
         if dtype is None:
-            self._list(name, Unread(f"of type {other_type(number)}", shape))
-            return
+            return Unread(f"of type {other_type(number)}", shape)
         size = self._file.tensor_bytes(shape, dtype.numpy, name)
         content = tensor.bytes(4)
         if content and len(content) != size and not dtype.is_string:
             raise fail(f"{len(content)} bytes are stored where the shape asks for {size}")
         if not content and size > max(_MAX_REPEATED, self._file.size):
             raise fail(f"a few values stand for {size} bytes: refused")
-        self._add(name, shape, dtype.numpy)
-        self._constants[name] = _Constant(dtype, shape, tensor)
+        return _Constant(dtype, shape, tensor)
 
     def _read(self, name: str) -> NDArray[Any]:
         constant = self._constants[name]

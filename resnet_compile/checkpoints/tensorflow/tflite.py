@@ -71,6 +71,7 @@ class TensorFlowLiteCheckpoint(Checkpoint):
     """
 
     format: ClassVar[str] = "TensorFlow Lite"
+    is_graph: ClassVar[bool] = True
 
     def __init__(self, path: Path) -> None:
         super().__init__(CheckedFile(path))
