@@ -118,6 +118,7 @@ READERS: dict[str, Reader] = {
         lambda: [*map(single_file, ("module.pth", "scripted.pt"))],
         informed=(reseal_zip,),
     ),
+    "pytorch_exported": Reader(PyTorchCheckpoint, lambda: [single_file("exported.pt2")], informed=(reseal_zip,)),
     "pytorch_legacy": Reader(PyTorchCheckpoint, lambda: [*map(single_file, ("legacy.pth", "trainer_legacy.pth"))]),
     "pickle": Reader(PickleCheckpoint, lambda: [single_file(f"arrays{number}.pkl") for number in range(6)]),
     "keras_h5": Reader(

@@ -1,11 +1,12 @@
 """Write the small checkpoint files under `tests/data/readers`, and what their own libraries read back from them.
 
-Usage: python tools/make_reader_fixtures.py torch|keras|keras3
+Usage: python tools/make_reader_fixtures.py torch|exported|keras|keras3
 
-`torch` needs torch, safetensors and huggingface_hub (made with 2.13, 0.8 and 2.4); `keras` needs TensorFlow with
-Keras 2 and h5py (made with 2.15 and 3.16); `keras3` needs Keras 3, once in a version that keeps names and once in one
-before 3.6 (made with 3.15 and 3.3). None is a dependency of this project, so the files are committed. `torch.json`,
-`keras.json` and `keras3.json` hold each file's tensors: the dtype, the shape and the SHA-256 of the C-order bytes.
+`torch` needs torch, safetensors and huggingface_hub (made with 2.13, 0.8 and 2.4); `exported` needs torch alone (made
+with 2.14); `keras` needs TensorFlow with Keras 2 and h5py (made with 2.15 and 3.16); `keras3` needs Keras 3, once in a
+version that keeps names and once in one before 3.6 (made with 3.15 and 3.3). None is a dependency of this project, so
+the files are committed. `torch.json`, `exported.json`, `keras.json` and `keras3.json` hold each file's tensors: the
+dtype, the shape and the SHA-256 of the C-order bytes.
 """
 
 from __future__ import annotations
@@ -181,6 +182,42 @@ def write_torch_truths() -> None:
     write_truths("torch.json", truths)
 
 
+def make_exported() -> None:
+    """A program of `torch.export` with a tied, a transposed and a bfloat16 weight, and a tensor that it closes over."""
+    import torch
+
+    class Model(torch.nn.Module):
+        """Every tensor is used."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 4, 3, bias=False)
+            self.bn = torch.nn.BatchNorm2d(4)
+            self.fc = torch.nn.Linear(4, 4)
+            self.tied = torch.nn.Linear(4, 4, bias=False)
+            self.tied.weight = self.fc.weight
+            self.turned = torch.nn.Parameter(torch.randn(4, 5).t())
+            self.register_buffer("scale", torch.randn(4).bfloat16())
+            self.register_buffer("mean", torch.randn(3, 1, 1), persistent=False)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            x = self.bn(self.conv(x - self.mean)).mean((2, 3))
+            return self.turned @ (self.tied(self.fc(x)) * self.scale)[0]
+
+    torch.manual_seed(0)
+    model = Model().eval()
+    program = torch.export.export(model, (torch.randn(1, 3, 8, 8),))
+    torch.export.save(program, FOLDER / "exported.pt2")
+    read = torch.export.load(FOLDER / "exported.pt2")
+    tensors = dict(read.state_dict) | {f"constants/{name}": value for name, value in read.constants.items()}
+    truths = {}
+    for name, value in tensors.items():
+        value = value.detach().contiguous()
+        data = value.reshape(-1).view(torch.uint8).numpy().tobytes()
+        truths[name] = truth(str(value.dtype).removeprefix("torch."), tuple(value.shape), data)
+    write_truths("exported.json", {"exported.pt2": truths})
+
+
 def compress(source: Path, target: Path) -> None:
     """A Keras weights file with its datasets in chunks through shuffle and gzip, as h5repack would make it."""
     import h5py
@@ -300,6 +337,8 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["torch"]:
             make_torch()
+        case ["exported"]:
+            make_exported()
         case ["keras"]:
             make_keras()
         case ["keras3"]:

@@ -22,6 +22,7 @@ from resnet_compile.checkpoints.formats import FORMATS, CheckpointFormat, is_che
 from resnet_compile.errors import CheckpointError
 
 TORCH = json.loads((seeds.DATA / "readers" / "torch.json").read_text())
+EXPORTED = json.loads((seeds.DATA / "readers" / "exported.json").read_text())
 LITE = json.loads((seeds.DATA / "readers" / "tflite.json").read_text())
 FROZEN = json.loads((seeds.DATA / "readers" / "frozen.json").read_text())
 # By the keys, which are paths through objects.
@@ -126,6 +127,7 @@ VARIANTS = {
     "PyTorch before 1.6": torch("trainer_legacy.pth"),
     "PyTorch module": torch("module.pth"),
     "TorchScript": torch("scripted.pt"),
+    "torch.export": Variant("PyTorch", seeds.single_file("exported.pt2"), list(EXPORTED["exported.pt2"])),
     **{f"pickle of protocol {number}": torch(f"arrays{number}.pkl", "pickle") for number in (0, 2, 4, 5)},
     "PyTorch without CRC": torch("no_crc.pth"),
     "safetensors": Variant("safetensors", seeds.single_file("dtypes.safetensors"), list(TORCH["dtypes.safetensors"])),

@@ -71,9 +71,9 @@ class Archive(Container):
     where the file has them.
     """
 
-    def __init__(self, file: CheckedFile) -> None:
+    def __init__(self, file: CheckedFile, archive: ZipArchive) -> None:
         self._file = file
-        self._archive = ZipArchive(file)
+        self._archive = archive
         self._verify = self._archive.has_checksums  # PyTorch can be told to write none
         self._verified: set[str] = set()
         found = [posixpath.dirname(name) for name in self._archive if posixpath.basename(name) == "data.pkl"]

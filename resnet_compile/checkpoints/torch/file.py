@@ -1,4 +1,4 @@
-"""PyTorch files (`.pth`, `.pt`, `.ckpt`) and bare pickles of arrays (`.pkl`)."""
+"""PyTorch files (`.pth`, `.pt`, `.ckpt`, `.pt2`) and bare pickles of arrays (`.pkl`)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,29 @@ from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, pri
 from resnet_compile.checkpoints.torch.containers import (
     LEGACY_MAGIC,
     RESAVE,
-    Archive,
     BarePickle,
     Container,
     LegacyFile,
 )
+from resnet_compile.checkpoints.torch.exported import archive_of
 from resnet_compile.checkpoints.torch.names import runs_code
 from resnet_compile.checkpoints.torch.values import Array, Name, PickleError, TensorView, place
 from resnet_compile.checkpoints.torch.walk import Tensor, tensors_in
 from resnet_compile.checkpoints.zip_archive import first_member
 
-_RECORDS = (b"/data.pkl", b"/version", b"/byteorder", b"/constants.pkl", b"/.format_version", b"/.storage_alignment")
+_RECORDS = (
+    *(b"/data.pkl", b"/version", b"/byteorder", b"/constants.pkl", b"/.format_version", b"/.storage_alignment"),
+    b"serialized_exported_program.json",  # of `torch.export` before 2.8
+)
 # A pickle begins with its protocol, or before protocol 2 with a mapping; nothing else that is read here does.
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|\(dp[0-9]+\n|\}q.\(|ccollections\n", re.DOTALL)
 _SHOWN = 5
 
 
 def is_pytorch(path: Path) -> bool:
-    """Whether the file begins as an archive of `torch.save` or TorchScript, or as PyTorch wrote before 1.6."""
+    """Whether the file begins as an archive of `torch.save`, `torch.export.save` or TorchScript, or as PyTorch wrote
+    before 1.6.
+    """
     head = read_head(path)
     first = first_member(head)
     return first.endswith(_RECORDS) or b"/data/" in first or b"/code/" in first or _is_legacy(head)
@@ -86,7 +91,7 @@ class PyTorchCheckpoint(Checkpoint):
 
     def _open(self) -> Container:
         head = self._file.copy(0, min(15, self._file.size), "the head")
-        return LegacyFile(self._file) if _is_legacy(head) else Archive(self._file)
+        return LegacyFile(self._file) if _is_legacy(head) else archive_of(self._file)
 
     def _check(self, name: str, tensor: TensorView) -> None:
         """Compare a tensor's claims with the size of its storage, before any view is made of it."""

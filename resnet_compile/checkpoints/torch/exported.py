@@ -1,0 +1,134 @@
+"""The archives of `torch.export.save` (``.pt2``): tensors beside the program, which is not read.
+
+Since PyTorch 2.8 below one folder are `models/NAME.json`, the program; `data/weights/NAME_weights_config.json`, which
+gives each name of the state dict its file and tensor type; and the files with the storages' bytes. Tensors that the
+program closes over are in `data/constants` likewise. Before that the archive has `serialized_state_dict.pt`, a file of
+`torch.save`. Source: PyTorch's `torch/export/pt2_archive` and `_export/serde/schema.py`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.base import Unread
+from resnet_compile.checkpoints.checked_file import CheckedFile
+from resnet_compile.checkpoints.safetensors_file import MAX_HEADER, parse_json
+from resnet_compile.checkpoints.torch.containers import Archive, Container
+from resnet_compile.checkpoints.torch.opcodes import Pickled
+from resnet_compile.checkpoints.torch.values import PickleError, Storage, StorageType, TensorView, naturals
+from resnet_compile.checkpoints.zip_archive import ZipArchive
+
+STATE_DICT = "serialized_state_dict.pt"
+"""The member of an archive from before 2.8 that has the weights."""
+
+_STRIDED = 7
+# ScalarType by number.
+_DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
+    {
+        1: np.dtype("u1"),
+        2: np.dtype("i1"),
+        3: np.dtype("<i2"),
+        4: np.dtype("<i4"),
+        5: np.dtype("<i8"),
+        6: np.dtype("<f2"),
+        7: np.dtype("<f4"),
+        8: np.dtype("<f8"),
+        10: np.dtype("<c8"),
+        11: np.dtype("<c16"),
+        12: np.dtype(np.bool_),
+        13: np.dtype(ml_dtypes.bfloat16),
+        28: np.dtype("<u2"),
+        29: np.dtype(ml_dtypes.float8_e4m3fn),
+        30: np.dtype(ml_dtypes.float8_e5m2),
+        31: np.dtype(ml_dtypes.float8_e4m3fnuz),
+        32: np.dtype(ml_dtypes.float8_e5m2fnuz),
+        33: np.dtype(ml_dtypes.float8_e8m0fnu),
+        34: np.dtype("<u4"),
+        35: np.dtype("<u8"),
+    }
+)
+
+
+def archive_of(file: CheckedFile) -> Container:
+    """What a zip archive of PyTorch's keeps its tensors in."""
+    archive = ZipArchive(file)
+    if STATE_DICT in archive:
+        inner = CheckedFile(file.path, archive.read(STATE_DICT).data)
+        return Archive(inner, ZipArchive(inner))
+    configs = [name for name in archive if name.endswith("_weights_config.json")]
+    return Exported(file, archive, configs) if configs else Archive(file, archive)
+
+
+class Exported(Container):
+    """The weights and constants of the models in an archive, each by its name in the model's state dict.
+
+    Args:
+        file: The file.
+        archive: Its members.
+        configs: The members that describe weights, one a model. With several, names begin with the model's.
+    """
+
+    def __init__(self, file: CheckedFile, archive: ZipArchive, configs: list[str]) -> None:
+        self._file = file
+        self._archive = archive
+        self._configs = configs
+
+    def values(self) -> Iterator[tuple[str, Pickled]]:
+        """The weights and the constants of each model."""
+        for config in self._configs:
+            folder, name = posixpath.split(config)
+            model = name.removesuffix("_weights_config.json")
+            constants = f"{posixpath.dirname(folder)}/constants/{model}_constants_config.json"
+            for key, member in (("", config), ("constants", constants)):
+                if member in self._archive:
+                    path = [model] if len(self._configs) > 1 else []
+                    tensors = dict(self._tensors(member))
+                    yield "/".join([*path, *filter(None, [key])]), Pickled(tensors, frozenset(), {}, 0)
+
+    def _tensors(self, config: str) -> Iterator[tuple[str, TensorView | Unread]]:
+        """The tensors that a member describes."""
+        if self._archive[config].size > MAX_HEADER:
+            raise self._file.error(f"has {self._archive[config].size} bytes; {MAX_HEADER} are allowed", config)
+        entries = parse_json(self._file, self._archive.read(config).tobytes()).get("config")
+        if not isinstance(entries, dict):
+            raise PickleError("the weights of the program are not described as PyTorch describes them")
+        for name, entry in entries.items():
+            meta = entry.get("tensor_meta") if isinstance(entry, dict) else None
+            if isinstance(meta, dict):  # else an object of another class
+                yield name, self._tensor(posixpath.dirname(config), entry, meta)
+
+    def _tensor(self, folder: str, entry: Mapping[str, Any], meta: Mapping[str, Any]) -> TensorView | Unread:
+        shape, strides = (_sizes(meta.get(key)) for key in ("sizes", "strides"))
+        (offset,) = _sizes([meta.get("storage_offset")])
+        number = meta.get("dtype")
+        dtype = _DTYPES.get(number) if type(number) is int else None
+        if entry.get("use_pickle"):
+            return Unread("of a class of its own", shape, "save model.state_dict() of plain tensors with torch.save")
+        if dtype is None or meta.get("layout") != _STRIDED:
+            kind = f"of ScalarType {str(number)[:20]}" if dtype is None else "sparse"
+            return Unread(kind, shape, "save tensor.float()" if dtype is None else "save tensor.to_dense()")
+        key = f"{folder}/{entry.get('path_name')}"
+        count = (self.size(key) or 0) // dtype.itemsize
+        return TensorView(Storage(key, StorageType(dtype, dtype.itemsize), count), dtype, offset, shape, strides)
+
+    def size(self, key: str) -> int | None:
+        """Bytes of a file of weights."""
+        return self._archive[key].size if key in self._archive else None
+
+    def read(self, key: str) -> NDArray[np.uint8]:
+        """Such a file, its CRC compared."""
+        return self._archive.read(key, verify=self._archive.has_checksums)
+
+
+def _sizes(values: object) -> tuple[int, ...]:
+    """Numbers of the program: ``{"as_int": 3}``, where they are not symbols."""
+    if not isinstance(values, list):
+        raise PickleError("a tensor of the program is not described as PyTorch describes one")
+    return naturals([value.get("as_int") if isinstance(value, dict) else None for value in values])
