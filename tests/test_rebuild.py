@@ -186,7 +186,10 @@ def test_the_command_makes_a_model_like_another_and_its_card(tmp_path: Path) -> 
         (["tiny", "--labels", "two.txt"], "2 labels for a network of 10 classes @ labels"),
         (["tiny", "--labels", "two.txt", "--num-classes", "none"], "the network has no classes @ labels"),
         (["tiny", "--top", "11"], "must be at most 10, the network's classes, not 11 @ top"),
-        (["tiny", "--top", "3", "--outputs", "block1"], "the model outputs no predictions, one row of classes"),
+        (
+            ["tiny", "--top", "3", "--outputs", "block1"],
+            "no predictions and no logits, one row of classes",
+        ),
     ],
 )
 def test_wrong_arguments_are_told_in_a_line(arguments: list[str], words: str, tmp_path: Path) -> None:
@@ -196,6 +199,17 @@ def test_wrong_arguments_are_told_in_a_line(arguments: list[str], words: str, tm
     assert words in done.err
     assert done.err.count("\n") == 1
     assert not (tmp_path / "again.onnx").exists()
+
+
+def test_a_network_without_predictions_tells_its_best_classes_too() -> None:
+    options = rc.CompileOptions(outputs=("logits",), top=10)
+    session = rc.runtime.Session.open(rc.compile(rc.load_spec("tiny"), options).to_proto().SerializeToString(), "cpu")
+    x = np.random.default_rng(3).standard_normal((2, 3, 32, 32), np.float32)
+    made = session.run({"input": x})
+    exponentials = np.exp(made["tiny/logits"].astype(np.float64))
+    expected = np.sort(exponentials / exponentials.sum(axis=1, keepdims=True), axis=1)[:, ::-1]
+    np.testing.assert_allclose(made["top_probabilities"], expected, rtol=1e-5)
+    np.testing.assert_array_equal(made["top_classes"], np.argsort(-exponentials, axis=1))
 
 
 @pytest.mark.parametrize("options", [{}, {"dtype": {"kind": "float16", "io": "float16"}}, {"layout": "nhwc"}], ids=str)

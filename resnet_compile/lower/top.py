@@ -9,7 +9,6 @@ from resnet_compile.graph import Graph, apply, apply_many, cast
 
 CLASSES = "top_classes"
 PROBABILITIES = "top_probabilities"
-_PREDICTIONS = "predictions"
 
 
 def with_top(graph: Graph, count: int) -> Graph:
@@ -17,17 +16,20 @@ def with_top(graph: Graph, count: int) -> Graph:
     best first, and their probabilities, float32 of the same shape under ``top_probabilities``.
 
     Raises:
-        OptionError: It outputs no predictions of a row of classes an image, or of fewer classes.
+        OptionError: It outputs neither predictions nor logits, a row of classes an image, or there are fewer classes.
     """
-    predictions = next((output for output in graph.outputs if output.name == _PREDICTIONS), None)
-    if predictions is None or len(predictions.shape) != 2:
-        fault = "the model outputs no predictions, one row of classes an image"
-        raise OptionError(fault, where="top", hint="name predictions among --outputs, or leave them out")
-    classes = predictions.shape[1]
+    rows = {output.name.rpartition("/")[2]: output for output in graph.outputs if len(output.shape) == 2}
+    found = next((name for name in ("predictions", "logits") if name in rows), None)
+    if found is None:
+        fault = "the model outputs no predictions and no logits, one row of classes an image"
+        raise OptionError(fault, where="top", hint="name logits among the outputs")
+    values = rows[found]
+    classes = values.shape[1]
     if isinstance(classes, int) and count > classes:
         raise OptionError(f"must be at most {classes}, the network's classes, not {count}", where="top")
-    if predictions.type.dtype != "float32":
-        predictions = cast(predictions, "float32", "top/predictions")
+    if values.type.dtype != "float32":
+        values = cast(values, "float32", "top/values")
+    predictions = apply("Softmax", values, name="top/Softmax", axis=1) if found == "logits" else values
     number = apply("Constant", name="top/count", value_ints=(count,))
     probabilities, indices = apply_many("TopK", predictions, number, names=(PROBABILITIES, CLASSES), axis=1)
     return replace(graph, outputs=(*graph.outputs, indices, probabilities))
