@@ -19,6 +19,7 @@ from resnet_compile._version import __version__
 if TYPE_CHECKING:
     from resnet_compile import bench as bench
     from resnet_compile import classify as classify
+    from resnet_compile import costs as costs
     from resnet_compile import features as features
     from resnet_compile import files as files
     from resnet_compile import images as images
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from resnet_compile import rebuild as rebuild
     from resnet_compile import runtime as runtime
     from resnet_compile import serialize as serialize
+    from resnet_compile import spec as spec
     from resnet_compile import training as training
     from resnet_compile import verify as verify
     from resnet_compile.checkpoints.base import Checkpoint
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from resnet_compile.options import CompileOptions
     from resnet_compile.plan import Plan, plan_network
     from resnet_compile.precision import Float16, Float32, Int8
+    from resnet_compile.predictor import Model, Prediction, Predictions, load_model
     from resnet_compile.spec import (
         BatchNorm,
         Block,
@@ -47,10 +50,19 @@ if TYPE_CHECKING:
         Input,
         NetworkSpec,
         UnitArgs,
+        caffe_block,
         catalogue,
+        cifar_bottleneck_block,
+        cifar_network,
+        cifar_plain_block,
+        keras_v2_block,
         load_spec,
         parse_spec,
+        resnet_v1_block,
         resnet_v2_block,
+        timm_preact_block,
+        torchvision_basic_block,
+        torchvision_bottleneck_block,
     )
     from resnet_compile.weights.binding import bind
 
@@ -67,19 +79,32 @@ __all__ = [
     "ImagenetRoot",
     "Input",
     "Int8",
+    "Model",
     "NetworkSpec",
     "Plan",
+    "Prediction",
+    "Predictions",
     "ResnetCompileError",
     "UnitArgs",
     "__version__",
     "bind",
+    "caffe_block",
     "catalogue",
+    "cifar_bottleneck_block",
+    "cifar_network",
+    "cifar_plain_block",
     "compile",
+    "keras_v2_block",
+    "load_model",
     "load_spec",
     "open_checkpoint",
     "parse_spec",
     "plan_network",
+    "resnet_v1_block",
     "resnet_v2_block",
+    "timm_preact_block",
+    "torchvision_basic_block",
+    "torchvision_bottleneck_block",
 ]
 
 _HOMES = {
@@ -91,14 +116,18 @@ _HOMES = {
     "Int8": "precision",
     "Plan": "plan",
     "ResnetCompileError": "errors",
+    "Model": "predictor",
+    "Prediction": "predictor",
+    "Predictions": "predictor",
     "bind": "weights.binding",
     "compile": "compiler",
+    "load_model": "predictor",
     "open_checkpoint": "checkpoints.formats",
     "plan_network": "plan",
 }
 _SUBMODULES = {
-    *("bench", "classify", "features", "files", "images", "metadata"),
-    *("plan", "precision", "quantize", "rebuild", "runtime", "serialize", "training", "verify"),
+    *("bench", "classify", "costs", "features", "files", "images", "metadata"),
+    *("plan", "precision", "quantize", "rebuild", "runtime", "serialize", "spec", "training", "verify"),
 }
 
 

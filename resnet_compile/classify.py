@@ -59,7 +59,7 @@ def resolve_names(session: Session, words: Sequence[str]) -> tuple[str, ...]:
 
 def run_images(
     session: Session,
-    paths: Iterable[str | os.PathLike[str]],
+    images: Iterable[str | os.PathLike[str] | NDArray[np.uint8]],
     preprocessing: Preprocessing,
     *,
     outputs: Sequence[str] | None = None,
@@ -76,7 +76,7 @@ def run_images(
 
     Args:
         session: The network.
-        paths: Image files.
+        images: Image files, or pixels ``[H, W, 3]``, which go by the name of their position.
         preprocessing: The scheme that the network was trained with; unused where the model carries it out.
         outputs: Names of the outputs to compute; all by default.
         batch: Images at a time; by default the model's own number, or 8 where it leaves that open.
@@ -94,18 +94,16 @@ def run_images(
     size = source.batch_size(batch, DEFAULT_BATCH)
     height, width = source.size((preprocessing.default_size,) * 2)
 
-    def prepare(path: str) -> NDArray[Any] | ImageError:
+    def prepare(path: str, pixels: NDArray[np.uint8] | None) -> NDArray[Any] | ImageError:
         try:
-            image = decode_image(path)
+            image = decode_image(path) if pixels is None else pixels
             return source.photograph(image, path) if source.takes_photographs else preprocessing(image, height, width)
         except ImageError as error:
             return error
 
     ready: list[tuple[int, str, NDArray[Any]]] = []
     workers = workers or min(4, os.cpu_count() or 1)
-    for position, (path, prepared) in enumerate(
-        _ahead(prepare, (os.fspath(path) for path in paths), workers, 2 * size)
-    ):
+    for position, (path, prepared) in enumerate(_ahead(prepare, _named(images), workers, 2 * size)):
         if isinstance(prepared, ImageError):
             yield Skipped(position, path, prepared)
             continue
@@ -120,18 +118,30 @@ def run_images(
         yield _run(session, source, ready, outputs)
 
 
+_Named = tuple[str, NDArray[np.uint8] | None]
+
+
+def _named(images: Iterable[str | os.PathLike[str] | NDArray[np.uint8]]) -> Iterator[_Named]:
+    """Each image's name, and its pixels where it is no file."""
+    for position, image in enumerate(images):
+        yield (f"image {position}", image) if isinstance(image, np.ndarray) else (os.fspath(image), None)
+
+
 def _ahead(
-    prepare: Callable[[str], NDArray[Any] | ImageError], paths: Iterator[str], workers: int, count: int
+    prepare: Callable[[str, NDArray[np.uint8] | None], NDArray[Any] | ImageError],
+    images: Iterator[_Named],
+    workers: int,
+    count: int,
 ) -> Iterator[tuple[str, NDArray[Any] | ImageError]]:
     """Prepares images on threads, at most `count` of them before they are wanted; they come in order."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         pending: deque[tuple[str, Future[NDArray[Any] | ImageError]]] = deque()
-        pending.extend((path, pool.submit(prepare, path)) for path in islice(paths, count))
+        pending.extend((each[0], pool.submit(prepare, *each)) for each in islice(images, count))
         while pending:
             path, future = pending.popleft()
             prepared = future.result()
-            pending.extend((path, pool.submit(prepare, path)) for path in islice(paths, 1))
+            pending.extend((each[0], pool.submit(prepare, *each)) for each in islice(images, 1))
             yield path, prepared
     finally:
         pool.shutdown(cancel_futures=True)

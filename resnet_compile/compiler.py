@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -20,6 +21,7 @@ from resnet_compile.lower import lower
 from resnet_compile.lower.preprocess import CHANNELS, with_preprocessing
 from resnet_compile.lower.top import with_top
 from resnet_compile.metadata import Metadata
+from resnet_compile.notebook import html_table
 from resnet_compile.options import CompileOptions, options_text
 from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan, plan_network
@@ -62,6 +64,33 @@ class CompiledModel:
     def outputs(self) -> tuple[str, ...]:
         """The names of the model's outputs, in order."""
         return tuple(output.name for output in self.graph.outputs)
+
+    def __repr__(self) -> str:
+        return f"CompiledModel({self.plan} -> {', '.join(self.outputs)}; {sum(1 for _ in self.graph.nodes())} nodes)"
+
+    def _repr_html_(self) -> str:
+        return html_table(repr(self), ("", ""), self.format.metadata.facts().items())
+
+    def predict(self, images: Any, *, device: str = "auto", **how: Any) -> Any:
+        """The most probable classes of images, as `resnet_compile.Model.predict` tells them, which takes `how`.
+
+        The model is opened on the device with the first images, and stays so.
+
+        Raises:
+            DeviceError: The device is not usable.
+            ResnetCompileError: As `Model.predict`.
+        """
+        # By the package's door: what runs models stands above what makes them.
+        import resnet_compile
+
+        if device not in self._open:
+            self._open[device] = resnet_compile.load_model(self, device)
+        return self._open[device].predict(images, **how)
+
+    @cached_property
+    def _open(self) -> dict[str, Any]:
+        """The model as it is open, by device."""
+        return {}
 
     def to_proto(self) -> onnx.ModelProto:
         """The model in memory.
@@ -195,6 +224,8 @@ def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike
     if isinstance(source, Checkpoint):
         name = source.files[0].name
         facts = Metadata(weights_format=source.format, weights_file=name, weights_sha256=source.digests())
+        if len(source.class_names) == planned.spec.head.num_classes:
+            facts = replace(facts, labels=source.class_names)
     return given, replace(facts, **given.facts)
 
 
@@ -227,7 +258,7 @@ def _metadata(spec: NetworkSpec, options: CompileOptions, source: Metadata) -> M
         spec=spec_text(spec),
         version=__version__,
         options=options_text(options),
-        labels=_labels(spec, options.labels),
+        labels=_labels(spec, options.labels) or source.labels,
         licence=options.licence,
         layout=options.layout,
         preprocess=spec.input.preprocess,

@@ -11,21 +11,44 @@ import click
 
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, means_spec, run
-from resnet_compile.cli.inspect_text import Measured, catalogue_text, comparison_text, network_text
-from resnet_compile.errors import ModelFileError, SpecError
+from resnet_compile.cli.inspect_costs import costs_document, csv_text, value_documents
+from resnet_compile.cli.inspect_text import Measured, catalogue_text, comparison_text, network_text, networks_text
+from resnet_compile.cli.parameters import classes, size
+from resnet_compile.compiler import adapted
+from resnet_compile.errors import ModelFileError, OptionError, SpecError
+from resnet_compile.limits import MAX_BATCH
 
 
 @command("resnet-inspect")
-@click.argument("source", required=False)
-@click.argument("other", required=False)
+@click.argument("sources", nargs=-1, metavar="SOURCE...")
 @click.option(
     "--layers",
     is_flag=True,
     help="Show every unit and layer, not only the blocks; of a checkpoint every tensor, not only the scopes.",
 )
+@click.option(
+    "--csv",
+    "as_csv",
+    is_flag=True,
+    help="Print CSV: of every spec what it costs for a batch, in multiply-accumulates, bytes of activations and bytes "
+    "moved; with --layers of every value that it computes.",
+)
+@click.option("--size", callback=size, metavar="HxW", help="Rows and columns of the specs' inputs, in place of theirs.")
+@click.option("--batch", type=click.IntRange(1, MAX_BATCH), help="Images in a batch, for --csv; by default one.")
+@click.option(
+    "--num-classes", callback=classes, metavar="N|none", help="Number of classes of the specs, in place of theirs."
+)
 @click.option("--catalogue", is_flag=True, help="Show the networks that come with this package, instead of a source.")
-def cli(report: Report, source: str | None, other: str | None, layers: bool, catalogue: bool) -> None:
-    """Show the parameters, shapes and multiply-accumulates of SOURCE, beside those of OTHER if it is given.
+def cli(
+    report: Report,
+    sources: tuple[str, ...],
+    layers: bool,
+    as_csv: bool,
+    catalogue: bool,
+    batch: int | None,
+    **options: Any,
+) -> None:
+    """Show the parameters, shapes and multiply-accumulates of SOURCE, or of two side by side, or of many in a table.
 
     SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made. Of a checkpoint, show the scopes of
     its tensors, the networks of the catalogue that they fit, and where none does those that they nearly fit.
@@ -35,26 +58,50 @@ def cli(report: Report, source: str | None, other: str | None, layers: bool, cat
     resnet-inspect model.onnx --layers --json
     resnet-inspect checkpoint.pth
     resnet-inspect torchvision_resnet34 torchvision_resnet50 --layers
+    resnet-inspect specs/*.json --csv --batch 32 > networks.csv
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     depth = 3 if layers else 1
+    if len(sources) > 1:  # what the shell makes of specs/*.json
+        sources = tuple(each for each in sources if not each.endswith(".schema.json"))
+    if options["size"] == "dynamic":
+        raise OptionError("what a network costs has one image size", where="size")
+    if batch and not as_csv:
+        raise OptionError("is for --csv", where="batch")
+    asked = rc.CompileOptions(batch=batch or "dynamic", **options)
     if catalogue:
-        if source is not None:
+        if sources:
             raise click.UsageError("--catalogue takes no SOURCE.")
         rows = [_catalogue_row(name) for name in rc.catalogue()]
         report.result({"catalogue": rows}, lambda: catalogue_text(rows))
-    elif source is None:
+    elif not sources:
         raise click.UsageError("Missing argument 'SOURCE', or --catalogue.")
-    elif other is not None:
-        left, right = (_measured(_load(each)[0]) for each in (source, other))
-        documents = [_document(*each, depth) for each in (left, right)]
-        report.result({"networks": documents}, lambda: comparison_text(left, right, depth))
-    elif _is_checkpoint(source):
-        document = _readers().checkpoint_document(source)
-        report.result(document, lambda: _readers().checkpoint_text(source, document, layers=layers))
+    elif as_csv:
+        found = [rc.costs.costs(_load(each)[0], asked) for each in sources]
+        documents = [_costs(each, layers=layers) for each in found]
+        report.result({"networks": documents}, lambda: csv_text(found, values=layers))
+    elif len(sources) > 1:
+        networks = [_measured(_load(each)[0], asked) for each in sources]
+        documents = [_document(*each, depth) for each in networks]
+        several = len(sources) > 2  # two stand side by side
+        report.result(
+            {"networks": documents},
+            lambda: networks_text(networks) if several else comparison_text(*networks, depth),
+        )
+    elif _is_checkpoint(sources[0]):
+        # Deferred: the readers are needed for checkpoints alone.
+        from resnet_compile.cli.inspect_checkpoint import checkpoint_document, checkpoint_text
+
+        if given := next((name for name, value in options.items() if value is not None), None):
+            raise OptionError("is for specs, and this is a checkpoint", where=given)
+        document = checkpoint_document(sources[0])
+        report.result(document, lambda: checkpoint_text(sources[0], document, layers=layers))
     else:
-        spec, facts = _load(source)
-        network = _measured(spec)
-        report.result(_document(*network, depth, facts), lambda: network_text(network, facts, depth))
+        spec, facts = _load(sources[0])
+        network = _measured(spec, asked)
+        report.result(
+            _document(*network, depth, facts),
+            lambda: network_text(network, facts, depth),
+        )
 
 
 def _is_checkpoint(source: str) -> bool:
@@ -115,8 +162,8 @@ def _load(source: str) -> tuple[rc.NetworkSpec, dict[str, Any]]:
     return rc.parse_spec(model.metadata.spec), facts
 
 
-def _measured(spec: rc.NetworkSpec) -> Measured:
-    planned = rc.plan_network(spec)
+def _measured(spec: rc.NetworkSpec, options: rc.CompileOptions) -> Measured:
+    planned = rc.plan_network(adapted(spec, options))
     return planned, rc.plan.summarize(planned)
 
 
@@ -146,6 +193,12 @@ def _document(
         **({"model": facts} if facts else {}),
         "parts": [_part(part, depth - 1) for part in summary.parts],
     }
+
+
+def _costs(costs: rc.costs.Costs, *, layers: bool) -> dict[str, Any]:
+    """What the row of a network says, as a JSON document, and with layers what those of its values say."""
+    document = costs_document(costs)
+    return {**document, "values": value_documents(costs)} if layers else document
 
 
 def _part(part: rc.plan.Summary, depth: int) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import resnet_compile as rc
@@ -20,6 +20,23 @@ Place = tuple[str, ...]
 def catalogue_text(rows: list[dict[str, Any]]) -> str:
     """The catalogue as a table."""
     return table(["name", "parameters", "moving", "multiply-accumulates", "origin"], [[*row.values()] for row in rows])
+
+
+def networks_text(networks: Sequence[Measured]) -> str:
+    """Networks in a table, a row each."""
+    header = ["network", "input", "weights", "parameters", "moving", "multiply-accumulates"]
+    rows: list[list[Cell]] = [
+        [
+            planned.spec.source or planned.name,
+            f"{planned.input.channels}x{planned.input.height}x{planned.input.width}",
+            summary.weights,
+            summary.parameters,
+            summary.moving_statistics,
+            summary.macs,
+        ]
+        for planned, summary in networks
+    ]
+    return table(header, rows)
 
 
 def network_text(network: Measured, facts: dict[str, Any], depth: int) -> str:

@@ -10,6 +10,7 @@ from typing import Literal, assert_never
 
 from resnet_compile.errors import SpecError, inside
 from resnet_compile.limits import MAX_PARAMETERS
+from resnet_compile.notebook import html_table
 from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.initializers import INITIALIZERS
 from resnet_compile.plan.layers import (
@@ -103,6 +104,21 @@ class Plan:
     blocks: tuple[BlockPlan, ...]
     head: HeadPlan
 
+    def __repr__(self) -> str:
+        shape = f"{self.input.channels}x{self.input.height}x{self.input.width}"
+        return f"Plan({self.name}: {shape}, {self.num_parameters:,} parameters, {self.macs:,} multiply-accumulates)"
+
+    def _repr_html_(self) -> str:
+        # Deferred: a summary is made of a plan.
+        from resnet_compile.plan.summary import summarize
+
+        whole = summarize(self)
+        rows = [
+            (part.name, part.kind, "x".join(map(str, part.output)), part.parameters, part.macs)
+            for part in (*whole.parts, whole)
+        ]
+        return html_table(repr(self), ("", "kind", "output", "parameters", "multiply-accumulates"), rows)
+
     @property
     def name(self) -> str:
         """The network's scope."""
@@ -120,7 +136,12 @@ class Plan:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Every layer, in the order in which the original creates its variables."""
+        """Every layer, in the order in which the original creates its variables.
+
+        Each has its `scope`, the shapes of its `source` and its `output` (channels, height, width), its `parameters`,
+        its `macs` and a `description`, such as `conv 3x3, stride 2`. What stands between layers (sums, activations) is
+        in `resnet_compile.costs.costs`.
+        """
         units = (layer for unit in self.units for layer in unit.layers)
         return (*self.root, *units, *self.head.layers)
 

@@ -1,5 +1,7 @@
 """resnet-inspect as a process."""
 
+import csv
+import io
 import json
 from pathlib import Path
 
@@ -297,3 +299,52 @@ def test_a_pickle_that_would_run_code_is_told_of(tmp_path: Path) -> None:
     assert done.code == 0
     assert done.out.startswith(f"{path}: pickle, 1 tensors, 16 bytes\n  warning: {warning}\n")
     assert json.loads(command("resnet-inspect", path, "--json").out)["warnings"] == [warning]
+
+
+def test_many_specs_are_rows_of_csv() -> None:
+    done = command("resnet-inspect", "tiny", "resnet50", "cifar_resnet20", "--csv", "--batch", 2, "--num-classes", 7)
+    assert (done.code, done.err) == (0, "")
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    assert [row["network"] for row in rows] == ["tiny", "resnet50", "cifar_resnet20"]
+    spec = load_spec("resnet50")
+    plan = plan_network(spec.replace(head=spec.head.replace(num_classes=7)))
+    assert (int(rows[1]["parameters"]), int(rows[1]["macs"])) == (plan.num_parameters, 2 * plan.macs)
+    assert {"activation_bytes", "activation_bytes_peak", "bytes_moved", "arithmetic_intensity"} <= {*rows[0]}
+    assert {(row["batch"], row["height"]) for row in rows} == {("2", "32"), ("2", "224")}
+
+
+def test_every_value_is_a_row_with_layers() -> None:
+    done = command("resnet-inspect", "tiny", "--csv", "--layers", "--size", 64)
+    rows = list(csv.DictReader(io.StringIO(done.out)))
+    spec = load_spec("tiny")
+    larger = plan_network(spec.replace(input=spec.input.replace(height=64, width=64)))
+    assert sum(int(row["macs"]) for row in rows) == larger.macs
+    assert (rows[0]["value"], rows[0]["operator"], rows[0]["shape"]) == ("tiny/conv1", "Conv", "1x16x32x32")
+    document = json.loads(command("resnet-inspect", "tiny", "--csv", "--layers", "--size", 64, "--json").out)
+    (network,) = document["networks"]
+    assert [str(each["activation_bytes"]) for each in network["values"]] == [row["activation_bytes"] for row in rows]
+    assert network["macs"] == larger.macs
+
+
+def test_three_networks_are_a_table() -> None:
+    done = command("resnet-inspect", "tiny", "resnet50", "cifar_resnet20", "network.schema.json", "--size", "64x32")
+    lines = done.out.splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["tiny", "3x64x32"],
+        ["resnet50", "3x64x32"],
+        ["cifar_resnet20", "3x64x32"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tiny", "--batch", "3"], "is for --csv @ batch"),
+        (["tiny", "--size", "dynamic"], "what a network costs has one image size @ size"),
+        (["tiny", "resnet18", "--csv"], "@ resnet18 (did you mean torchvision_resnet18?)"),
+    ],
+)
+def test_what_has_no_costs_is_told(arguments: list[str], message: str) -> None:
+    done = command("resnet-inspect", *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert message in done.err

@@ -1,0 +1,160 @@
+"""What a network costs a machine: multiply-accumulates, memory and traffic, of every value that it computes.
+
+The graph is that of `--target portable`, whose batch normalisations are in the convolutions before them, in float32.
+Every operator reads its inputs and weights from memory and writes its output there; a runtime that fuses operators
+moves less.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from resnet_compile.compiler import compile as compile_network
+from resnet_compile.graph import Graph, Node, Value
+from resnet_compile.notebook import html_table
+from resnet_compile.options import CompileOptions
+from resnet_compile.plan import Plan
+from resnet_compile.spec import SpecSource
+
+_BYTES = 4  # of a float32
+
+
+@dataclass(frozen=True, slots=True)
+class ValueCost:
+    """What it costs to compute one value.
+
+    Attributes:
+        name: The value's.
+        operator: The ONNX operator that computes it.
+        shape: Its shape, images first.
+        weights: Elements of the weights that the operator reads.
+        macs: Multiply-accumulates.
+        activation_bytes: Its size.
+        bytes_moved: Bytes of what the operator reads, weights among it, and writes.
+    """
+
+    name: str
+    operator: str
+    shape: tuple[int, ...]
+    weights: int
+    macs: int
+    activation_bytes: int
+    bytes_moved: int
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """Floating-point operations, two a multiply-accumulate, for a byte moved."""
+        return 2 * self.macs / self.bytes_moved
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What a network costs for one batch.
+
+    Attributes:
+        plan: The network.
+        batch: Images in the batch.
+        values: Every value, in the order in which they are computed.
+        activation_bytes_peak: The most that the values take which are needed at one time, the input among them, where
+            each is freed after its last use.
+    """
+
+    plan: Plan
+    batch: int
+    values: tuple[ValueCost, ...]
+    activation_bytes_peak: int
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates."""
+        return sum(value.macs for value in self.values)
+
+    @property
+    def activation_bytes(self) -> int:
+        """The size of all values together."""
+        return sum(value.activation_bytes for value in self.values)
+
+    @property
+    def bytes_moved(self) -> int:
+        """Bytes read and written by all operators."""
+        return sum(value.bytes_moved for value in self.values)
+
+    @property
+    def arithmetic_intensity(self) -> float:
+        """Floating-point operations, two a multiply-accumulate, for a byte moved."""
+        return 2 * self.macs / self.bytes_moved
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (each.name, each.operator, "x".join(map(str, each.shape)), each.macs, each.activation_bytes)
+            for each in self.values
+        ]
+        header = ("value", "operator", "shape", "multiply-accumulates", "bytes")
+        return html_table(f"{self.plan.name}, {self.batch} images", header, rows)
+
+
+def costs(spec: SpecSource, options: CompileOptions | None = None) -> Costs:
+    """What a network costs.
+
+    Args:
+        spec: The network: a spec, a name of the catalogue, or a path.
+        options: Of which the size, the batch (one image where it is dynamic), the classes and the outputs count.
+
+    Raises:
+        SpecError: The spec describes no network.
+        OptionError: The size is dynamic.
+    """
+    options = CompileOptions.given(options)
+    batch = 1 if options.batch == "dynamic" else options.batch
+    size = None if options.size == "dynamic" else options.size
+    asked = CompileOptions(
+        batch=batch, size=size, num_classes=options.num_classes, outputs=options.outputs, target="portable"
+    )
+    model = compile_network(spec, asked)
+    return Costs(model.plan, batch, tuple(_costs(model.graph)), _peak(model.graph))
+
+
+def _costs(graph: Graph) -> Iterator[ValueCost]:
+    for node, made in graph.nodes():
+        read = [value for value in node.inputs if value]
+        weights = sum(_elements(value) for value in read if value.contents is not None)
+        written = sum(map(_bytes, made))
+        moved = sum(map(_bytes, dict.fromkeys(read))) + written
+        value = made[0]
+        yield ValueCost(value.name, node.operator, value.static_shape, weights, _macs(node, value), written, moved)
+
+
+def _macs(node: Node, made: Value) -> int:
+    """An output of a convolution takes a kernel's length, one of a product of matrices a row's."""
+    match node.operator:
+        case "Conv":
+            return _elements(made) * math.prod(node.input(1).static_shape[1:])
+        case "Gemm" | "MatMul":
+            return _elements(made) * node.input(0).static_shape[-1]
+        case _:
+            return 0
+
+
+def _peak(graph: Graph) -> int:
+    """The most that live values take: a value lives from its making to its last reader, an output to the end."""
+    order = list(graph.nodes())
+    last = {value: step for step, (node, _) in enumerate(order) for value in node.inputs if value}
+    last |= dict.fromkeys(graph.outputs, len(order))
+    live = sum(map(_bytes, graph.inputs))
+    peak = live
+    for step, (node, made) in enumerate(order):
+        live += sum(map(_bytes, made))
+        peak = max(peak, live)
+        read = {value for value in node.inputs if value and value.contents is None}
+        live -= sum(_bytes(value) for value in read if last[value] == step)
+    return peak
+
+
+def _elements(value: Value) -> int:
+    return math.prod(value.static_shape)
+
+
+def _bytes(value: Value) -> int:
+    return _BYTES * _elements(value)

@@ -1,0 +1,22 @@
+"""Tables for notebooks, which show what has a `_repr_html_`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+Cell = str | int | float
+
+
+def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """The rows as an HTML table under their header and a title; numbers stand right, with thousands separated."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in header)
+    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
+    caption = f'<caption style="text-align: left">{escape(title)}</caption>'
+    return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cell(cell: Cell) -> str:
+    if isinstance(cell, str):
+        return f'<td style="text-align: left">{escape(cell)}</td>'
+    return f'<td style="text-align: right">{f"{cell:,}" if isinstance(cell, int) else f"{cell:.4f}"}</td>'

@@ -1,0 +1,212 @@
+"""Predictions in Python: a model, from a file or compiled just now, that is given images and tells their classes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.classify import (
+    DEFAULT_BATCH,
+    Skipped,
+    classification_output,
+    probabilities,
+    run_images,
+    top_classes,
+)
+from resnet_compile.compiler import CompiledModel
+from resnet_compile.errors import OptionError
+from resnet_compile.images import choose_scheme, find_images
+from resnet_compile.labels import align_labels, load_labels
+from resnet_compile.metadata import UNTRAINED, Metadata
+from resnet_compile.notebook import html_table
+from resnet_compile.runtime import Session, SessionOptions, image_input
+
+DEFAULT_TOP = 5
+"""Classes that are told of each image where nothing else is said."""
+
+Image = str | os.PathLike[str] | NDArray[Any]
+"""A file, or pixels: uint8 ``[H, W, 3]``, RGB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A class that an image may be of.
+
+    Attributes:
+        index: The class.
+        label: Its name, or the index as text where the model has no names.
+        probability: From 0 to 1.
+    """
+
+    index: int
+    label: str
+    probability: float
+
+    def __str__(self) -> str:
+        return f"{self.label} {self.probability:.4f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What a model says of one image.
+
+    Attributes:
+        image: The file, or where the image stood among those given.
+        guesses: The most probable classes, best first.
+        note: What there is to know of it: that the model is not trained.
+    """
+
+    image: str
+    guesses: tuple[Guess, ...]
+    note: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The most probable class's name."""
+        return self.guesses[0].label
+
+    def __str__(self) -> str:
+        note = f" ({self.note})" if self.note else ""
+        return f"{self.image}: {', '.join(map(str, self.guesses))}{note}"
+
+    def _repr_html_(self) -> str:
+        rows = [(guess.label, guess.index, guess.probability) for guess in self.guesses]
+        return html_table(f"{self.image} {self.note or ''}", ("label", "class", "probability"), rows)
+
+
+class Predictions(tuple[Prediction, ...]):
+    """What a model says of several images, in their order."""
+
+    __slots__ = ()
+
+    def _repr_html_(self) -> str:
+        rows = [(each.image, each.label, each.guesses[0].index, each.guesses[0].probability) for each in self]
+        return html_table(f"{len(self)} images", ("image", "label", "class", "probability"), rows)
+
+
+class Model:
+    """A model that is ready to predict. `load_model` makes one.
+
+    Attributes:
+        session: The model, open on its device.
+        metadata: What it says of its making.
+        labels: The names of its classes; none where it has none.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.metadata = Metadata.from_entries(session.metadata)
+        self.labels: tuple[str, ...] = self.metadata.labels or ()
+
+    def __repr__(self) -> str:
+        outputs = ", ".join(map(str, self.session.outputs.values()))
+        return f"Model({', '.join(map(str, self.session.inputs.values()))} -> {outputs}, on {self.session.device})"
+
+    def _repr_html_(self) -> str:
+        rows = [(key, text if len(text) <= 100 else f"{text[:100]}...") for key, text in self.metadata.facts().items()]
+        return html_table(repr(self), ("", ""), rows)
+
+    @overload
+    def predict(
+        self, images: Image, *, top: int = ..., labels: Sequence[str] | str | None = ..., batch: int | None = ...
+    ) -> Prediction | Predictions: ...
+    @overload
+    def predict(
+        self,
+        images: Sequence[Image],
+        *,
+        top: int = ...,
+        labels: Sequence[str] | str | None = ...,
+        batch: int | None = ...,
+    ) -> Predictions: ...
+    def predict(
+        self,
+        images: Image | Sequence[Image],
+        *,
+        top: int = DEFAULT_TOP,
+        labels: Sequence[str] | str | os.PathLike[str] | None = None,
+        batch: int | None = None,
+    ) -> Prediction | Predictions:
+        """The most probable classes of images, prepared by the scheme that the model names.
+
+        Args:
+            images: A file or the pixels of one image, uint8 ``[H, W, 3]``, whose `Prediction` comes back; or a folder,
+                several of these, or their pixels ``[N, H, W, 3]``, for `Predictions`.
+            top: Classes of each image.
+            labels: Their names, or a file of them; by default the model's own.
+            batch: Images at a time; by default the model's own number, or 8.
+
+        Raises:
+            OptionError: The model tells no classes or takes another batch, or there are no such images.
+            ImageError: An image cannot be read.
+        """
+        if not isinstance(top, int) or top < 1:
+            raise OptionError(f"must be a whole number from 1 on, not {top!r}", where="top")
+        given, single = _listed(images)
+        output = classification_output(self.session)
+        source = image_input(self.session, channels=3)
+        scheme = choose_scheme(source.preprocess, (source.height, source.width))
+        size = source.batch_size(batch, DEFAULT_BATCH)
+        made: dict[int, Prediction] = {}
+        for event in run_images(self.session, given, scheme, outputs=[output], batch=size):
+            if isinstance(event, Skipped):
+                raise event.error
+            rows = probabilities(output, event.outputs[output])
+            names = self._names(labels, rows.shape[1])
+            for position, path, row in zip(event.positions, event.paths, rows, strict=True):
+                guesses = (Guess(index, names[index], value) for index, value in top_classes(row, top))
+                made[position] = Prediction(path, tuple(guesses), UNTRAINED if self.metadata.untrained else None)
+        predictions = Predictions(made[position] for position in sorted(made))
+        return predictions[0] if single else predictions
+
+    def _names(self, labels: Sequence[str] | str | os.PathLike[str] | None, classes: int) -> Sequence[str]:
+        given = load_labels(labels) if isinstance(labels, str | os.PathLike) else labels or self.labels
+        return align_labels(given, classes) if given else [str(index) for index in range(classes)]
+
+
+def load_model(
+    model: str | os.PathLike[str] | bytes | CompiledModel,
+    device: str = "auto",
+    *,
+    options: SessionOptions | None = None,
+) -> Model:
+    """A model that is ready to predict.
+
+    Args:
+        model: An ONNX file, its bytes, or a compiled network.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where nothing is known to keep it from working.
+        options: Settings of the session; None for the defaults.
+
+    Raises:
+        ModelFileError: It is no model that onnxruntime takes.
+        DeviceError: The device is not usable.
+    """
+    source = model.to_proto().SerializeToString() if isinstance(model, CompiledModel) else model
+    return Model(Session.open(source, device, options))
+
+
+def _listed(images: Any) -> tuple[Iterable[Image], bool]:
+    """The images one by one, and whether one alone was given."""
+    if isinstance(images, str | os.PathLike):
+        found = find_images([images])
+        return found, not Path(images).is_dir()
+    if isinstance(images, np.ndarray):
+        single = images.ndim == 3
+        return [_pixels(each) for each in (images[None] if single else images)], single
+    if not isinstance(images, Iterable):
+        raise OptionError(f"must be files or arrays of pixels, not {type(images).__name__}", where="images")
+    return [_pixels(each) if isinstance(each, np.ndarray) else each for each in images], False
+
+
+def _pixels(image: NDArray[Any]) -> NDArray[np.uint8]:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        found = f"{image.dtype} {list(image.shape)}"
+        hint = "pixels are uint8 [H, W, 3], RGB; Session.run takes images that are prepared"
+        raise OptionError(f"{found} is no image", where="images", hint=hint)
+    return image
