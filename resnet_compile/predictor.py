@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,19 +112,6 @@ class Model:
         rows = [(key, text if len(text) <= 100 else f"{text[:100]}...") for key, text in self.metadata.facts().items()]
         return html_table(repr(self), ("", ""), rows)
 
-    @overload
-    def predict(
-        self, images: Image, *, top: int = ..., labels: Sequence[str] | str | None = ..., batch: int | None = ...
-    ) -> Prediction | Predictions: ...
-    @overload
-    def predict(
-        self,
-        images: Sequence[Image],
-        *,
-        top: int = ...,
-        labels: Sequence[str] | str | None = ...,
-        batch: int | None = ...,
-    ) -> Predictions: ...
     def predict(
         self,
         images: Image | Sequence[Image],

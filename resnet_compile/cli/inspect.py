@@ -61,7 +61,7 @@ def cli(
     resnet-inspect specs/*.json --csv --batch 32 > networks.csv
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     depth = 3 if layers else 1
-    if len(sources) > 1:  # what the shell makes of specs/*.json
+    if len(sources) > 2:  # what the shell makes of specs/*.json
         sources = tuple(each for each in sources if not each.endswith(".schema.json"))
     if options["size"] == "dynamic":
         raise OptionError("what a network costs has one image size", where="size")
@@ -82,10 +82,10 @@ def cli(
     elif len(sources) > 1:
         networks = [_measured(_load(each)[0], asked) for each in sources]
         documents = [_document(*each, depth) for each in networks]
-        several = len(sources) > 2  # two stand side by side
+        left, right, *others = networks
         report.result(
             {"networks": documents},
-            lambda: networks_text(networks) if several else comparison_text(*networks, depth),
+            lambda: networks_text(networks) if others else comparison_text(left, right, depth),
         )
     elif _is_checkpoint(sources[0]):
         # Deferred: the readers are needed for checkpoints alone.
