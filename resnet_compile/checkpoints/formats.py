@@ -3,59 +3,66 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from resnet_compile.checkpoints.base import Checkpoint
-from resnet_compile.checkpoints.hdf5.keras import KerasArchive, KerasCheckpoint, is_keras_archive, is_keras_h5
-from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz
-from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
 from resnet_compile.checkpoints.places import HUB_FILES, explained, meant
-from resnet_compile.checkpoints.safetensors_file import (
-    SafetensorsCheckpoint,
-    ShardedSafetensorsCheckpoint,
-    is_safetensors,
-    is_safetensors_index,
-)
-from resnet_compile.checkpoints.tensorflow.frozen import FrozenGraphCheckpoint, is_frozen_graph
-from resnet_compile.checkpoints.tensorflow.tflite import TensorFlowLiteCheckpoint, is_tflite
-from resnet_compile.checkpoints.tensorflow.v1 import TensorFlowV1Checkpoint, is_tensorflow_v1
-from resnet_compile.checkpoints.tensorflow.v2 import TensorFlowV2Checkpoint, is_tensorflow_v2
-from resnet_compile.checkpoints.torch.file import PickleCheckpoint, PyTorchCheckpoint, is_pickle, is_pytorch
-from resnet_compile.checkpoints.training_run import is_training_run, open_training_run
 from resnet_compile.checkpoints.wrong_files import hub_config
 
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFormat:
-    """One format.
+    """One format. Its reader is imported when a file has come to it: together they take longer than to read a file.
 
     Attributes:
         name: What people call it.
-        matches: Whether a path means a checkpoint of this format, by its content.
-        open: Opens one; `CheckpointError` where it is damaged, hostile or not one.
+        module: Where its reader is, within this package.
+        opener: The reader's name: what opens a checkpoint.
+        recogniser: The name of what tells one.
     """
 
     name: str
-    matches: Callable[[Path], bool]
-    open: Callable[[Path], Checkpoint]
+    module: str
+    opener: str
+    recogniser: str
+
+    def matches(self, path: Path) -> bool:
+        """Whether a path means a checkpoint of this format, by its content."""
+        found: bool = self._member(self.recogniser)(path)
+        return found
+
+    def open(self, path: Path) -> Checkpoint:
+        """Opens one.
+
+        Raises:
+            CheckpointError: It is damaged, hostile or not one.
+        """
+        made: Checkpoint = self._member(self.opener)(path)
+        return made
+
+    def _member(self, name: str) -> Any:
+        return getattr(import_module(f"{__package__}.{self.module}"), name)
 
 
 FORMATS = (
-    CheckpointFormat(TensorFlowV1Checkpoint.format, is_tensorflow_v1, TensorFlowV1Checkpoint),
-    CheckpointFormat(TensorFlowV2Checkpoint.format, is_tensorflow_v2, TensorFlowV2Checkpoint),
-    CheckpointFormat("training run", is_training_run, open_training_run),
-    CheckpointFormat(NpzCheckpoint.format, is_npz, NpzCheckpoint),
-    CheckpointFormat(PyTorchCheckpoint.format, is_pytorch, PyTorchCheckpoint),
-    CheckpointFormat(PickleCheckpoint.format, is_pickle, PickleCheckpoint),
-    CheckpointFormat(SafetensorsCheckpoint.format, is_safetensors, SafetensorsCheckpoint),
-    CheckpointFormat(ShardedSafetensorsCheckpoint.format, is_safetensors_index, ShardedSafetensorsCheckpoint),
-    CheckpointFormat(KerasCheckpoint.format, is_keras_h5, KerasCheckpoint),
-    CheckpointFormat(KerasArchive.format, is_keras_archive, KerasArchive),
-    CheckpointFormat(OnnxCheckpoint.format, is_onnx, OnnxCheckpoint),
-    CheckpointFormat(FrozenGraphCheckpoint.format, is_frozen_graph, FrozenGraphCheckpoint),
-    CheckpointFormat(TensorFlowLiteCheckpoint.format, is_tflite, TensorFlowLiteCheckpoint),
+    CheckpointFormat("TensorFlow V1 checkpoint", "tensorflow.v1", "TensorFlowV1Checkpoint", "is_tensorflow_v1"),
+    CheckpointFormat("TensorFlow V2 checkpoint", "tensorflow.v2", "TensorFlowV2Checkpoint", "is_tensorflow_v2"),
+    CheckpointFormat("training run", "training_run", "open_training_run", "is_training_run"),
+    CheckpointFormat("NumPy npz", "numpy_npz", "NpzCheckpoint", "is_npz"),
+    CheckpointFormat("PyTorch", "torch.file", "PyTorchCheckpoint", "is_pytorch"),
+    CheckpointFormat("pickle", "torch.file", "PickleCheckpoint", "is_pickle"),
+    CheckpointFormat("safetensors", "safetensors_file", "SafetensorsCheckpoint", "is_safetensors"),
+    CheckpointFormat(
+        "safetensors, sharded", "safetensors_file", "ShardedSafetensorsCheckpoint", "is_safetensors_index"
+    ),
+    CheckpointFormat("Keras HDF5", "hdf5.keras", "KerasCheckpoint", "is_keras_h5"),
+    CheckpointFormat("Keras archive", "hdf5.keras", "KerasArchive", "is_keras_archive"),
+    CheckpointFormat("ONNX", "onnx_file", "OnnxCheckpoint", "is_onnx"),
+    CheckpointFormat("TensorFlow frozen graph", "tensorflow.frozen", "FrozenGraphCheckpoint", "is_frozen_graph"),
+    CheckpointFormat("TensorFlow Lite", "tensorflow.tflite", "TensorFlowLiteCheckpoint", "is_tflite"),
 )
 
 

@@ -93,8 +93,8 @@ def bind(
     choice = Choice(naming, tuple(section), tuple(ignore), averages, head)
     tensors = tensors_of(source)
     configured = not isinstance(source, Checkpoint) or check_config(plan.spec, source)
-    if isinstance(source, Checkpoint):
-        # Deferred: initial weights and mappings need no reader.
+    if isinstance(source, Checkpoint) and source.is_graph:
+        # Deferred: only ONNX models have a structure.
         from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
         from resnet_compile.weights.structure import match_structure
 

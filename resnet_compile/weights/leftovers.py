@@ -128,7 +128,7 @@ def _in_the_way(
 
 
 def _first(name: str) -> str:
-    return re.split(r"[./]", name, maxsplit=1)[0]
+    return name.partition("/")[0].partition(".")[0]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ unit kinds; ``{rest}`` is anything.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
-from typing import Literal
+from functools import cache, cached_property
+from typing import Literal, NamedTuple
 
 from resnet_compile.plan.parameters import Parameter
 
@@ -60,10 +60,17 @@ class Naming:
         return {}
 
     def _translated(self, name: str) -> str | None:
-        for pattern, template in self._compiled:
-            if match := pattern.fullmatch(name):
-                return _FIELD.sub(lambda found: self._fill(found, match), template)
+        kind = _kind(name)
+        if kind not in self._rules_by_kind:  # a deep network has a thousand names of some twenty kinds
+            self._rules_by_kind[kind] = tuple(rule for rule in self._compiled if rule.kind.fullmatch(name))
+        for rule in self._rules_by_kind[kind]:
+            if match := rule.ours.fullmatch(name):
+                return "".join([part if isinstance(part, str) else self._fill(part, match) for part in rule.theirs])
         return None
+
+    @cached_property
+    def _rules_by_kind(self) -> dict[str, tuple[_Rule, ...]]:
+        return {}
 
     @property
     def logits(self) -> str:
@@ -106,26 +113,57 @@ class Naming:
         """Whether a tensor of the source is known to be no parameter: a step counter, an optimizer's slot."""
         return any(re.search(pattern, name) for pattern in self.ignored)
 
-    def _fill(self, found: re.Match[str], match: re.Match[str]) -> str:
-        name, offset = found["name"], found["offset"]
+    def _fill(self, part: tuple[str, int], match: re.Match[str]) -> str:
+        name, offset = part
         value = match[name]
         if name == "role":
             return self.roles.get(value, value)
-        return str(int(value) + int(offset)) if offset else value
+        return str(int(value) + offset) if offset else value
 
     @cached_property
-    def _compiled(self) -> tuple[tuple[re.Pattern[str], str], ...]:
-        return tuple((self._pattern(ours), theirs) for ours, theirs in self.rules)
+    def _compiled(self) -> tuple[_Rule, ...]:
+        return tuple(self._rule(ours, theirs) for ours, theirs in self.rules)
 
-    def _pattern(self, template: str) -> re.Pattern[str]:
-        """The regular expression that reads a template of ours."""
+    def _rule(self, ours: str, theirs: str) -> _Rule:
         words = {"role": "gamma|beta|moving_mean|moving_variance", "kind": "|".join(self.kinds), "rest": ".+"}
-        pattern, end = "", 0
-        for found in _FIELD.finditer(template):
-            pattern += re.escape(template[end : found.start()])
-            pattern += f"(?P<{found['name']}>{words.get(found['name'], '[0-9]+')})"
-            end = found.end()
-        return re.compile(pattern + re.escape(template[end:]))
+        exact = kind = ""
+        for part in _parts(ours):
+            if isinstance(part, str):
+                exact += re.escape(part)
+                kind += re.sub("[0-9]+", "[0-9]+", re.escape(part))
+            else:
+                pattern = f"(?P<{part[0]}>{words.get(part[0], '[0-9]+')})"
+                exact, kind = exact + pattern, kind + pattern
+        return _Rule(re.compile(exact), re.compile(kind), tuple(_parts(theirs)))
+
+
+class _Rule(NamedTuple):
+    """A rule, read.
+
+    Attributes:
+        ours: What matches our name.
+        kind: What matches it with other numbers.
+        theirs: What the source's name is made of: text, and fields by name and offset.
+    """
+
+    ours: re.Pattern[str]
+    kind: re.Pattern[str]
+    theirs: tuple[str | tuple[str, int], ...]
+
+
+def _parts(template: str) -> Iterator[str | tuple[str, int]]:
+    end = 0
+    for found in _FIELD.finditer(template):
+        yield template[end : found.start()]
+        yield found["name"], int(found["offset"] or 0)
+        end = found.end()
+    yield template[end:]
+
+
+@cache
+def _kind(name: str) -> str:
+    """A name without its numbers."""
+    return re.sub("[0-9]+", "#", name)
 
 
 _FIELD = re.compile(r"\{(?P<name>[a-z]+)(?P<offset>[+-]\d+)?\}")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from sys import intern
 
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan.parameters import Parameter
@@ -84,7 +85,8 @@ def sections(
         tensors: The source's, by their plain names.
         asked: The sections to look in, in the user's words; anywhere without one. Several are read as one.
     """
-    translated = {p.name: naming.translate(p.name.removeprefix(f"{network}/")) for p in parameters}
+    # Every table keeps the names that it has translated: they share them.
+    translated = {p.name: naming.translate(intern(p.name.removeprefix(f"{network}/"))) for p in parameters}
     wanted = {name: theirs for name, theirs in translated.items() if theirs is not None}
     places: dict[str, dict[str, str]] = {}
     for name, theirs in wanted.items():

@@ -132,9 +132,11 @@ def _multiplied(tensors: Mapping[str, SourceTensor]) -> Mapping[str, SourceTenso
     made = dict(tensors)
     for suffixes, combine in _FACTORS:
         for name in tensors:
+            if not name.endswith(suffixes[0]):
+                continue
             stem = name.removesuffix(suffixes[0])
             parts = [made.get(stem + suffix) for suffix in suffixes]
-            if stem == name or f"{stem}.weight" in made or None in parts:
+            if f"{stem}.weight" in made or None in parts:
                 continue
             factors = [part for part in parts if part]
             names = tuple(each for part in factors for each in part.names)

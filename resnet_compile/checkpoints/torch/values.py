@@ -159,7 +159,7 @@ def naturals(values: object) -> tuple[int, ...]:
     """Offset, shape or strides."""
     if isinstance(values, tuple | list) and len(values) > _MAX_AXES:  # one of millions could be given again and again
         raise PickleError(f"a tensor of {len(values)} axes")
-    if not isinstance(values, tuple | list) or any(type(value) is not int or value < 0 for value in values):
+    if not isinstance(values, tuple | list) or not {int}.issuperset(map(type, values)) or min(values, default=0) < 0:
         raise PickleError("a tensor's offset, shape or strides are not natural numbers")
     return tuple(values)
 
