@@ -71,6 +71,7 @@ _LIST = AttributeRule("ints", required=True)
 _SWITCH = AttributeRule("int", 0, allowed=(0, 1))
 _KEEPDIMS = AttributeRule("int", 1, allowed=(0, 1))
 _TEXT = AttributeRule("text", required=True)
+_BORDER = AttributeRule("text", "constant", allowed=("constant", "reflect"))
 _CHANNELS = {"axis": AttributeRule("int", 1)}
 _LAST = {"axis": AttributeRule("int", -1)}
 
@@ -123,9 +124,7 @@ OPERATORS: Mapping[str, Operator] = {
     ),
     "Min": Operator((2, 2), shape_rules.broadcast),
     "Mul": Operator((2, 2), shape_rules.broadcast),
-    "Pad": Operator(
-        (2, 3), shape_rules.pad, {"mode": AttributeRule("text", "constant", allowed=("constant",))}, moves=True
-    ),
+    "Pad": Operator((2, 3), shape_rules.pad, {"mode": _BORDER}, moves=True),
     "Pow": Operator((2, 2), shape_rules.broadcast),
     "QuantizeLinear": Operator((3, 3), shape_rules.quantize, _CHANNELS),
     "ReduceSum": Operator((2, 2), shape_rules.reduce_sum, {"keepdims": _KEEPDIMS}, single=True),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import comb
 from typing import assert_never
 
 import numpy as np
@@ -54,6 +55,8 @@ def lower_layer(layer: layers.Layer, x: Value, lowering: Lowering, *, name: str 
             window = {"kernel_shape": (stride, stride), "strides": (stride, stride)}
             pads = {} if layer.padding == NO_PADDING else _padding(layer.padding, lowering)
             value = apply("AveragePool", x, name=name, **window, **pads)
+        case layers.Blur():
+            value = _blur(layer, x, name)
         case layers.ChannelConv():
             value = _channel_conv(layer, x, name)
         case layers.ChannelGate():
@@ -88,6 +91,26 @@ def _dense(layer: layers.Dense, x: Value, name: str) -> Value:
     weights, activation = map(_parameter, layer.parameters), layer.activation
     value = apply("Gemm", x, *weights, name=f"{layer.scope}/Gemm" if activation else name, transB=1)
     return lower_activation(activation, value, name) if activation else value
+
+
+def _blur(layer: layers.Blur, x: Value, name: str) -> Value:
+    """A Pad that mirrors, which a convolution's own padding cannot, and a depthwise convolution."""
+    channels, kernel, padding = layer.source.channels, layer.kernel, layer.padding
+    pads = (0, 0, padding.top, padding.left, 0, 0, padding.bottom, padding.right)
+    padded = apply(
+        "Pad", x, apply("Constant", name=f"{name}/pads", value_ints=pads), name=f"{name}/Pad", mode="reflect"
+    )
+    taps = np.array([comb(kernel - 1, place) for place in range(kernel)]) / 2 ** (kernel - 1)
+    filters = np.broadcast_to(np.outer(taps, taps).astype(np.float32), (channels, 1, kernel, kernel))
+    return apply(
+        "Conv",
+        padded,
+        initializer(f"{name}/filters", ConstantTensor(np.ascontiguousarray(filters))),
+        name=name,
+        kernel_shape=(kernel, kernel),
+        strides=(layer.stride, layer.stride),
+        group=channels,
+    )
 
 
 def _channel_conv(layer: layers.ChannelConv, x: Value, name: str) -> Value:

@@ -223,6 +223,38 @@ class AveragePool:
 
 
 @dataclass(frozen=True, slots=True)
+class Blur:
+    """A binomial filter on each channel by itself, of a map that is mirrored about its edge.
+
+    Attributes:
+        scope: The layer's name and its value's.
+        source: The map it reads.
+        output: The map it makes.
+        kernel: Rows and columns of the filter, C(kernel - 1, i) C(kernel - 1, j) / 4^(kernel - 1).
+        stride: Of the window.
+        padding: Mirrored rows and columns around the source.
+    """
+
+    scope: str
+    source: FeatureMap
+    output: FeatureMap
+    kernel: int
+    stride: int
+    padding: Padding
+    parameters: ClassVar[tuple[Parameter, ...]] = ()
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image: every tap, once for each output value."""
+        return self.kernel**2 * self.output.channels * self.output.height * self.output.width
+
+    @property
+    def description(self) -> str:
+        """Its window."""
+        return f"blur {self.kernel}x{self.kernel}, stride {self.stride}"
+
+
+@dataclass(frozen=True, slots=True)
 class ChannelPad:
     """Channels of zeros, `before` in front of the source's and `after` behind them."""
 
@@ -328,4 +360,6 @@ class ChannelGate:
         return sum(layer.macs for layer in self.layers)
 
 
-Layer = ChannelConv | ChannelGate | Conv | Dense | NormActivation | MaxPool | AveragePool | ChannelPad | GlobalPool
+Layer = (
+    AveragePool | Blur | ChannelConv | ChannelGate | ChannelPad | Conv | Dense | GlobalPool | MaxPool | NormActivation
+)

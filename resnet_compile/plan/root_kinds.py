@@ -9,11 +9,11 @@ from typing import assert_never
 
 from resnet_compile.errors import SpecError
 from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, ceil_padding, fixed_padding
-from resnet_compile.plan.layers import AveragePool, Conv, MaxPool
+from resnet_compile.plan.layers import AveragePool, Blur, Conv, MaxPool
 from resnet_compile.plan.scope import LayerScope
 from resnet_compile.spec import parts, roots
 
-RootLayers = tuple[Conv | MaxPool | AveragePool, ...]
+RootLayers = tuple[Conv | MaxPool | AveragePool | Blur, ...]
 
 
 def plan_root(kind: roots.RootKind | None, scope: LayerScope, source: FeatureMap) -> RootLayers:
@@ -26,8 +26,7 @@ def plan_root(kind: roots.RootKind | None, scope: LayerScope, source: FeatureMap
         return ()
     root = _in_parts(kind)
     convolutions = _stem(root, scope, source)
-    pool = _pool(root.pool, scope, convolutions[-1].output) if root.pool else None
-    return (*convolutions, pool) if pool else convolutions
+    return (*convolutions, *(_pool(root.pool, scope, convolutions[-1].output) if root.pool else ()))
 
 
 def _in_parts(kind: roots.RootKind) -> roots.StemRoot:
@@ -74,16 +73,20 @@ def _stem(root: roots.StemRoot, scope: LayerScope, source: FeatureMap) -> tuple[
             assert_never(root.stem)
 
 
-def _pool(kind: parts.RootPoolKind, scope: LayerScope, source: FeatureMap) -> Conv | MaxPool | AveragePool:
+def _pool(kind: parts.RootPoolKind, scope: LayerScope, source: FeatureMap) -> RootLayers:
     match kind:
         case parts.MaxRootPool(padding=padding):
-            return _max_pool(padding, scope, source)
+            return (_max_pool(padding, scope, source),)
+        case parts.BlurredMaxRootPool(kernel=kernel):
+            pool = scope.max_pool("pool1/max", source, 3, 1, fixed_padding(3))
+            return pool, scope.blur("pool1", pool.output, kernel, 2)
         case parts.AverageRootPool():
             if min(source.size) < 2:
                 raise SpecError("the image is too small for the root block's average pool", where="$.input")
-            return scope.average_pool("pool1", source, 2, NO_PADDING)
+            return (scope.average_pool("pool1", source, 2, NO_PADDING),)
         case parts.ConvolutionRootPool():
-            return scope.conv("pool1", source, source.channels, 3, stride=2, norm=True, activation=scope.activation)
+            depth = source.channels
+            return (scope.conv("pool1", source, depth, 3, stride=2, norm=True, activation=scope.activation),)
         case _:
             assert_never(kind)
 

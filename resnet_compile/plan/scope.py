@@ -7,12 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import assert_never
 
+from resnet_compile.errors import SpecError
 from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, Padding, fixed_padding, same_padding, window_output
 from resnet_compile.plan.initializers import Fans, LayerInitializer
 from resnet_compile.plan.layers import (
     Activation,
     AveragePool,
     BatchNormalization,
+    Blur,
     ChannelAffine,
     ChannelConv,
     ChannelGate,
@@ -120,6 +122,19 @@ class LayerScope:
         output = window_output(source, source.channels, stride, stride, padding)
         assert output is not None, "the caller has seen to it that a window fits"
         return AveragePool(f"{self.name}/{name}", source, output, stride, padding)
+
+    def blur(self, name: str, source: FeatureMap, kernel: int, stride: int) -> Blur:
+        """A binomial filter.
+
+        Raises:
+            SpecError: The map is too small to be mirrored.
+        """
+        scope, padding = f"{self.name}/{name}", fixed_padding(kernel)
+        if min(source.size) <= padding.top:
+            raise SpecError(f"a map of {source.height}x{source.width} is too small to blur at {scope}", where="$.input")
+        output = window_output(source, source.channels, kernel, stride, padding)
+        assert output is not None, "the padding leaves room for one window at least"
+        return Blur(scope, source, output, kernel, stride, padding)
 
     def channel_conv(self, name: str, source: FeatureMap, kernel: int) -> ChannelConv:
         """A convolution along the channels of a map of one pixel."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 from resnet_compile.errors import SpecError
 from resnet_compile.limits import MAX_RATE
@@ -11,6 +12,7 @@ from resnet_compile.plan.geometry import FeatureMap, same_padding
 from resnet_compile.plan.layers import (
     Activation,
     AveragePool,
+    Blur,
     ChannelGate,
     ChannelPad,
     Conv,
@@ -22,7 +24,7 @@ from resnet_compile.plan.scope import LayerScope
 from resnet_compile.spec.units import BottleneckModel, UnitArgs, UnitKind
 
 ShortcutLayer = Conv | MaxPool | AveragePool | ChannelPad
-ResidualLayer = Conv | ChannelGate
+ResidualLayer = Blur | ChannelGate | Conv
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,17 @@ class UnitPlan:
         """In the order in which the original creates them, which is the order of its variables."""
         preactivation = (self.preactivation,) if self.preactivation else ()
         return (*preactivation, *self.shortcut.layers, *self.residual)
+
+
+class _Rest(TypedDict, total=False):
+    """What `UnitSite.conv` takes beside the stride."""
+
+    rate: int
+    groups: int
+    biases: bool
+    norm: bool
+    activation: Activation | None
+    same: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,9 +218,25 @@ class UnitSite:
             activation=activation,
         )
 
+    def striding(
+        self, name: str, source: FeatureMap, depth: int, kernel: int, **rest: Unpack[_Rest]
+    ) -> tuple[Conv | Blur, ...]:
+        """The convolution that bears the unit's stride, or with anti-aliasing one of stride 1 and what takes it over.
+
+        A stride that `output_stride` took away is blurred all the same, as in timm. Arguments as for `conv`.
+
+        Raises:
+            SpecError: The map is too small to be mirrored.
+        """
+        blur = self.kind.anti_aliasing
+        if blur is None or self.args.stride == 1:
+            return (self.conv(name, source, depth, kernel, stride=self.stride, **rest),)
+        dense = self.conv(name, source, depth, kernel, **rest)
+        return dense, self.scope.blur(f"{name}/blur", dense.output, blur.kernel, self.stride)
+
     def plan(
         self,
-        residual: tuple[Conv, ...],
+        residual: tuple[ResidualLayer, ...],
         shortcut: Shortcut,
         *,
         preactivation: NormActivation | None = None,

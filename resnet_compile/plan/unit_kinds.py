@@ -12,7 +12,7 @@ from typing import assert_never
 from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.layers import Activation, Conv, LeakyRelu, NormActivation, Relu
 from resnet_compile.plan.shortcuts import Wiring, pooled_and_padded, refuse_stride, shortcut
-from resnet_compile.plan.unit import Shortcut, ShortcutLayer, UnitPlan, UnitSite
+from resnet_compile.plan.unit import ResidualLayer, Shortcut, ShortcutLayer, UnitPlan, UnitSite
 from resnet_compile.spec import units
 
 
@@ -54,9 +54,9 @@ def _bottleneck(site: UnitSite, wiring: Wiring) -> UnitPlan:
     """
     conv, (first, second) = site.conv, site.bottleneck
     conv1 = conv("conv1", site.source, first, 1, norm=True, activation=site.relu)
-    conv2 = _middle(site, conv1.output, second)
-    conv3 = conv("conv3", conv2.output, site.args.depth, 1, norm=True)
-    return site.plan((conv1, conv2, conv3), shortcut(site, wiring), activation=site.relu)
+    middle = _middle(site, conv1.output, second)
+    conv3 = conv("conv3", middle[-1].output, site.args.depth, 1, norm=True)
+    return site.plan((conv1, *middle, conv3), shortcut(site, wiring), activation=site.relu)
 
 
 def _biased_preactivation(site: UnitSite, *, projects: bool) -> UnitPlan:
@@ -67,61 +67,56 @@ def _biased_preactivation(site: UnitSite, *, projects: bool) -> UnitPlan:
     conv, (first, second) = site.conv, site.bottleneck
     preactivation = site.scope.norm_activation("preact", site.source, site.relu)
     conv1 = conv("conv1", site.source, first, 1, norm=True, activation=site.relu)
-    conv2 = _middle(site, conv1.output, second)
-    conv3 = conv("conv3", conv2.output, site.args.depth, 1, biases=True)
+    middle = _middle(site, conv1.output, second)
+    conv3 = conv("conv3", middle[-1].output, site.args.depth, 1, biases=True)
     wiring = Wiring(projects, biases=True, from_preactivation=True)
-    return site.plan((conv1, conv2, conv3), shortcut(site, wiring), preactivation=preactivation)
+    return site.plan((conv1, *middle, conv3), shortcut(site, wiring), preactivation=preactivation)
 
 
-def _middle(site: UnitSite, source: FeatureMap, depth: int) -> Conv:
+def _middle(site: UnitSite, source: FeatureMap, depth: int) -> tuple[ResidualLayer, ...]:
     """The 3x3 convolution of a bottleneck, where it bears the stride."""
-    return _grouped(site, source, depth, site.relu, stride=site.stride, rate=site.rate)
+    groups = _groups(site)
+    return site.striding("conv2", source, depth, 3, rate=site.rate, groups=groups, norm=True, activation=site.relu)
 
 
 def _after_stride(site: UnitSite, source: FeatureMap, depth: int, activation: Activation) -> Conv:
     """The 3x3 convolution of a bottleneck whose first convolution bears the stride."""
-    return _grouped(site, source, depth, activation, stride=1, rate=site.rate_after_stride)
+    rate, groups = site.rate_after_stride, _groups(site)
+    return site.conv("conv2", source, depth, 3, rate=rate, groups=groups, norm=True, activation=activation)
 
 
-def _grouped(site: UnitSite, source: FeatureMap, depth: int, activation: Activation, *, stride: int, rate: int) -> Conv:
-    assert isinstance(site.kind, units.BottleneckModel), "no other unit has this convolution"
-    groups = site.kind.groups
-    return site.conv(
-        "conv2", source, depth, 3, stride=stride, rate=rate, groups=groups, norm=True, activation=activation
-    )
+def _groups(site: UnitSite) -> int:
+    assert isinstance(site.kind, units.BottleneckModel), "no other unit has groups"
+    return site.kind.groups
 
 
 def _caffe_bottleneck(site: UnitSite) -> UnitPlan:
     """The bottleneck of He et al.'s prototxts: branch2a, a 1x1, bears the stride as branch1 does."""
     conv, (first, second) = site.conv, site.bottleneck
-    conv1 = conv("conv1", site.source, first, 1, stride=site.stride, norm=True, activation=site.relu)
-    conv2 = _after_stride(site, conv1.output, second, site.relu)
+    opening = site.striding("conv1", site.source, first, 1, norm=True, activation=site.relu)
+    conv2 = _after_stride(site, opening[-1].output, second, site.relu)
     conv3 = conv("conv3", conv2.output, site.args.depth, 1, norm=True)
     wiring = Wiring(projects=not site.keeps_shape, norm=True)
-    return site.plan((conv1, conv2, conv3), shortcut(site, wiring), activation=site.relu)
+    return site.plan((*opening, conv2, conv3), shortcut(site, wiring), activation=site.relu)
 
 
 def _torchvision_basic(site: UnitSite) -> UnitPlan:
     """`BasicBlock` of torchvision; its rates are timm's, as torchvision has none here."""
     conv, depth = site.conv, site.args.depth
-    conv1 = conv(
-        "conv1", site.source, site.width, 3, stride=site.stride, rate=site.rate, norm=True, activation=site.relu
-    )
-    conv2 = conv("conv2", conv1.output, depth, 3, rate=site.rate_after_stride, norm=True)
+    opening = site.striding("conv1", site.source, site.width, 3, rate=site.rate, norm=True, activation=site.relu)
+    conv2 = conv("conv2", opening[-1].output, depth, 3, rate=site.rate_after_stride, norm=True)
     wiring = Wiring(projects=not site.keeps_shape, norm=True)
-    return site.plan((conv1, conv2), shortcut(site, wiring), activation=site.relu)
+    return site.plan((*opening, conv2), shortcut(site, wiring), activation=site.relu)
 
 
 def _preact_basic(site: UnitSite) -> UnitPlan:
     """The pre-activation unit of two 3x3 convolutions, as PyTorch's CIFAR networks and TensorFlow's official ones."""
     conv, depth = site.conv, site.args.depth
     preactivation = site.scope.norm_activation("preact", site.source, site.relu)
-    conv1 = conv(
-        "conv1", site.source, site.width, 3, stride=site.stride, rate=site.rate, norm=True, activation=site.relu
-    )
-    conv2 = conv("conv2", conv1.output, depth, 3, rate=site.rate_after_stride)
+    opening = site.striding("conv1", site.source, site.width, 3, rate=site.rate, norm=True, activation=site.relu)
+    conv2 = conv("conv2", opening[-1].output, depth, 3, rate=site.rate_after_stride)
     wiring = Wiring(projects=not site.keeps_shape, from_preactivation=True)
-    return site.plan((conv1, conv2), shortcut(site, wiring), preactivation=preactivation)
+    return site.plan((*opening, conv2), shortcut(site, wiring), preactivation=preactivation)
 
 
 def _timm_preact_bottleneck(site: UnitSite) -> UnitPlan:
@@ -132,30 +127,20 @@ def _timm_preact_bottleneck(site: UnitSite) -> UnitPlan:
     conv, (first, second) = site.conv, site.bottleneck
     preactivation = site.scope.norm_activation("preact", site.source, site.relu)
     conv1 = conv("conv1", site.source, first, 1, norm=True, activation=site.relu)
-    conv2 = _middle(site, conv1.output, second)
-    conv3 = conv("conv3", conv2.output, site.args.depth, 1)
+    middle = _middle(site, conv1.output, second)
+    conv3 = conv("conv3", middle[-1].output, site.args.depth, 1)
     wiring = Wiring(projects=site.first or not site.keeps_shape, from_preactivation=True)
-    return site.plan((conv1, conv2, conv3), shortcut(site, wiring), preactivation=preactivation)
+    return site.plan((conv1, *middle, conv3), shortcut(site, wiring), preactivation=preactivation)
 
 
 def _cifar_plain(kind: units.CifarPlain, site: UnitSite) -> UnitPlan:
     """`_residual` of the CIFAR system: TensorFlow's SAME padding, which a stride makes follow the input's size."""
     source, depth, activation = site.source, site.args.depth, _leaky(kind.relu_leakiness)
     preactivation = site.scope.norm_activation("preact", source, activation)
-    conv1 = site.conv(
-        "conv1",
-        source,
-        site.width,
-        3,
-        stride=site.stride,
-        rate=site.rate,
-        norm=True,
-        activation=activation,
-        same=True,
-    )
-    conv2 = site.conv("conv2", conv1.output, depth, 3, rate=site.rate_after_stride)
+    opening = site.striding("conv1", source, site.width, 3, rate=site.rate, norm=True, activation=activation, same=True)
+    conv2 = site.conv("conv2", opening[-1].output, depth, 3, rate=site.rate_after_stride)
     own = pooled_and_padded(site) if kind.shortcut is None else ()
-    return _cifar(kind, site, (conv1, conv2), preactivation, own)
+    return _cifar(kind, site, (*opening, conv2), preactivation, own)
 
 
 def _cifar_bottleneck(kind: units.CifarBottleneck, site: UnitSite) -> UnitPlan:
@@ -167,16 +152,16 @@ def _cifar_bottleneck(kind: units.CifarBottleneck, site: UnitSite) -> UnitPlan:
         refuse_stride(site)
     projects = kind.shortcut is None and not site.keeps_depth
     own = (conv("shortcut", source, site.args.depth, 1, stride=stride),) if projects else ()
-    conv1 = conv("conv1", source, first, 1, stride=stride, norm=True, activation=activation)
-    conv2 = _after_stride(site, conv1.output, second, activation)
+    opening = site.striding("conv1", source, first, 1, norm=True, activation=activation)
+    conv2 = _after_stride(site, opening[-1].output, second, activation)
     conv3 = conv("conv3", conv2.output, site.args.depth, 1)
-    return _cifar(kind, site, (conv1, conv2, conv3), preactivation, own)
+    return _cifar(kind, site, (*opening, conv2, conv3), preactivation, own)
 
 
 def _cifar(
     kind: units.CifarPlain | units.CifarBottleneck,
     site: UnitSite,
-    residual: tuple[Conv, ...],
+    residual: tuple[ResidualLayer, ...],
     preactivation: NormActivation,
     own: tuple[ShortcutLayer, ...],
 ) -> UnitPlan:

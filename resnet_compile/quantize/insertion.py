@@ -98,9 +98,11 @@ class _Insertion:
         return self.pairs[old]
 
     def _padded(self, value: Value, source: Value, pads: Value | None) -> Value:
-        """The integers with zero points around them; between pairs, onnxruntime would pad floats."""
+        """The integers with zero points or their mirror around them; between pairs, onnxruntime would pad floats."""
         held, scale, zero_point = source.maker.inputs
-        padded = apply("Pad", held, pads, zero_point, name=f"{value.name}/quantized", mode="constant")
+        mode = value.maker.attributes.text("mode")
+        border = (zero_point,) if mode == "constant" else ()
+        padded = apply("Pad", held, pads, *border, name=f"{value.name}/quantized", mode=mode)
         name = value.name if value in self.graph.outputs else f"{value.name}/dequantized"
         self.pairs[value] = apply("DequantizeLinear", padded, scale, zero_point, name=name)
         return self.pairs[value]

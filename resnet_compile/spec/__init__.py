@@ -19,6 +19,8 @@ from resnet_compile.spec.loading import build_spec, parse_spec, read_spec
 from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec, ScaleOffset
 from resnet_compile.spec.parts import (
     AverageRootPool,
+    BlurPool,
+    BlurredMaxRootPool,
     ConvolutionRootPool,
     DeepStem,
     EfficientChannel,
@@ -63,6 +65,8 @@ __all__ = [
     "AverageRootPool",
     "BatchNorm",
     "Block",
+    "BlurPool",
+    "BlurredMaxRootPool",
     "BottleneckV1",
     "BottleneckV2",
     "CaffeBottleneck",

@@ -70,6 +70,19 @@ class EfficientChannel(SpecModel):
 AttentionKind = EfficientChannel | SqueezeExcitation
 Attention = Annotated[AttentionKind, Field(discriminator="kind")]
 
+
+class BlurPool(SpecModel):
+    """Blurring before a stride: the convolution that bears it keeps its map's size, and what follows its activation is
+    a binomial filter of that stride, on each channel by itself. Zhang 2019, Making Convolutional Networks
+    Shift-Invariant Again; with the border of timm's `BlurPool2d`, which mirrors the map about its edge.
+    """
+
+    kind: Literal["blur"] = "blur"
+
+    kernel: Literal[3, 5, 7] = 3
+    """Rows and columns of the filter; 3 is 1, 2, 1 over 4."""
+
+
 ProjectsAt = Literal["first", "shape"]
 
 
@@ -149,7 +162,16 @@ class ConvolutionRootPool(SpecModel):
     kind: Literal["convolution"] = "convolution"
 
 
-RootPoolKind = AverageRootPool | ConvolutionRootPool | MaxRootPool
+class BlurredMaxRootPool(SpecModel):
+    """A 3x3 max pool of stride 1 padded by a row that never wins, then a binomial filter of stride 2."""
+
+    kind: Literal["blurred_max"] = "blurred_max"
+
+    kernel: Literal[3, 5, 7] = 3
+    """Rows and columns of the filter; 3 is 1, 2, 1 over 4."""
+
+
+RootPoolKind = AverageRootPool | BlurredMaxRootPool | ConvolutionRootPool | MaxRootPool
 RootPool = Annotated[RootPoolKind, Field(discriminator="kind")]
 
 

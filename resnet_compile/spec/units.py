@@ -12,7 +12,7 @@ from pydantic import Field
 
 from resnet_compile.limits import MAX_DEPTH, MAX_REPEAT
 from resnet_compile.spec.base import Depth, PositionalModel, SpecModel, Stride
-from resnet_compile.spec.parts import Attention, Shortcut
+from resnet_compile.spec.parts import Attention, BlurPool, Shortcut
 
 Leakiness = Annotated[float, Field(ge=0, lt=1)]
 FirstShortcut = Literal["activated", "raw"]
@@ -31,6 +31,9 @@ class UnitModel(SpecModel):
 
     attention: Attention | None = None
     """What weighs the residual's channels before the sum; null for nothing."""
+
+    anti_aliasing: BlurPool | None = None
+    """What takes the stride over from the convolution that bears it; null for nothing."""
 
     biases: bool = False
     """Whether every convolution has biases, those before a normalisation too."""

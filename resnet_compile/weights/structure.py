@@ -176,6 +176,8 @@ def _layer(walk: _Walk, layer: layers.Layer, value: str) -> Iterator[_Step]:
             return _moved(walk, value, "AveragePool")
         case layers.GlobalPool():
             return _moved(walk, value, "GlobalAveragePool", "ReduceMean", "AveragePool")
+        case layers.Blur():
+            return _blur(walk, layer, value)
         case layers.ChannelConv():
             return _channel_conv(walk, layer, value)
         case layers.ChannelGate():
@@ -244,6 +246,15 @@ def _dense(walk: _Walk, layer: layers.Dense, value: str) -> Iterator[_Step]:
                 break
         made = made.then(_Step(made.value, (), (_or_zeros(layer.biases, biases),)))
         yield from (made.then(after) for after in _activation(walk, layer.activation, made.value))
+
+
+def _blur(walk: _Walk, layer: layers.Blur, value: str) -> Iterator[_Step]:
+    """A depthwise convolution of the filter's size and stride, behind a Pad, which is looked through."""
+    channels, kernel = layer.source.channels, layer.kernel
+    for node in walk.next(value, "Conv"):
+        strides = node.ints.get("strides", (1, 1))
+        if walk.shape(node, 1) == (channels, 1, kernel, kernel) and strides == (layer.stride, layer.stride):
+            yield _Step(node.outputs[0], (node,))
 
 
 def _channel_conv(walk: _Walk, layer: layers.ChannelConv, value: str) -> Iterator[_Step]:

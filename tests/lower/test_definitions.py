@@ -13,7 +13,7 @@ from resnet_compile.graph import Graph, Type, Value
 from resnet_compile.lower.layers import Lowering, lower_layer
 from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, ceil_padding, fixed_padding, same_padding
 from resnet_compile.plan.initializers import INITIALIZERS
-from resnet_compile.plan.layers import AveragePool, ChannelPad, Conv, LeakyRelu, MaxPool, NormActivation, Relu
+from resnet_compile.plan.layers import AveragePool, Blur, ChannelPad, Conv, LeakyRelu, MaxPool, NormActivation, Relu
 from resnet_compile.plan.scope import LayerScope
 from resnet_compile.serialize import ModelFormat, to_proto
 from resnet_compile.spec import BatchNorm
@@ -21,7 +21,7 @@ from resnet_compile.spec import BatchNorm
 SCOPE = LayerScope("net", BatchNorm(), Relu(), INITIALIZERS["slim"].body)
 
 
-Layer = Conv | MaxPool | AveragePool | ChannelPad
+Layer = Blur | Conv | MaxPool | AveragePool | ChannelPad
 
 
 def model_of(layer: Layer, data: dict[str, np.ndarray], *, dynamic_size: bool) -> onnx.ModelProto:
@@ -208,6 +208,23 @@ def test_a_ceil_pool_is_padded_at_the_end_alone(height: int, width: int, dynamic
     actual = run(model_of(layer, {}, dynamic_size=dynamic), x)["net/layer"]
     assert np.array_equal(actual[0], expected.transpose(2, 0, 1))
     assert (layer.output.height, layer.output.width) == actual.shape[2:]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(4, 12), st.integers(4, 12), st.sampled_from([3, 5, 7]), st.integers(1, 3), st.booleans(), seeds)
+def test_a_blur_is_a_binomial_filter_of_the_mirrored_map(
+    height: int, width: int, kernel: int, stride: int, dynamic: bool, seed: int
+) -> None:
+    layer = SCOPE.blur("layer", FeatureMap(2, height, width), kernel, stride)
+    x = np.random.default_rng(seed).standard_normal((1, 2, height, width), np.float32)
+    taps = np.poly1d([0.5, 0.5]) ** (kernel - 1)
+    border = (kernel - 1) // 2
+    padded = np.pad(x.astype(np.float64), ((0, 0), (0, 0), (border, border), (border, border)), mode="reflect")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+    expected = np.einsum("nchwij,i,j->nchw", windows, taps.coeffs, taps.coeffs)
+    assert (layer.output.height, layer.output.width) == expected.shape[2:]
+    assert layer.macs == kernel**2 * expected.size
+    assert relative_error(run(model_of(layer, {}, dynamic_size=dynamic), x)["net/layer"], expected) <= LAYER
 
 
 def test_channels_are_padded_before_and_after() -> None:

@@ -12,7 +12,7 @@ from support.tolerances import NETWORK, relative_error
 from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec, plan_network
 from resnet_compile.errors import SpecError
 from resnet_compile.plan import UnitPlan
-from resnet_compile.plan.layers import AveragePool, ChannelGate, ChannelPad, Conv
+from resnet_compile.plan.layers import AveragePool, Blur, ChannelGate, ChannelPad, Conv
 from resnet_compile.spec import Block, CaffeBottleneck, UnitArgs, caffe_block
 
 
@@ -29,11 +29,11 @@ def projects(unit: UnitPlan) -> bool:
 
 
 def strides(unit: UnitPlan) -> list[int]:
-    return [conv.stride for conv in unit.residual]
+    return [layer.stride for layer in unit.residual if not isinstance(layer, ChannelGate)]
 
 
 def rates(unit: UnitPlan) -> list[int]:
-    return [conv.rate for conv in unit.residual]
+    return [conv.rate for conv in unit.residual if isinstance(conv, Conv)]
 
 
 PLAIN = {"depth": 12, "stride": 2}
@@ -261,6 +261,27 @@ def test_a_pooled_projection_keeps_what_fills_no_window() -> None:
     assert (pool.output.size, projection.output.size, unit.output.size) == ((4, 3),) * 3
     assert isinstance(projection, Conv)
     assert (projection.stride, projection.scope.rpartition("/")[2]) == (1, "projection")
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "bearer"),
+    [("torchvision_bottleneck", INNER, 1), ("caffe_bottleneck", INNER, 0), ("torchvision_basic", PLAIN, 0)],
+)
+def test_a_blur_takes_the_stride_over_from_the_convolution_that_bears_it(
+    kind: str, args: dict[str, Any], bearer: int
+) -> None:
+    strided, even = units(kind, args, args | {"stride": 1}, unit={"anti_aliasing": {"kind": "blur"}})
+    assert not any(isinstance(layer, Blur) for layer in even.residual)
+    assert [isinstance(layer, Blur) for layer in strided.residual].index(True) == bearer + 1
+    assert strides(strided) == [2 if place == bearer + 1 else 1 for place in range(len(strided.residual))]
+
+
+def test_a_map_too_small_to_be_mirrored_is_refused() -> None:
+    image = {"height": 2, "width": 2, "channels": 8}
+    with pytest.raises(SpecError, match=r"a map of 2x2 is too small to blur at net/.*conv1/blur @ \$\.input"):
+        units(
+            "torchvision_basic", PLAIN, unit={"anti_aliasing": {"kind": "blur", "kernel": 5}}, input=image, name="net"
+        )
 
 
 def test_biases_stand_before_a_norm_too() -> None:

@@ -33,6 +33,7 @@ def calibrated(spec: NetworkSpec, options: CompileOptions, signs: Signs, seed: i
             mean, variance = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
             # A map of few pixels hardly varies; scaled to unit variance it would be nothing but errors of before.
             variance = np.maximum(variance, np.maximum(np.square(mean), np.square(x).mean()))
+            variance = np.maximum(variance, 1e-6)  # of nothing but zeros, where no epsilon is added
             for place, measured in ((3, mean), (4, variance)):
                 stored = (measured * rng.uniform(0.95, 1.05, measured.shape)).astype(np.float32)
                 data[value.node.input(place).name] = stored

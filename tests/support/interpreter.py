@@ -106,8 +106,10 @@ def _softmax(node: Node, x: Array) -> Array:
 
 
 def _pad(node: Node, x: Array, pads: Array, value: Array | float = 0.0) -> Array:
-    before, after = pads[: x.ndim], pads[x.ndim :]
-    return np.pad(x, list(zip(before, after, strict=True)), constant_values=value)
+    border = list(zip(pads[: x.ndim], pads[x.ndim :], strict=True))
+    if node.attributes["mode"] == "reflect":
+        return np.pad(x, border, mode="reflect")
+    return np.pad(x, border, constant_values=value)
 
 
 def _quantize(node: Node, x: Array, scale: Array, zero_point: Array) -> Array:

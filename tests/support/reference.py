@@ -16,8 +16,10 @@ class Pad(OpRun):
     op_domain = ""
 
     def _run(self, data: np.ndarray, pads: np.ndarray, value: Any = None, mode: str | None = None) -> Any:
-        assert mode == "constant"
         before, after = np.split(np.asarray(pads), 2)
+        if mode == "reflect":
+            return (np.pad(data, [*zip(before, after, strict=True)], mode="reflect"),)
+        assert mode == "constant"
         padded = np.pad(data, [*zip(np.maximum(before, 0), np.maximum(after, 0), strict=True)])
         ends = [size + min(end, 0) for size, end in zip(padded.shape, after, strict=True)]
         return (padded[tuple(slice(max(-start, 0), end) for start, end in zip(before, ends, strict=True))],)

@@ -68,15 +68,18 @@ def networks(draw: st.DrawFn, *, dynamic: bool = False) -> NetworkSpec:
     """
     channels = draw(st.integers(1, 4))
     root, stride = draw(_roots())
-    depth, divisor = root["depth"] if root else channels, 1
+    depth, divisor, least = root["depth"] if root else channels, 1, 1
     blocks, reachable = [], [stride]
     for number in range(1, draw(st.integers(1, 3)) + 1):
         kind = draw(st.sampled_from([*PLAIN, *BOTTLENECKS]))
         unit = draw(_unit(kind))
+        if dynamic:  # of any size, where a map of one pixel cannot be mirrored
+            unit.pop("anti_aliasing", None)
         runs = []
         for _ in range(draw(st.integers(1, 2))):
             args = draw(_unit_args(unit, depth, may_pool=not dynamic and 2 * stride <= MAX_POOLED_STRIDE))
             for _ in range(args["repeat"]):
+                least = max(least, 2 * stride + 2) if unit.get("anti_aliasing") and args["stride"] > 1 else least
                 stride *= args["stride"]
                 reachable.append(stride)
             if shortcut_of(unit) == "padded_pool" and args["stride"] > 1:
@@ -86,7 +89,8 @@ def networks(draw: st.DrawFn, *, dynamic: bool = False) -> NetworkSpec:
         blocks.append({"scope": f"block{number}", "unit": unit, "args": runs})
     # Rates grow by the strides past the target, and have a limit of 64.
     targets = [target for target in reachable if stride // target <= 64]
-    sides = st.integers(1, max(1, 40 // divisor)).map(lambda windows: windows * divisor)
+    fewest = -(-least // divisor)
+    sides = st.integers(fewest, max(fewest, 40 // divisor)).map(lambda windows: windows * divisor)
     return parsed(
         {
             "name": draw(st.sampled_from(["net", "outer/net"])),
@@ -179,6 +183,7 @@ def _unit(draw: st.DrawFn, kind: str) -> dict[str, Any]:
         fields["first_shortcut"] = draw(st.sampled_from(["activated", "raw"]))
     if draw(st.booleans()):
         fields |= {"attention": draw(st.sampled_from(ATTENTIONS)), "shortcut": draw(st.sampled_from(SHORTCUTS))}
+        fields["anti_aliasing"] = draw(st.sampled_from([None, {"kind": "blur"}]))
         fields |= {"biases": draw(st.booleans()), "padding": draw(st.sampled_from([None, "same"]))}
     return fields
 

@@ -357,6 +357,11 @@ SIMPLE = {
         lambda x: np.pad(x, ((0, 0), (1, 3), (2, 0), (0, 1))),
         [(2, 3, 4, 5)],
     ),
+    "Pad, mirrored": (
+        lambda x: apply("Pad", x, pads("pads", 0, 0, 2, 3, 0, 0, 1, 0), name="y", mode="reflect"),
+        lambda x: np.pad(x, ((0, 0), (0, 0), (2, 1), (3, 0)), mode="reflect"),
+        [(2, 3, 4, 5)],
+    ),
     "Relu": (operator("Relu"), lambda x: np.maximum(x, 0), [(2, 3, 4, 5)]),
     "Sigmoid": (operator("Sigmoid"), lambda x: 1 / (1 + np.exp(-x)), [(2, 3, 4, 5)]),
     "Softmax": (operator("Softmax", axis=1), softmax, [(3, 4, 2, 1)]),

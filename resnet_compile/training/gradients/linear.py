@@ -53,10 +53,35 @@ def _transpose(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value
 
 
 def _pad(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    """The rule dx = dy without the border."""
-    pads = applied.node.input(1).maker.attributes.integers("value_ints")
-    cut = {axis: (pads[axis], pads[axis] + dim, 1) for axis, dim in enumerate(applied.x.static_shape)}
-    return emit.slice(adjoint.output, cut), *(None for _ in applied.node.inputs[1:])
+    """The rule dx = dy without the border; a mirrored one is added to what it mirrors."""
+    pads, shape = applied.node.input(1).maker.attributes.integers("value_ints"), applied.x.static_shape
+    dx = adjoint.output
+    for axis, side in enumerate(shape):
+        before, after = pads[axis], pads[axis + len(shape)]
+        kept = emit.slice(dx, {axis: (before, before + side, 1)})
+        mirrored = applied.node.attributes.text("mode") == "reflect"
+        dx = _unmirrored(dx, kept, axis, before, after, emit) if mirrored else kept
+    return dx, *(None for _ in applied.node.inputs[1:])
+
+
+def _unmirrored(dy: Value, kept: Value, axis: int, before: int, after: int, emit: Emitter) -> Value:
+    """What is kept and the two borders turned round, which mirror the elements next to the first and the last."""
+    side, whole = kept.static_shape[axis], dy.static_shape[axis]
+    parts = [kept]
+    if before:
+        turned = emit.slice(dy, {axis: (before - 1, -whole - 1, -1)})
+        parts.append(_placed(turned, axis, 1, side, emit))
+    if after:
+        turned = emit.slice(dy, {axis: (whole - 1, before + side - 1, -1)})
+        parts.append(_placed(turned, axis, side - 1 - after, side, emit))
+    return emit.total(parts)
+
+
+def _placed(x: Value, axis: int, start: int, side: int, emit: Emitter) -> Value:
+    """The value from a place on, along an axis of a length, among zeros."""
+    rank = range(len(x.shape))
+    end = side - start - x.static_shape[axis]
+    return emit.pad(x, [start if each == axis else 0 for each in rank], [end if each == axis else 0 for each in rank])
 
 
 RULES = {
