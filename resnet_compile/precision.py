@@ -58,8 +58,8 @@ class Float16(Precision):
 class Int8(Precision):
     """Weights in int8 and activations in uint8, inputs and outputs in float32; `resnet_compile.quantize` makes it."""
 
-    # The catalogue, narrowed to a few channels, shows up to 7e-2 in logits and 3e-1 in predictions.
-    bound = 5e-1
+    # The catalogue, narrowed to a few channels, shows up to 7e-2 in logits; a scale that is wrong, more than 5e-1.
+    bound = 1.5e-1
     calibrated = True
     # CUDA's rewrites leave Max where integers want a ReLU.
     targets = ("portable", "cpu")

@@ -1,23 +1,37 @@
-"""Comparing two models by running them: what was compiled, and the same network as it is, in float32."""
+"""Comparing two models by running them: what was compiled, and the same network as it is, in float32.
+
+What an output may differ by follows what it is. A softmax turns a difference d of logits into a factor of up to
+exp(2 d), so that the bound of predictions is that of the logits times twice the greatest logit, where that is more than
+one. Of networks with initial weights logits can be so large that predictions are all zeros and ones.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint
 from resnet_compile.compiler import CompiledModel
-from resnet_compile.errors import VerificationError
+from resnet_compile.errors import OptionError, VerificationError, inside
+from resnet_compile.files import as_path
+from resnet_compile.graph import Graph, Node, Value, made_by
+from resnet_compile.lower.network import INPUT
+from resnet_compile.plan.names import resolve_model_outputs
 from resnet_compile.precision import PRECISIONS
 from resnet_compile.quantize.calibration import opened
 from resnet_compile.runtime import Session
 from resnet_compile.runtime.image_input import ImageInput, image_input
 
 _BATCH = 2
+
+Kind = Literal["random", "given", "recorded"]
+"""Random images, those that were given, or those that were recorded with what the original made of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +44,15 @@ class OutputComparison:
         error: Norm of the difference over the norm of the reference.
         largest: The largest absolute difference.
         bound: What the error may be.
+        note: What the comparison does not show.
     """
 
     output: str
-    images: Literal["random", "given"]
+    images: Kind
     error: float
     largest: float
     bound: float
+    note: str | None = None
 
     @property
     def agrees(self) -> bool:
@@ -69,15 +85,16 @@ def compare(
     told: list[OutputComparison] = []
     with (
         opened(model.graph, model.format) as actual,
-        opened(reference.graph, reference.format, graph_optimization="disabled") as expected,
+        opened(_with_logits(reference.graph), reference.format, graph_optimization="disabled") as expected,
     ):
+        judge = _Judge(precision.bound, _logits(reference.graph), untrained=model.format.metadata.untrained)
         if images is None or not precision.calibrated:
             source = image_input(actual)
             shape = source.shape(source.batch_size(None, _BATCH), model.plan.input.size)
             noise = _noise(source, shape, seed)
-            told += _compared("random", (actual, expected), noise, precision.bound)
+            told += _compared("random", (actual, expected), noise, judge)
         if images is not None:
-            told += _compared("given", (actual, expected), images, precision.bound)
+            told += _compared("given", (actual, expected), images, judge)
     return tuple(told)
 
 
@@ -99,7 +116,7 @@ def require_agreement(comparisons: tuple[OutputComparison, ...]) -> None:
         worst = max(failed, key=lambda each: np.nan_to_num(each.error, nan=np.inf))
         raise VerificationError(
             f"{len(failed)} of {len(comparisons)} outputs differ from the network's in float32, "
-            f"by up to {worst.error:.2e} where {worst.bound:.0e} is allowed",
+            f"by up to {worst.error:.2e} where {worst.bound:.1e} is allowed",
             where=worst.output,
         )
 
@@ -111,6 +128,7 @@ class _Difference:
     squares: float = 0.0
     reference: float = 0.0
     largest: float = 0.0
+    greatest_logit: float = 0.0
 
     def add(self, actual: NDArray[np.floating], expected: NDArray[np.floating]) -> None:
         difference = actual.astype(np.float64) - expected
@@ -118,16 +136,58 @@ class _Difference:
         self.reference += float(np.square(expected, dtype=np.float64).sum())
         self.largest = float(np.maximum(self.largest, np.abs(difference).max()))
 
-    def comparison(self, output: str, images: Literal["random", "given"], bound: float) -> OutputComparison:
-        error = math.sqrt(self.squares / self.reference if self.reference else self.squares)
-        return OutputComparison(output, images, error, self.largest, bound)
+    @property
+    def error(self) -> float:
+        return math.sqrt(self.squares / self.reference if self.reference else self.squares)
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """What errors are held to.
+
+    Attributes:
+        bound: The precision's.
+        logits: For each output that a softmax makes, the name of what it is made of.
+        untrained: Whether the weights are initial ones.
+    """
+
+    bound: float
+    logits: Mapping[str, str]
+    untrained: bool
+
+    def comparison(self, output: str, kind: Kind, found: _Difference) -> OutputComparison:
+        bound, note = self.bound, None
+        if output in self.logits:
+            bound *= max(1.0, 2 * found.greatest_logit)
+            if self.untrained:
+                note = "initial weights: proves nothing"
+            elif bound >= 1:
+                note = f"logits up to {found.greatest_logit:.3g}: proves nothing"
+        return OutputComparison(output, kind, found.error, found.largest, bound, note)
+
+
+def _softmax(output: Value) -> Node | None:
+    """The softmax that makes an output, itself or its greatest values."""
+    best = made_by(output, "TopK")
+    return made_by(best.input(0) if best else output, "Softmax")
+
+
+def _logits(graph: Graph) -> dict[str, str]:
+    """For each output that a softmax makes, what it is made of."""
+    return {output.name: node.input(0).name for output in graph.outputs if (node := _softmax(output))}
+
+
+def _with_logits(graph: Graph) -> Graph:
+    """The graph that outputs what its softmaxes are made of too."""
+    made = (node.input(0) for output in graph.outputs if (node := _softmax(output)))
+    return replace(graph, outputs=tuple(dict.fromkeys((*graph.outputs, *made))))
 
 
 def _compared(
-    kind: Literal["random", "given"],
+    kind: Kind,
     sessions: tuple[Session, Session],
     images: NDArray[Any] | Sequence[NDArray[Any]],
-    bound: float,
+    judge: _Judge,
 ) -> list[OutputComparison]:
     # Of two classes that are equally probable either may be told first.
     floats = [name for name, info in sessions[0].outputs.items() if info.dtype.startswith("float")]
@@ -139,4 +199,57 @@ def _compared(
         actual, expected = (session.run(image_input(session).feed(batch)) for session in sessions)
         for name, difference in differences.items():
             difference.add(actual[name][: len(batch)], expected[name][: len(batch)])
-    return [difference.comparison(name, kind, bound) for name, difference in differences.items()]
+            if name in judge.logits:
+                greatest = float(np.abs(expected[judge.logits[name]]).max())
+                difference.greatest_logit = max(difference.greatest_logit, greatest)
+    return [judge.comparison(name, kind, difference) for name, difference in differences.items()]
+
+
+def compare_recorded(model: CompiledModel, path: str | os.PathLike[str]) -> tuple[OutputComparison, ...]:
+    """Runs a model on recorded inputs and holds its outputs to what the original made of them.
+
+    Args:
+        model: What is to be verified.
+        path: An `.npz` with `input`, images prepared as the original took them, ``[N, C, H, W]`` or ``[N, H, W, C]``,
+            and for each output to compare an array under its name, with or without the network's, in either layout.
+
+    Raises:
+        CheckpointError: The file is no `.npz`, or damaged.
+        OptionError: It has no `input`, an array that is no output of the model, or one of another shape.
+    """
+    where, bound = os.fspath(path), PRECISIONS[model.format.metadata.dtype or "float32"].bound
+    with NpzCheckpoint(as_path(path)) as recorded:
+        arrays = {name: recorded[name] for name in recorded}
+    images = arrays.pop(INPUT, None)
+    if images is None or not arrays or not len(images):
+        hint = f"np.savez(path, {INPUT}=images, logits=logits)"
+        raise OptionError(f"must hold an array {INPUT!r} and one for each output to compare", where=where, hint=hint)
+    logits = _logits(model.graph)
+    with opened(_with_logits(model.graph), model.format) as session, inside(where):
+        names = resolve_model_outputs(model.outputs, tuple(arrays), model.plan)
+        source = image_input(session)
+        prepared = _as_shaped(INPUT, images, source.shape(len(images), model.plan.input.size))
+        differences, step = [_Difference() for _ in names], source.batch_size(None, _BATCH)
+        for begin in range(0, len(images), step):
+            rows = slice(begin, begin + step)
+            made = session.run(source.feed(prepared[rows]))
+            for name, array, difference in zip(names, arrays.values(), differences, strict=True):
+                actual = made[name][: len(images) - begin]
+                difference.add(actual, _as_shaped(name, array[rows], actual.shape))
+                if name in logits:
+                    greatest = float(np.abs(made[logits[name]]).max())
+                    difference.greatest_logit = max(difference.greatest_logit, greatest)
+    judge = _Judge(bound, logits, untrained=False)
+    return tuple(judge.comparison(name, "recorded", found) for name, found in zip(names, differences, strict=True))
+
+
+def _as_shaped(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array in the model's layout: channels moved where they stand last or second, axes of 1 dropped or put in."""
+    if array.shape == shape:
+        return array
+    for order in ((0, 3, 1, 2), (0, 2, 3, 1)):
+        if array.ndim == len(order) and tuple(array.shape[axis] for axis in order) == shape:
+            return np.ascontiguousarray(array.transpose(order))
+    if array.ndim != len(shape) and [n for n in array.shape[1:] if n > 1] == [n for n in shape[1:] if n > 1]:
+        return array.reshape(shape)
+    raise OptionError(f"is {list(array.shape)} and the model's {list(shape)}", where=name)

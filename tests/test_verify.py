@@ -12,11 +12,13 @@ from PIL import Image
 from support.commands import command
 from support.contents import with_arrays
 from support.models import run
+from support.slim import SlimCase, slim_cases
+from support.tolerances import NETWORK
 
 from resnet_compile import CompileOptions, Float16, Float32, compile, load_spec
 from resnet_compile.cli.compile import cli
-from resnet_compile.errors import VerificationError
-from resnet_compile.verify import OutputComparison, compare, require_agreement
+from resnet_compile.errors import OptionError, VerificationError
+from resnet_compile.verify import OutputComparison, compare, compare_recorded, require_agreement
 
 
 @pytest.mark.parametrize(
@@ -33,7 +35,8 @@ def test_a_rewritten_model_agrees(options: CompileOptions) -> None:
     comparisons = compare(compile(load_spec("tiny"), options), compile(load_spec("tiny"), plain))
     require_agreement(comparisons)
     assert all(each.error > 0 for each in comparisons[:1])
-    assert {each.bound for each in comparisons} == {5e-2 if isinstance(options.dtype, Float16) else 1e-4}
+    bound = 5e-2 if isinstance(options.dtype, Float16) else 1e-4
+    assert {each.bound for each in comparisons if each.output != "predictions"} == {bound}
 
 
 @pytest.mark.parametrize("batch", [2, "dynamic"])
@@ -74,6 +77,85 @@ def test_another_function_does_not_agree() -> None:
     comparisons = compare(replace(model, graph=moved), model)
     with pytest.raises(VerificationError, match=r"1 of 2 outputs differ .* by up to 1\.9.* @ tiny/logits"):
         require_agreement(comparisons)
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e4])
+def test_the_bound_of_predictions_follows_the_logits(scale: float) -> None:
+    """Logits in the thousands that agree to seven digits make predictions that do not."""
+    spec = load_spec("tiny")
+    plain = compile(spec)
+    weights = {value.name: np.array(value.tensor.array()) for value in plain.graph.initializers()}
+    named = {parameter.name for parameter in plain.plan.parameters}
+    weights = {name: array for name, array in weights.items() if name in named}
+    weights["tiny/logits/weights"] *= scale
+    reference = compile(spec, weights=weights)
+    logits, predictions = compare(compile(spec, CompileOptions(target="cuda"), weights=weights), reference)
+    require_agreement((logits, predictions))
+    assert logits.bound == 1e-4
+    images = np.random.default_rng(0).standard_normal((2, 3, 32, 32), np.float32)
+    greatest = np.abs(run(reference.to_proto(), images)["tiny/logits"]).max()
+    assert predictions.bound == pytest.approx(1e-4 * max(1, 2 * greatest), rel=1e-3)
+    assert (predictions.note is not None) == (2 * greatest >= 1e4)
+
+
+def test_initial_weights_prove_nothing_of_predictions() -> None:
+    logits, predictions = compare(compile(load_spec("tiny"), CompileOptions(target="cuda")), compile(load_spec("tiny")))
+    assert (logits.note, predictions.note) == (None, "initial weights: proves nothing")
+
+
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("case", slim_cases("v2")[:3], ids=lambda case: case.label)
+def test_a_model_is_held_to_what_the_original_made(case: SlimCase, layout: Any, tmp_path: Path) -> None:
+    """TF-slim's own images and end points, channels last, to a model of either layout."""
+    points = {name.partition("/")[2]: array for name, array in case.end_points.items() if name.count("/") == 1}
+    points.pop("net", None)
+    np.savez(tmp_path / "io.npz", input=case.x, **points)
+    model = compile(case.spec, CompileOptions(outputs="all", layout=layout), weights=case.weights)
+    found = compare_recorded(model, tmp_path / "io.npz")
+    assert [each.output.partition("/")[2] for each in found] == [*points]
+    assert {each.images for each in found} == {"recorded"}
+    assert max(each.error for each in found) <= NETWORK
+    require_agreement(found)
+    moved = {**points, "block1": points["block1"] + 1}
+    np.savez(tmp_path / "moved.npz", input=case.x, **moved)
+    with pytest.raises(VerificationError, match=f"1 of {len(points)} outputs differ .* @ .*/block1"):
+        require_agreement(compare_recorded(model, tmp_path / "moved.npz"))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        (
+            {"logits": np.zeros((1, 10))},
+            r"must hold an array 'input' and one for each output .* @ .*io\.npz \(np\.savez",
+        ),
+        ({"input": np.zeros((1, 3, 32, 32), np.float32)}, "and one for each output to compare"),
+        (
+            {"input": np.zeros((1, 5, 5, 5), np.float32), "logits": np.zeros((1, 10))},
+            r"is \[1, 5, 5, 5\] and the model's",
+        ),
+        ({"input": np.zeros((1, 3, 32, 32), np.float32), "logits": np.zeros((1, 9))}, r"is \[1, 9\] and the model's"),
+        ({"input": np.zeros((1, 3, 32, 32), np.float32), "block1": np.zeros(1)}, "'block1'"),
+    ],
+)
+def test_what_is_no_recording(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "io.npz", **arrays)
+    with pytest.raises(OptionError, match=message):
+        compare_recorded(compile(load_spec("tiny")), tmp_path / "io.npz")
+
+
+def test_the_command_holds_it_to_a_recording(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).standard_normal((3, 3, 32, 32), np.float32)
+    logits = run(compile(load_spec("tiny")).to_proto(), images)["tiny/logits"]
+    np.savez(tmp_path / "io.npz", input=images, logits=logits)
+    flags = ["--target", "cuda", "--batch", "2", "--reference", "io.npz", "--json"]
+    done = command("resnet-compile", "tiny", *flags, "-o", "model.onnx", cwd=tmp_path)
+    assert done.code == 0
+    (row,) = json.loads(done.out)["reference"]
+    assert (row["output"], row["images"]) == ("tiny/logits", "recorded")
+    np.savez(tmp_path / "io.npz", input=images, logits=-logits)
+    failed = command("resnet-compile", "tiny", *flags, "-o", "other.onnx", cwd=tmp_path)
+    assert (failed.code, (tmp_path / "other.onnx").exists()) == (3, False)
 
 
 def test_no_number_is_no_agreement() -> None:

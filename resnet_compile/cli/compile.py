@@ -142,6 +142,13 @@ from resnet_compile.targets import Target
     help="Run the model and the unrewritten float32 network on random images and those of --calibration; write nothing "
     "if they differ.",
 )
+@click.option(
+    "--reference",
+    type=PATH,
+    metavar="FILE.npz",
+    help="What the original made of images: their array, input, and one for each output. Write nothing if the model "
+    "makes something else of them.",
+)
 def cli(
     report: Report,
     spec: str | None,
@@ -153,6 +160,7 @@ def cli(
     calibration: Path | None,
     training_step: bool,
     verify: bool,
+    reference: Path | None,
     like: Path | None,
     card: Path | None,
     labels: Path | None,
@@ -185,6 +193,7 @@ def cli(
             "weights": weights,
             "calibration": calibration,
             "verify": verify or None,
+            "reference": reference,
             "card": card,
         }
         model = _training_step(network, **unmeant, **options)
@@ -203,6 +212,8 @@ def cli(
             report.note(f"  {reason}")
     if verify:
         told |= _verified(report, model, network, weights, calibration, options)
+    if reference is not None:
+        told |= _judged(report, "reference", rc.verify.compare_recorded(model, reference))
     model.save(output)
     _told(report, model, output, card, told)
 
@@ -322,17 +333,27 @@ def _verified(
     images: Any = None
     if calibration:
         in_model = plain.preprocess is not None
-        made = None if in_model else rc.quantize.folder_images(calibration, model.plan, plain.layout)
-        images = made.values if made else rc.quantize.folder_photographs(calibration)
+        calibrated = options["dtype"].calibrated
+        if calibrated and not rc.quantize.has_held_out(calibration):
+            warning = "WARNING: verified on what it was calibrated on, which says little; give 65 images or more"
+            click.echo(f"resnet-compile: {warning}", err=True)
+        how = {"held_out": calibrated}
+        made = None if in_model else rc.quantize.folder_images(calibration, model.plan, plain.layout, **how)
+        images = made.values if made else rc.quantize.folder_photographs(calibration, **how)
     comparisons = rc.verify.compare(model, rc.compile(spec, plain, weights=weights), images=images)
+    return _judged(report, "verification", comparisons)
+
+
+def _judged(report: Report, key: str, comparisons: tuple[rc.verify.OutputComparison, ...]) -> dict[str, Any]:
+    """The comparisons as a part of the JSON document, else their table on stderr; an error where one fails."""
     if not report.as_json:
         rows = [
-            (each.output, each.images, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.0e}")
+            (each.output, each.images, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.1e}", each.note or "")
             for each in comparisons
         ]
-        click.echo(table(("output", "images", "relative error", "largest difference", "bound"), rows), err=True)
+        click.echo(table(("output", "images", "relative error", "largest difference", "bound", ""), rows), err=True)
     rc.verify.require_agreement(comparisons)
-    return {"verification": [asdict(each) for each in comparisons]}
+    return {key: [asdict(each) for each in comparisons]}
 
 
 def _training_step(

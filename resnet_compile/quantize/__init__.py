@@ -7,8 +7,16 @@ The stages, each from a value to a value::
 `quantize` names them in this order; what it makes is a `CompiledModel` like any other, with what it costs in accuracy.
 """
 
-from resnet_compile.quantize.images import folder_images, folder_photographs
+from resnet_compile.quantize.images import folder_images, folder_photographs, has_held_out
 from resnet_compile.quantize.model import QuantizedModel, quantize
 from resnet_compile.quantize.report import PointError, QuantizationReport
 
-__all__ = ["PointError", "QuantizationReport", "QuantizedModel", "folder_images", "folder_photographs", "quantize"]
+__all__ = [
+    "PointError",
+    "QuantizationReport",
+    "QuantizedModel",
+    "folder_images",
+    "folder_photographs",
+    "has_held_out",
+    "quantize",
+]

@@ -58,8 +58,12 @@ def random_images(plan: Plan, layout: Literal["nchw", "nhwc"], seed: int) -> Cal
     return CalibrationImages("random", source.laid_out(values.transpose(0, 2, 3, 1)))
 
 
-def folder_images(folder: str | os.PathLike[str], plan: Plan, layout: Literal["nchw", "nhwc"]) -> CalibrationImages:
+def folder_images(
+    folder: str | os.PathLike[str], plan: Plan, layout: Literal["nchw", "nhwc"], *, held_out: bool = False
+) -> CalibrationImages:
     """The images of a folder, at any depth; of more than `MOST_IMAGES` so many, evenly spaced in order of their names.
+
+    Those that are held out are as many of the rest, to judge by; all of them where there is no rest.
 
     Raises:
         OptionError: The folder is none, or the network takes no images of three channels.
@@ -68,7 +72,7 @@ def folder_images(folder: str | os.PathLike[str], plan: Plan, layout: Literal["n
     """
     if plan.input.channels != 3:
         raise OptionError(f"images have 3 channels and the network takes {plan.input.channels}", where="calibration")
-    paths = _chosen(folder)
+    paths = _chosen(folder, held_out=held_out)
     source = _input(plan, layout)
     scheme = choose_scheme(source.preprocess, plan.input.size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -76,18 +80,30 @@ def folder_images(folder: str | os.PathLike[str], plan: Plan, layout: Literal["n
     return CalibrationImages("images", source.laid_out(np.stack(read)))
 
 
-def folder_photographs(folder: str | os.PathLike[str]) -> list[NDArray[np.uint8]]:
+def has_held_out(folder: str | os.PathLike[str]) -> bool:
+    """Whether a folder has more images than it takes to calibrate."""
+    return len(find_images([folder])) > MOST_IMAGES
+
+
+def folder_photographs(folder: str | os.PathLike[str], *, held_out: bool = False) -> list[NDArray[np.uint8]]:
     """The same images as they are, each uint8 ``[1, H, W, 3]``, for models that take them so; raises as that."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [image[None] for image in pool.map(decode_image, _chosen(folder))]
+        return [image[None] for image in pool.map(decode_image, _chosen(folder, held_out=held_out))]
 
 
-def _chosen(folder: str | os.PathLike[str]) -> list[Path]:
+def _chosen(folder: str | os.PathLike[str], *, held_out: bool) -> list[Path]:
     if not as_path(folder).is_dir():
         raise OptionError("no such folder", where=os.fspath(folder))
     paths = find_images([folder])
-    chosen = [paths[index * len(paths) // MOST_IMAGES] for index in range(MOST_IMAGES)]
-    return chosen if len(paths) > MOST_IMAGES else paths
+    chosen = _evenly(paths)
+    rest = sorted({*paths} - {*chosen}) if held_out else []
+    return _evenly(rest) if rest else chosen
+
+
+def _evenly(paths: list[Path]) -> list[Path]:
+    if len(paths) <= MOST_IMAGES:
+        return paths
+    return [paths[index * len(paths) // MOST_IMAGES] for index in range(MOST_IMAGES)]
 
 
 def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw", "nhwc"]) -> CalibrationImages:

@@ -12,9 +12,10 @@ from support.commands import command
 from support.models import run
 from support.specs import tiny_document
 
-from resnet_compile import CompileOptions, load_spec
+from resnet_compile import CompileOptions, load_spec, plan_network
 from resnet_compile.cli.compile import cli
 from resnet_compile.precision import PRECISIONS
+from resnet_compile.quantize import folder_images
 from resnet_compile.targets import Target
 
 
@@ -71,7 +72,9 @@ def test_every_flag_reaches_the_model(tmp_path: Path, photographs: Path) -> None
     }
 
 
-def test_it_is_verified_on_what_it_was_calibrated_on(tmp_path: Path, photographs: Path) -> None:
+def test_it_is_verified_on_images_and_says_where_they_are_those_of_its_calibration(
+    tmp_path: Path, photographs: Path
+) -> None:
     flags = ["--dtype", "int8", "--verify", "--json"]
     for more, images in (([], "random"), (["--calibration", photographs], "given")):
         done = command("resnet-compile", "tiny", *flags, *more, "-o", "model.onnx", cwd=tmp_path)
@@ -79,6 +82,21 @@ def test_it_is_verified_on_what_it_was_calibrated_on(tmp_path: Path, photographs
         rows = json.loads(done.out)["verification"]
         assert {each["images"] for each in rows} == {images}
         assert all(0 < each["error"] <= each["bound"] for each in rows)
+        assert ("verified on what it was calibrated on, which says little" in done.err) == bool(more)
+
+
+def test_of_many_images_some_are_held_out_to_judge_by(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(70):
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(tmp_path / f"{number:02}.png")
+    plan = plan_network(load_spec("tiny"))
+    calibrated = folder_images(tmp_path, plan, "nchw").values
+    judged = folder_images(tmp_path, plan, "nchw", held_out=True).values
+    assert (len(calibrated), len(judged)) == (64, 6)
+    assert len({row.tobytes() for row in np.concatenate([calibrated, judged])}) == 70
+    flags = ["--dtype", "int8", "--verify", "--calibration", tmp_path]
+    done = command("resnet-compile", "tiny", *flags, "-o", tmp_path / "model.onnx")
+    assert (done.code, "verified on what it was" in done.err) == (0, False)
 
 
 def test_the_other_commands_take_the_model(tmp_path: Path, photographs: Path) -> None:
