@@ -8,9 +8,14 @@ from support.golden import GOLDEN, GoldenRun, golden_runs, translated
 from resnet_compile.spec import (
     BatchNorm,
     Block,
+    DeepStem,
+    EfficientChannel,
     Head,
     Input,
     NetworkSpec,
+    PooledProjection,
+    SqueezeExcitation,
+    StemRoot,
     TimmPreactBottleneck,
     TimmPreactRoot,
     TorchvisionRoot,
@@ -18,12 +23,18 @@ from resnet_compile.spec import (
     torchvision_basic_block,
     torchvision_bottleneck_block,
 )
+from resnet_compile.spec.parts import AttentionKind
 
 KINDS = {
     "resnet_basic": "torchvision_basic",
     "resnet_bottleneck": "torchvision_bottleneck",
     "resnext": "torchvision_bottleneck",
     "wide_resnet": "torchvision_bottleneck",
+    "seresnet_basic": "torchvision_basic",
+    "seresnet_bottleneck": "torchvision_bottleneck",
+    "ecaresnet_d": "torchvision_bottleneck",
+    "resnet_d_basic": "torchvision_basic",
+    "resnet_t": "torchvision_bottleneck",
     "resnetv2": "timm_preact_bottleneck",
 }
 UNIT = r"block(\d)/unit_(\d+)/\w+"
@@ -35,6 +46,17 @@ TORCHVISION_RULES = (
     (rf"{UNIT}/conv(\d)/BatchNorm/(\w+)", r"layer\1.\2.bn\3.\4"),
     (f"{UNIT}/shortcut/weights", r"layer\1.\2.downsample.0.weight"),
     (rf"{UNIT}/shortcut/BatchNorm/(\w+)", r"layer\1.\2.downsample.1.\3"),
+    (r"stem1/weights", "conv1.0.weight"),
+    (r"stem1/BatchNorm/(\w+)", r"conv1.1.\1"),
+    (r"stem2/weights", "conv1.3.weight"),
+    (r"stem2/BatchNorm/(\w+)", r"conv1.4.\1"),
+    (r"stem3/weights", "conv1.6.weight"),
+    (r"stem3/BatchNorm/(\w+)", r"bn1.\1"),
+    (f"{UNIT}/projection/weights", r"layer\1.\2.downsample.1.weight"),
+    (rf"{UNIT}/projection/BatchNorm/(\w+)", r"layer\1.\2.downsample.2.\3"),
+    (rf"{UNIT}/attention/conv(\d)/weights", r"layer\1.\2.se.fc\3.weight"),
+    (rf"{UNIT}/attention/conv(\d)/biases", r"layer\1.\2.se.fc\3.bias"),
+    (f"{UNIT}/attention/channels/weights", r"layer\1.\2.se.conv.weight"),
     (r"logits/weights", "fc.weight"),
     (r"logits/biases", "fc.bias"),
 )
@@ -49,6 +71,7 @@ TIMM_RULES = (
     (r"logits/weights", "head.fc.weight"),
     (r"logits/biases", "head.fc.bias"),
 )
+COUNTER = ".num_batches_tracked"  # of a batch norm
 ROLES = {
     "running_mean": "moving_mean",
     "running_var": "moving_variance",
@@ -57,14 +80,13 @@ ROLES = {
 }
 
 
-def in_our_counting(name: str) -> str:
+def in_our_counting(name: str, *, is_norm: bool) -> str:
     """torch's name with stages and units counted from one, and with our words for a norm's roles."""
     *path, role = name.split(".")
     if path[0] == "stages":
         path[1], path[3] = str(int(path[1]) + 1), str(int(path[3]) + 1)
     elif path[0].startswith("layer"):
         path[1] = str(int(path[1]) + 1)
-    is_norm = path[-1].startswith(("bn", "norm")) or path[-2:] == ["downsample", "1"]
     return ".".join((*path, ROLES[role] if is_norm else role))
 
 
@@ -75,7 +97,7 @@ def network(kind: str, case: dict[str, Any]) -> NetworkSpec:
     return NetworkSpec(
         name="net",
         input=Input(height=case["height"], width=case["width"]),
-        root=TimmPreactRoot() if preact else TorchvisionRoot(),
+        root=TimmPreactRoot() if preact else root(case.get("stem_type"), case.get("stem_width", 0)),
         blocks=tuple(blocks),
         norm=BatchNorm(epsilon=1e-5, decay=0.9),
         head=Head(num_classes=case["num_classes"], logits="conv" if preact else "dense", predictions=None),
@@ -83,13 +105,32 @@ def network(kind: str, case: dict[str, Any]) -> NetworkSpec:
     )
 
 
+def root(stem: str | None, width: int) -> TorchvisionRoot | StemRoot:
+    """timm's stems: the last convolution is twice as wide, the first of a tiered one three quarters as wide."""
+    match stem:
+        case "deep":
+            return StemRoot(stem=DeepStem(widths=(width, width)), depth=2 * width)
+        case "deep_tiered":
+            return StemRoot(stem=DeepStem(widths=(3 * width // 4, width)), depth=2 * width)
+    return TorchvisionRoot()
+
+
+def attention(kind: str, rd_ratio: float = 1 / 16) -> AttentionKind:
+    """timm's modules."""
+    return EfficientChannel() if kind == "eca" else SqueezeExcitation(reduction=1 / rd_ratio)
+
+
 def block(kind: str, case: dict[str, Any], scope: str, units: int, width: int, bottleneck: int, stride: int) -> Block:
+    parts: dict[str, Any] = {
+        "attention": attention(**case["attention"]) if "attention" in case else None,
+        "shortcut": PooledProjection() if case.get("avg_down") else None,
+    }
     match kind:
         case "torchvision_basic":
-            return torchvision_basic_block(scope, width, units, stride)
+            return torchvision_basic_block(scope, width, units, stride, **parts)
         case "torchvision_bottleneck":
-            groups, base_width = case["cardinality"], case["base_width"]
-            return torchvision_bottleneck_block(scope, width, units, stride, groups=groups, base_width=base_width)
+            parts |= {"groups": case["cardinality"], "base_width": case["base_width"]}
+            return torchvision_bottleneck_block(scope, width, units, stride, **parts)
     args = [UnitArgs(depth=width, depth_bottleneck=bottleneck, stride=stride if i == 0 else 1) for i in range(units)]
     return Block(scope=scope, unit=TimmPreactBottleneck(), args=tuple(args))
 
@@ -99,18 +140,24 @@ def runs() -> list[GoldenRun]:
     for name, kind in KINDS.items():
         for index, (case, source, values) in enumerate(golden_runs(GOLDEN / f"timm_{name}.npz")):
             spec = network(kind, case)
-            ours = {in_our_counting(k): v for k, v in source.items() if not k.endswith("num_batches_tracked")}
+            norms = {name.removesuffix(COUNTER) for name in source if name.endswith(COUNTER)}
+            ours = {
+                in_our_counting(k, is_norm=k.rpartition(".")[0] in norms): v
+                for k, v in source.items()
+                if not k.endswith(COUNTER)
+            }
             rules = TIMM_RULES if kind == "timm_preact_bottleneck" else TORCHVISION_RULES
             weights = translated(spec, ours, rules, hwio=False)
-            expected = {value_name(key, kind): value for key, value in values.items() if key != "x"}
+            stem = "stem3" if "stem_type" in case else "conv1"
+            expected = {value_name(key, kind, stem): value for key, value in values.items() if key != "x"}
             found.append(GoldenRun(f"{name}-{index}", spec, weights, values["x"], expected))
     return found
 
 
-def value_name(key: str, kind: str) -> str:
+def value_name(key: str, kind: str, stem: str) -> str:
     """Our name of a value: `layer1.0` and `stages.0.blocks.0` are both `block1/unit_1`."""
     if key in ("conv1", "stem.conv"):
-        return "net/conv1"
+        return f"net/{stem}"
     if key == "logits":
         return "net/logits"
     if key.startswith("stages"):

@@ -5,7 +5,8 @@
 FOLDER is what `golden_full.py`, `golden_timm.py full` and `golden_keras.py` wrote: checkpoints by the original systems,
 and for each network an .npz with an image and what the original computed from it: TF-slim every end point, timm and
 Keras every unit and the logits. Each checkpoint is compiled by the installed package and run by onnxruntime on the CPU;
-the table gives the relative error (norm of the difference over norm) of the logits and of the worst of all values.
+the table gives the relative error (norm of the difference over norm) of the logits and of the worst of all values,
+and where the file has logits in float64 too, how far the original's own in float32 are from them.
 """
 
 import argparse
@@ -31,6 +32,11 @@ class Network:
     layout: str = "nchw"
 
 
+def torch_network(name: str) -> Network:
+    """One of PyTorch's whose files are called as its spec."""
+    return Network(name, (f"{name}.safetensors", f"{name}.pth"))
+
+
 NETWORKS = {
     "resnet_v2_50": Network("resnet50", ("resnet_v2_50.ckpt", "resnet_v2_50_v2"), "nhwc"),
     "resnet_v2_152": Network("resnet152", ("resnet_v2_152.ckpt", "resnet_v2_152_v2"), "nhwc"),
@@ -43,6 +49,10 @@ NETWORKS = {
     "timm_wide_resnet50_2": Network(
         "torchvision_wide_resnet50_2", ("timm_wide_resnet50_2.safetensors", "timm_wide_resnet50_2.pth")
     ),
+    "timm_resnet18d": torch_network("timm_resnet18d"),
+    "timm_resnet50d": torch_network("timm_resnet50d"),
+    "timm_seresnet50": torch_network("timm_seresnet50"),
+    "timm_ecaresnet50d": torch_network("timm_ecaresnet50d"),
     "timm_resnetv2_50": Network("timm_resnetv2_50", ("timm_resnetv2_50.safetensors", "timm_resnetv2_50.pth")),
     "keras_resnet50": Network("keras_resnet50", ("keras_resnet50.h5", "keras_resnet50_model.h5"), "nhwc"),
     "keras_resnet50v2": Network("keras_resnet50v2", ("keras_resnet50v2.h5", "keras_resnet50v2_model.h5"), "nhwc"),
@@ -81,6 +91,12 @@ def errors(network: Network, golden: Path, checkpoint: Path, scratch: Path) -> I
             yield name, relative_error(actual[name], arrays[key])
 
 
+def own_error(golden: Path) -> str:
+    """How far the original's logits are from those in float64, in words; nothing where the file does not have them."""
+    arrays = np.load(golden)
+    return f" (its own {relative_error(arrays['logits'], arrays['exact']):.1e})" if "exact" in arrays.files else ""
+
+
 def relative_error(actual: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     """Norm of the difference over norm, in float64; axes of length 1 may be missing."""
     difference = actual.reshape(expected.shape).astype(np.float64) - expected
@@ -103,7 +119,11 @@ def main() -> None:
                 )
                 worst = max(found, key=lambda key: found[key])
                 logits = next(error for key, error in found.items() if key.endswith("/logits"))
-                print(f"{checkpoint:32} {len(found):4} values, logits {logits:.1e}, worst {found[worst]:.1e} ({worst})")
+                own = own_error(arguments.folder / f"{name}.npz")
+                print(
+                    f"{checkpoint:32} {len(found):4} values, logits {logits:.1e}{own}, "
+                    f"worst {found[worst]:.1e} ({worst})"
+                )
 
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ names of torchvision that timm imports are replaced by empty ones:
     python3.11 -m venv timm
     timm/bin/pip install torch==2.13.0 safetensors numpy pyyaml huggingface_hub
     timm/bin/pip install --no-deps timm==1.0.31
-    timm/bin/python tools/golden_timm.py tests/golden
-    timm/bin/python tools/golden_timm.py --full FOLDER
+    timm/bin/python tools/golden_timm.py tests/golden [NAME...]
+    timm/bin/python tools/golden_timm.py --full FOLDER [NAME...]
+
+The networks with attention, deep stems or pooled shortcuts were made with torch 2.14.1.
 """
 
 import argparse
@@ -21,6 +23,7 @@ import json
 import re
 import sys
 from collections import OrderedDict
+from collections.abc import Sequence
 from enum import Enum
 from functools import partial
 from pathlib import Path
@@ -83,6 +86,55 @@ NARROW: dict[str, dict[str, Any]] = {
         "cardinality": 1,
         "base_width": 128,
     },
+    # The channels that squeezing leaves are no multiples of 8: 24 / 2 = 12 becomes 16, 40 / 2 = 20 becomes 24.
+    "seresnet_basic": {
+        "kind": "basic",
+        "layers": [1, 1, 1, 1],
+        "widths": [24, 8, 40, 16],
+        "cardinality": 1,
+        "base_width": 64,
+        "attention": {"kind": "se", "rd_ratio": 0.5},
+    },
+    "seresnet_bottleneck": {
+        "kind": "bottleneck",
+        "layers": [1, 1, 2, 1],
+        "widths": [12, 6, 20, 10],
+        "cardinality": 1,
+        "base_width": 64,
+        "attention": {"kind": "se", "rd_ratio": 0.25},
+    },
+    # Outputs of 16, 32, 128 and 144 channels, whose kernels have 3, 3, 5 and 5 taps.
+    "ecaresnet_d": {
+        "kind": "bottleneck",
+        "layers": [1, 2, 1, 1],
+        "widths": [4, 8, 32, 36],
+        "cardinality": 1,
+        "base_width": 16,
+        "stem_type": "deep",
+        "stem_width": 8,
+        "avg_down": True,
+        "attention": {"kind": "eca"},
+    },
+    "resnet_d_basic": {
+        "kind": "basic",
+        "layers": [1, 2, 1, 1],
+        "widths": [6, 6, 8, 8],
+        "cardinality": 1,
+        "base_width": 64,
+        "stem_type": "deep",
+        "stem_width": 8,
+        "avg_down": True,
+    },
+    "resnet_t": {
+        "kind": "bottleneck",
+        "layers": [1, 1, 2, 1],
+        "widths": [4, 5, 6, 6],
+        "cardinality": 1,
+        "base_width": 64,
+        "stem_type": "deep_tiered",
+        "stem_width": 8,
+        "avg_down": True,
+    },
     "resnetv2": {
         "kind": "preactivation",
         "layers": [2, 1, 2, 1],
@@ -92,7 +144,10 @@ NARROW: dict[str, dict[str, Any]] = {
 }
 SIZES = ((32, 32), (45, 26))
 NARROW_CLASSES = 7
-FULL = ("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "resnetv2_50")
+FULL = (
+    *("resnet18", "resnet50", "resnext50_32x4d", "wide_resnet50_2", "resnetv2_50"),
+    *("resnet18d", "resnet50d", "seresnet50", "ecaresnet50d"),
+)
 FULL_SIDE = 224
 
 
@@ -137,7 +192,16 @@ def narrow_model(timm: ModuleType, case: dict[str, Any]) -> nn.Module:
         channels=tuple(case["widths"]),
         cardinality=case["cardinality"],
         base_width=case["base_width"],
+        avg_down=case.get("avg_down", False),
+        **{key: case[key] for key in ("stem_type", "stem_width") if key in case},
+        **attention_arguments(timm, **case["attention"]) if "attention" in case else {},
     )
+
+
+def attention_arguments(timm: ModuleType, kind: str, **options: float) -> dict[str, Any]:
+    """The arguments that give every unit this attention."""
+    module = {"se": timm.layers.SEModule, "eca": timm.layers.EcaModule}[kind]
+    return {"block_args": {"attn_layer": partial(module, **options)}}
 
 
 def stages(model: nn.Module) -> list[nn.Sequential]:
@@ -218,16 +282,16 @@ def golden(timm: ModuleType, described: dict[str, Any], seed: int) -> Golden:
     return result
 
 
-def write_narrow(timm: ModuleType, folder: Path, seed: int) -> None:
-    """Write the golden files of the narrow networks."""
-    for name, described in NARROW.items():
-        write_first_good(folder / f"timm_{name}.npz", seed, partial(golden, timm, described))
+def write_narrow(timm: ModuleType, folder: Path, seed: int, names: Sequence[str]) -> None:
+    """Write the golden files of narrow networks, by default of all."""
+    for name in names or NARROW:
+        write_first_good(folder / f"timm_{name}.npz", seed, partial(golden, timm, NARROW[name]))
 
 
-def write_full(timm: ModuleType, folder: Path, seed: int) -> None:
-    """Write the full-size networks and a forward pass of each."""
+def write_full(timm: ModuleType, folder: Path, seed: int, names: Sequence[str]) -> None:
+    """Write full-size networks and a forward pass of each, by default of all."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in FULL:
+    for name in names or FULL:
         model = timm.create_model(name, pretrained=False)
         draw_variables(model, channels_first(photos(4, FULL_SIDE, seed + 1)), seed, about_zero=True)
         state = OrderedDict((key, value.contiguous()) for key, value in model.state_dict().items())
@@ -235,8 +299,16 @@ def write_full(timm: ModuleType, folder: Path, seed: int) -> None:
         torch.save(state, folder / f"timm_{name}.pth")
         x = channels_first(photos(1, FULL_SIDE, seed))
         end, logits = run(model, x)
+        _, exact = run(copy.deepcopy(model).double(), x.astype(np.float64))
         outputs = {f"end/{key}": value for key, value in end.items()}
-        np.savez(folder / f"timm_{name}.npz", x=x, logits=logits, case=np.array(json.dumps({"name": name})), **outputs)
+        np.savez(
+            folder / f"timm_{name}.npz",
+            x=x,
+            logits=logits,
+            exact=exact,
+            case=np.array(json.dumps({"name": name})),
+            **outputs,
+        )
         print(f"{name}: {len(end)} end points, standard deviation of the logits {logits.std():.3f}")
 
 
@@ -244,12 +316,13 @@ def main() -> None:
     """Write the golden files of the narrow networks, or the files of the full-size ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, help="where the files go")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="the networks; by default all")
     parser.add_argument("--full", action="store_true", help="write the full-size networks instead of the narrow ones")
     parser.add_argument("--seed", type=int, default=20151210, help="first seed to try for the variables and the inputs")
     arguments = parser.parse_args()
     torch.use_deterministic_algorithms(True)
     timm = import_timm()
-    (write_full if arguments.full else write_narrow)(timm, arguments.folder, arguments.seed)
+    (write_full if arguments.full else write_narrow)(timm, arguments.folder, arguments.seed, arguments.names)
 
 
 if __name__ == "__main__":

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 from resnet_compile.spec import (
     BatchNorm,
     Block,
+    DeepStem,
+    EfficientChannel,
     Head,
     HParams,
     ImagenetRoot,
@@ -20,6 +23,8 @@ from resnet_compile.spec import (
     KerasV2Root,
     MaxRootPool,
     NetworkSpec,
+    PooledProjection,
+    SqueezeExcitation,
     StemRoot,
     TimmPreactRoot,
     TorchvisionRoot,
@@ -32,6 +37,7 @@ from resnet_compile.spec import (
     torchvision_basic_block,
     torchvision_bottleneck_block,
 )
+from resnet_compile.spec.parts import AttentionKind
 from resnet_compile.spec.writing import document
 
 FOLDER = Path(__file__).resolve().parents[1] / "specs"
@@ -103,6 +109,33 @@ def tiny() -> NetworkSpec:
         root=ImagenetRoot(depth=16),
         blocks=(resnet_v2_block("block1", 8, 2, 2), resnet_v2_block("block2", 16, 2, 1)),
         head=Head(num_classes=10),
+    )
+
+
+def timm(
+    name: str,
+    layers: int,
+    *,
+    basic: bool = False,
+    bag_of_tricks: bool = False,
+    attention: AttentionKind | None = None,
+) -> NetworkSpec:
+    """A network of timm's `resnet`: torchvision's, with what timm combines it with.
+
+    Args:
+        name: What timm calls it.
+        layers: How many layers its number stands for.
+        basic: Whether its units are basic ones.
+        bag_of_tricks: Whether it is a ResNet-D: a deep stem, and shortcuts pooled before they are projected.
+        attention: What weighs the residuals' channels.
+    """
+    builder = torchvision_basic_block if basic else torchvision_bottleneck_block
+    shortcut = PooledProjection() if bag_of_tricks else None
+    blocks = four_blocks(partial(builder, attention=attention, shortcut=shortcut), layers, STRIDE_FIRST)
+    return torchvision(name, blocks).replace(
+        name=f"timm_{name}",
+        origin=f"timm.models.resnet.{name}",
+        root=StemRoot(stem=DeepStem()) if bag_of_tricks else TorchvisionRoot(),
     )
 
 
@@ -208,6 +241,13 @@ def catalogue() -> Iterator[tuple[str, NetworkSpec]]:
         ("wide_resnet101_2", 101, 1, 128),
     ):
         yield f"torchvision_{name}", torchvision_bottlenecks(name, layers, groups, base_width)
+    for timm_network in (
+        timm("resnet18d", 18, basic=True, bag_of_tricks=True),
+        timm("resnet50d", 50, bag_of_tricks=True),
+        timm("seresnet50", 50, attention=SqueezeExcitation()),
+        timm("ecaresnet50d", 50, bag_of_tricks=True, attention=EfficientChannel()),
+    ):
+        yield timm_network.name, timm_network
     for layers in (50, 101, 152):
         yield f"timm_resnetv2_{layers}", timm_preact(layers)
         yield f"keras_resnet{layers}", keras(layers)
@@ -241,11 +281,10 @@ def _members(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
 
 def _block(block: Block) -> str:
     args = [json.dumps(args.model_dump(exclude_unset=True, exclude_none=True)) for args in block.args]
+    given = {"kind": block.unit.kind, **block.unit.model_dump(exclude_unset=True)}
     members = {
         "scope": json.dumps(block.scope),
-        "unit": json.dumps(
-            {"kind": block.unit.kind, **block.unit.model_dump(exclude_unset=True), **document(block.unit)}
-        ),
+        "unit": json.dumps(given | document(block.unit)),
         "args": f"[{args[0]}]" if len(args) == 1 else _indented("[", args, "]", by=8),
     }
     return _indented("{", (f"{json.dumps(key)}: {value}" for key, value in members.items()), "}", by=6)

@@ -6,12 +6,12 @@ in the first. Arguments that make no block are a `SpecError`.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from resnet_compile.checked import Positive, checked_call
 from resnet_compile.spec.base import Depth, SpecModel, Stride
 from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec
-from resnet_compile.spec.parts import Projection
+from resnet_compile.spec.parts import Attention, Projection, Shortcut
 from resnet_compile.spec.roots import CifarRoot
 from resnet_compile.spec.units import (
     BottleneckV1,
@@ -77,16 +77,42 @@ def caffe_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stri
 
 
 @checked_call(SpecModel)
-def torchvision_basic_block(scope: str, depth: Depth, num_units: Positive, stride: Stride) -> Block:
-    """A layer of torchvision's networks of basic units, whose `depth` is what torchvision calls planes."""
-    return _block(scope, TorchvisionBasic(), depth, None, num_units, stride)
+def torchvision_basic_block(
+    scope: str,
+    depth: Depth,
+    num_units: Positive,
+    stride: Stride,
+    *,
+    attention: Attention | None = None,
+    shortcut: Shortcut | None = None,
+) -> Block:
+    """A layer of torchvision's networks of basic units, and of timm's of the same name.
+
+    Args:
+        scope: The block's name.
+        depth: What torchvision calls planes.
+        num_units: How many units.
+        stride: Stride of the first unit; the others have stride 1.
+        attention: What weighs the residuals' channels.
+        shortcut: What stands for the units' own shortcut.
+    """
+    unit = TorchvisionBasic(**_parts(attention=attention, shortcut=shortcut))
+    return _block(scope, unit, depth, None, num_units, stride)
 
 
 @checked_call(SpecModel)
 def torchvision_bottleneck_block(
-    scope: str, base_depth: Depth, num_units: Positive, stride: Stride, *, groups: int = 1, base_width: int = 64
+    scope: str,
+    base_depth: Depth,
+    num_units: Positive,
+    stride: Stride,
+    *,
+    groups: int = 1,
+    base_width: int = 64,
+    attention: Attention | None = None,
+    shortcut: Shortcut | None = None,
 ) -> Block:
-    """A layer of torchvision's networks of bottlenecks.
+    """A layer of torchvision's networks of bottlenecks, and of timm's of the same name.
 
     Args:
         scope: The block's name.
@@ -95,8 +121,11 @@ def torchvision_bottleneck_block(
         stride: Stride of the first unit; the others have stride 1.
         groups: Groups of the 3x3 convolutions.
         base_width: Channels of a group for each 64 of `base_depth`.
+        attention: What weighs the residuals' channels.
+        shortcut: What stands for the units' own shortcut.
     """
-    unit = TorchvisionBottleneck(groups=groups, base_width=base_width)
+    parts = _parts(attention=attention, shortcut=shortcut)
+    unit = TorchvisionBottleneck(groups=groups, base_width=base_width, **parts)
     return _block(scope, unit, 4 * base_depth, base_depth, num_units, stride)
 
 
@@ -214,6 +243,11 @@ def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | 
         initializer="cifar",
         weight_decay=hps.weight_decay_rate,
     )
+
+
+def _parts(**parts: SpecModel | None) -> dict[str, Any]:
+    """Those that are there, so that a unit without them is written without them."""
+    return {name: part for name, part in parts.items() if part is not None}
 
 
 def _block(

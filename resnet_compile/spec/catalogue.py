@@ -75,12 +75,13 @@ def _near(word: str, names: Sequence[str]) -> list[str]:
     """The names that a word may have been meant to be: those that it ends, else those that hold it, else those that end
     most alike.
 
-    Case and punctuation do not count: `ResNet-18` ends `torchvision_resnet18`.
+    Case and punctuation do not count: `ResNet-18` ends `torchvision_resnet18`. torchvision's come first, then the
+    shorter ones.
     """
     wanted = _letters(word)
     ended = [name for name in names if wanted in _tails(name)]
     if wanted and (within := ended or [name for name in names if wanted in _letters(name)]):
-        return sorted(within, key=len)[:_OFFERED]
+        return sorted(within, key=lambda name: (not name.startswith("torchvision_"), len(name)))[:_OFFERED]
     alike = {name: max(difflib.SequenceMatcher(None, wanted, tail).ratio() for tail in _tails(name)) for name in names}
     return sorted((name for name in names if alike[name] >= _ALIKE), key=lambda name: -alike[name])[:_OFFERED]
 

@@ -76,16 +76,27 @@ TF_CIFAR = Naming(
     kinds=("cifar_plain", "cifar_bottleneck"),
 )
 
-# torchvision's `resnet`, and timm's of the same name.
+# torchvision's `resnet`, and timm's of the same name, which adds deep stems, attention and pooled shortcuts.
 TORCHVISION = Naming(
     "torchvision",
     (
+        ("stem1/weights", "conv1.0.weight"),
+        ("stem1/BatchNorm/{role}", "conv1.1.{role}"),
+        ("stem2/weights", "conv1.3.weight"),
+        ("stem2/BatchNorm/{role}", "conv1.4.{role}"),
+        ("stem3/weights", "conv1.6.weight"),
+        ("stem3/BatchNorm/{role}", "bn1.{role}"),
         ("conv1/weights", "conv1.weight"),
         ("conv1/BatchNorm/{role}", "bn1.{role}"),
         (f"{_UNIT}/conv{{k}}/weights", "layer{b}.{u-1}.conv{k}.weight"),
         (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "layer{b}.{u-1}.bn{k}.{role}"),
         (f"{_UNIT}/shortcut/weights", "layer{b}.{u-1}.downsample.0.weight"),
         (f"{_UNIT}/shortcut/BatchNorm/{{role}}", "layer{b}.{u-1}.downsample.1.{role}"),
+        (f"{_UNIT}/projection/weights", "layer{b}.{u-1}.downsample.1.weight"),
+        (f"{_UNIT}/projection/BatchNorm/{{role}}", "layer{b}.{u-1}.downsample.2.{role}"),
+        (f"{_UNIT}/attention/conv{{k}}/weights", "layer{b}.{u-1}.se.fc{k}.weight"),
+        (f"{_UNIT}/attention/conv{{k}}/biases", "layer{b}.{u-1}.se.fc{k}.bias"),
+        (f"{_UNIT}/attention/channels/weights", "layer{b}.{u-1}.se.conv.weight"),
         ("logits/weights", "fc.weight"),
         ("logits/biases", "fc.bias"),
     ),

@@ -161,7 +161,8 @@ def test_a_faulty_file_is_named_before_the_path(tmp_path: Path) -> None:
     [
         ("resnet18", "did you mean torchvision_resnet18?"),
         ("ResNet-34", "did you mean torchvision_resnet34?"),
-        ("resnet18d", "did you mean torchvision_resnet18"),
+        ("resnet18d", "did you mean timm_resnet18d?"),
+        ("resnet18x", "did you mean torchvision_resnet18"),
         ("wide_resnet50_2", "did you mean torchvision_wide_resnet50_2?"),
         ("resnet20", "did you mean cifar_resnet20?"),
         ("resnet50v2", "did you mean keras_resnet50v2?"),
