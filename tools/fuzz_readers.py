@@ -130,7 +130,7 @@ READERS: dict[str, Reader] = {
     ),
     "keras_archive": Reader(
         KerasArchive,
-        lambda: [*map(single_file, ("keras315.keras", "keras33.keras"))],
+        lambda: [*map(single_file, ("keras315.keras", "keras33.keras", "averages.keras"))],
         informed=(reseal_zip,),
     ),
     "onnx": Reader(OnnxCheckpoint, lambda: [checkpoint_seeds.onnx(external=beside) for beside in (False, True)]),

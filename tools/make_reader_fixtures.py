@@ -1,12 +1,12 @@
 """Write the small checkpoint files under `tests/data/readers`, and what their own libraries read back from them.
 
-Usage: python tools/make_reader_fixtures.py torch|exported|keras|keras3
+Usage: python tools/make_reader_fixtures.py torch|exported|keras|keras3|averages
 
 `torch` needs torch, safetensors and huggingface_hub (made with 2.13, 0.8 and 2.4); `exported` needs torch alone (made
 with 2.14); `keras` needs TensorFlow with Keras 2 and h5py (made with 2.15 and 3.16); `keras3` needs Keras 3, once in a
-version that keeps names and once in one before 3.6 (made with 3.15 and 3.3). None is a dependency of this project, so
-the files are committed. `torch.json`, `exported.json`, `keras.json` and `keras3.json` hold each file's tensors: the
-dtype, the shape and the SHA-256 of the C-order bytes.
+version that keeps names and once in one before 3.6 (made with 3.15 and 3.3); `averages` needs Keras 3 (3.15). None is a
+dependency of this project, so the files are committed. `torch.json`, `exported.json`, `keras.json`, `keras3.json` and
+`averages.json` hold each file's tensors: the dtype, the shape and the SHA-256 of the C-order bytes.
 """
 
 from __future__ import annotations
@@ -332,6 +332,32 @@ def make_keras3() -> None:
     write_truths("keras3.json", truths)
 
 
+def make_averages() -> None:
+    """A model with a frozen layer and a model in it; the truth is the averages that its optimizer has."""
+    import keras
+    import numpy as np
+
+    keras.utils.set_random_seed(0)
+    layers = keras.layers
+    inner = keras.Sequential([keras.Input((8, 8, 3)), layers.Conv2D(4, 3, name="conv1_conv")], name="backbone")
+    x = layers.BatchNormalization(name="conv1_bn")(inner(image := keras.Input((8, 8, 3))))
+    x = layers.Conv2D(4, 1, trainable=False, name="frozen_conv")(x)
+    x = layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, layers.Dense(2, name="predictions")(x))
+    model.compile(keras.optimizers.Adam(0.1, use_ema=True, ema_momentum=0.5), "mse")
+    rng = np.random.default_rng(0)
+    model.train_on_batch(rng.random((4, 8, 8, 3)), rng.random((4, 2)))
+    model.save(FOLDER / "averages.keras")
+    kept = zip(model.trainable_variables, model.optimizer._model_variables_moving_average, strict=True)
+    names = {layer.name: "" for layer in model.layers} | {"conv1_conv": "backbone/"}
+    truths = {}
+    for variable, average in kept:
+        value = np.asarray(average)
+        name = f"{names[variable.path.split('/')[0]]}{variable.path}/ExponentialMovingAverage"
+        truths[name] = truth(value.dtype.name, value.shape, value.tobytes())
+    write_truths("averages.json", {"averages.keras": truths})
+
+
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
     match sys.argv[1:]:
@@ -341,6 +367,8 @@ if __name__ == "__main__":
             make_exported()
         case ["keras"]:
             make_keras()
+        case ["averages"]:
+            make_averages()
         case ["keras3"]:
             make_keras3()
         case _:

@@ -44,6 +44,9 @@ class StoredInfo:
         return math.prod(self.shape) * np.dtype(getattr(ml_dtypes, self.dtype, self.dtype)).itemsize
 
 
+AVERAGE = "/ExponentialMovingAverage"
+"""What stands behind a variable's name in that of its moving average, as TensorFlow's own class has it."""
+
 QUANTISED = "quantised"
 """The kind of an unread tensor whose numbers mean weights only by a scale."""
 

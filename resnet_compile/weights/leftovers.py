@@ -16,10 +16,11 @@ from fnmatch import fnmatchcase
 
 import numpy as np
 
+from resnet_compile.checkpoints.base import AVERAGE
 from resnet_compile.plan import Plan
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section
-from resnet_compile.weights.source import AVERAGE, SourceTensor, Tensors, is_within
+from resnet_compile.weights.source import SourceTensor, Tensors, is_within
 
 _NORMALIZATION = re.compile(r"(?:^|[./_])(mean|std)$")
 

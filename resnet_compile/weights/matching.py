@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain, islice
 
+from resnet_compile.checkpoints.base import AVERAGE
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.leftovers import Leftovers, is_ignored, leftovers
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section, choose, sections
-from resnet_compile.weights.source import AVERAGE, Tensors, averaged, is_within
+from resnet_compile.weights.source import Tensors, averaged, is_within
 from resnet_compile.weights.tables import NAMINGS, naming_of
 
 # Faults that one message lists before it only counts them.

@@ -20,13 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import AVERAGE, Checkpoint
 from resnet_compile.errors import WeightsError
 
 _COMPONENTS = 16  # twice as many as the longest name of a table has
-
-AVERAGE = "/ExponentialMovingAverage"
-"""What TensorFlow's `ExponentialMovingAverage` puts behind the name of the variable that it follows."""
 
 _UNREAD = "unread"
 _INTEGERS = frozenset({"int32", "int64"})

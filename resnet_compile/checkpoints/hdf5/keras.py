@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, printable, read_head
-from resnet_compile.checkpoints.hdf5 import keras3
+from resnet_compile.checkpoints.hdf5 import keras3, keras_averages
 from resnet_compile.checkpoints.hdf5.attributes import attributes, strings
 from resnet_compile.checkpoints.hdf5.dataset import Hdf5Dataset, check_overlap, locate, read_dataset
 from resnet_compile.checkpoints.hdf5.file import SIGNATURE, Hdf5File
@@ -54,7 +54,13 @@ class KerasCheckpoint(Checkpoint):
         """Enter the tensors of an HDF5 file; `model` is what `config.json` says of the model."""
         self._hdf5 = Hdf5File(file)
         self._datasets: dict[str, Hdf5Dataset] = {}
-        for name, dataset in self._found(model):
+        found = list(self._found(model))
+        averages = {}
+        if model and keras_averages.keeps_averages(model):
+            averages = keras_averages.average_names(model, {name: dataset.shape for name, dataset in found})
+            self.notes += () if averages else (keras_averages.UNTOLD,)
+        for known, dataset in found:
+            name = averages.get(known, known)
             if isinstance(dataset, Unread):
                 self._list(name, dataset)
             else:
