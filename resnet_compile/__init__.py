@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from resnet_compile import costs as costs
     from resnet_compile import features as features
     from resnet_compile import files as files
+    from resnet_compile import guess as guess
     from resnet_compile import images as images
     from resnet_compile import metadata as metadata
     from resnet_compile import plan as plan
@@ -126,7 +127,7 @@ _HOMES = {
     "plan_network": "plan",
 }
 _SUBMODULES = {
-    *("bench", "classify", "costs", "features", "files", "images", "metadata"),
+    *("bench", "classify", "costs", "features", "files", "guess", "images", "metadata"),
     *("plan", "precision", "quantize", "rebuild", "runtime", "serialize", "spec", "training", "verify"),
 }
 

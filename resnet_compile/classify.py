@@ -22,6 +22,8 @@ from resnet_compile.runtime import ImageInput, Session, TensorInfo, image_input
 from resnet_compile.spec import parse_spec
 
 DEFAULT_BATCH = 8
+# Of a thousand probabilities in float16 or 8 bits.
+_SUM_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,12 +176,14 @@ def classification_output(session: Session) -> str:
     raise OptionError("the model has no output 'predictions' or 'logits'", hint="name outputs to save with --outputs")
 
 
-def probabilities(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
+def probabilities(name: str, values: NDArray[Any], *, softmax: bool = False) -> NDArray[np.float64]:
     """Class probabilities from the classification output's values.
 
     Args:
-        name: The output's name. Those of ``predictions`` are probabilities already, all others go through a softmax.
+        name: The output's name, for errors.
         values: ``[N, C]``; axes of size 1 besides are dropped.
+        softmax: Whether they are known to be a softmax's, as `ModelInterface.softmaxes` tells of a model. Others are
+            taken for probabilities too if none is negative and each row's sum is 1, and else go through a softmax.
 
     Returns:
         float64 ``[N, C]``.
@@ -194,7 +198,8 @@ def probabilities(name: str, values: NDArray[Any]) -> NDArray[np.float64]:
     scores = values.reshape(len(values), -1).astype(np.float64)
     if not np.isfinite(scores).all():
         raise ResnetCompileError(f"output {name!r} is not finite")
-    if name.rpartition("/")[2] == "predictions":
+    sums = scores.sum(axis=1)
+    if softmax or (scores.min(initial=0) >= 0 and np.allclose(sums, 1, rtol=0, atol=_SUM_TOLERANCE)):
         return scores
     exponentials = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), np.float64)

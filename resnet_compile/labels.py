@@ -6,23 +6,34 @@ Most published label files list the 1000 classes. `align_labels` makes that shif
 
 from __future__ import annotations
 
+import ast
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from resnet_compile.errors import UsageError
 
 BACKGROUND = "background"
 _IMAGENET_CLASSES = 1000
+# WordNet's names of ImageNet's classes, which `synset_words.txt` has in front of each.
+_SYNSET = re.compile(r"n\d{8}\s+")
+# TensorFlow's `0:daisy`, and what is like it.
+_NUMBERED = re.compile(r"(\d+)\s*[:=,;\t]\s*(.*)")
+# The key of a transformers configuration.
+_BY_INDEX = "id2label"
 
 
 def load_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Reads a labels file.
+    """Reads a labels file, of any form in which they are published.
 
-    A ``.json`` file holds a list of labels, or an object from the index to the label, ``{"0": "tench", ...}``; there a
-    label may be a list whose last string counts, as in Keras's ``{"0": ["n01440764", "tench"], ...}``. Any other file
-    holds one label a line, UTF-8, the first line being index 0.
+    - One label a line, the first being index 0; ``n01440764 tench`` where every line begins with a synset; ``0:tench``
+      where every line begins with its index.
+    - JSON, whatever the file is called, or a Python literal: a list of labels; an object from the index to the label,
+      ``{"0": "tench"}`` or ``{0: 'tench'}``, or from the label to the index; a label may be a list whose last string
+      counts, as in Keras's ``{"0": ["n01440764", "tench"]}``; a transformers configuration with its ``id2label``.
 
     Returns:
         The labels by index.
@@ -38,7 +49,8 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         fault = f"labels are not UTF-8: byte {error.start} is {error.object[error.start]:#04x}"
         raise UsageError(fault, where=place) from error
-    entries = _from_json(text, place) if place.lower().endswith(".json") else text.rstrip().splitlines()
+    structured = place.lower().endswith(".json") or text.lstrip()[:1] in ("{", "[")
+    entries = _from_document(text, place) if structured else _from_lines(text.rstrip().splitlines(), place)
     labels = [entry.strip() for entry in entries]
     if not labels:
         raise UsageError("the file holds no labels", where=place)
@@ -47,25 +59,60 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _from_json(text: str, place: str) -> list[str]:
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise UsageError(f"labels are not JSON: {error}", where=place) from error
-    except RecursionError as error:
-        raise UsageError("labels are nested too deeply", where=place) from error
+def _from_lines(lines: list[str], place: str) -> list[str]:
+    numbered = [_NUMBERED.fullmatch(line.strip()) for line in lines]
+    if lines and all(numbered):
+        found = {int(match[1]): match[2] for match in numbered if match}
+        return _by_index(found, place)
+    if lines and all(_SYNSET.match(line) for line in lines):
+        return [_SYNSET.sub("", line, count=1) for line in lines]
+    return lines
+
+
+def _from_document(text: str, place: str) -> list[str]:
+    document = _parsed(text, place)
     if isinstance(document, dict):
-        missing = next((index for index in range(len(document)) if str(index) not in document), None)
-        if missing is not None:
-            raise UsageError(f"{len(document)} labels, but none for index {missing}", where=place)
-        document = [document[str(index)] for index in range(len(document))]
+        if isinstance(document.get(_BY_INDEX), dict):
+            document = document[_BY_INDEX]
+        document = _by_index(_keyed_by_index(document), place)
     if not isinstance(document, list):
         raise UsageError("labels must be a JSON list or an object from index to label", where=place)
-    labels = [entry[-1] if isinstance(entry, list) and entry else entry for entry in document]
+    labels = [entry[-1] if isinstance(entry, list | tuple) and entry else entry for entry in document]
     for index, label in enumerate(labels):
         if not isinstance(label, str):
             raise UsageError(f"label {index} is not a string", where=place)
     return labels
+
+
+def _parsed(text: str, place: str) -> Any:
+    """The document, of JSON or else of a Python literal, which evaluates nothing."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        try:
+            return ast.literal_eval(text.strip())
+        except (ValueError, SyntaxError, MemoryError, RecursionError):
+            raise UsageError(f"labels are not JSON: {error}", where=place) from error
+    except RecursionError as error:
+        raise UsageError("labels are nested too deeply", where=place) from error
+
+
+def _keyed_by_index(document: Mapping[Any, Any]) -> dict[int, Any]:
+    """A mapping from label to index turned round; of any other, the keys as numbers where they are."""
+    if document and all(type(index) is int for index in document.values()) and not all(map(_is_index, document)):
+        return {index: label for label, index in document.items()}
+    return {int(key): label for key, label in document.items() if _is_index(key)}
+
+
+def _is_index(key: object) -> bool:
+    return type(key) is int or (isinstance(key, str) and key.isdecimal() and len(key) < 10)
+
+
+def _by_index(found: Mapping[int, Any], place: str) -> list[Any]:
+    missing = next((index for index in range(len(found)) if index not in found), None)
+    if missing is not None or not found:
+        raise UsageError(f"{len(found)} labels, but none for index {missing or 0}", where=place)
+    return [found[index] for index in range(len(found))]
 
 
 def align_labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:

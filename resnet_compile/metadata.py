@@ -170,6 +170,8 @@ class ModelInterface:
         nodes: How many nodes its graph has.
         inputs: The shapes of its inputs by name: a number, the symbol or ``?`` for each axis.
         outputs: Those of its outputs.
+        producer: The program that wrote it.
+        softmaxes: The outputs that are a Softmax's, whatever only copies, casts or reshapes them behind it.
     """
 
     metadata: Metadata
@@ -178,22 +180,26 @@ class ModelInterface:
     nodes: int
     inputs: Mapping[str, tuple[int | str, ...]]
     outputs: Mapping[str, tuple[int | str, ...]]
+    producer: str = ""
+    softmaxes: frozenset[str] = frozenset()
 
 
-def read_model(path: Path) -> ModelInterface:
-    """What a model in a file shows of itself. Weights are stepped over, so that gigabytes take milliseconds.
+def read_model(source: Path | bytes) -> ModelInterface:
+    """What a model in a file, or its bytes, shows of itself. Weights are stepped over, so that gigabytes take
+    milliseconds.
 
     Raises:
         ModelFileError: The file cannot be read or is no ONNX model.
     """
+    where = "<bytes>" if isinstance(source, bytes) else str(source)
 
     def fail(reason: str) -> ModelFileError:
-        return ModelFileError(f"not an ONNX model: {reason}", where=str(path))
+        return ModelFileError(f"not an ONNX model: {reason}", where=where)
 
     try:
-        model = Message(map_file(path), fail)
+        model = Message(memoryview(source) if isinstance(source, bytes) else map_file(source), fail)
     except OSError as error:
-        raise ModelFileError(f"cannot read the model: {error.strerror}", where=str(path)) from None
+        raise ModelFileError(f"cannot read the model: {error.strerror}", where=where) from None
     # By the field numbers of onnx.proto.
     ir_version, graph = model.int64(1), model.message(7)
     opsets = {each.text(1): each.int64(2) for each in model.messages(8)}
@@ -206,7 +212,33 @@ def read_model(path: Path) -> ModelInterface:
         nodes=len(graph.all_bytes(1)),
         inputs={value.text(1): _shape(value) for value in graph.messages(11)},
         outputs={value.text(1): _shape(value) for value in graph.messages(12)},
+        producer=model.text(2),
+        softmaxes=_softmaxes(graph),
     )
+
+
+# Operators that leave numbers as they are, but for their precision.
+_COPIES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "DequantizeLinear", "QuantizeLinear")
+
+
+def _softmaxes(graph: Message) -> frozenset[str]:
+    """The outputs of a graph that are a Softmax's."""
+    made: dict[str, tuple[str, str]] = {}
+    for node in graph.messages(1):
+        sources, results = ([str(text, "utf-8", "replace") for text in node.all_bytes(field)] for field in (1, 2))
+        made |= dict.fromkeys(results, (node.text(4), sources[0] if sources else ""))
+    found = []
+    for value in graph.messages(12):
+        name = value.text(1)
+        operator, source = made.get(name, ("", ""))
+        # A damaged graph may go round in circles.
+        for _ in range(len(made)):
+            if operator not in _COPIES:
+                break
+            operator, source = made.get(source, ("", ""))
+        if operator == "Softmax":
+            found.append(name)
+    return frozenset(found)
 
 
 def _shape(value: Message) -> tuple[int | str, ...]:

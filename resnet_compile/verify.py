@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -64,7 +64,7 @@ def compare(
     model: CompiledModel,
     reference: CompiledModel,
     *,
-    images: NDArray[np.float32] | Sequence[NDArray[np.uint8]] | None = None,
+    images: NDArray[np.float32] | Iterable[NDArray[np.uint8]] | None = None,
     seed: int = 0,
 ) -> tuple[OutputComparison, ...]:
     """Runs two models of one network on the same images on the CPU: normally distributed ones, and those given.
@@ -186,7 +186,7 @@ def _with_logits(graph: Graph) -> Graph:
 def _compared(
     kind: Kind,
     sessions: tuple[Session, Session],
-    images: NDArray[Any] | Sequence[NDArray[Any]],
+    images: NDArray[Any] | Iterable[NDArray[Any]],
     judge: _Judge,
 ) -> list[OutputComparison]:
     # Of two classes that are equally probable either may be told first.

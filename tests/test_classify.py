@@ -142,7 +142,14 @@ def test_softmax_of_logits_neither_overflows_nor_needs_them_flat(shape: tuple[in
 
 
 def test_predictions_are_taken_as_they_are() -> None:
-    np.testing.assert_array_equal(probabilities("net/predictions", np.array([[0.25, 0.75]])), [[0.25, 0.75]])
+    np.testing.assert_array_equal(probabilities("any", np.array([[0.25, 0.75]])), [[0.25, 0.75]])
+    np.testing.assert_array_equal(probabilities("any", np.array([[0.25, 0.25]]), softmax=True), [[0.25, 0.25]])
+    # Neither the sum of one row alone nor a negative value makes probabilities.
+    for logits in ([[0.25, 0.75], [2.0, 1.0]], [[-0.5, 1.5]]):
+        values = np.array(logits)
+        exponentials = np.exp(values)
+        expected = exponentials / exponentials.sum(axis=1, keepdims=True)
+        np.testing.assert_allclose(probabilities("predictions", values), expected)
 
 
 def test_maps_and_infinities_are_no_classes() -> None:

@@ -20,6 +20,21 @@ from resnet_compile.images import align_labels, load_labels
             "keras.json",
             '{"0": ["n1", "tench"], "1": ["n2", "goldfish, Carassius auratus"], "2": ["n3", "great white shark"]}',
         ),
+        ("flowers.txt", "0:tench\n1:goldfish, Carassius auratus\n2:great white shark\n"),
+        ("order.txt", "2, great white shark\n0, tench\n1, goldfish, Carassius auratus\n"),
+        ("tabs.tsv", "0\ttench\n1\tgoldfish, Carassius auratus\n2\tgreat white shark"),
+        ("clsidx.txt", "{0: 'tench',\n 1: 'goldfish, Carassius auratus',\n 2: \"great white shark\"}"),
+        ("list.txt", "['tench', 'goldfish, Carassius auratus', 'great white shark']"),
+        (
+            "synset_words.txt",
+            "n01440764 tench\nn01443537 goldfish, Carassius auratus\nn01484850 great white shark\n",
+        ),
+        ("class_to_idx.json", '{"tench": 0, "great white shark": 2, "goldfish, Carassius auratus": 1}'),
+        (
+            "config.json",
+            '{"model_type": "resnet", "id2label": {"0": "tench", "1": "goldfish, Carassius auratus", '
+            '"2": "great white shark"}}',
+        ),
     ],
 )
 def test_forms_of_labels_files(tmp_path: Path, name: str, text: str) -> None:
@@ -42,7 +57,9 @@ def test_forms_of_labels_files(tmp_path: Path, name: str, text: str) -> None:
         ("a.json", b'["one", 2]', "label 1 is not a string"),
         ("a.json", b'["one", []]', "label 1 is not a string"),
         ("a.json", b'{"0": "one", "2": "three"}', "2 labels, but none for index 1"),
-        ("a.json", b'{"tench": "0"}', "1 labels, but none for index 0"),
+        ("a.json", b'{"tench": "0"}', "0 labels, but none for index 0"),
+        ("a.txt", b"0:one\n2:three\n", "2 labels, but none for index 1"),
+        ("a.txt", b"{0: open('x')}", "labels are not JSON: "),
         ("a.json", b"[" * 100_000, "labels are nested too deeply"),
     ],
 )

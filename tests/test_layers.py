@@ -38,6 +38,7 @@ ORDER = [
     "costs",
     "images",
     "runtime",
+    "guess",
     "quantize",
     "verify",
     "rebuild",

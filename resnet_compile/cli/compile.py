@@ -13,7 +13,7 @@ from click.core import ParameterSource
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
 from resnet_compile.cli.parameters import COUNT, PATH, SEED, batch, classes, names, scopes, size
-from resnet_compile.errors import OptionError, SpecError
+from resnet_compile.errors import ImageError, OptionError, SpecError
 from resnet_compile.report.table import table
 from resnet_compile.targets import Target
 
@@ -334,12 +334,15 @@ def _verified(
     if calibration:
         in_model = plain.preprocess is not None
         calibrated = options["dtype"].calibrated
-        if calibrated and not rc.quantize.has_held_out(calibration):
+        unseen = not calibrated or rc.quantize.has_held_out(calibration)
+        if not unseen:
             warning = "WARNING: verified on what it was calibrated on, which says little; give 65 images or more"
             click.echo(f"resnet-compile: {warning}", err=True)
         how = {"held_out": calibrated}
         made = None if in_model else rc.quantize.folder_images(calibration, model.plan, plain.layout, **how)
-        images = made.values if made else rc.quantize.folder_photographs(calibration, **how)
+        for note in made.notes if made and unseen else ():
+            click.echo(f"resnet-compile: {note}", err=True)
+        images = made.values if made else rc.quantize.folder_photographs(calibration, _left_out, **how)
     comparisons = rc.verify.compare(model, rc.compile(spec, plain, weights=weights), images=images)
     return _judged(report, "verification", comparisons)
 
@@ -354,6 +357,10 @@ def _judged(report: Report, key: str, comparisons: tuple[rc.verify.OutputCompari
         click.echo(table(("output", "images", "relative error", "largest difference", "bound", ""), rows), err=True)
     rc.verify.require_agreement(comparisons)
     return {key: [asdict(each) for each in comparisons]}
+
+
+def _left_out(error: ImageError) -> None:
+    click.echo(f"resnet-compile: left out: {error}", err=True)
 
 
 def _training_step(

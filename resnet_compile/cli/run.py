@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -13,14 +14,14 @@ from typing import Any, Literal
 import click
 
 import resnet_compile as rc
-from resnet_compile.cli.common import Report, command, run
+from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.cli.parameters import COUNT, PATH, device_option, names
 from resnet_compile.cli.progress import progress
-from resnet_compile.errors import ImageError, OptionError
+from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 
 
 @command("resnet-run")
-@click.argument("model", type=PATH)
+@click.argument("model")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @device_option
 @click.option("--batch", type=COUNT, help="Images at a time; by default the model's own number, or 8.")
@@ -28,12 +29,14 @@ from resnet_compile.errors import ImageError, OptionError
 @click.option(
     "--labels",
     type=PATH,
-    help="Names of the classes: one a line, or JSON. 1000 names fit 1001 classes, of which the first is background.",
+    help="Names of the classes in the place of the model's own: one a line, or JSON. 1000 names fit 1001 classes, of "
+    "which the first is background.",
 )
 @click.option(
     "--preprocess",
     metavar="SCHEME",
-    help="inception, vgg, torchvision, timm, keras, caffe or cifar; by default the model's own.",
+    help="inception, vgg, torchvision, timm, keras, caffe or cifar; by default the model's own, else a guess, which is "
+    "told.",
 )
 @click.option(
     "--outputs",
@@ -44,7 +47,7 @@ from resnet_compile.errors import ImageError, OptionError
 @click.option("-o", "--output", type=PATH, help="Save --outputs, or the classification's values, as .npy or .npz.")
 def cli(
     report: Report,
-    model: Path,
+    model: str,
     images: tuple[str, ...],
     device: str,
     batch: int | None,
@@ -54,7 +57,7 @@ def cli(
     outputs: tuple[str, ...] | Literal["all"] | None,
     output: Path | None,
 ) -> None:
-    """Classify images with MODEL, or save what its layers compute.
+    """Classify images with MODEL, an ONNX file or a spec to compile in memory, or save what its layers compute.
 
     Each IMAGE is a file, a folder of images, or - for a list of files on stdin, one a line. One that cannot be read is
     reported and skipped; the exit code is then 1.
@@ -65,41 +68,74 @@ def cli(
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     if outputs is not None and output is None:
         raise OptionError("--outputs needs a file to save them in", hint="-o features.npz")
-    label_names = rc.images.load_labels(labels) if labels else None
+    given_labels = rc.images.load_labels(labels) if labels else None
     paths = rc.images.find_images(_listed(images))
+    file = _model(model)
     settings = rc.runtime.SessionOptions(log_severity=report.log_severity)
-    session = rc.runtime.Session.open(model, device, settings)
+    session = rc.runtime.Session.open(file, device, settings)
     report.note(f"device {session.device} ({session.reason})")
     source = rc.runtime.image_input(session, channels=3)
-    scheme = _scheme(source, preprocess, report)
-    if preprocess and source.takes_photographs:
-        raise OptionError("the model preprocesses by itself", where="preprocess", hint="leave it out")
+    scheme, guessed = _scheme(session, source, preprocess, report)
     height, width = (
         (source.height, source.width) if source.takes_photographs else source.size((scheme.default_size,) * 2)
     )
+    interface = rc.metadata.read_model(file)
+    said = interface.metadata
     describe = None
     if outputs is None:
         wanted = [rc.classify.classification_output(session)]
-        describe = partial(_classes, wanted[0], top, label_names)
+        named = given_labels or said.labels
+        describe = partial(_classes, wanted[0], top, named, softmax=wanted[0] in interface.softmaxes)
+        if said.untrained:
+            click.echo(f"resnet-run: {rc.metadata.UNTRAINED}", err=True)
     else:
-        wanted = list(session.outputs if outputs == "all" else rc.classify.resolve_names(session, outputs))
-    entries, saved = _run_all(session, paths, scheme, wanted, batch, describe, output)
+        wanted = list(session.outputs if outputs == "all" else _resolved(session, outputs, said))
+    ran = _run_all(session, paths, scheme, wanted, batch, describe, output)
     document: dict[str, Any] = {
         "model": str(model),
         "device": str(session.device),
         "device_reason": session.reason,
         "preprocess": scheme.name,
         "preprocess_in_model": source.takes_photographs,
+        **({"guessed": True} if guessed else {}),
+        **({"untrained": True} if said.untrained else {}),
         "height": height,
         "width": width,
-        "images": entries,
+        "images": ran.entries,
+        **({"interrupted": True} if ran.interrupted else {}),
     }
-    if saved is not None:
-        document["saved"] = {"file": str(output), "outputs": {name: list(shape) for name, shape in saved.items()}}
+    if ran.saved is not None:
+        document["saved"] = {"file": str(output), "outputs": {name: list(shape) for name, shape in ran.saved.items()}}
     report.result(document, lambda: _text(document))
-    skipped = sum("error" in entry for entry in entries)
+    if ran.interrupted:
+        raise ResnetCompileError(f"interrupted after {len(ran.entries)} of {len(paths)} images")
+    skipped = sum("error" in entry for entry in ran.entries)
     if skipped:
-        raise ImageError(f"{skipped} of {len(entries)} images could not be read")
+        raise ImageError(f"{skipped} of {len(ran.entries)} images could not be read")
+
+
+def _model(source: str) -> Path | bytes:
+    """A model's file, or that of a spec, compiled in memory."""
+    if means_spec(source):
+        serialized: bytes = rc.compile(rc.load_spec(source)).to_proto().SerializeToString()
+        return serialized
+    return Path(source)
+
+
+def _resolved(session: rc.runtime.Session, words: tuple[str, ...], said: rc.metadata.Metadata) -> tuple[str, ...]:
+    """The outputs of these words; where the model has not one that its network has, the error says what to compile."""
+    try:
+        return rc.classify.resolve_names(session, words)
+    except OptionError as error:
+        if said.spec is None:
+            raise
+        try:
+            rc.plan.names.resolve_outputs(rc.plan_network(rc.parse_spec(said.spec)), words)
+        except OptionError:
+            raise error from None
+        fault = f"the model does not output {', '.join(words)}, which its network has"
+        hint = f"compile it with --outputs {','.join(words)}"
+        raise OptionError(fault, where="outputs", hint=hint) from None
 
 
 def _listed(images: tuple[str, ...]) -> Iterator[str]:
@@ -113,20 +149,31 @@ def _listed(images: tuple[str, ...]) -> Iterator[str]:
             yield image
 
 
-def _scheme(source: rc.runtime.ImageInput, asked: str | None, report: Report) -> rc.images.Preprocessing:
-    """The scheme asked for, or the model's own, or the default; -v tells which and why."""
-    stored = source.preprocess
-    scheme = rc.images.choose_scheme(asked or stored, (source.height, source.width))
-    reason = "asked for" if asked else "from the model" if stored else "the default, as the model names none"
+def _scheme(
+    session: rc.runtime.Session, source: rc.runtime.ImageInput, asked: str | None, report: Report
+) -> tuple[rc.images.Preprocessing, bool]:
+    """The scheme asked for, or the model's own, or a guess; whether it is one, which is told. -v tells more."""
+    if asked and source.takes_photographs:
+        raise OptionError("the model preprocesses by itself", where="preprocess", hint="leave it out")
+    stored = asked or source.preprocess
+    reason = "asked for" if asked else "from the model"
+    guessed = stored is None and not source.takes_photographs
+    if stored is None:
+        guess = rc.guess.guess_scheme(session, source)
+        stored, reason = guess.scheme, f"guessed: {guess.reason}"
+    scheme = rc.images.choose_scheme(stored, (source.height, source.width))
+    if guessed:
+        words = f"the model does not say how to preprocess; guessed {scheme.name}, as {guess.reason}"
+        click.echo(f"resnet-run: {words} (--preprocess SCHEME says it)", err=True)
     report.note(f"preprocessing {scheme.name} ({reason}): {scheme.description}")
-    return scheme
+    return scheme, guessed
 
 
 def _classes(
-    output: str, top: int, labels: Sequence[str] | None, computed: rc.classify.Computed
+    output: str, top: int, labels: Sequence[str] | None, computed: rc.classify.Computed, *, softmax: bool
 ) -> list[dict[str, Any]]:
     """What the document says of each image: its most probable classes."""
-    rows = rc.classify.probabilities(output, computed.outputs[output])
+    rows = rc.classify.probabilities(output, computed.outputs[output], softmax=softmax)
     named = rc.images.align_labels(labels, rows.shape[1]) if labels else None
     return [
         {
@@ -139,6 +186,17 @@ def _classes(
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class _Ran:
+    """What became of images: the document's entry for each, in order, and the shapes of what was saved. After an
+    interrupt there are entries for those alone that were done.
+    """
+
+    entries: list[dict[str, Any]]
+    saved: dict[str, tuple[int, ...]] | None
+    interrupted: bool
+
+
 def _run_all(
     session: rc.runtime.Session,
     paths: Sequence[Path],
@@ -147,31 +205,35 @@ def _run_all(
     batch: int | None,
     describe: Callable[[rc.classify.Computed], list[dict[str, Any]]] | None,
     output: Path | None,
-) -> tuple[list[dict[str, Any]], dict[str, tuple[int, ...]] | None]:
-    """Runs all images; gives the document's entry for each, and the shapes of what was saved."""
-    entries: list[dict[str, Any]] = [{"image": str(path)} for path in paths]
-    done, saved = 0, None
+) -> _Ran:
+    """Runs all images; an interrupt ends that, and loses nothing that was computed."""
+    entries: dict[int, dict[str, Any]] = {}
+    computed, saved, interrupted = 0, None, False
     with ExitStack() as stack:
         features = stack.enter_context(rc.features.FeatureFile(output, wanted)) if output else None
         file = stack.enter_context(rc.files.replacing(output)) if output else None
         bar = stack.enter_context(progress())
         bar.begin(len(paths))
-        for event in rc.classify.run_images(session, paths, scheme, outputs=wanted, batch=batch):
-            if isinstance(event, rc.classify.Skipped):
-                bar.say(f"skipped: {event.error}")
-                entries[event.position]["error"] = str(event.error)
-                done += 1
-            else:
-                if describe:
-                    for position, entry in zip(event.positions, describe(event), strict=True):
-                        entries[position].update(entry)
-                if features:
-                    features.append(event.paths, event.outputs)
-                done += len(event.paths)
-            bar.reach(done, "images")
+        try:
+            for event in rc.classify.run_images(session, paths, scheme, outputs=wanted, batch=batch):
+                if isinstance(event, rc.classify.Skipped):
+                    bar.say(f"skipped: {event.error}")
+                    entries[event.position] = {"image": event.path, "error": str(event.error)}
+                else:
+                    told = describe(event) if describe else [{}] * len(event.paths)
+                    if features:
+                        features.append(event.paths, event.outputs)
+                    for position, path, entry in zip(event.positions, event.paths, told, strict=True):
+                        entries[position] = {"image": path, **entry}
+                    computed += len(event.paths)
+                bar.reach(len(entries), "images")
+        except KeyboardInterrupt:
+            if not computed:
+                raise
+            interrupted = True
         if features and file:
             saved = features.write(file)
-    return entries, saved
+    return _Ran([entries[position] for position in sorted(entries)], saved, interrupted)
 
 
 def _text(document: dict[str, Any]) -> str:

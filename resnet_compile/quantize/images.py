@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.errors import OptionError
+from resnet_compile.errors import ImageError, OptionError
 from resnet_compile.files import as_path
 from resnet_compile.images import Preprocessing, choose_scheme, decode_image, find_images
 from resnet_compile.lower.network import INPUT
@@ -23,6 +23,8 @@ from resnet_compile.runtime import ImageInput
 
 MOST_IMAGES = 64
 RANDOM_IMAGES = 32
+# A folder of which more cannot be read is not what somebody meant.
+_MOST_FAULTS = 0.1
 # Every activation of so many images is in memory at once.
 _BATCH = 4
 
@@ -34,10 +36,12 @@ class CalibrationImages:
     Attributes:
         source: `random` for normally distributed numbers, `images` for anything that was given.
         values: float32, NCHW or NHWC.
+        notes: What a user should know of them: which could not be read, and how they were prepared by a guess.
     """
 
     source: Literal["random", "images"]
     values: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -68,7 +72,7 @@ def folder_images(
     Raises:
         OptionError: The folder is none, or the network takes no images of three channels.
         UsageError: The folder cannot be listed, or holds no images.
-        ImageError: An image cannot be read.
+        ImageError: More than a tenth of the images cannot be read; fewer are left out.
     """
     if plan.input.channels != 3:
         raise OptionError(f"images have 3 channels and the network takes {plan.input.channels}", where="calibration")
@@ -76,8 +80,14 @@ def folder_images(
     source = _input(plan, layout)
     scheme = choose_scheme(source.preprocess, plan.input.size)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        read = list(pool.map(partial(_prepared, scheme, *plan.input.size), paths))
-    return CalibrationImages("images", source.laid_out(np.stack(read)))
+        results = list(pool.map(partial(_prepared, scheme, *plan.input.size), paths))
+    faults = [result for result in results if isinstance(result, ImageError)]
+    _refuse_many(faults, len(paths))
+    notes = [f"left out: {fault}" for fault in faults]
+    if source.preprocess is None:
+        notes.append(f"the spec names no preprocessing scheme; images are prepared by a guess, {scheme.name}")
+    read = [result for result in results if not isinstance(result, ImageError)]
+    return CalibrationImages("images", source.laid_out(np.stack(read)), tuple(notes))
 
 
 def has_held_out(folder: str | os.PathLike[str]) -> bool:
@@ -85,10 +95,26 @@ def has_held_out(folder: str | os.PathLike[str]) -> bool:
     return len(find_images([folder])) > MOST_IMAGES
 
 
-def folder_photographs(folder: str | os.PathLike[str], *, held_out: bool = False) -> list[NDArray[np.uint8]]:
-    """The same images as they are, each uint8 ``[1, H, W, 3]``, for models that take them so; raises as that."""
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return [image[None] for image in pool.map(decode_image, _chosen(folder, held_out=held_out))]
+def folder_photographs(
+    folder: str | os.PathLike[str], left_out: Callable[[ImageError], None], *, held_out: bool = False
+) -> Iterator[NDArray[np.uint8]]:
+    """The same images one after another as they are, uint8 ``[1, H, W, 3]``, for models that take them so; `left_out`
+    is called with those that cannot be read. Raises as `folder_images`.
+    """
+    faults, paths = [], _chosen(folder, held_out=held_out)
+    for path in paths:
+        try:
+            yield decode_image(path)[None]
+        except ImageError as error:
+            faults.append(error)
+            _refuse_many(faults, len(paths))
+            left_out(error)
+
+
+def _refuse_many(faults: Sequence[ImageError], count: int) -> None:
+    if len(faults) > count * _MOST_FAULTS:
+        fault = f"{len(faults)} of {count} images cannot be read, the first: {faults[0].message}"
+        raise ImageError(fault, where=faults[0].where)
 
 
 def _chosen(folder: str | os.PathLike[str], *, held_out: bool) -> list[Path]:
@@ -124,8 +150,11 @@ def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw"
     return CalibrationImages("images", values)
 
 
-def _prepared(scheme: Preprocessing, height: int, width: int, path: Path) -> NDArray[np.float32]:
-    return scheme(decode_image(path), height, width)
+def _prepared(scheme: Preprocessing, height: int, width: int, path: Path) -> NDArray[np.float32] | ImageError:
+    try:
+        return scheme(decode_image(path), height, width)
+    except ImageError as error:
+        return error
 
 
 def _input(plan: Plan, layout: Literal["nchw", "nhwc"]) -> ImageInput:

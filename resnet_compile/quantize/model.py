@@ -77,7 +77,7 @@ def quantize(
         OptionError: An option asks for what the network does not have, or has no meaning for int8.
         WeightsError: The weights do not fill the network, or it computes no finite numbers with them.
         UsageError: The folder of images has none.
-        ImageError: An image cannot be read.
+        ImageError: More than a tenth of the images cannot be read; a note tells of fewer.
     """
     options = CompileOptions.given({"dtype": "int8"} if options is None else options)
     precision = options.dtype
@@ -99,7 +99,7 @@ def quantize(
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
     graph = with_ends(_with_batch(_outputs(quantized, requested), options.batch), plan, options)
     fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options, precision, calibration))
-    return QuantizedModel(CompiledModel(plan, graph, fmt, applied, plain.notes), report)
+    return QuantizedModel(CompiledModel(plan, graph, fmt, applied, (*plain.notes, *calibration.notes)), report)
 
 
 def _images(

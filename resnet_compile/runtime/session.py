@@ -41,6 +41,7 @@ class Session:
         inputs: The model's inputs by name, in order.
         outputs: The model's outputs by name, in order.
         metadata: The key-value pairs stored in the model.
+        producer: The program that wrote the model.
         assignment: For each provider, how many nodes of each operator onnxruntime gave to it. Counted after its basic
             rewrites. None where the installed onnxruntime cannot tell (before 1.24).
         native: onnxruntime's own session, for binding inputs and outputs and for profiles.
@@ -53,7 +54,9 @@ class Session:
         self.options = options
         self.inputs: Mapping[str, TensorInfo] = tensors(native.get_inputs())
         self.outputs: Mapping[str, TensorInfo] = tensors(native.get_outputs())
-        self.metadata: Mapping[str, str] = MappingProxyType(dict(native.get_modelmeta().custom_metadata_map))
+        told = native.get_modelmeta()
+        self.metadata: Mapping[str, str] = MappingProxyType(dict(told.custom_metadata_map))
+        self.producer: str = told.producer_name
         self.assignment = _assignment(native)
         self._backend = backend
         self._graphs = itertools.count()

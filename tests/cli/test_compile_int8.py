@@ -116,7 +116,11 @@ def test_the_other_commands_take_the_model(tmp_path: Path, photographs: Path) ->
     [
         (["--calibration", "nowhere"], 2, "no such folder @ nowhere"),
         (["--calibration", "empty"], 2, "no images in this folder @ empty"),
-        (["--calibration", "damaged"], 1, "not an image of a known format @ damaged/a.png"),
+        (
+            ["--calibration", "damaged"],
+            1,
+            "1 of 1 images cannot be read, the first: not an image of a known format",
+        ),
         (["--keep-float", "blok1"], 2, "no scope 'blok1' @ keep_float (did you mean block1 "),
         (["--keep-float", "conv1,"], 2, "a name is empty"),
         (["--target", "cuda"], 2, "must be portable or cpu for int8, not cuda @ $.target"),
@@ -190,3 +194,31 @@ def test_every_precision_is_on_the_command_line() -> None:
     for word, precision in PRECISIONS.items():
         assert CompileOptions(dtype=word).dtype == precision()
         assert set(precision.targets) <= set(get_args(Target))
+
+
+def test_one_bad_image_is_left_out_and_told(tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index in range(19):
+        Image.new("RGB", (40, 40), (index * 13, 30, 200)).save(folder / f"{index:02}.png")
+    (folder / "broken.png").write_bytes(b"no image")
+    flags = ["--calibration", "photos", "--verify", "--json"]
+    told = "left out: not an image of a known format @ photos/broken.png"
+    done = command("resnet-compile", "tiny", "--dtype", "int8", "-o", "model.onnx", *flags, cwd=tmp_path)
+    assert done.code == 0, done.err
+    document = json.loads(done.out)
+    assert document["notes"] == [told]
+    assert document["quantization"]["images"] == 19
+    assert done.err.count(told) == 1
+    for more in ([], ["--preprocess", "model"]):
+        done = command("resnet-compile", "tiny", "-o", "model.onnx", *flags, *more, cwd=tmp_path)
+        assert (done.code, done.err.count(told)) == (0, 1), done.err
+    (folder / "another.png").write_bytes(b"")
+    (folder / "third.png").write_bytes(b"")
+    for more in (["--dtype", "int8"], ["--preprocess", "model"]):
+        done = command("resnet-compile", "tiny", "-o", "other.onnx", *flags, *more, cwd=tmp_path)
+        assert done.code == 1
+        assert "3 of 22 images cannot be read, the first: " in done.err
+        assert not (tmp_path / "other.onnx").exists()

@@ -178,7 +178,7 @@ def test_dynamic_size_is_the_schemes(
 @pytest.mark.parametrize(
     ("stored", "asked", "used", "reason"),
     [
-        (None, None, "cifar", "the default, as the model names none"),
+        (None, None, "cifar", "guessed: its images are 8x8"),
         ("caffe", None, "caffe", "from the model"),
         ("caffe", "vgg", "vgg", "asked for"),
     ],
@@ -478,6 +478,117 @@ def test_decoding_overlaps_inference_and_stays_bounded(
     ran = resnet_run(network(), *[photos / "red.png"] * 20, "--batch", 2, "--json")
     assert ran.classes() == [0] * 20
     assert runs == [2] * 10
+
+
+def test_the_graph_tells_a_softmax_and_the_name_does_not(
+    photos: Path, tmp_path: Path, resnet_run: Callable[..., Ran]
+) -> None:
+    """Under names that say the contrary, and behind what only copies."""
+    model = colour_network(outputs=["net/logits"])
+    del model.graph.node[2:]
+    model.graph.node.extend(
+        [
+            helper.make_node("ReduceMean", ["input", "axes"], ["means"], keepdims=0),
+            helper.make_node("Softmax", ["means"], ["soft"], axis=1),
+            helper.make_node("Cast", ["soft"], ["cast"], to=TensorProto.FLOAT),
+            helper.make_node("Identity", ["cast"], ["net/logits"]),
+        ]
+    )
+    (tmp_path / "soft.onnx").write_bytes(model.SerializeToString())
+    model.graph.node[2].output[0] = "predictions"
+    del model.graph.node[3:]
+    model.graph.output[0].name = "predictions"
+    (tmp_path / "bare.onnx").write_bytes(model.SerializeToString())
+    for name in ("soft", "bare"):
+        ran = resnet_run(tmp_path / f"{name}.onnx", photos / "red.png", "--json")
+        best = ran.document["images"][0]["top"][0]
+        assert best == {"class": 0, "probability": pytest.approx(np.exp(2) / (np.exp(2) + 2))}
+
+
+@pytest.mark.parametrize(
+    ("producer", "size", "scheme", "reason"),
+    [
+        ("", (8, 8), "cifar", "its images are 8x8"),
+        ("pytorch", (96, 96), "torchvision", "PyTorch exported it"),
+        ("tf2onnx", (96, 96), "keras", "tf2onnx exported it"),
+        ("", (299, 299), "inception", "it takes images of 299, as TF-slim's second version does"),
+        ("", (96, 96), "inception", "nothing tells"),
+    ],
+)
+def test_a_guess_is_told_as_one(
+    photos: Path,
+    tmp_path: Path,
+    resnet_run: Callable[..., Ran],
+    producer: str,
+    size: tuple[int, int],
+    scheme: str,
+    reason: str,
+) -> None:
+    model = colour_network(size=size, metadata={})
+    model.producer_name = producer
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    ran = resnet_run(tmp_path / "model.onnx", photos / "red.png", "--json")
+    assert (ran.document["preprocess"], ran.document["guessed"]) == (scheme, True)
+    assert ran.err == (
+        f"resnet-run: the model does not say how to preprocess; guessed {scheme}, as {reason} "
+        "(--preprocess SCHEME says it)\n"
+    )
+    asked = resnet_run(tmp_path / "model.onnx", photos / "red.png", "--json", "--preprocess", "vgg")
+    assert (asked.err, "guessed" in asked.document) == ("", False)
+
+
+def test_the_models_own_labels_are_told_and_others_go_before(
+    network: Callable[..., str], photos: Path, resnet_run: Callable[..., Ran]
+) -> None:
+    model = network(metadata={"resnet_compile.preprocess": "vgg", "resnet_compile.labels": '["a", "b", "c"]'})
+    (photos / "labels.txt").write_text("0:x\n1:y\n2:z\n")
+    for flags, label in (([], "b"), (["--labels", photos / "labels.txt"], "y")):
+        ran = resnet_run(model, photos / "green.png", "--json", *flags)
+        assert ran.document["images"][0]["top"][0]["label"] == label
+
+
+def test_a_spec_is_compiled_and_says_that_it_is_untrained(photos: Path, resnet_run: Callable[..., Ran]) -> None:
+    ran = resnet_run("tiny", photos / "red.png", "--json", "--device", "cpu")
+    assert (ran.code, ran.err) == (0, "resnet-run: initial weights: these classes mean nothing\n")
+    assert ran.document["untrained"] is True
+    features = resnet_run("tiny", photos / "red.png", "--outputs", "logits", "-o", photos / "f.npy", "--device", "cpu")
+    assert (features.code, features.err) == (0, "")
+
+
+def test_an_output_that_the_network_has_and_the_model_not_is_to_be_compiled(
+    photos: Path, resnet_run: Callable[..., Ran]
+) -> None:
+    ran = resnet_run("tiny", photos / "red.png", "--outputs", "block1,logits", "-o", photos / "f.npz")
+    assert (ran.code, ran.err) == (
+        2,
+        "resnet-run: error: the model does not output block1,logits, which its network has @ outputs "
+        "(compile it with --outputs block1,logits)\n".replace("block1,logits, which", "block1, logits, which"),
+    )
+    unknown = resnet_run("tiny", photos / "red.png", "--outputs", "block9", "-o", photos / "f.npz")
+    assert "has no output 'block9'" in unknown.err
+
+
+def test_an_interrupt_loses_nothing_that_was_computed(
+    network: Callable[..., str], photos: Path, resnet_run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resnet_compile.runtime import Session
+
+    run, calls = Session.run, []
+
+    def interrupted(session: Session, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 2:
+            raise KeyboardInterrupt
+        return run(session, *arguments)
+
+    monkeypatch.setattr(Session, "run", interrupted)
+    output = photos / "out.npz"
+    ran = resnet_run(network(), *[photos / "red.png"] * 9, "--batch", 2, "--json", "-o", output)
+    assert (ran.code, ran.err) == (1, "resnet-run: error: interrupted after 4 of 9 images\n")
+    assert ran.classes() == [0] * 4
+    assert ran.document["interrupted"] is True
+    with np.load(output) as arrays:
+        assert arrays["predictions"].shape == (4, 3)
 
 
 def test_help_lists_every_scheme_and_loads_nothing_heavy() -> None:
