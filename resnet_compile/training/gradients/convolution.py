@@ -1,76 +1,22 @@
-"""Convolutions and their gradients, in the form that suits a shape and a provider best.
-
-For taps i (in rows; columns go alike), stride s, rate r and p rows of padding before,
-
-    y[o] = sum over i of w[i] x[s o + r i - p],
-    dx[h] = sum over o and i with s o + r i - p = h of w[i] dy[o],
-    dw[i] = sum over o of dy[o] x[s o + r i - p].
-"""
+"""Convolutions and their gradients, in the forms that `fastest` chooses; the formulas stand there."""
 
 from __future__ import annotations
 
 from itertools import product
-from typing import Literal
 
 import numpy as np
 
 from resnet_compile.graph import Attribute, Node, Value, apply
+from resnet_compile.training.gradients.fastest import fastest_forward, fastest_input_adjoint
 from resnet_compile.training.gradients.geometry import Geometry
-from resnet_compile.training.gradients.rule import Adjoint, Applied, Emitter, Rule, Target, apply_unchanged
+from resnet_compile.training.gradients.rule import Adjoint, Applied, Emitter, Rule, apply_unchanged
 from resnet_compile.training.gradients.weights import channels_first, weights_adjoint, weights_adjoint_of_columns
-
-ForwardForm = Literal["convolution", "product"]
-InputForm = Literal["product", "flipped", "transposed", "cropped"]
-
-# onnxruntime's CPU provider multiplies matrices in panels of so many columns, however few of them there are.
-_PANEL = 16
-# In multiply-adds: what it takes to move a value of a map to its place and back, and of a column, through three copies.
-_MOVE, _GATHER = 30, 90
-# Kernels of more output channels than so many for a pixel take longer to turn than the map to make.
-_HEAVY = 4
-
-
-def forward_form(geometry: Geometry, target: Target) -> ForwardForm:
-    """How to make the output.
-
-    * ``convolution``: the operator itself, which on the CPU is one matrix product for each image.
-    * ``product``: one product for all images. So few pixels has an image deep in a network that most of a panel of the
-      product's columns would be empty; all images together fill it.
-    """
-    return "product" if target == "cpu" and _gathering_pays(geometry) else "convolution"
-
-
-def _gathering_pays(geometry: Geometry) -> bool:
-    """Whether the empty columns of one product an image cost more than to bring the pixels of all images together."""
-    empty = -geometry.pixels % _PANEL / geometry.pixels
-    column = geometry.inner * geometry.taps
-    gathering = _MOVE * (geometry.inner + geometry.outer) + (_GATHER * column if geometry.taps > 1 else 0)
-    return empty * geometry.outer * column > gathering
-
-
-def input_form(geometry: Geometry, target: Target) -> InputForm:
-    """How to make the input's adjoint; on the CPU by measurement.
-
-    * ``product``: one matrix product for all images, as forward.
-    * ``flipped``: a convolution with the kernel turned round and its channels swapped; for stride 1, where the maps
-      outweigh the kernel that has to be rearranged.
-    * ``transposed``: ConvTranspose, with `rest` rows of output padding.
-    * ``cropped``: the same without pads, cut to size; CUDA's convolutions have equal pads on both sides.
-    """
-    if target == "cuda":
-        equal = all(window.before == window.after for window in geometry.windows)
-        return "transposed" if equal else "cropped"
-    if geometry.strided or not all(window.turns for window in geometry.windows):
-        return "transposed"
-    if _gathering_pays(geometry.mirrored()):
-        return "product"
-    return "flipped" if geometry.outer <= _HEAVY * geometry.batch * geometry.pixels else "transposed"
 
 
 def _forward(node: Node, name: str, emit: Emitter) -> Applied:
     applied = apply_unchanged(node, name, emit)
     geometry = Geometry.of(applied)
-    if forward_form(geometry, emit.target) == "convolution":
+    if fastest_forward(geometry, emit.target) == "convolution":
         return applied
     columns = _columns(geometry, applied.x, emit)
     weights = emit.reshape(applied.node.input(1), (geometry.groups, geometry.outer, geometry.inner * geometry.taps))
@@ -83,13 +29,13 @@ def _forward(node: Node, name: str, emit: Emitter) -> Applied:
 
 
 def _columns(geometry: Geometry, x: Value, emit: Emitter, *, backward: bool = False) -> Value:
-    """What each output pixel of each image reads, as a column: [groups, channel and tap, image and pixel].
+    """The im2col matrix of x: [groups, channel and tap, image and pixel].
 
     Args:
-        geometry: The convolution's.
-        x: Its input.
-        emit: Where to write.
-        backward: Whether the taps of a channel stand in reverse order.
+        geometry: Of the convolution.
+        x: Its input, [N, C, H, W].
+        emit: The writer of nodes.
+        backward: Whether the taps of a channel are in reverse order.
     """
     groups, pixels = geometry.groups, geometry.batch * geometry.pixels
     rows, columns = geometry.windows
@@ -102,7 +48,7 @@ def _columns(geometry: Geometry, x: Value, emit: Emitter, *, backward: bool = Fa
 
 
 def _multiplied(geometry: Geometry, weights: Value, columns: Value, emit: Emitter) -> Value:
-    """Output maps, [depth, N, rows, columns], of kernels that are the rows of a matrix."""
+    """Output maps, [depth, N, rows, columns]: the product of a matrix of kernels and an im2col matrix."""
     shape = (geometry.depth, geometry.batch, geometry.rows.output, geometry.columns.output)
     return emit.reshape(emit.apply("MatMul", weights, columns), shape)
 
@@ -120,9 +66,9 @@ def _backward(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
 
 
 def _input_adjoint(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) -> Value:
-    form = input_form(geometry, emit.target)
-    if form == "product":
-        return _product(geometry, dy, weights, emit)
+    form = fastest_input_adjoint(geometry, emit.target)
+    if form == "im2col":
+        return _by_columns(geometry, dy, weights, emit)
     if form == "flipped":
         return _flipped(geometry, dy, weights, emit)
     windows = geometry.windows
@@ -140,8 +86,8 @@ def _input_adjoint(geometry: Geometry, dy: Value, weights: Value, emit: Emitter)
     return emit.slice(full, {2 + axis: (w.before, w.before + w.size, 1) for axis, w in enumerate(windows)})
 
 
-def _product(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) -> Value:
-    """With dx[h] = sum over i of w[i] dy[h + p - r i]: a convolution whose taps run backward."""
+def _by_columns(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) -> Value:
+    """dx[h] = sum over i of w[i] dy[h + p - r i], as one matrix product."""
     back = geometry.mirrored()
     columns = _columns(back, dy, emit, backward=True)
     swapped = emit.reshape(_swapped(geometry, weights, emit), (back.groups, back.outer, back.inner * back.taps))
@@ -149,9 +95,9 @@ def _product(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) -> Va
 
 
 def _flipped(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) -> Value:
-    """The same by a convolution, whose kernel is turned round instead.
+    """dx[h] = sum over i of w[i] dy[h + p - r i], as a Conv with a flipped kernel.
 
-    A permutation matrix turns it; Slice with negative steps takes several times as long.
+    A permutation matrix flips it; Slice with negative steps takes several times as long.
     """
     swapped, taps, back = _swapped(geometry, weights, emit), geometry.taps, geometry.mirrored()
     if taps > 1:
@@ -170,9 +116,9 @@ def _flipped(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) -> Va
 
 
 def _swapped(geometry: Geometry, weights: Value, emit: Emitter) -> Value:
-    """The kernel with input and output channels in each other's place: [groups, input, output], and taps if several."""
+    """The kernel with its channels swapped: [groups, input, output], and taps where there are several."""
     shape, taps = (geometry.groups, geometry.outer, geometry.inner), geometry.taps
-    if taps == 1:  # a product that reads it will see to it on its way
+    if taps == 1:  # onnxruntime fuses this Transpose into the product that reads it
         return emit.transpose(emit.reshape(weights, shape), (0, 2, 1))
     return emit.transpose(emit.reshape(weights, (*shape, taps)), (0, 2, 1, 3))
 

@@ -1,4 +1,4 @@
-"""The arithmetic of a convolution."""
+"""The shape arithmetic of a convolution."""
 
 from __future__ import annotations
 
@@ -36,33 +36,42 @@ class Window:
 
     @property
     def rest(self) -> int:
-        """Rows at the end of the padded input that no window reaches."""
+        """The number of rows at the end of the padded input that no window reaches."""
         return self.size + self.before + self.after - self.span - (self.output - 1) * self.stride
 
     @property
     def reads_input(self) -> bool:
-        """Whether the windows reach past the padding before the input."""
+        """Whether any window reaches the input, beyond the padding before it."""
         return self.rest - self.after < self.size
 
     @property
     def turns(self) -> bool:
-        """Whether `mirrored` has pads that are none or some, not less."""
+        """Whether the pads of `mirrored` are not negative."""
         return self.before < self.span and self.after < self.span
 
     def seen(self, tap: int) -> tuple[int, int, int]:
-        """The padded rows that a tap sees, as a slice."""
+        """The rows of the padded input that a tap sees: start, stop, step."""
         start = tap * self.rate
         return start, start + (self.output - 1) * self.stride + 1, self.stride
 
     def mirrored(self) -> Window:
-        """The window, without a stride, that reads the output where this one was read by it; its taps run backward."""
+        """The window of the convolution that makes dx of dy; for stride 1, with the taps in reverse order."""
         before, after = self.span - 1 - self.before, self.span - 1 - self.after
         return Window(self.output, self.size, self.kernel, 1, self.rate, before, after)
 
 
 @dataclass(frozen=True, slots=True)
 class Geometry:
-    """A convolution's shapes."""
+    """The shapes of a convolution.
+
+    Attributes:
+        batch: Images.
+        source: Input channels.
+        depth: Output channels.
+        groups: Of channels.
+        rows: The arithmetic along rows.
+        columns: The arithmetic along columns.
+    """
 
     batch: int
     source: int
@@ -73,7 +82,7 @@ class Geometry:
 
     @classmethod
     def of(cls, applied: Applied) -> Geometry:
-        """The geometry of a Conv; what its attributes leave out has ONNX's defaults."""
+        """The geometry of a Conv; attributes that are left out have ONNX's defaults."""
         x, weights, y = (value.static_shape for value in (applied.x, applied.node.input(1), applied.output))
         strides, rates = (applied.node.attributes.integers(name, 2) for name in ("strides", "dilations"))
         pads = applied.node.attributes.integers("pads", 4)
@@ -105,16 +114,16 @@ class Geometry:
 
     @property
     def taps(self) -> int:
-        """Of the kernel."""
+        """The number of taps of the kernel."""
         return self.rows.kernel * self.columns.kernel
 
     @property
     def pixels(self) -> int:
-        """Of one output channel."""
+        """The number of pixels of an output channel."""
         return self.rows.output * self.columns.output
 
     def mirrored(self) -> Geometry:
-        """The convolution that makes the input's adjoint of the output's, where nothing strides."""
+        """The convolution that makes dx of dy, for stride 1."""
         return Geometry(self.batch, self.depth, self.source, self.groups, self.rows.mirrored(), self.columns.mirrored())
 
     @property

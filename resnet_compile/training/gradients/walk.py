@@ -113,7 +113,7 @@ def backward(
                 parts.setdefault(source, []).append(adjoint)
     without = [value.name for value in wanted if value not in parts]
     if without:
-        raise GraphError("has no influence on what is differentiated", where=without[0])
+        raise GraphError("does not influence what is differentiated", where=without[0])
     return {value: emit.within(f"gradient/{value.name}").total(parts[value]) for value in wanted}
 
 

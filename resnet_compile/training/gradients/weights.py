@@ -1,8 +1,8 @@
-"""The adjoint of a convolution's weights, dw[i] = sum over o of dy[o] x[s o + r i - p], in several forms.
+"""The weight gradient of a convolution, dw[i] = sum over o of dy[o] x[s o + r i - p], in each of its forms.
 
-Most are matrix products of maps of dy and of x, one for each tap or each row of taps, with the pixels summed over. The
-images are a batch of products whose results are summed, or, where those would be larger than the maps, all pixels of
-all images are summed over in one.
+`fastest` says which form is for what. All but ``volume`` are matrix products of maps of dy and of x, summed over pixels
+and images. Either each image is a product of its own and the results are summed, or one product sums over all images;
+the latter where the results of single images would be larger than the maps.
 """
 
 from __future__ import annotations
@@ -10,51 +10,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
 
 import numpy as np
 
 from resnet_compile.graph import Value
+from resnet_compile.training.gradients.fastest import fastest_weight_adjoint
 from resnet_compile.training.gradients.geometry import Geometry, Window
-from resnet_compile.training.gradients.rule import Emitter, Target
-
-WeightForm = Literal["pointwise", "taps", "shifts", "volume"]
-
-# Narrower maps take longer to shift, row by row, than a volume's columns to gather.
-_LEAST_WIDTH = 8
-
-
-def weight_form(geometry: Geometry, target: Target) -> WeightForm:
-    """How to make the weights' adjoint; on the CPU by measurement.
-
-    * ``pointwise``: a product of dy and the pixels of x that the stride saw, for kernels of one tap.
-    * ``taps``: a product of dy and of what each tap sees of x; matrix products are what CUDA does best.
-    * ``shifts``: a product of dy shifted for each column of taps and of x shifted for each row of them, so that 2k maps
-      do for k^2 taps; where nothing strides.
-    * ``volume``: a 3-D convolution whose kernel is dy; for all others.
-    """
-    if geometry.pointwise:
-        return "pointwise"
-    if target == "cuda" or not all(window.reads_input for window in geometry.windows):
-        return "taps"
-    shifted = geometry.columns.output >= _LEAST_WIDTH and not geometry.strided
-    return "shifts" if shifted and all(window.turns for window in geometry.windows) else "volume"
+from resnet_compile.training.gradients.rule import Emitter
 
 
 def weights_adjoint(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
-    """The weights' adjoint, [depth, source / groups, rows, columns], of the input and the output's adjoint."""
-    return _FORMS[weight_form(geometry, emit.target)](geometry, x, dy, emit)
+    """dw, [depth, source / groups, rows, columns]."""
+    return _FORMS[fastest_weight_adjoint(geometry, emit.target)](geometry, x, dy, emit)
 
 
 def weights_adjoint_of_columns(geometry: Geometry, columns: Value, dy: Value, emit: Emitter) -> Value:
-    """The same, of the columns that a forward product had: [groups, channel and tap, image and pixel]."""
+    """dw from the im2col matrix of the forward pass, [groups, channel and tap, image and pixel]."""
     left = emit.reshape(channels_first(dy, emit), (geometry.groups, geometry.outer, geometry.batch * geometry.pixels))
     matrix = emit.apply("MatMul", left, emit.transpose(columns, (0, 2, 1)))
     return emit.reshape(matrix, (geometry.depth, geometry.inner, *geometry.kernel))
 
 
 def channels_first(x: Value, emit: Emitter) -> Value:
-    """Maps with channels before images, or of those with images before channels again."""
+    """Maps with the axes of images and channels swapped."""
     return emit.transpose(x, (1, 0, 2, 3))
 
 
@@ -82,9 +60,9 @@ def _taps(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
 
 
 def _shifts(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
-    """With dw[i, j] = the sum over o and q of dy[o, q + p - r j] x[o + r i - p, q], o in dy's rows, q in x's columns.
+    """dw[i, j] = sum over o and q of dy[o, q + p - r j] x[o + r i - p, q], o in dy's rows and q in x's columns.
 
-    Shifting x by rows alone and dy by columns alone gives every pair of taps in one product.
+    With x shifted by rows alone and dy by columns alone, one product has every pair of taps.
     """
     rows, columns = geometry.windows
     products = Products.of(geometry, columns.kernel, rows.kernel, emit)
@@ -98,7 +76,7 @@ def _shifts(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
 
 
 def _seen(x: Value, axis: int, window: Window, emit: Emitter) -> list[Value]:
-    """What each tap sees of a map along an axis; the map itself where that is all of it."""
+    """The part of a map that each tap sees along an axis; the map itself for a tap that sees all of it."""
     before, after = ([pads if place == axis else 0 for place in range(4)] for pads in (window.before, window.after))
     padded, whole = emit.pad(x, before, after), (window.before, window.before + window.size, 1)
     taps = map(window.seen, range(window.kernel))
@@ -106,9 +84,9 @@ def _seen(x: Value, axis: int, window: Window, emit: Emitter) -> list[Value]:
 
 
 def _gathered(geometry: Geometry, x: Value, emit: Emitter) -> Value:
-    """What each tap of a column sees, as rows of matrices of single images: [N, groups, tap and channel, pixels].
+    """The rows of x that each tap of a column sees: [N, groups, tap and channel, pixels].
 
-    One Gather does what slices and their concatenation would, on all threads.
+    One Gather on all threads, in the place of slices and their concatenation.
     """
     window, groups, inner = geometry.rows, geometry.groups, geometry.inner
     padded = emit.pad(x, (0, 0, window.before, 0), (0, 0, window.after, 0))
@@ -127,12 +105,12 @@ def _gathered(geometry: Geometry, x: Value, emit: Emitter) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """Products of maps of dy and maps of x, summed over pixels and images.
+    """Matrix products of maps of dy and maps of x, summed over pixels and images.
 
     Attributes:
         geometry: Of the convolution.
-        together: Whether all images are in one product, and maps are arranged with channels before images.
-        emit: Where to write.
+        together: Whether one product sums over all images; maps then have channels before images.
+        emit: The writer of nodes.
     """
 
     geometry: Geometry
@@ -141,23 +119,23 @@ class Products:
 
     @classmethod
     def of(cls, geometry: Geometry, left: int, right: int, emit: Emitter) -> Products:
-        """The products for so many maps of dy and of x: those of single images while they are less than the maps."""
+        """Products of `left` maps of dy and `right` maps of x: one an image while that makes less than the maps."""
         rows, columns = left * geometry.outer, right * geometry.inner
         return cls(geometry, rows * columns > (rows + columns) * geometry.pixels, emit)
 
     def arranged(self, x: Value) -> Value:
-        """Maps of all images, [N, C, H, W], as the products take them."""
+        """Maps [N, C, H, W] in the order of axes that the products take."""
         return channels_first(x, self.emit) if self.together else x
 
     def summed(self, left: Value, right: Value) -> Value:
-        """The sums, [groups, map and channel of dy, map and channel of x], of what `rows` gives for either side."""
+        """The product of two results of `rows`: [groups, map and channel of dy, map and channel of x]."""
         rank = len(right.shape)
         turned = self.emit.transpose(right, (*range(rank - 2), rank - 1, rank - 2))
         sums = self.emit.apply("MatMul", left, turned)
         return sums if self.together else self.emit.sum(sums, (0,))
 
     def rows(self, maps: Sequence[Value]) -> Value:
-        """Arranged maps of one size as rows of matrices, those of a group one after another."""
+        """Arranged maps of one size as the rows of matrices, group by group."""
         batch, groups = self.geometry.batch, self.geometry.groups
         first, second, height, width = maps[0].static_shape
         if self.together:
@@ -168,11 +146,11 @@ class Products:
 
 
 def _volume(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
-    """A convolution of x by dy, with stride and rate in each other's place, that sums over images.
+    """dw as a 3-D convolution of x, [1, groups * N, C / groups, H, W], with dy as the kernel, [O, N, 1, H', W'].
 
-    Images are its input channels and channels its depth: x as [1, groups * N, C / groups, H, W], dy as a kernel
-    [O, N, 1, H', W']. (A 2-D convolution with batch and channels swapped is several times slower.) Its end pads are
-    less by `rest`; where they would be negative, x loses those rows instead.
+    Images are its input channels, which it sums over, and channels its depth. Stride and rate change places. The end
+    pads are less by `rest`; where they would be negative, x loses those rows instead. (A 2-D convolution with images
+    and channels swapped is several times slower.)
     """
     batch, groups, windows = geometry.batch, geometry.groups, geometry.windows
     ends = tuple(window.after - window.rest for window in windows)
