@@ -1,4 +1,4 @@
-"""Image files through a network: decoding beside inference, in batches, to named outputs and to classes."""
+"""Running image files through a network in batches, decoded on threads, to named outputs or to classes."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ _SUM_TOLERANCE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What the network computed for some images: for each output an array with a row for each of `paths`.
+    """The network's outputs for some images.
 
-    `positions` tells where each of them stood among the paths asked for.
+    Attributes:
+        positions: The images' positions among all that were asked for.
+        paths: Their files.
+        outputs: For each output an array with a row an image.
     """
 
     positions: tuple[int, ...]
@@ -40,7 +43,7 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An image that could not be read, and where it stood among the paths asked for."""
+    """An image that could not be read, and its position among all that were asked for."""
 
     position: int
     path: str
@@ -68,21 +71,21 @@ def run_images(
     batch: int | None = None,
     workers: int | None = None,
 ) -> Iterator[Computed | Skipped]:
-    """Runs images through the network, in order; what cannot be read is told as soon as that is known.
+    """Runs images through the network, in order.
 
-    A network that takes photographs gets them as they are; images of another size begin another batch.
+    A network that takes photographs gets them without preprocessing; images of another size begin another batch.
 
-    Threads decode and preprocess the next two batches while the network computes. Where the model leaves the height and
-    width open, the preprocessing scheme's default size is used. A last batch that is too small for a model of fixed
-    batch size is filled up with its own images, for which nothing comes back.
+    Threads decode and preprocess the next two batches while the network computes. A model that leaves height and width
+    open gets the preprocessing scheme's default size. For a model of fixed batch size the last batch is filled up with
+    copies, whose results are dropped.
 
     Args:
         session: The network.
         images: Image files, or pixels ``[H, W, 3]``, which go by the name of their position.
-        preprocessing: The scheme that the network was trained with; unused where the model carries it out.
+        preprocessing: The scheme that the network was trained with; unused for a model that preprocesses by itself.
         outputs: Names of the outputs to compute; all by default.
         batch: Images at a time; by default the model's own number, or 8 where it leaves that open.
-        workers: Threads that decode; one a core, four at most, by default.
+        workers: Threads that decode; by default one a core, but at most four.
 
     Yields:
         A `Computed` for each run of the network, and a `Skipped` for each image that cannot be read.
@@ -135,7 +138,7 @@ def _ahead(
     workers: int,
     count: int,
 ) -> Iterator[tuple[str, NDArray[Any] | ImageError]]:
-    """Prepares images on threads, at most `count` of them before they are wanted; they come in order."""
+    """Prepares images on threads, at most `count` ahead of the consumer, and gives them in order."""
     pool = ThreadPoolExecutor(workers, thread_name_prefix="decode")
     try:
         pending: deque[tuple[str, Future[NDArray[Any] | ImageError]]] = deque()
@@ -161,8 +164,8 @@ def _run(
 
 
 def classification_output(session: Session) -> str:
-    """The output that tells classes: ``predictions``, else ``logits``, with or without a network's name; else the
-    only one.
+    """The output with the classes: ``predictions``, else ``logits``, with or without a network's name, else the only
+    output.
 
     Raises:
         OptionError: The model has neither.
@@ -181,7 +184,7 @@ def probabilities(name: str, values: NDArray[Any], *, softmax: bool = False) -> 
 
     Args:
         name: The output's name, for errors.
-        values: ``[N, C]``; axes of size 1 besides are dropped.
+        values: ``[N, C]``; further axes of size 1 are dropped.
         softmax: Whether they are known to be a softmax's, as `ModelInterface.softmaxes` tells of a model. Others are
             taken for probabilities too if none is negative and each row's sum is 1, and else go through a softmax.
 
@@ -206,6 +209,6 @@ def probabilities(name: str, values: NDArray[Any], *, softmax: bool = False) -> 
 
 
 def top_classes(row: NDArray[np.float64], count: int) -> list[tuple[int, float]]:
-    """The most probable classes of one image, best first, as (index, probability); equal ones in order of index."""
+    """The most probable classes of one image as (index, probability), best first; ties in order of index."""
     best = np.argsort(-row, kind="stable")[:count]
     return [(int(index), float(row[index])) for index in best]

@@ -1,4 +1,4 @@
-"""The compiler: one function that names every step from a spec to a model."""
+"""The compiler: `compile` names every step from a spec to a model."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _CHOICE = {"naming", "section", "ignore", "averages", "head"}
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """A compiled network: a graph whose weights are made when they are written.
+    """A compiled network. The values of its weights are made when it is written.
 
     Attributes:
-        plan: What was compiled.
-        graph: The graph, its initializers bound.
-        format: How it is written.
-        passes: What rewrote the graph, in order.
-        notes: What a user should know of the weights: guesses, and what was not taken.
+        plan: The plan that was compiled.
+        graph: The graph, with its initializers bound.
+        format: The format in which it is written.
+        passes: The passes that rewrote the graph, in order.
+        notes: Sentences for the user about the weights: guesses, and tensors that were left out.
     """
 
     plan: Plan
@@ -96,7 +96,7 @@ class CompiledModel:
         """The model in memory.
 
         Raises:
-            OptionError: It is larger than a protobuf message can be.
+            OptionError: The model is larger than a protobuf message can be.
             WeightsError: A weight is not a finite number.
         """
         return to_proto(self.graph, self.format)
@@ -135,7 +135,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     options = CompileOptions.given(options)
     if options.dtype.calibrated:
         raise OptionError(
-            f"{options.dtype.kind} models are calibrated by running them, which compiling does not do",
+            f"dtype must be one that needs no calibration to compile, got {options.dtype.kind}",
             where="dtype",
             hint="resnet_compile.quantize.quantize(spec, options) makes one",
         )
@@ -172,9 +172,15 @@ def with_ends(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
 def _with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
     named, where = planned.spec.input.preprocess, "preprocess"
     if named is None:
-        raise OptionError("the spec names no scheme", where=where, hint=f"one of {', '.join(SCHEMES)}")
+        raise OptionError(
+            "preprocess must be named, since the spec names no scheme",
+            where=where,
+            hint=f"one of {', '.join(SCHEMES)}",
+        )
     if planned.input.channels != CHANNELS:
-        raise OptionError(f"photographs have 3 channels, the network takes {planned.input.channels}", where=where)
+        raise OptionError(
+            f"the network must take 3 channels to preprocess photographs, got {planned.input.channels}", where=where
+        )
     scheme = find_scheme(named) if isinstance(named, str) else named
     size, image_size = planned.input.size, options.image_size
     made = with_preprocessing(graph, scheme, size, image_size=image_size, layout=options.layout)
@@ -215,7 +221,7 @@ def planned_for(
 
 
 def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike] | None) -> tuple[Bound, Metadata]:
-    """The parameters' values, and what the model shall say of where they came from."""
+    """The parameters' values, and metadata about their source."""
     if source is None:
         drawn = bind_initial(planned.parameters, options.seed)
         return drawn, Metadata(seed=options.seed, numpy_version=np.__version__)
@@ -243,7 +249,7 @@ def adapted(spec: SpecSource, options: CompileOptions) -> NetworkSpec:
 
 
 def sized(spec: SpecSource, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:
-    """The spec for images of a size, rows and columns; without a size as it is."""
+    """The spec with another size of images, in rows and columns; the spec itself without one."""
     spec = as_spec(spec)
     if not isinstance(size, tuple):
         return spec
@@ -252,7 +258,7 @@ def sized(spec: SpecSource, size: tuple[int, int] | Literal["dynamic"] | None) -
 
 
 def _metadata(spec: NetworkSpec, options: CompileOptions, source: Metadata) -> Metadata:
-    """What the model says of its making, the source of its weights among it."""
+    """The model's metadata: that of its weights, and how it was compiled."""
     return replace(
         source,
         spec=spec_text(spec),

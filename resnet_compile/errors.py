@@ -3,7 +3,7 @@
 ::
 
     ResnetCompileError                exit code 1
-    ├── UsageError                    exit code 2   what was asked for makes no sense
+    ├── UsageError                    exit code 2   the request is wrong
     │   ├── SpecError                 a network spec is malformed or describes no network
     │   ├── OptionError               an option has an impossible value
     │   ├── ModelFileError            a file is not a model this command can take
@@ -29,9 +29,13 @@ from typing import ClassVar
 
 
 class ResnetCompileError(Exception):
-    """Base class: `message` says what is wrong, `where` names the place, `hint` what to do about it.
+    """The base class.
 
-    `also` is what else is wrong with the same value: a line each, or how many more there are.
+    Attributes:
+        message: What is wrong.
+        where: The place of the fault.
+        hint: What to do about it.
+        also: Further faults of the same value, a line each, and the number of those that are not listed.
     """
 
     exit_code: ClassVar[int] = 1
@@ -51,7 +55,7 @@ class ResnetCompileError(Exception):
 
 @contextmanager
 def inside(file: str | None) -> Iterator[None]:
-    """Lets errors name the file that their places lie in, where there is one."""
+    """Puts a file's name before `where` of errors that pass; does nothing for None."""
     try:
         yield
     except ResnetCompileError as error:
@@ -61,7 +65,7 @@ def inside(file: str | None) -> Iterator[None]:
 
 
 class UsageError(ResnetCompileError):
-    """What was asked for makes no sense, whatever the state of the machine."""
+    """The request is wrong, whatever the state of the machine."""
 
     exit_code = 2
 
@@ -99,7 +103,7 @@ class OutputError(ResnetCompileError):
 
 
 class TrainingError(ResnetCompileError):
-    """Training cannot go on: its loss or a variable is no finite number any more, or it was interrupted."""
+    """Training cannot go on: the loss or a variable is not finite, or it was interrupted."""
 
 
 class GraphError(ResnetCompileError):

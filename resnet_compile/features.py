@@ -1,4 +1,4 @@
-"""Saving a network's outputs for many images as ``.npy`` or ``.npz``, without holding them in memory."""
+"""Saving a network's outputs for many images as ``.npy`` or ``.npz``, with a batch in memory at a time."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ IMAGES_KEY = "images"
 
 
 class FeatureFile:
-    """Rows of named arrays, gathered on disk batch by batch, then written as one file.
+    """Rows of named arrays, collected on disk batch by batch and then written as one file.
 
-    A ``.npy`` holds the one array; a ``.npz`` holds an array by each name and the images' paths under ``images``.
+    A ``.npy`` has one array. A ``.npz`` has an array for each name, and the images' paths under ``images``.
 
     Args:
-        path: Where the file will be; its suffix decides the format, its folder takes the temporary files.
+        path: The file; its suffix decides the format, and temporary files go to its folder.
         names: The arrays' names.
 
     Raises:
-        OptionError: The suffix is neither, or a ``.npy`` is to hold several arrays.
+        OptionError: The suffix is neither, or several arrays are to go into a ``.npy``.
     """
 
     def __init__(self, path: Path, names: Sequence[str]) -> None:
         self._npz = path.suffix.lower() == ".npz"
         if not self._npz and path.suffix.lower() != ".npy":
             raise OptionError(
-                f"outputs are saved as .npy or .npz, not {path.suffix or 'without a suffix'}", where=str(path)
+                f"outputs must be saved as .npy or .npz, got {path.suffix or 'no suffix'}", where=str(path)
             )
         if not self._npz and len(names) != 1:
-            raise OptionError(f"a .npy holds one output, not {len(names)}", where=str(path), hint="save as .npz")
+            raise OptionError(f"a .npy holds one output, got {len(names)}", where=str(path), hint="save as .npz")
         self._path = path
         self._names = tuple(names)
         self._images: list[str] = []
@@ -60,7 +60,7 @@ class FeatureFile:
         """Adds a row for each image to each array.
 
         Raises:
-            OutputError: There is no room for them.
+            OutputError: The disk is full.
         """
         self._images.extend(images)
         for name in self._names:

@@ -1,4 +1,4 @@
-"""Writing files so that they appear whole or not at all, and reading them in place."""
+"""Writing files that appear whole or not at all, and mapping files into memory."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from resnet_compile.errors import OptionError, OutputError
 
 
 def as_path(path: object) -> Path:
-    """An argument that names a file or a folder.
+    """An argument as a path.
 
     Raises:
-        OptionError: It is no path.
+        OptionError: It is not one.
     """
     if not isinstance(path, str | bytes | os.PathLike):
-        raise OptionError(f"must be a path, not {type(path).__name__}")
+        raise OptionError(f"must be a path, got {type(path).__name__}")
     text = os.fsdecode(path)
     if "\0" in text:
-        raise OptionError("a path has no null characters", where=repr(text))
+        raise OptionError("a path cannot have null characters", where=repr(text))
     return Path(text)
 
 
 @contextlib.contextmanager
 def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
-    """Says of an OSError in the block that the file could not be written."""
+    """Turns an OSError in the block into an `OutputError` about the file."""
     try:
         yield
     except OSError as error:
@@ -40,7 +40,7 @@ def writing(path: Path, problem: str = "cannot write") -> Iterator[None]:
 
 
 class _Output(io.FileIO):
-    """The file beside `path`, whose errors say that `path` cannot be written."""
+    """The temporary file beside `path`; its errors name `path`."""
 
     def __init__(self, part: Path, path: Path) -> None:
         with writing(path, "cannot write here"):
@@ -58,18 +58,17 @@ class _Output(io.FileIO):
 
 @contextlib.contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
-    """A file to write that takes the path's place when the block ends well, and vanishes when it does not.
+    """A file to write that replaces `path` when the block ends, and is deleted when the block raises.
 
-    It is written beside the path, so that putting it in place is one rename. A symbolic link is followed, and a file
-    that is replaced keeps its permissions. Whatever else goes wrong in the block comes out as it is.
+    It is written in the folder of `path`, so that one rename puts it in place. A symbolic link is followed, and a
+    replaced file keeps its permissions. Exceptions of the block pass unchanged.
 
     Args:
-        path: The file's.
-        durable: Bring it to the disk before it takes its place, so that a machine that stops leaves it or what was
-            there before.
+        path: The file.
+        durable: Flush to the disk before the rename, so that a power failure leaves the new file or the old one.
 
     Raises:
-        OptionError: The path names something that is no regular file.
+        OptionError: The path names something that is not a regular file.
         OutputError: The path cannot be written.
     """
     target = Path(os.path.realpath(path))
@@ -95,7 +94,7 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[BinaryIO]:
 
 
 def _to_disk(folder: Path) -> None:
-    """Makes a rename last. Windows, which opens no folders, does it by itself."""
+    """Flushes a folder, so that a rename in it lasts. Windows cannot open folders, and does this by itself."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -105,7 +104,7 @@ def _to_disk(folder: Path) -> None:
 
 
 def _permissions(target: Path, path: Path) -> int | None:
-    """Those of the file that will be replaced; None where there is none yet."""
+    """The permissions of the file that will be replaced; None for a new file."""
     try:
         mode = target.stat().st_mode
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""Class labels: reading a labels file, and laying labels against a network's logits.
+"""Class labels: reading a labels file, and aligning labels with a network's logits.
 
 slim's ResNet v2 checkpoints have 1001 classes: index 0 is ``background`` and ImageNet's class `i` is index ``i + 1``.
 Most published label files list the 1000 classes. `align_labels` makes that shift, and no other.
@@ -39,7 +39,7 @@ def load_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
         The labels by index.
 
     Raises:
-        UsageError: The file cannot be read, is not of these forms, or leaves an index without a label.
+        UsageError: The file cannot be read, has another form, or has no label for an index.
     """
     place = os.fspath(path)
     try:
@@ -120,11 +120,11 @@ def align_labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
 
     Args:
         labels: Labels by index, as read.
-        classes: How many logits the network has.
+        classes: The number of logits.
 
     Returns:
-        `classes` labels: as they are where the counts agree; 1000 labels for 1001 logits with ``background`` put
-        first; 1001 labels for 1000 logits without the first, if that is ``background``.
+        `classes` labels: unchanged if there are as many; for 1000 labels and 1001 logits with ``background`` added in
+        front; for 1001 labels and 1000 logits without the first, if that is ``background``.
 
     Raises:
         UsageError: The counts differ in any other way.
@@ -136,4 +136,4 @@ def align_labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
     with_background = (len(labels), classes) == (_IMAGENET_CLASSES + 1, _IMAGENET_CLASSES)
     if with_background and labels[0].strip().lower() == BACKGROUND:
         return tuple(labels[1:])
-    raise UsageError(f"{len(labels)} labels for a network of {classes} classes")
+    raise UsageError(f"labels must be as many as the network's {classes} classes, got {len(labels)}")

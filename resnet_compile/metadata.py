@@ -1,4 +1,4 @@
-"""What a model says of itself: the entries of its metadata, and its interface, read from a file without its weights."""
+"""A model's metadata, and its interface, read from a file without its weights."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PREFIX = "resnet_compile."
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """What a model says of its making; None where it does not say.
+    """How a model was made, as its metadata say; None for what they do not say.
 
     Attributes:
         kind: `training_step` for one; None for a network.
@@ -35,12 +35,12 @@ class Metadata:
         licence: Of the weights.
         layout: Order of the axes of its input: `nchw` or `nhwc`.
         preprocess: The preprocessing scheme that the network's weights were trained with, by its name or as a record.
-        normalization: The means and deviations by which images have to be normalised, as JSON, where the weights' own
-            model did that itself.
-        target: Where it is to run, if it was rewritten for that.
-        dtype: Of weights and activations, where they are not float32.
-        seed: Of the initial weights.
-        numpy_version: NumPy's, which drew the initial weights.
+        normalization: The means and deviations for normalising images, as JSON, if the model that the weights come from
+            did that itself.
+        target: The target that it was rewritten for.
+        dtype: The type of weights and activations, unless float32.
+        seed: The seed of the initial weights.
+        numpy_version: The version of NumPy that drew the initial weights.
         weights_format: The format of the checkpoint that the weights are from.
         weights_file: The name of the checkpoint's file.
         weights_sha256: The SHA-256 of the checkpoint's file; of several, a JSON object of theirs by file name.
@@ -53,9 +53,9 @@ class Metadata:
         calibration_method: How the ranges of 8-bit activations were found.
         calibration_images: How many images they were found on.
         calibration_data: `random`, or the SHA-256 of the images.
-        keep_float: What an 8-bit model has in float32.
-        optimizer: Of a training step.
-        others: Entries that this version does not know, as they stand, by key.
+        keep_float: The scopes of an 8-bit model that are in float32.
+        optimizer: The optimizer of a training step.
+        others: Unknown entries, unchanged, by key.
     """
 
     kind: str | None = None
@@ -94,8 +94,8 @@ class Metadata:
 
     @classmethod
     def from_entries(cls, entries: Mapping[str, str]) -> Self:
-        """The record that key and value pairs make, such as `Session.metadata` has; those of other programs are passed
-        over, and a value that is none of its key's stands among the `others`.
+        """The record of key and value pairs, such as `Session.metadata`. Entries of other programs are ignored; a value
+        that is wrong for its key goes to `others`.
         """
         said = {key.removeprefix(_PREFIX): text for key, text in entries.items() if key.startswith(_PREFIX)}
         known = {key: value for key, text in said.items() if (value := _read(key, text)) is not None}
@@ -114,7 +114,7 @@ class Metadata:
         return dict(sorted({**self.others, **said}.items()))
 
     def entries(self) -> dict[str, str]:
-        """The same as key and value pairs that travel in a model."""
+        """The key and value pairs for a model file."""
         return {f"{_PREFIX}{key}": text for key, text in self.facts().items()}
 
 
@@ -151,7 +151,7 @@ def _text(key: str, value: Any) -> str:
 
 
 def _read(key: str, text: str) -> Any:
-    """The value of a key; None where the text is not what we would have written."""
+    """The value of a key; None if this package would not write such a text."""
     try:
         value = _READERS.get(key, str)(text) if key in _KEYS else None
     except ValueError:
@@ -161,11 +161,11 @@ def _read(key: str, text: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class ModelInterface:
-    """What an ONNX model shows of itself, its weights apart.
+    """An ONNX model without its weights.
 
     Attributes:
-        metadata: What it says of its making.
-        ir_version: Of the file's format.
+        metadata: How it was made.
+        ir_version: The version of the file format.
         opset: The version of ONNX's default operator set.
         nodes: How many nodes its graph has.
         inputs: The shapes of its inputs by name: a number, the symbol or ``?`` for each axis.
@@ -189,7 +189,7 @@ def read_model(source: Path | bytes) -> ModelInterface:
     milliseconds.
 
     Raises:
-        ModelFileError: The file cannot be read or is no ONNX model.
+        ModelFileError: The file cannot be read or is not an ONNX model.
     """
     where = "<bytes>" if isinstance(source, bytes) else str(source)
 

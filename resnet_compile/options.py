@@ -1,4 +1,4 @@
-"""What a compilation can be asked for, apart from the network: one frozen value for the API and the command line."""
+"""The options of a compilation: one frozen value for the API and the command line."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ class CompileOptions(CheckedModel):
     """Seed of the initial weights."""
 
     naming: str | None = None
-    """The naming table by which given weights are read, such as `tf-slim`; None finds it."""
+    """The naming table of the given weights, such as `tf-slim`; None finds it."""
 
     section: Names = ()
-    """Where in the given weights the network is: a key or what stands before its names, such as `encoder_q`; several
-    for a network that is spread over them; found where it is empty.
+    """The section of the given weights with the network: a key or a prefix of names, such as `encoder_q`. Several for a
+    network that is spread over them; empty to find it.
     """
 
     ignore: Names = ()
-    """Tensors of the given weights to leave out of account: names, scopes or patterns such as `*.total_ops`."""
+    """Tensors of the given weights to ignore: names, scopes or patterns such as `*.total_ops`."""
 
     averages: bool = False
-    """Whether to take moving averages of the weights where there are any."""
+    """Whether to take the moving averages of the weights, if there are any."""
 
     head: str | None = None
-    """The scope in the given weights that holds the logits, where it is not the naming's own."""
+    """The scope of the logits in the given weights; None for that of the naming table."""
 
     num_classes: Classes | Literal["none"] | None = None
-    """Number of classes in the place of the spec's; `none` leaves the logits out."""
+    """The number of classes, instead of the spec's; `none` leaves the logits out."""
 
     outputs: Names | Literal["all"] | None = None
-    """End points that the model outputs, with or without the network's name; `all` for every one; None for logits and
-    predictions.
+    """The end points and layers that the model outputs, with or without the network's name. `all` for every end point;
+    None for logits and predictions.
     """
 
     batch: Batch | Literal["dynamic"] = "dynamic"
@@ -51,8 +51,8 @@ class CompileOptions(CheckedModel):
     """Rows and columns of the input; `dynamic` leaves them to run time; None takes the spec's."""
 
     preprocess: str | None = None
-    """The preprocessing scheme that the model carries out itself, by its name, or `model` for the spec's own: it takes
-    photographs, uint8 NHWC of any size. None makes a model that takes the scheme's numbers.
+    """The preprocessing scheme inside the model: its name, or `model` for the spec's own. The model then takes
+    photographs, uint8 NHWC of any size. None makes a model that takes preprocessed images.
     """
 
     image_size: tuple[Side, Side] | None = None
@@ -75,8 +75,8 @@ class CompileOptions(CheckedModel):
     """Order of the axes of the input and of every output that has rows and columns."""
 
     target: Target | None = None
-    """Where the model is to run, for which the graph is rewritten to the same function; None writes every layer and
-    parameter as the network has it.
+    """Where the model is to run. The graph is rewritten for it and computes the same function. None keeps every layer
+    and parameter of the network.
     """
 
     dtype: AnyPrecision = Float32()
@@ -88,18 +88,16 @@ class CompileOptions(CheckedModel):
     """Version of ONNX's default operator set."""
 
     external_data: bool | None = None
-    """Whether the weights go to a file beside the model; None puts them there past 2 GB."""
+    """Whether the weights go to a separate file beside the model; None does so above 2 GB."""
 
     @model_validator(mode="after")
     def _photographs_come_to_one_size(self) -> Self:
         if self.preprocess is None and self.image_size is not None:
-            raise PydanticCustomError(
-                "image_size", "is for models that preprocess photographs themselves", {"path": ("image_size",)}
-            )
+            raise PydanticCustomError("image_size", "is only for models with preprocess", {"path": ("image_size",)})
         if self.preprocess is not None and self.size == "dynamic":
             raise PydanticCustomError(
                 "size",
-                "a model that preprocesses takes photographs of any size and brings them to one, which this has to be",
+                "must be fixed with preprocess, got dynamic: photographs of any size are brought to it",
                 {"path": ("size",)},
             )
         return self
@@ -109,7 +107,7 @@ class CompileOptions(CheckedModel):
         if self.target is not None and self.target not in self.dtype.targets:
             raise PydanticCustomError(
                 "target",
-                "must be {targets} for {kind}, not {target}",
+                "must be {targets} for {kind}, got {target}",
                 {
                     "targets": " or ".join(self.dtype.targets),
                     "kind": self.dtype.kind,

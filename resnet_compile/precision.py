@@ -13,7 +13,7 @@ from resnet_compile.targets import Target
 
 
 class Precision(CheckedModel):
-    """What holds of a precision unless it says otherwise.
+    """The base of all precisions, with their defaults.
 
     Attributes:
         bound: How far an output may be from the float32 network's: norm of the difference over norm of the reference.
@@ -26,7 +26,7 @@ class Precision(CheckedModel):
     targets: ClassVar[tuple[Target, ...]] = get_args(Target)
 
     def passes(self) -> tuple[Pass, ...]:
-        """What brings a graph to this precision, after the target's passes."""
+        """The passes that bring a graph to this precision, after the target's."""
         return ()
 
 
@@ -51,7 +51,7 @@ class Float16(Precision):
     """Type of inputs and outputs."""
 
     def passes(self) -> tuple[Pass, ...]:
-        """Half-precision layers, each norm with constants of its own; then inputs and outputs."""
+        """The layers in half precision, with the constants of norms shared; then inputs and outputs."""
         return (to_half, share_constants, *((half_io,) if self.io == "float16" else ()))
 
 
@@ -67,8 +67,7 @@ class Int8(Precision):
     kind: Literal["int8"] = "int8"
 
     calibration: str | Path | None = None
-    """A folder of images, which give the ranges of activations; None takes random numbers, which suit random weights
-    only.
+    """A folder of images that set the ranges of activations; None for random numbers, which only suit random weights.
     """
 
     keep_float: Names = ()
@@ -77,12 +76,12 @@ class Int8(Precision):
     """
 
     def passes(self) -> tuple[Pass, ...]:
-        """A graph that can be quantised."""
+        """The passes after which the graph can be quantised."""
         return fold_batch_norm, depthwise_batch_norm, share_constants
 
 
 PRECISIONS: dict[str, type[Float32 | Float16 | Int8]] = {"float32": Float32, "float16": Float16, "int8": Int8}
-"""All of them by their words."""
+"""The precisions by their words."""
 
 
 def _by_word(value: Any) -> Any:
@@ -90,4 +89,4 @@ def _by_word(value: Any) -> Any:
 
 
 AnyPrecision = Annotated[Float32 | Float16 | Int8, Field(discriminator="kind"), BeforeValidator(_by_word)]
-"""One of them, or its word alone for one with the defaults."""
+"""A precision, or its word for one with the defaults."""

@@ -186,7 +186,7 @@ def find_scheme(name: str) -> Scheme:
     for known, scheme in SCHEMES.items():
         if known == name:
             return scheme
-    raise OptionError(f"no preprocessing scheme is called {name!r}", hint=f"one of {', '.join(SCHEMES)}")
+    raise OptionError(f"preprocess must be one of {', '.join(SCHEMES)}, got {name!r}")
 
 
 def scheme_text(scheme: str | Scheme) -> str:

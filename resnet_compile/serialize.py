@@ -1,8 +1,8 @@
 """From graph to ONNX: a `ModelProto` in memory, or a file written one tensor at a time.
 
-The file is the model's protobuf wire format. All fields but the initializers, a few hundred kilobytes, are serialized
-by protobuf; the initializers follow as the last part of the graph, each as a short header and its raw values, so that
-memory holds the few tensors being made and not the model. Lengths are known before values are, since shapes are.
+The file is in protobuf's wire format. Protobuf serializes all fields except the initializers, a few hundred kilobytes.
+The initializers are the last part of the graph, each a short header and its raw values, so that memory holds the few
+tensors being made and not the model. Their lengths follow from shapes, before values are known.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ OLDEST_ONNXRUNTIME = {
     25: "1.24",
     26: "1.25",
 }
-# Protobuf refuses messages of 2 GiB; this much is kept for everything that is no initializer.
+# Protobuf refuses messages of 2 GiB; this much is kept for everything that is not an initializer.
 _LARGEST_MODEL = 2**31 - 2**24
 # Tensors in the making ahead of the one being written, by count and by bytes: enough for every core to have work.
 _AHEAD_TENSORS = 64
@@ -59,13 +59,13 @@ _ALIGNMENT = 4096
 
 @dataclass(frozen=True, slots=True)
 class ModelFormat:
-    """How a graph is written.
+    """The format in which a graph is written.
 
     Attributes:
         opset: The version of ONNX's default operator set.
-        metadata: What the model says of itself.
-        external_data: Whether initializers go to a file beside the model; None puts them there when the model would
-            otherwise be too large for protobuf.
+        metadata: The model's metadata.
+        external_data: Whether initializers go to a file beside the model; None does so for a model that is too large
+            for protobuf.
     """
 
     opset: int = DEFAULT_OPSET
@@ -74,19 +74,19 @@ class ModelFormat:
 
     def __post_init__(self) -> None:
         if not OLDEST_OPSET <= self.opset <= NEWEST_OPSET:
-            raise OptionError(f"must be {OLDEST_OPSET} to {NEWEST_OPSET}, not {self.opset}", where="opset")
+            raise OptionError(f"opset must be {OLDEST_OPSET} to {NEWEST_OPSET}, got {self.opset}", where="opset")
 
 
 def to_proto(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
-    """The model as one protobuf message, values and all.
+    """The model as one protobuf message, with its values.
 
     Raises:
-        OptionError: The model is too large for a message, or its format asks for external data.
+        OptionError: The model is too large for a message, or its format is external data.
         GraphError: The graph breaks a rule of the IR.
     """
     initializers = tuple(verify(graph, bound=True).initializers())
     if fmt.external_data or _total_bytes(initializers) > _LARGEST_MODEL:
-        raise OptionError("a model with external data exists only as a file", where="external_data")
+        raise OptionError("a model with external data can only be saved as a file", where="external_data")
     model = _skeleton(graph, fmt)
     for value, array in zip(initializers, _arrays(initializers), strict=True):
         tensor = model.graph.initializer.add()
@@ -99,7 +99,7 @@ def write_model(graph: Graph, fmt: ModelFormat, path: Path) -> None:
     """Writes the model to a file, and its initializers to `path` + `.data` where they are external.
 
     Raises:
-        OutputError: The file cannot be written; what was there before is still there.
+        OutputError: The file cannot be written; an old file is kept.
         GraphError: The graph breaks a rule of the IR.
     """
     initializers = tuple(verify(graph, bound=True).initializers())
@@ -155,7 +155,7 @@ _MODEL_GRAPH, _INITIALIZER, _RAW_DATA = 7, 5, 9
 
 
 def _write_skeleton(graph: Graph, fmt: ModelFormat, initializer_bytes: int, file: BinaryIO) -> None:
-    """Everything up to the initializers, whose wire bytes must follow."""
+    """Writes the model up to the initializers, whose wire bytes must follow."""
     model = _skeleton(graph, fmt)
     graph_wire = model.graph.SerializeToString(deterministic=True)
     model.ClearField("graph")
@@ -239,7 +239,7 @@ def _total_bytes(initializers: Iterable[Value]) -> int:
 
 
 def _arrays(initializers: tuple[Value, ...]) -> Iterator[NDArray[Any]]:
-    """The initializers' values in order, made on every core a little ahead of the one that is asked for."""
+    """The initializers' values in order, made on all cores a few ahead of the consumer."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead: deque[tuple[Value, Future[NDArray[Any]]]] = deque()
         waiting = iter(initializers)

@@ -1,4 +1,4 @@
-"""Comparing two models by running them: what was compiled, and the same network as it is, in float32.
+"""Comparing two models by running them: a compiled network, and the same network in float32 without rewrites.
 
 What an output may differ by follows what it is. A softmax turns a difference d of logits into a factor of up to
 exp(2 d), so that the bound of predictions is that of the logits times twice the greatest logit, where that is more than
@@ -39,9 +39,9 @@ class OutputComparison:
     """One output of two models for the same images.
 
     Attributes:
-        output: Its name.
-        images: Which: random ones or those given.
-        error: Norm of the difference over the norm of the reference.
+        output: The output's name.
+        images: Random images, or those given.
+        error: Norm of the difference over norm of the reference.
         largest: The largest absolute difference.
         bound: What the error may be.
         note: What the comparison does not show.
@@ -56,7 +56,7 @@ class OutputComparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether the error is a number and within the bound."""
+        """Whether the error is within the bound, and not NaN."""
         return self.error <= self.bound
 
 
@@ -67,16 +67,16 @@ def compare(
     images: NDArray[np.float32] | Iterable[NDArray[np.uint8]] | None = None,
     seed: int = 0,
 ) -> tuple[OutputComparison, ...]:
-    """Runs two models of one network on the same images on the CPU: normally distributed ones, and those given.
+    """Runs two models of one network on the CPU on the same images: normally distributed ones, and those given.
 
-    Of a calibrated model those given stand alone: numbers beyond the range that it was calibrated for show nothing.
+    A calibrated model is run on the given images alone: values beyond its calibrated range would show nothing.
 
     Args:
-        model: What is to be verified.
-        reference: What it is held against, in float32; it runs without onnxruntime's own rewrites.
+        model: The model to verify.
+        reference: The reference, in float32; it runs without onnxruntime's own rewrites.
         images: As the models take them: float32, any number of them, whatever the batch size; or photographs of any
             sizes, each uint8 ``[1, H, W, 3]``.
-        seed: Of the random images, two of them where the batch size is free.
+        seed: The seed of the random images, of which there are two if the batch size is free.
 
     Raises:
         ResnetCompileError: A model cannot be run.
@@ -106,10 +106,10 @@ def _noise(source: ImageInput, shape: tuple[int, ...], seed: int) -> NDArray[Any
 
 
 def require_agreement(comparisons: tuple[OutputComparison, ...]) -> None:
-    """Does nothing if every output agrees.
+    """Raises unless every output agrees.
 
     Raises:
-        VerificationError: One does not; the message is of the worst.
+        VerificationError: An output does not agree; `where` is the worst.
     """
     failed = [each for each in comparisons if not each.agrees]
     if failed:
@@ -123,7 +123,7 @@ def require_agreement(comparisons: tuple[OutputComparison, ...]) -> None:
 
 @dataclass(slots=True)
 class _Difference:
-    """What one output's values of all batches add up to."""
+    """The sums for one output over all batches."""
 
     squares: float = 0.0
     reference: float = 0.0

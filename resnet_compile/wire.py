@@ -4,7 +4,7 @@ A tag is a varint ``field number << 3 | wire type``. Wire type 0 is followed by 
 length and that many bytes, 5 by 4 bytes (https://protobuf.dev/programming-guides/encoding). Groups, types 3 and 4, are
 in no message that is read here.
 
-Readers take `fail`, which makes the error to raise of a message: the caller knows what the bytes belong to.
+Readers take `fail`, a function that makes an error of a message, since only the caller knows the file.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _PIECE = 1 << 18
 def read_varint(data: Buffer, at: int, end: int, fail: Fail) -> tuple[int, int]:
     """An unsigned 64-bit varint at `at`, which must stop before `end`: its value and the offset after it.
 
-    Only the shortest form of a number is taken. No writer of checkpoints makes another, and in a place that no checksum
-    covers a longer form would let a flipped bit pass: ``0x15`` and ``0x95 0x00`` are the same number.
+    Only the shortest form of a number is accepted. No writer of checkpoints makes another, and where no checksum covers
+    the bytes, a longer form would hide a flipped bit: ``0x15`` and ``0x95 0x00`` are the same number.
     """
     if at < end and data[at] < 0x80:  # as most are
         return data[at], at + 1
@@ -53,11 +53,11 @@ def read_varint(data: Buffer, at: int, end: int, fail: Fail) -> tuple[int, int]:
 
 
 def fields(data: Buffer, fail: Fail) -> Iterator[tuple[int, int, int | Buffer]]:
-    """The fields of one message in order, read as they are asked for, so that a mapped file is walked without its bulk.
+    """The fields of one message in order, read lazily, so that the bulk of a mapped file is not touched.
 
     Args:
         data: The message's bytes.
-        fail: Makes the error of a tag, length or varint that is malformed or points past the end.
+        fail: Makes the error for a tag, length or varint that is malformed or points past the end.
 
     Yields:
         Field number, wire type, and the unsigned value of a number or the slice of `data` that a `BYTES` field holds
@@ -93,14 +93,14 @@ def _field(data: Buffer, at: int, end: int, fail: Fail) -> tuple[int, int | Buff
 
 
 class Message:
-    """The fields of one message by number; nested messages stay bytes until they are asked for.
+    """The fields of one message by number; nested messages are parsed on demand.
 
-    As in protobuf itself, fields that nobody asks for are ignored, and so are fields of another wire type than the one
-    asked for. A field that may stand once and stands twice is an error, and so are more than `MAX_FIELDS` fields.
+    As in protobuf itself, unknown fields and fields of another wire type are ignored. A singular field that occurs
+    twice is an error, and so are more than `MAX_FIELDS` fields.
 
     Args:
         data: The message's bytes; byte fields are slices of it (views, if it is a view).
-        fail: Makes the error of a message that is malformed.
+        fail: Makes the error for a malformed message.
     """
 
     __slots__ = ("_fail", "_fields")
@@ -179,7 +179,7 @@ def unpack_varints(data: Buffer, count: int, fail: Fail) -> Iterator[NDArray[np.
     Args:
         data: The field's bytes.
         count: How many numbers there have to be.
-        fail: Makes the error of more or fewer of them, or of one that is malformed.
+        fail: Makes the error for another number of them, or a malformed one.
     """
     encoded = np.frombuffer(data, np.uint8) if len(data) else np.empty(0, np.uint8)
     # Every number ends in the one byte of its encoding that is below 0x80.

@@ -72,7 +72,7 @@ def test_a_cuda_graph_on_the_device_has_one_buffer() -> None:
 
 def test_wrong_inputs_are_described() -> None:
     session = Session.open(tiny_model(), "cpu")
-    with pytest.raises(OptionError, match=r"the model takes x float32\[batch, 3\], not x float32\[2, 4\]"):
+    with pytest.raises(OptionError, match=r"the input must be x float32\[batch, 3\], got x float32\[2, 4\]"):
         session.bind([{"x": np.ones((2, 4), np.float32)}], {}, transfer=False)
 
 

@@ -74,7 +74,7 @@ def test_shapes_of_image_networks(
 
 def test_another_batch_size_than_the_models_own_is_refused() -> None:
     source = image_input(session(7, 3, 4, 6))
-    with pytest.raises(OptionError, match="the model takes 7 images at a time, not 8"):
+    with pytest.raises(OptionError, match="batch must be the model's 7, got 8"):
         source.batch_size(8, 32)
 
 

@@ -102,5 +102,5 @@ def test_background_is_dropped_for_a_network_without_it() -> None:
 
 @pytest.mark.parametrize(("labels", "classes"), [(10, 11), (1000, 10), (1001, 1000), (999, 1000), (1000, 1002)])
 def test_other_counts_are_an_error(labels: int, classes: int) -> None:
-    with pytest.raises(UsageError, match=f"{labels} labels for a network of {classes} classes"):
+    with pytest.raises(UsageError, match=f"labels must be as many as the network's {classes} classes, got {labels}"):
         align_labels(numbered(labels), classes)

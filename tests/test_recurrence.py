@@ -91,7 +91,7 @@ def test_a_run_without_all_inputs_is_refused() -> None:
     feeds = golden_feeds(golden, 1)
     with pytest.raises(OptionError, match="input 'labels' is missing"):
         recurrence.run({"images": feeds["images"], "learning_rate": feeds["learning_rate"]})
-    with pytest.raises(OptionError, match="the model takes labels int64"):
+    with pytest.raises(OptionError, match="the input must be labels int64"):
         recurrence.run({**feeds, "labels": feeds["labels"].astype(np.int32)})
 
 

@@ -164,9 +164,9 @@ def test_impossible_options_are_refused(change: dict[str, Any]) -> None:
     [
         ({}, "input 'x' is missing"),
         ({"x": X, "y": X}, "the model has no input 'y' (it has x)"),
-        ({"x": X.astype(np.float64)}, "the model takes x float32[batch, 3], not x float64[1, 3]"),
-        ({"x": X[:, :2]}, "the model takes x float32[batch, 3], not x float32[1, 2]"),
-        ({"x": X[0]}, "the model takes x float32[batch, 3], not x float32[3]"),
+        ({"x": X.astype(np.float64)}, "the input must be x float32[batch, 3], got x float64[1, 3]"),
+        ({"x": X[:, :2]}, "the input must be x float32[batch, 3], got x float32[1, 2]"),
+        ({"x": X[0]}, "the input must be x float32[batch, 3], got x float32[3]"),
     ],
 )
 def test_wrong_inputs_are_described(inputs: dict[str, Any], message: str) -> None:
@@ -246,7 +246,7 @@ def test_device_names(name: str, device: str) -> None:
     "name", ["", "gpu", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:٣", "cuda:1234", "cpu:0", "cuda:0 "]
 )
 def test_other_device_names_are_refused(name: str) -> None:
-    with pytest.raises(OptionError, match=re.escape(f"no device is called {name!r} (one of auto, cpu, cuda, cuda:N)")):
+    with pytest.raises(OptionError, match=re.escape(f"device must be one of auto, cpu, cuda, cuda:N, got {name!r}")):
         parse_device(name)
 
 

@@ -35,7 +35,7 @@ def test_every_name_of_the_language_has_its_scheme() -> None:
 
 
 def test_an_unknown_name_lists_the_known() -> None:
-    with pytest.raises(OptionError, match=r"no preprocessing scheme is called 'vgg16'.*inception, vgg"):
+    with pytest.raises(OptionError, match=r"preprocess must be one of inception, vgg.*, got 'vgg16'"):
         find_scheme("vgg16")
 
 
@@ -71,9 +71,9 @@ def test_a_custom_scheme_is_what_its_record_says() -> None:
 @pytest.mark.parametrize(
     ("preprocess", "words"),
     [
-        ("vgg16", r"must be 'inception', .* or 'cifar', not 'vgg16' @ \$\.input\.preprocess"),
-        (5, r"must be an object, not 5 @ \$\.input\.preprocess"),
-        ({**RECORD, "resize": {"kind": "area"}}, r"not 'area' @ \$\.input\.preprocess\.resize\.kind"),
+        ("vgg16", r"preprocess must be 'inception', .* or 'cifar', got 'vgg16' @ \$\.input\.preprocess"),
+        (5, r"preprocess must be an object, got 5 @ \$\.input\.preprocess"),
+        ({**RECORD, "resize": {"kind": "area"}}, r"got 'area' @ \$\.input\.preprocess\.resize\.kind"),
         ({**RECORD, "crop": 1}, r"unknown key @ \$\.input\.preprocess\.crop \(it is a key of resize\)"),
         ({**RECORD, "values": {"kind": "normalise", "mean": [0.0, 0.0]}}, r"required @ .*\.values\.mean\[2\]"),
         (

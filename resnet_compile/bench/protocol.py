@@ -78,7 +78,7 @@ def measure(
     """
     protocol = Protocol.model_validate(protocol)
     if not isinstance(contestants, Mapping) or not all(callable(step) for step in contestants.values()):
-        raise OptionError("needs functions by name", where="contestants")
+        raise OptionError("contestants must be functions by name", where="contestants")
     generator = np.random.default_rng(protocol.seed)
     names = list(contestants)
     rounds: list[dict[str, float]] = []

@@ -115,9 +115,9 @@ def bench(
     """
     options = BenchOptions.given(options)
     if not isinstance(subjects, Sequence) or not subjects or not all(isinstance(each, Subject) for each in subjects):
-        raise OptionError("needs a list of one Subject or more", where="subjects")
+        raise OptionError("subjects must be a list of at least one Subject", where="subjects")
     if len({each.label for each in subjects}) < len(subjects):
-        raise OptionError("the labels of subjects differ", where="subjects")
+        raise OptionError("subjects must have different labels", where="subjects")
     if options.protocol.until and len(subjects) > 1:
         raise OptionError("several models are timed for a number of rounds", where="protocol.until")
     backend = backend or installed_backend()

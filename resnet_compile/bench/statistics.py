@@ -151,7 +151,7 @@ def median_ratio(
     """
     above, below = _timings(numerators), _timings(denominators)
     if len(above) != len(below):
-        raise OptionError(f"rounds have a timing of both, not {len(above)} of one and {len(below)} of the other")
+        raise OptionError(f"both must have as many timings, got {len(above)} and {len(below)}")
     ratios = above / below
     generator = np.random.default_rng(seed)
     medians: list[np.ndarray] = []

@@ -1,6 +1,6 @@
-"""Values that check themselves: what specs and options are made of.
+"""The base of specs and options: values that check themselves.
 
-Pydantic does the checking; what it finds comes out as one error of ours, with the path of every fault.
+Pydantic checks. Its findings become one error of this package, with the path of every fault.
 """
 
 from resnet_compile.checked.model import (

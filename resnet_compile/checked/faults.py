@@ -1,4 +1,4 @@
-"""What pydantic finds wrong, told as one error of ours: every fault in JSON's words and with its path."""
+"""Pydantic's findings as one error of this package: every fault in JSON's words, with its path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def translating(kind: Any, shown: Callable[[Any], str] = repr) -> Iterator[None]
 
     Args:
         kind: The model, or the union of models.
-        shown: Writes a faulty value.
+        shown: Turns a faulty value into text.
     """
     try:
         yield
@@ -34,14 +34,14 @@ def translating(kind: Any, shown: Callable[[Any], str] = repr) -> Iterator[None]
 
 
 def models_in(kind: Any) -> list[Any]:
-    """The models that a type is made of."""
+    """The models in a type: itself, or the variants of a union."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return [kind]
     return [model for part in get_args(kind) for model in models_in(part)]
 
 
 def _told(kind: Any, error: ValidationError, shown: Callable[[Any], str]) -> UsageError:
-    """The error of the first place that has faults and has none inside it; it tells of the next ones too."""
+    """The error of the first faulty place, the others in `also`. A place with faulty parts is told by its parts."""
     places: dict[_Steps, list[Any]] = {}
     owners: dict[_Steps, list[Any]] = {}
     for fault in error.errors(include_url=False):
@@ -55,7 +55,7 @@ def _told(kind: Any, error: ValidationError, shown: Callable[[Any], str]) -> Usa
     raises: type[UsageError] = models_in(kind)[0].raises
     first, *others = (
         raises(
-            _message(places[steps], shown),
+            _message(places[steps], steps, shown),
             where=_path(steps),
             hint=_hint(owners[steps], steps[-1]) if places[steps][0]["type"] == "extra_forbidden" else None,
         )
@@ -67,7 +67,7 @@ def _told(kind: Any, error: ValidationError, shown: Callable[[Any], str]) -> Usa
 
 
 def _place(kind: Any, loc: Sequence[int | str]) -> tuple[_Steps, list[Any]]:
-    """The keys and positions of a location, without pydantic's labels for a union's variants; and whose the last is."""
+    """The keys and positions of a location, without pydantic's labels of variants; and the models with the last key."""
     here: list[Any] = models_in(kind)
     steps: list[int | str] = []
     owners: list[Any] = []
@@ -117,31 +117,40 @@ _WRONG_VALUE = {
     "less_than": "must be less than {lt}",
     "less_than_equal": "must be at most {le}",
     "literal_error": "must be {expected}",
-    "union_tag_not_found": "an object with a kind is required",
+    "union_tag_not_found": "must be an object with a kind",
     "string_pattern_mismatch": "must match {pattern}",
 }
 _OTHER = {
     "extra_forbidden": "unknown key",
-    "missing": "this key is required",
+    "missing": "is required",
     "frozen_instance": "cannot be set; replace(...) makes a changed copy",
     "too_short": "must not be empty",
     "too_long": "must have at most {max_length} items",
-    "union_tag_invalid": "kind must be one of {expected_tags}, not {tag}",
+    "union_tag_invalid": "must be one of {expected_tags}, got {tag}",
     "string_too_long": "must have at most {max_length} characters",
 }
 
 
-def _message(faults: Sequence[Any], shown: Callable[[Any], str]) -> str:
-    """What is wrong at one place, where each variant of a union has something to say."""
+_VERBS = ("must ", "is ", "has ", "needs ", "cannot ")
+
+
+def _message(faults: Sequence[Any], steps: _Steps, shown: Callable[[Any], str]) -> str:
+    """The message for one place: ``stride must be ..., got 3``. The variants of a union are joined by ``or``."""
+    first, *others = dict.fromkeys(map(_said, faults))
+    text = " or ".join((first, *(other.removeprefix("must be ") for other in others)))
     wrong_value = any(fault["type"] in _WRONG_VALUE for fault in faults)
-    given = f", not {shortened(shown(faults[0]['input']))}" if wrong_value else ""
-    return " or ".join(dict.fromkeys(map(_said, faults))) + given
+    given = f", got {shortened(shown(faults[0]['input']))}" if wrong_value else ""
+    return f"{_subject(steps)}{text}{given}" if text.startswith(_VERBS) else text + given
+
+
+def _subject(steps: _Steps) -> str:
+    """The last key of a path, with the positions after it."""
+    name = _path(steps).rpartition(".")[2]
+    return "" if name.startswith("$") else f"{name} "
 
 
 def _said(fault: Any) -> str:
     context = fault.get("ctx", {})
-    if fault["type"] == "missing" and isinstance(fault["loc"][-1], int):
-        return "this item is required"
     template = {**_WRONG_VALUE, **_OTHER}.get(fault["type"])
     return template.format(**{**context, "tag": shortened(repr(context.get("tag")))}) if template else fault["msg"]
 
@@ -165,7 +174,7 @@ def _quoted(key: str) -> str:
 
 
 def _hint(owners: Sequence[Any], key: Any) -> str | None:
-    """Where an unknown key is known, or what it may have been meant to be."""
+    """The keys under which an unknown key is allowed, or else the known keys that look like it."""
     known = {name: models for owner in owners for name, models in _keys(owner).items()}
     homes = [name for name, models in known.items() if any(key in _keys(model) for model in models)]
     if homes:

@@ -1,4 +1,4 @@
-"""What specs and options have in common: frozen, strict, closed, and changed by a checked `replace` alone."""
+"""The base class of specs and options: frozen, strict, without unknown keys, changed only by a checked `replace`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _Made = TypeVar("_Made")
 
 
 class CheckedModel(BaseModel):
-    """A frozen value; unknown keys, and values that are not already of the right type, are refused.
+    """A frozen value that refuses unknown keys and values of another type.
 
     Raises:
-        ResnetCompileError: A field is wrong: `SpecError` of a spec, `OptionError` of options. It tells all faults, each
-            with its path, and `where` is the first one's.
+        ResnetCompileError: A field is wrong: `SpecError` for a spec, `OptionError` for options. The message has all
+            faults with their paths; `where` is the path of the first.
     """
 
     model_config = ConfigDict(**_STRICT, frozen=True, extra="forbid", use_attribute_docstrings=True)
@@ -46,20 +46,20 @@ class CheckedModel(BaseModel):
 
     @classmethod
     def given(cls, value: object) -> Self:
-        """An argument that may be left out: None stands for the defaults."""
+        """The value itself; None stands for the defaults."""
         return cls() if value is None else cls.model_validate(value)
 
     @classmethod
     def model_validate(cls, obj: Any, **how: Any) -> Self:
-        """As pydantic's, with our error: the value itself if it is of this class, or one made of a dict."""
+        """A value of this class as it is, or one made from a dict. Pydantic's method, with this package's errors."""
         if not isinstance(obj, cls | dict):
-            raise cls.raises(f"must be a {cls.__name__}, not {shortened(repr(obj))}")
+            raise cls.raises(f"must be a {cls.__name__}, got {shortened(repr(obj))}")
         with translating(cls):
             return super().model_validate(obj, **how)
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **how: Any) -> Self:
-        """As pydantic's, with our error and refusing keys that are given twice."""
+        """A value made from JSON. Pydantic's method, with this package's errors; a key given twice is refused."""
         made: Self = parse_json(cls, json_data, **how)
         return made
 
@@ -69,23 +69,23 @@ class CheckedModel(BaseModel):
         For example `spec.replace(output_stride=16)`, or `spec.replace(head=spec.head.replace(num_classes=37))`.
 
         Raises:
-            ResnetCompileError: As of the class.
+            ResnetCompileError: As for the class.
         """
         keys = {name: field.alias or name for name, field in type(self).model_fields.items()}
         kept = {keys[name]: value for name, value in self if name in self.model_fields_set}
         return type(self)(**{**kept, **{keys.get(name, name): value for name, value in changes.items()}})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As pydantic's, except that `replace` checks the update."""
+        """Pydantic's method, with the update checked by `replace`."""
         copied = super().model_copy(deep=deep)
         return copied.replace(**update) if update else copied
 
 
 def checked_call(kind: type[CheckedModel]) -> Callable[[Callable[_Args, _Made]], Callable[_Args, _Made]]:
-    """Makes a function check its arguments by their annotations before it runs, as a model checks its fields.
+    """Decorates a function so that its annotations are checked when it is called, as a model's fields are.
 
     Args:
-        kind: The model whose error says what is wrong.
+        kind: The model whose error is raised.
     """
 
     def decorate(function: Callable[_Args, _Made]) -> Callable[_Args, _Made]:

@@ -1,4 +1,4 @@
-"""Reading a value from JSON: one error with the paths of its faults, whatever is wrong with the text."""
+"""Reading values from JSON, with one error that has the paths of all faults."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ MAX_TEXT_BYTES = 16 * 2**20
 
 
 def parse_json(kind: Any, text: str | bytes | bytearray, **how: Any) -> Any:
-    """The value that a JSON text describes.
+    """The value in a JSON text.
 
     Args:
-        kind: The model, or the union of models, that it is one of.
+        kind: The model, or a union of models.
         text: JSON; bytes are read as UTF-8.
         **how: Pydantic's own settings.
 
     Raises:
-        UsageError: The text is not JSON or describes no such value; the error is the models' own.
+        UsageError: The text is not JSON, or its value is not of that kind. The class of the error is the model's.
     """
     if fault := _fault_of_text(text):
         raise models_in(kind)[0].raises(fault)
@@ -32,15 +32,15 @@ def parse_json(kind: Any, text: str | bytes | bytearray, **how: Any) -> Any:
 
 
 def read_json(kind: Any, path: Path, what: str) -> Any:
-    """The value that a JSON file describes.
+    """The value in a JSON file.
 
     Args:
         kind: As for `parse_json`.
         path: The file.
-        what: What to call what the file was to hold.
+        what: The word for such a value in messages, such as `spec`.
 
     Raises:
-        UsageError: As of `parse_json`, or the file cannot be read; `where` begins with its name.
+        UsageError: As for `parse_json`, or the file cannot be read. `where` begins with the file's name.
     """
     raises = models_in(kind)[0].raises
     with inside(str(path)):
@@ -55,9 +55,9 @@ def read_json(kind: Any, path: Path, what: str) -> Any:
 
 
 def _fault_of_text(text: object) -> str | None:
-    """What pydantic's own parser passes over or calls otherwise: the place of a fault, and keys given twice."""
+    """The fault of a JSON text, if any, with those that pydantic's parser ignores, such as a key given twice."""
     if not isinstance(text, str | bytes | bytearray):
-        return f"must be JSON text, not {type(text).__name__}"
+        return f"must be JSON text, got {type(text).__name__}"
     try:
         json.loads(text, object_pairs_hook=_unique_keys, parse_constant=_refuse_constant)
     except UnicodeDecodeError as error:

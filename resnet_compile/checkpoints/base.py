@@ -130,17 +130,17 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
 
     def _require_new(self, name: str) -> None:
         if name in self._infos or name in self.unread:
-            raise self._file.error("two tensors of one name", name)
+            raise self._file.error("two tensors have the same name", name)
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if unread := self.unread.get(name):
-            raise self._file.error(f"a tensor that is {unread.kind}, which is not read", name, unread.advice)
+            raise self._file.error(f"the tensor is {unread.kind}, which is not supported", name, unread.advice)
         if name not in self._infos:
             raise KeyError(name)
         _ = self._file.view  # an error after `close`, even where a reader has kept what it needs
         array = self._read(name)
         if array.dtype == np.bool_ and (array.view(np.uint8) > 1).any():  # numpy takes other bytes for undefined
-            raise self._file.error("a boolean that is neither 0 nor 1", name)
+            raise self._file.error("a boolean is neither 0 nor 1", name)
         return array
 
     def __iter__(self) -> Iterator[str]:

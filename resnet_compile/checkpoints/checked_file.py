@@ -153,7 +153,7 @@ class CheckedFile:
     def check_expansion(self, stored: int, claimed: int, name: str) -> None:
         """Refuse a deflate stream of `stored` bytes that claims more than it can hold, or is a zip bomb."""
         if claimed > _DEFLATE_LIMIT * stored:
-            raise self.error(f"{stored} compressed bytes cannot hold the {claimed} that are claimed", name)
+            raise self.error(f"{stored} compressed bytes cannot hold the claimed {claimed}", name)
         if claimed > _BOMB_BYTES and claimed > _BOMB_RATIO * stored:
             raise self.error(f"{stored} compressed bytes expand to {claimed}: refused as a zip bomb", name)
 
@@ -166,7 +166,7 @@ class CheckedFile:
         except zlib.error as error:
             raise self.error("the compressed data is damaged", name) from error
         if len(plain) != size or not stream.eof or stream.unused_data:
-            raise self.error(f"the compressed data does not hold the {size} bytes that are claimed", name)
+            raise self.error(f"the compressed data does not hold the claimed {size} bytes", name)
         return plain
 
     def close(self) -> None:

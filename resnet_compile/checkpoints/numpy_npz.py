@@ -66,7 +66,7 @@ class NpzCheckpoint(Checkpoint):
         array = self._arrays[name]
         data = self._archive.read(array.member)[array.header_size :]
         if array.dtype.kind == "U" and (data.view(array.dtype.byteorder + "u4") > sys.maxunicode).any():
-            raise self._file.error("a string with a character that Unicode has not", name)
+            raise self._file.error("a string has a character that is not in Unicode", name)
         return contiguous(data, array.dtype, array.shape, order="F" if array.fortran_order else "C")
 
     def _read_header(self, member: str) -> _Array | Unread:
@@ -103,7 +103,7 @@ class NpzCheckpoint(Checkpoint):
             fields[field["key"]] = value
             position = field.end()
         if len(fields) != 3 or header[position:].strip() != "}":
-            raise self._file.error("the .npy header is not that of a plain array", member)
+            raise self._file.error("the .npy header does not describe a plain array", member)
         axes = fields["shape"].split(",")
         if axes[-1].strip() == "":  # `()` and `(3,)`
             axes.pop()

@@ -151,7 +151,7 @@ class OnnxCheckpoint(Checkpoint):
         file = self._external[location]
         numbers = [entries.get("offset", "0"), entries.get("length", str(file.size))]
         if not all(number.isdecimal() and len(number) < 20 for number in numbers):
-            raise self._file.error("external data at no number", name)
+            raise self._file.error("the place of the external data is not a number", name)
         return file.part(int(numbers[0]), int(numbers[1]), name)
 
     def _read(self, name: str) -> NDArray[Any]:
@@ -170,7 +170,7 @@ class OnnxCheckpoint(Checkpoint):
             field = _FLOAT_DATA if dtype == np.float32 else _DOUBLE_DATA
             packed = b"".join(bytes(part) for part in message.all_bytes(field))
             if len(packed) % dtype.itemsize:
-                raise self._file.error("typed values that are cut off")
+                raise self._file.error("the typed values are truncated")
             return np.frombuffer(packed, dtype.newbyteorder("<")).astype(dtype)
         if dtype == np.int64:
             return np.array(message.int64s(_INT64_DATA), np.int64)

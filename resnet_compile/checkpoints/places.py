@@ -129,7 +129,7 @@ def _state_file(path: Path) -> tuple[str, str] | None:
 def _nothing(path: Path, is_known: IsKnown) -> tuple[str, str | None]:
     """What is at a path where there is nothing."""
     if steps := _steps(path):
-        return f"no such checkpoint, but {len(steps)} of later steps", _one_of(steps)
+        return f"no such checkpoint; there are {len(steps)} of later steps", _one_of(steps)
     names = [file.name for file in _entries(path.parent)]
     if any(name.startswith(f"{path.name}.data-") for name in names):
         return "the data of a TensorFlow checkpoint without its index", f"copy {path.name}.index there"

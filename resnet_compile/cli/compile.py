@@ -201,7 +201,7 @@ def cli(
         model, told = _quantized(report, network, weights, options)
     else:
         if calibration and not verify:
-            raise OptionError("only --dtype int8 and --verify run images", where="calibration")
+            raise OptionError("--calibration needs --dtype int8 or --verify", where="calibration")
         model = rc.compile(network, rc.CompileOptions(**options), weights=weights)
     for note in model.notes:
         click.echo(f"resnet-compile: {note}", err=True)
@@ -287,7 +287,7 @@ def _spec(source: str) -> rc.NetworkSpec:
 
         if Path(source).exists() and is_checkpoint(source):
             hint = f"resnet-compile SPEC --weights {source}"
-            raise SpecError("a file of weights, not a spec", where=source, hint=hint) from None
+            raise SpecError("SPEC is a file of weights", where=source, hint=hint) from None
         raise
 
 
@@ -368,9 +368,11 @@ def _training_step(
 ) -> Any:
     """The step for the same options, where they have a meaning for one."""
     if batch == "dynamic":
-        raise OptionError("a training step has one batch size", where="batch", hint="give --batch N")
+        raise OptionError(
+            "batch must be a number for a training step, got dynamic", where="batch", hint="give --batch N"
+        )
     if size == "dynamic":
-        raise OptionError("a training step has one image size", where="size")
+        raise OptionError("size must be fixed for a training step, got dynamic", where="size")
     for name, value in others.items():
         field = rc.CompileOptions.model_fields.get(name)
         if value != (field.default if field else None):

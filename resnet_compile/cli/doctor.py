@@ -39,7 +39,7 @@ def cli(report: Report) -> None:
     }
     report.result(document, lambda: "\n".join(f"{name:12} {value}" for name, value in _lines(document)))
     if not document["devices"][0]["usable"]:
-        raise DeviceError("not even the CPU runs a network", where="cpu")
+        raise DeviceError("the CPU does not run a network", where="cpu")
 
 
 def _lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:

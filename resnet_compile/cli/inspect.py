@@ -148,7 +148,7 @@ def _load(source: str) -> tuple[rc.NetworkSpec, dict[str, Any]]:
         rc.open_checkpoint(path).close()
     model = rc.metadata.read_model(path)
     if model.metadata.spec is None:
-        raise ModelFileError("a model that resnet-compile did not make", where=source)
+        raise ModelFileError("the model was not made by resnet-compile", where=source)
     facts = {
         "opset": model.opset,
         "ir_version": model.ir_version,

@@ -124,11 +124,11 @@ def cli(
         unread = {"--resume": resume, "--schedule": schedule, "--freeze": freeze}
         unread |= {f"--{name}": options[name] for name in ("steps", "epochs", "lr")}
         if given := next((flag for flag, value in unread.items() if value), None):
-            raise OptionError(f"--eval only evaluates and takes no {given}")
+            raise OptionError(f"{given} has no meaning with --eval")
         _evaluate(report, network, data, out, weights, chosen, device)
         return
     if out is None:
-        raise OptionError("a run needs a folder", where="out", hint="give --out")
+        raise OptionError("--out is required", where="out", hint="give --out")
     document = _train(report, network, data, out, chosen, resume=resume, weights=weights, device=device)
     classes = [] if document["num_classes"] == network.head.num_classes else ["--num-classes", document["num_classes"]]
     to_model = shlex.join(map(str, ["resnet-compile", spec, *classes, "--weights", out, "-o", "model.onnx"]))
@@ -199,7 +199,7 @@ def _evaluate(
 ) -> None:
     source = weights or out
     if source is None:
-        raise OptionError("there is nothing to evaluate", where="eval", hint="give --out or --weights")
+        raise OptionError("--eval needs a checkpoint", where="eval", hint="give --out or --weights")
     evaluation = rc.training.evaluate_run(spec, data, source, options, device=device, session=_session(report))
     best = max(evaluation.accuracy, rc.training.best_accuracy(source) or 0.0)
     document = {

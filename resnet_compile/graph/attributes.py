@@ -1,4 +1,4 @@
-"""An operator's attributes: what each may be, and reading them with the defaults that ONNX gives them."""
+"""An operator's attributes: the values that each may have, and reading them with ONNX's defaults."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NAMES = {"int": "an integer", "float": "a float", "text": "a string", "ints": "
 
 @dataclass(frozen=True, slots=True)
 class AttributeRule:
-    """What one attribute of an operator may be.
+    """The rule for one attribute of an operator.
 
     Attributes:
         kind: Its type; `ints` is a tuple.
-        default: What it is where it is left out; of `ints`, the number that stands in every place. None has no default.
+        default: Its value where it is left out; for `ints`, the number in every place. None for no default.
         required: Whether it must be given.
-        allowed: The values that it can have; any where there are none.
-        since: The first opset that has it, of those that a graph can be written for.
+        allowed: The values that it can have; empty for any.
+        since: The first opset that has it, from 17 on.
     """
 
     kind: Literal["int", "float", "text", "ints"]
@@ -42,17 +42,17 @@ class AttributeRule:
             case "ints":
                 fits = type(value) is tuple and all(type(item) is int for item in value)
         if not fits:
-            return f"must be {_NAMES[self.kind]}, not {value!r}"
+            return f"must be {_NAMES[self.kind]}, got {value!r}"
         if self.allowed and value not in self.allowed:
-            return f"must be {' or '.join(map(repr, self.allowed))}, not {value!r}"
+            return f"must be {' or '.join(map(repr, self.allowed))}, got {value!r}"
         return None
 
 
 class Attributes(Mapping[str, Attribute]):
-    """The attributes that a node was given, checked by its operator's rules.
+    """The attributes of a node, checked by its operator's rules.
 
-    As a mapping it holds those given and no others, as a file does. `integer`, `number`, `text` and `integers` read
-    one with its default.
+    As a mapping it holds the attributes that were given. `integer`, `number`, `text` and `integers` read one, or its
+    default.
 
     Args:
         given: Values by ONNX's names.
@@ -86,15 +86,12 @@ class Attributes(Mapping[str, Attribute]):
         return len(self._given)
 
     def integer(self, name: str) -> int:
-        """An integer, or its default."""
         return cast(int, self._given.get(name, self._rules[name].default))
 
     def number(self, name: str) -> float:
-        """A float, or its default."""
         return cast(float, self._given.get(name, self._rules[name].default))
 
     def text(self, name: str) -> str:
-        """A string, or its default."""
         return cast(str, self._given.get(name, self._rules[name].default))
 
     def integers(self, name: str, count: int | None = None) -> tuple[int, ...]:
@@ -105,5 +102,5 @@ class Attributes(Mapping[str, Attribute]):
         """
         values = cast(tuple[int, ...], self._given.get(name, (self._rules[name].default,) * (count or 0)))
         if count is not None and len(values) != count:
-            raise GraphError(f"{name} must be {count} integers, not {list(values)}")
+            raise GraphError(f"{name} must be {count} integers, got {list(values)}")
         return values

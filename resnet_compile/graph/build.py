@@ -1,4 +1,4 @@
-"""Adding to a graph: nodes, initializers, and names that nothing else bears."""
+"""Building graphs: nodes, initializers and unique names."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def output_of(node: Node, name: str) -> Value:
 
 
 def cast(x: Value, dtype: DType, name: str) -> Value:
-    """The value in another element type."""
+    """The value cast to another element type."""
     return apply("Cast", x, name=name, to=ONNX_TYPES[dtype])
 
 
 def initializer(name: str, contents: Tensor) -> Value:
-    """A value whose contents are part of the model."""
+    """A value whose contents are stored in the model."""
     return Value(name, Type(contents.dtype, contents.shape), contents=contents)
 
 
@@ -63,10 +63,10 @@ def unbound(name: str, dtype: DType, shape: tuple[int, ...]) -> Value:
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Makes values under one scope; all scopes of one graph share what the graph can have once.
+    """Makes values under one scope. Builders of one graph share its constants.
 
     Attributes:
-        scope: What the values' names begin with.
+        scope: The prefix of the values' names.
     """
 
     scope: str
@@ -74,11 +74,11 @@ class Builder:
     _constants: dict[str, Value] = field(default_factory=dict, kw_only=True)
 
     def within(self, scope: str) -> Self:
-        """The same graph under another scope."""
+        """A builder of the same graph for another scope."""
         return replace(self, scope=scope)
 
     def apply(self, operator: str, *inputs: Value | None, **attributes: Attribute) -> Value:
-        """The first output of an operator, which names it."""
+        """The first output of an operator, named after it."""
         name = f"{self.scope}/{operator}"
         self._names[name] += 1
         if self._names[name] > 1:
@@ -86,14 +86,14 @@ class Builder:
         return apply(operator, *inputs, name=name, **attributes)
 
     def integers(self, values: Sequence[int]) -> Value:
-        """A list of int64, of which the graph has one."""
+        """An int64 list as a constant that the graph has once."""
         name = f"integers/{'_'.join(map(str, values))}"
         if name not in self._constants:
             self._constants[name] = apply("Constant", name=name, value_ints=tuple(values))
         return self._constants[name]
 
     def scalar(self, number: float, like: Value, *, rank: int | None = None) -> Value:
-        """One number as a tensor of the other's element type and rank, all of whose axes have length 1.
+        """One number as a tensor of another value's element type and rank, with axes of length 1.
 
         Against a number of rank 0 or 1 onnxruntime's CPU provider broadcasts a 4-D tensor some fifty times slower.
         """
@@ -101,22 +101,20 @@ class Builder:
         return self.tensor(f"{number!r}/{len(shape)}", np.full(shape, number, like.type.dtype), like.type.dtype)
 
     def tensor(self, name: str, values: np.ndarray, dtype: DType) -> Value:
-        """A constant, of which the graph has one by this name and element type."""
+        """A constant that the graph has once for each name and element type."""
         full = f"constants/{dtype}/{name}"
         if full not in self._constants:
             self._constants[full] = initializer(full, ConstantTensor(values))
         return self._constants[full]
 
     def scaled(self, x: Value, factor: float) -> Value:
-        """The value times a number."""
         return x if factor == 1 else self.apply("Mul", x, self.scalar(factor, x))
 
     def to_float(self, x: Value) -> Value:
-        """The value as float32."""
         return self.apply("Cast", x, to=ONNX_TYPES["float32"])
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
-        """The value's elements in another shape; the value itself where it has it."""
+        """The value's elements in another shape; the value itself if it has that shape."""
         return x if x.shape == tuple(shape) else self.apply("Reshape", x, self.integers(shape))
 
     def transpose(self, x: Value, order: Sequence[int]) -> Value:
@@ -124,17 +122,17 @@ class Builder:
         return self.apply("Transpose", x, perm=tuple(order))
 
     def sum(self, x: Value, axes: Sequence[int], *, keep: bool = False) -> Value:
-        """The sum over axes, which stay with length 1 or go.
+        """The sum over axes, which are kept with length 1 or dropped.
 
-        Over images and pixels it is two: onnxruntime's CPU provider takes two to three times as long for axes that do
-        not lie side by side.
+        A sum over images and pixels is written as two: onnxruntime's CPU provider takes two to three times as long for
+        axes that are not adjacent.
         """
         if tuple(axes) == _IMAGES_AND_PIXELS and len(x.shape) == len(axes) + 1:
             x, axes = self.sum(x, axes[1:], keep=keep), axes[:1]
         return self.apply("ReduceSum", x, self.integers(axes), keepdims=int(keep)) if axes else x
 
     def slice(self, x: Value, slices: dict[int, tuple[int, int, int]]) -> Value:
-        """Of each axis given the elements from a start to before an end, by a step; axes taken whole cost nothing."""
+        """The elements from start to before end, by step, of each given axis; an axis taken whole adds no node."""
         cut = {axis: each for axis, each in slices.items() if each != (0, x.shape[axis], 1)}
         if not cut:
             return x
@@ -142,13 +140,13 @@ class Builder:
         return self.apply("Slice", x, *map(self.integers, (starts, ends, tuple(cut), steps)))
 
     def pad(self, x: Value, before: Sequence[int], after: Sequence[int]) -> Value:
-        """The value with zeros around it: so many before and after each axis."""
+        """The value with zeros added before and after each axis."""
         if not any((*before, *after)):
             return x
         return self.apply("Pad", x, self.integers((*before, *after)), mode="constant")
 
     def concat(self, parts: Sequence[Value], axis: int) -> Value:
-        """Values one after another along an axis."""
+        """The values concatenated along an axis."""
         return parts[0] if len(parts) == 1 else self.apply("Concat", *parts, axis=axis)
 
     def total(self, parts: Sequence[Value]) -> Value:

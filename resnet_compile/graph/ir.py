@@ -1,7 +1,7 @@
 """The intermediate representation: an immutable graph of typed values.
 
-A `Value` knows the `Node` that makes it, and a node the values that it reads, so a graph is its outputs: what they do
-not reach does not exist. Nothing is ever changed in place; a pass builds new values (`rewrite`) and shares the rest.
+A `Value` has the `Node` that makes it, and a node has the values that it reads. A graph is therefore its outputs, and
+code that no output reaches is gone. Nothing changes in place: a pass builds new values (`rewrite`) and shares the rest.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ ONNX_TYPES: Mapping[DType, int] = {
     "float16": 10,
     "float64": 11,
 }
-"""The number of each element type in `onnx.TensorProto`."""
+"""The enum value of each element type in `onnx.TensorProto`."""
 
 
 class Tensor(Protocol):
-    """The values of an initializer, made when they are asked for; asking from several threads is safe."""
+    """The lazily made values of an initializer; thread-safe."""
 
     @property
     def dtype(self) -> DType:
@@ -50,7 +50,7 @@ class Tensor(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Type:
-    """What a value holds."""
+    """The element type and shape of a value."""
 
     dtype: DType
     shape: Shape
@@ -61,12 +61,12 @@ class Type:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One application of an ONNX operator; its first output's name is its own.
+    """One application of an ONNX operator. Its name is that of its first output.
 
     Attributes:
         operator: The operator's ONNX name.
-        inputs: What it reads; None stands for an optional input that is left out.
-        attributes: Those given.
+        inputs: The values that it reads; None for an optional input that is left out.
+        attributes: The attributes that were given.
     """
 
     operator: str
@@ -74,10 +74,10 @@ class Node:
     attributes: Attributes
 
     def input(self, place: int) -> Value:
-        """An input that has to be there.
+        """A required input.
 
         Raises:
-            GraphError: It is left out.
+            GraphError: The input is left out.
         """
         if (value := self.optional(place)) is None:
             raise GraphError(f"input {place} is required")
@@ -97,7 +97,7 @@ class Value:
         type: Element type and shape.
         node: The node that makes it; None for graph inputs and initializers.
         index: Which of the node's outputs it is.
-        contents: What an initializer holds, `Unbound` while its values are not known; None for any other value.
+        contents: The values of an initializer, `Unbound` while they are not known; None for any other value.
     """
 
     name: str
@@ -108,15 +108,15 @@ class Value:
 
     @property
     def shape(self) -> Shape:
-        """Its type's."""
+        """The shape of its type."""
         return self.type.shape
 
     @property
     def static_shape(self) -> tuple[int, ...]:
-        """Its type's, of which every length is known.
+        """The shape, with every length known.
 
         Raises:
-            GraphError: One is not.
+            GraphError: A length is not known.
         """
         dims = tuple(dim for dim in self.type.shape if isinstance(dim, int))
         if len(dims) < len(self.type.shape):
@@ -131,7 +131,7 @@ class Value:
             GraphError: It is an input or an initializer.
         """
         if self.node is None:
-            raise GraphError("is made by no node", where=self.name)
+            raise GraphError("is not made by a node", where=self.name)
         return self.node
 
     @property
@@ -139,10 +139,10 @@ class Value:
         """The contents of an initializer.
 
         Raises:
-            GraphError: It is none.
+            GraphError: The value is not an initializer.
         """
         if self.contents is None:
-            raise GraphError("is no initializer", where=self.name)
+            raise GraphError("is not an initializer", where=self.name)
         return self.contents
 
     def __repr__(self) -> str:
@@ -150,7 +150,7 @@ class Value:
 
 
 def made_by(value: Value | None, operator: str) -> Node | None:
-    """The node that makes a value, if it is of this operator."""
+    """The node that makes a value, if it has this operator; else None."""
     return value.node if value and value.node and value.node.operator == operator else None
 
 
@@ -164,7 +164,7 @@ class Graph:
     Attributes:
         name: The network's.
         inputs: In signature order.
-        outputs: In signature order; a caller finds each by its value's name.
+        outputs: In signature order, named by their values.
     """
 
     name: str
@@ -172,7 +172,7 @@ class Graph:
     outputs: tuple[Value, ...]
 
     def values(self) -> Iterator[Value]:
-        """Every value that the outputs reach, what it is made from before it; iterative, as networks are deep."""
+        """Every value that the outputs reach, in topological order. Iterative, since networks are deep."""
         seen: set[Value] = set()
         stack = [(value, False) for value in reversed(self.outputs)]
         while stack:
@@ -186,7 +186,7 @@ class Graph:
                 stack.extend((source, False) for source in reversed(sources) if source and source not in seen)
 
     def nodes(self) -> Iterator[tuple[Node, tuple[Value, ...]]]:
-        """Every node with those of its outputs that are used, in an order in which it can be run."""
+        """Every node with its used outputs, in topological order."""
         outputs: dict[Node, list[Value]] = {}
         for value in self.values():
             if value.node:
@@ -198,7 +198,7 @@ class Graph:
         return (value for value in self.values() if value.contents is not None)
 
     def readers(self) -> Readers:
-        """For every value, the values that nodes make of it; an output of the graph is not a reader."""
+        """For every value, the values that are made from it. A graph output alone is not a reader."""
         found: dict[Value, list[Value]] = {value: [] for value in self.values()}
         for value in found:
             if value.node:

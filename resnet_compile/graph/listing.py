@@ -1,4 +1,4 @@
-"""A graph as text, one node a line: what tests and people read."""
+"""A graph as text, one node a line, for tests and people."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from resnet_compile.graph.ir import Graph
 
 
 def listing(graph: Graph) -> str:
-    """The canonical listing: two graphs with the same one compute the same function of the same parameters."""
+    """The canonical listing. Graphs with equal listings compute the same function of the same parameters."""
     return "\n".join(_lines(graph)) + "\n"
 
 

@@ -1,8 +1,8 @@
-"""The operators: one row each, which is the whole truth about it.
+"""The operators, one row each: inputs, attributes, shape rule and traits.
 
-Every operator here means the same from opset 17 on, so a graph does not know the opset it will be written for; what
-came later is marked in its attribute's rule, and `least_opset` tells what a graph needs. Layout is NCHW throughout;
-weights are OIHW. (How an operator is differentiated stands with the gradients.)
+Every operator means the same from opset 17 on, so a graph does not depend on the opset it will be written for. An
+attribute that came later is marked in its rule, and `least_opset` gives the opset that a graph needs. Layout is NCHW
+throughout; weights are OIHW. (Gradients are in `training.gradients`.)
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ class Operator:
 
     Attributes:
         inputs: The least and the greatest number of inputs.
-        infer: The types of a node's outputs.
-        attributes: The rules of those that it may have.
-        moves: Whether its results are some of the numbers of its first input, or 0.
-        integer: Whether it makes other numbers and has a form in 8-bit integers.
-        single: Whether float16 cannot hold what it computes on the way, such as a long sum.
+        infer: The shape rule: the types of a node's outputs.
+        attributes: The rules of its attributes.
+        moves: Whether each result is a number of its first input, or 0.
+        integer: Whether it computes new numbers and has an 8-bit integer form.
+        single: Whether it needs float32 inside, for a long sum for example.
     """
 
     inputs: tuple[int, int]
@@ -41,7 +41,7 @@ def operator_of(node: Node, where: str) -> Operator:
     """The row of a node's operator.
 
     Raises:
-        GraphError: There is none.
+        GraphError: The operator is unknown.
     """
     if node.operator not in OPERATORS:
         raise GraphError(f"unknown operator {node.operator}", where=where)
@@ -49,7 +49,7 @@ def operator_of(node: Node, where: str) -> Operator:
 
 
 def infer(node: Node, where: str) -> tuple[Type, ...]:
-    """The types of a node's outputs, worked out anew.
+    """The types of a node's outputs, by its operator's shape rule.
 
     Raises:
         GraphError: The operator is unknown, or cannot take these inputs.
@@ -57,7 +57,7 @@ def infer(node: Node, where: str) -> tuple[Type, ...]:
     least, most = operator_of(node, where).inputs
     if not least <= len(node.inputs) <= most:
         takes = f"{least} to {most}" if least < most else str(least)
-        raise GraphError(f"{node.operator} takes {takes} inputs, not {len(node.inputs)}", where=where)
+        raise GraphError(f"{node.operator} must have {takes} inputs, got {len(node.inputs)}", where=where)
     try:
         return OPERATORS[node.operator].infer(node)
     except GraphError as error:
@@ -160,7 +160,7 @@ OPERATORS: Mapping[str, Operator] = {
 
 
 def least_opset(graph: Graph) -> int:
-    """The first opset that has all that a graph uses; 0 where every one has that it can be written for."""
+    """The first opset that has all attributes and values that a graph uses; 0 if any opset from 17 on does."""
     return max(
         (OPERATORS[node.operator].attributes[name].since for node, _ in graph.nodes() for name in node.attributes),
         default=0,

@@ -1,4 +1,4 @@
-"""Graphs made from graphs: values replaced, renamed, given their contents."""
+"""New graphs from old: values replaced, renamed, or given contents."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ Rule = Callable[[Value, Sequence[Value | None]], Value | None]
 
 
 def rewrite(graph: Graph, rule: Rule, *, inputs: Mapping[Value, Value] | None = None) -> Graph:
-    """The graph with some of its values replaced; types are worked out anew where sources have changed.
+    """The graph with some values replaced. Types are inferred again where sources have changed.
 
     Args:
-        graph: What to rewrite.
-        rule: Called for each value, sources first, with the new values of what its node reads; returns what to put in
-            the value's place, or None to keep it (on its new sources). It is not called for replaced inputs.
-        inputs: What to put in the places of graph inputs.
+        graph: The graph.
+        rule: Called for each value in topological order, with the replacements of its node's inputs. Returns the
+            value's replacement, or None to keep it (on its new sources). Not called for replaced inputs.
+        inputs: Replacements of graph inputs.
     """
     new: dict[Value, Value] = dict(inputs or {})
     nodes: dict[Node, tuple[Node, tuple[Type, ...]]] = {}
@@ -46,12 +46,12 @@ def rewrite(graph: Graph, rule: Rule, *, inputs: Mapping[Value, Value] | None = 
 
 
 def rebuilt(value: Value, sources: Sequence[Value | None], name: str | None = None) -> Value:
-    """The first output of a node on new sources, under a new name where one is given."""
+    """The first output of a node on new sources, with a new name if one is given."""
     return output_of(replace(value.maker, inputs=tuple(sources)), name or value.name)
 
 
 def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
-    """The graph with some of its values under other names; outputs are called by theirs."""
+    """The graph with some values renamed, outputs among them."""
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
         if value.name not in names:
@@ -63,9 +63,9 @@ def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
 
 
 def bound(graph: Graph, tensors: Mapping[str, Tensor]) -> Graph:
-    """The graph whose initializers of these names have these contents.
+    """The graph with contents for its unbound initializers, by name.
 
-    Vectors are kept once they are made: they are small, and passes look at them.
+    Vectors are kept once they are made: they are small, and passes read them.
     """
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:

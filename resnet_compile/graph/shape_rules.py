@@ -1,7 +1,7 @@
 """Shape rules of operators without windows.
 
-A length may be unknown (None) or known by a name alone: two lengths fit unless both are different numbers. Axes, shapes
-and bounds are inputs in ONNX; a shape rule knows those that a Constant node holds.
+A length may be unknown (None) or symbolic. Two lengths fit unless they are different numbers. Axes, shapes and bounds
+are inputs in ONNX; a shape rule reads them from Constant nodes.
 """
 
 from __future__ import annotations
@@ -17,63 +17,62 @@ _DTYPES = {number: dtype for dtype, number in ONNX_TYPES.items()}
 
 
 def like_first(node: Node) -> tuple[Type, ...]:
-    """The first input's."""
+    """The type of the first input."""
     return (node.input(0).type,)
 
 
 def broadcast(node: Node) -> tuple[Type, ...]:
-    """Numpy's rule, for two values of one element type."""
+    """NumPy's broadcasting, for two values of one element type."""
     a, b = node.input(0), node.input(1)
     if a.type.dtype != b.type.dtype:
-        raise GraphError(f"{a!r} and {b!r} are not of one type")
+        raise GraphError(f"{a!r} and {b!r} have different types")
     rank = max(len(a.shape), len(b.shape))
     left, right = ((1,) * (rank - len(value.shape)) + value.shape for value in (a, b))
     return (Type(a.type.dtype, tuple(map(_broadcast, left, right))),)
 
 
 def compare(node: Node) -> tuple[Type, ...]:
-    """The same, of booleans."""
+    """NumPy's broadcasting, with a boolean result."""
     (type_,) = broadcast(node)
     return (Type("bool", type_.shape),)
 
 
 def batch_normalization(node: Node) -> tuple[Type, ...]:
-    """The first input's; the others have one value for each of its channels."""
+    """The type of the first input; the others have one value for each of its channels."""
     x = node.input(0)
     for statistic in map(node.input, range(1, 5)):
         if statistic.type != Type(x.type.dtype, (x.shape[1],)):
-            raise GraphError(f"{statistic!r} has not one value for each channel of {x.type}")
+            raise GraphError(f"{statistic!r} must have one value for each channel of {x.type}")
     return (x.type,)
 
 
 def global_average_pool(node: Node) -> tuple[Type, ...]:
-    """One row and one column."""
+    """Rows and columns become one."""
     x = node.input(0)
     return (Type(x.type.dtype, (*x.shape[:2], *(1 for _ in x.shape[2:]))),)
 
 
 def flatten(node: Node) -> tuple[Type, ...]:
-    """Everything but the first axis in one."""
+    """All axes after the first become one."""
     x = node.input(0)
     rest = _elements(x.shape[1:])
     return (Type(x.type.dtype, (x.shape[0], rest.length if rest else None)),)
 
 
 def transpose(node: Node) -> tuple[Type, ...]:
-    """The axes in another order."""
     x, order = node.input(0), node.attributes.integers("perm")
     if sorted(order) != list(range(len(x.shape))):
-        raise GraphError(f"{order} is no order of the axes of {x.type}")
+        raise GraphError(f"{order} is not an order of the axes of {x.type}")
     return (Type(x.type.dtype, tuple(x.shape[axis] for axis in order)),)
 
 
 def constant(node: Node) -> tuple[Type, ...]:
-    """A list of int64."""
+    """An int64 list."""
     return (Type("int64", (len(node.attributes.integers("value_ints")),)),)
 
 
 def gemm(node: Node) -> tuple[Type, ...]:
-    """A product of two matrices, and biases for its columns."""
+    """A matrix product with biases for its columns."""
     x, weights, biases = node.input(0), node.input(1), node.optional(2)
     if len(weights.shape) != 2 or len(x.shape) != 2:
         raise GraphError("two matrices are required")
@@ -82,12 +81,12 @@ def gemm(node: Node) -> tuple[Type, ...]:
     if not _fit(inner, weights_inner) or x.type.dtype != weights.type.dtype:
         raise GraphError(f"{x.type} does not fit weights {weights.type}")
     if biases and biases.type != Type(x.type.dtype, (columns,)):
-        raise GraphError(f"{biases!r} has not one value for each of {columns} columns")
+        raise GraphError(f"{biases!r} must have one value for each of {columns} columns")
     return (Type(x.type.dtype, (rows, columns)),)
 
 
 def pad(node: Node) -> tuple[Type, ...]:
-    """So many more at either end of each axis."""
+    """Each axis grows by its two pads."""
     x, made = node.input(0), made_by(node.input(1), "Constant")
     pads = made.attributes.integers("value_ints") if made else ()
     if len(pads) != 2 * len(x.shape):
@@ -97,24 +96,24 @@ def pad(node: Node) -> tuple[Type, ...]:
 
 
 def reshape(node: Node) -> tuple[Type, ...]:
-    """The shape given, in which 0 stands for the input's own length and one -1 for whatever is left."""
+    """The given shape, where 0 keeps the input's length and one -1 is inferred."""
     x, given = node.input(0), list_of(node, 1)
     if given.count(-1) > 1 or any(
         length < -1 or (length == 0 and at >= len(x.shape)) for at, length in enumerate(given)
     ):
-        raise GraphError(f"{list(given)} is no shape for {x.type}")
+        raise GraphError(f"{list(given)} is not a shape for {x.type}")
     shape: list[Dim] = [x.shape[at] if length == 0 else length for at, length in enumerate(given)]
     if -1 in shape:
         place = shape.index(-1)
         shape[place] = _quotient(x.shape, (*shape[:place], *shape[place + 1 :]))
     ours, theirs = _elements(x.shape), _elements(tuple(shape))
     if ours and theirs and ours.names == theirs.names and ours.number != theirs.number:
-        raise GraphError(f"{x.type} has not the elements of {list(given)}")
+        raise GraphError(f"{x.type} has not as many elements as {list(given)}")
     return (Type(x.type.dtype, tuple(shape)),)
 
 
 def expand(node: Node) -> tuple[Type, ...]:
-    """The shape given, of the input's rank, where each of the input's axes has its length or 1."""
+    """The given shape, of the input's rank; each input axis has the same length or 1."""
     x, shape = node.input(0), list_of(node, 1)
     if len(x.shape) != len(shape) or any(a != 1 and not _fit(a, b) for a, b in zip(x.shape, shape, strict=True)):
         raise GraphError(f"{x.type} does not expand to {list(shape)}")
@@ -122,7 +121,7 @@ def expand(node: Node) -> tuple[Type, ...]:
 
 
 def reduce_sum(node: Node) -> tuple[Type, ...]:
-    """The axes given keep a length of 1, or go."""
+    """The given axes get length 1, or are dropped."""
     x, axes = node.input(0), list_of(node, 1)
     if any(not 0 <= axis < len(x.shape) for axis in axes):
         raise GraphError(f"{x.type} has not all axes of {list(axes)}")
@@ -132,7 +131,7 @@ def reduce_sum(node: Node) -> tuple[Type, ...]:
 
 
 def matmul(node: Node) -> tuple[Type, ...]:
-    """Matrices in the last two axes, of one batch of them."""
+    """A product of matrices in the last two axes, of one batch."""
     a, b = node.input(0), node.input(1)
     batches = len(a.shape) == len(b.shape) and all(map(_fit, a.shape[:-2], b.shape[:-2]))
     if len(a.shape) < 2 or not batches or not _fit(a.shape[-1], b.shape[-2]) or a.type.dtype != b.type.dtype:
@@ -141,8 +140,8 @@ def matmul(node: Node) -> tuple[Type, ...]:
 
 
 def slice_(node: Node) -> tuple[Type, ...]:
-    """Of each axis given what a Python slice of the same start, end and step takes; not known where no Constant says
-    where it starts and ends.
+    """Each given axis gets the length of a Python slice with the same start, end and step; unknown unless these are
+    Constants.
     """
     x = node.input(0)
     shape = list(x.shape)
@@ -162,7 +161,7 @@ def slice_(node: Node) -> tuple[Type, ...]:
 
 
 def concat(node: Node) -> tuple[Type, ...]:
-    """One axis as long as all of the inputs' together; the others are the same in all."""
+    """One axis gets the sum of the inputs' lengths; the others must be equal."""
     first, axis = node.input(0), node.attributes.integer("axis")
     total: Dim = 0
     for x in map(node.input, range(len(node.inputs))):
@@ -174,7 +173,7 @@ def concat(node: Node) -> tuple[Type, ...]:
 
 
 def gather(node: Node) -> tuple[Type, ...]:
-    """One axis becomes as long as the list of indices."""
+    """One axis gets the length of the list of indices."""
     x, indices, axis = node.input(0), node.input(1), node.attributes.integer("axis")
     if not 0 <= axis < len(x.shape) or len(indices.shape) != 1:
         raise GraphError(f"{indices.type} is no list of places along an axis of {x.type}")
@@ -182,8 +181,8 @@ def gather(node: Node) -> tuple[Type, ...]:
 
 
 def resize(node: Node) -> tuple[Type, ...]:
-    """The shape given as the fourth input; scales, the third, are left out. Where no Constant says it, images and
-    channels stay and rows and columns are not known.
+    """The shape in the fourth input. Unless it is a Constant, images and channels are kept and rows and columns are
+    unknown. The third input, scales, is not used.
     """
     x = node.input(0)
     shape = list_of(node, 3) if made_by(node.input(3), "Constant") else (*x.shape[:2], *(None for _ in x.shape[2:]))
@@ -191,7 +190,7 @@ def resize(node: Node) -> tuple[Type, ...]:
 
 
 def shape(node: Node) -> tuple[Type, ...]:
-    """One integer for each axis from a first to before a last."""
+    """An int64 list with an item for each axis from `start` to before `end`."""
     start, end = node.attributes.integer("start"), node.attributes.integer("end")
     if not 0 <= start < end <= len(node.input(0).shape):
         raise GraphError(f"{node.input(0).type} has no axes {start} to {end}")
@@ -199,7 +198,7 @@ def shape(node: Node) -> tuple[Type, ...]:
 
 
 def scatter_elements(node: Node) -> tuple[Type, ...]:
-    """The first input's; each update has its index."""
+    """The type of the first input; each update has an index."""
     data, indices, updates = map(node.input, range(3))
     if indices.shape != updates.shape or data.type.dtype != updates.type.dtype:
         raise GraphError(f"{updates.type} at {indices.type} does not fit {data.type}")
@@ -222,23 +221,23 @@ def arg_max(node: Node) -> tuple[Type, ...]:
 
 
 def cast(node: Node) -> tuple[Type, ...]:
-    """The element type of the number that it is asked for by."""
+    """The element type in the attribute `to`."""
     return (Type(_DTYPES[node.attributes.integer("to")], node.input(0).shape),)
 
 
 def quantize(node: Node) -> tuple[Type, ...]:
-    """Integers of the zero point's type, which has a value wherever the scale has one."""
+    """Integers of the zero point's type; zero point and scale have the same shape."""
     x, zero_point = node.input(0), node.input(2)
     _fit_scale(node, x, node.input(1), zero_point)
     return (Type(zero_point.type.dtype, x.shape),)
 
 
 def dequantize(node: Node) -> tuple[Type, ...]:
-    """Numbers of the scale's type; integers and zero point have one type."""
+    """Floats of the scale's type; integers and zero point have the same type."""
     x, scale, zero_point = map(node.input, range(3))
     _fit_scale(node, x, scale, zero_point)
     if x.type.dtype != zero_point.type.dtype:
-        raise GraphError(f"{x.type} and the zero point {zero_point.type} are not of one type")
+        raise GraphError(f"{x.type} and the zero point {zero_point.type} have different types")
     return (Type(scale.type.dtype, x.shape),)
 
 

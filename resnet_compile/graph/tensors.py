@@ -1,7 +1,7 @@
-"""Contents of initializers: known, not known yet, kept, or derived from others when they are written.
+"""Contents of initializers: known, not known yet, kept in memory, or derived from others when they are written.
 
-A derived tensor is computed in float64 and rounded to float32 once, however many passes have contributed to it:
-`exact` looks through to the values before the rounding.
+A derived tensor is computed in float64 and rounded to float32 once, however many passes contributed to it: `exact`
+gives the values before rounding.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ class ConstantTensor:
 
 @dataclass(frozen=True, slots=True)
 class Unbound:
-    """The contents of a parameter whose values are not known yet; `bound` puts others in their place."""
+    """The contents of a parameter whose values are not known yet; `bound` replaces them."""
 
     dtype: DType
     shape: tuple[int, ...]
 
     def array(self) -> NDArray[Any]:
-        """Raises a `GraphError`: there are none."""
+        """Always raises `GraphError`."""
         raise GraphError("an initializer without contents")
 
 
@@ -57,7 +57,7 @@ class Kept:
     """A tensor that is made once and stays in memory.
 
     Args:
-        source: Makes it.
+        source: The tensor to keep.
     """
 
     def __init__(self, source: Tensor) -> None:
@@ -76,12 +76,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class VectorTensor:
-    """One value for each channel, computed from other tensors when asked for.
+    """One value for each channel, computed from other tensors on demand.
 
     Attributes:
         name: The initializer's, for errors.
-        shape: Its axes, of which one is the channels'.
-        compute: Gives the values in float64, as many as the shape has.
+        shape: Its shape, with one axis for channels.
+        compute: A function that gives the values in float64.
     """
 
     name: str
@@ -106,13 +106,13 @@ class VectorTensor:
 
 @dataclass(frozen=True, slots=True)
 class ScaledTensor:
-    """Weights with one axis scaled, computed when asked for.
+    """Weights with one axis scaled, computed on demand.
 
     Attributes:
         name: The initializer's, for errors.
         source: The weights, OIHW or OI.
         axis: The axis that is scaled: 0 for output channels, 1 for input channels.
-        scale: Gives the factors, one for each place along the axis.
+        scale: A function that gives the factors, one for each index of the axis.
     """
 
     name: str
@@ -151,7 +151,7 @@ class ScaledTensor:
 
 
 def exact(contents: Tensor | Value) -> Vector:
-    """Values in float64, not rounded to float32 if they are derived."""
+    """The values in float64; those of a derived tensor are not rounded to float32 first."""
     tensor = contents.tensor if isinstance(contents, Value) else contents
     values = tensor.exact() if isinstance(tensor, VectorTensor | ScaledTensor) else tensor.array()
     return values.astype(np.float64, copy=False)

@@ -1,7 +1,6 @@
-"""The rules every graph keeps, as a table of checks; each stage's output is judged by them.
+"""The rules that every graph keeps, as a table of checks that run after each stage.
 
-Values and nodes never change, so what one check has found sound need not be looked at again: a `Verifier` looks at what
-is new since it was last asked.
+Values and nodes never change, so a `Verifier` only checks those that it has not seen before.
 """
 
 from __future__ import annotations
@@ -19,26 +18,26 @@ Fault = tuple[str, str]
 
 
 def verify(graph: Graph, *, bound: bool = False) -> Graph:
-    """Returns the graph it was given, once it is found sound; raises as `Verifier.verify`."""
+    """Checks a graph and returns it; raises as `Verifier.verify`."""
     return Verifier().verify(graph, "the graph", bound=bound)
 
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Judges a graph after each step of its making."""
+    """Checks a graph after each step of its making."""
 
     _sound: set[Value] = field(default_factory=set)
 
     def verify(self, graph: Graph, made_by: str, *, bound: bool = False) -> Graph:
-        """Returns the graph it was given.
+        """Checks a graph and returns it.
 
         Args:
-            graph: What to check.
+            graph: The graph.
             made_by: The step that made it, for errors.
             bound: Whether every initializer must have its contents.
 
         Raises:
-            GraphError: The graph breaks a rule; all broken rules are in the message, `where` names the first.
+            GraphError: The graph breaks rules. The message has all of them, and `where` is the place of the first.
         """
         values = list(graph.values())
         faults = [*_names(graph, values), *self._types(values), *_leaves(graph, values), *_outputs(graph)]
@@ -81,7 +80,7 @@ def _leaves(graph: Graph, values: list[Value]) -> Iterator[Fault]:
                 held = f"{value.contents.dtype}{list(value.contents.shape)}"
                 yield value.name, f"is {value.type} and its contents are {held}"
         elif value.node is None and value not in inputs:
-            yield value.name, "is made by no node, and is neither an input nor an initializer"
+            yield value.name, "is not made by a node, and is neither an input nor an initializer"
 
 
 def _outputs(graph: Graph) -> Iterator[Fault]:

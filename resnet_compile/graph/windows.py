@@ -15,7 +15,7 @@ KERNEL = AttributeRule("ints", required=True)
 
 
 def conv(node: Node) -> tuple[Type, ...]:
-    """Rows and columns as `window` gives them, or three such axes; each group reads its own channels."""
+    """Two or three axes as `window` gives them; each group reads its own channels."""
     x, weights, biases = node.input(0), node.input(1), node.optional(2)
     if len(weights.shape) != len(x.shape) or len(x.shape) not in (4, 5):
         raise GraphError("an input and weights, both 4-D or both 5-D, are required")
@@ -23,7 +23,7 @@ def conv(node: Node) -> tuple[Type, ...]:
     if not isinstance(inner, int) or x.shape[1] != inner * group or x.type.dtype != weights.type.dtype:
         raise GraphError(f"{x.type} does not fit weights {weights.type} in {group} groups")
     if biases and biases.type != Type(x.type.dtype, weights.shape[:1]):
-        raise GraphError(f"{biases!r} has not one value for each output channel of weights {weights.type}")
+        raise GraphError(f"{biases!r} must have one value for each output channel of weights {weights.type}")
     kernel = node.attributes.get("kernel_shape", weights.shape[2:])
     if kernel != weights.shape[2:]:
         raise GraphError(f"kernel_shape is {kernel} and the weights are {weights.type}")
@@ -39,13 +39,13 @@ def pool(node: Node) -> tuple[Type, ...]:
 
 
 def max_pool(node: Node) -> tuple[Type, ...]:
-    """The maxima, and where they were found in the whole tensor."""
+    """The maxima, and their indices in the flattened input."""
     (pooled,) = pool(node)
     return pooled, Type("int64", pooled.shape)
 
 
 def window(node: Node, shape: Shape, kernel: tuple[Dim, ...], rates: tuple[int, ...]) -> tuple[Dim, ...]:
-    """Rows and columns of what a sliding window gives; None where those of the input or the kernel are not known."""
+    """The output's rows and columns; None where those of the input or the kernel are unknown."""
     rank = len(kernel)
     strides, pads = node.attributes.integers("strides", rank), node.attributes.integers("pads", 2 * rank)
     same = "auto_pad" in node.attributes and node.attributes.text("auto_pad") == "SAME_UPPER"

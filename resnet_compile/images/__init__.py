@@ -1,4 +1,4 @@
-"""Images on their way to a network: decoding, the named preprocessing schemes and class labels; knows no networks."""
+"""Decoding images, preprocessing them by named schemes, and class labels."""
 
 from resnet_compile.images.decode import RgbImage, decode_image
 from resnet_compile.images.find import find_images

@@ -1,4 +1,4 @@
-"""Any image that Pillow opens, as RGB pixels.
+"""Decoding any image that Pillow opens to RGB pixels.
 
 Pixels follow TensorFlow's ``decode_image(channels=3)``, which the original systems used, wherever that is defined:
 
@@ -11,8 +11,7 @@ JPEG pixels equal TensorFlow's with ``dct_method="INTEGER_ACCURATE"``; its defau
 them by up to a few levels of 255.
 
 One thing differs on purpose. TensorFlow ignores the EXIF orientation tag; here it is applied, since every viewer
-shows a photograph that way and a classifier is asked about what its user sees. ``exif_orientation=False`` restores
-the original.
+applies it and a classifier should see what its user sees. ``exif_orientation=False`` restores the original.
 """
 
 from __future__ import annotations
@@ -65,7 +64,7 @@ def decode_image(source: str | os.PathLike[str] | bytes, *, exif_orientation: bo
         uint8 ``[H, W, 3]``, RGB, C-contiguous.
 
     Raises:
-        ImageError: The file is missing, is no image, is damaged or truncated, claims more pixels than Pillow's
+        ImageError: The file is missing, not an image, damaged or truncated, claims more pixels than Pillow's
             decompression-bomb limit (twice ``PIL.Image.MAX_IMAGE_PIXELS``, 179 million), or has samples without an
             agreed range (32-bit integers, floating point).
     """
@@ -105,7 +104,7 @@ def _rgb(image: Image.Image, name: str) -> RgbImage:
 
 @contextmanager
 def _errors_naming(name: str) -> Iterator[None]:
-    """Turns whatever reading and decoding raise into one `ImageError` that names the file."""
+    """Turns any exception of reading and decoding into an `ImageError` that names the file."""
     try:
         yield
     except Image.DecompressionBombError as error:
@@ -122,5 +121,5 @@ def _errors_naming(name: str) -> Iterator[None]:
 
 
 def _sentence(error: Exception) -> str:
-    """An exception's text on one line, or its kind where it has none."""
+    """An exception's text on one line, or its class if it has no text."""
     return " ".join(str(error).split()) or type(error).__name__

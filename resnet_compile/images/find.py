@@ -1,4 +1,4 @@
-"""Which files a list of paths means."""
+"""Finding the image files of a list of paths."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from resnet_compile.errors import UsageError
 def find_images(paths: Iterable[str | os.PathLike[str]]) -> list[Path]:
     """Expands folders to the images in them, at any depth, in the order of their names.
 
-    A path that is no folder stays as it is, whether it exists or not. In folders only files count whose suffix is that
-    of an image format that Pillow reads; hidden files and folders do not.
+    Other paths are kept, whether they exist or not. In folders only files with the suffix of an image format that
+    Pillow reads are taken, and hidden files and folders are skipped.
 
     Raises:
         UsageError: A folder cannot be listed, or holds no images.

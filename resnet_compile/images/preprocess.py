@@ -1,6 +1,6 @@
-"""Preprocessing schemes carried out on arrays: from a decoded image to the numbers a network was trained on.
+"""Preprocessing schemes on arrays: from a decoded image to the numbers that a network was trained on.
 
-What a scheme is stands in `resnet_compile.schemes`. All take uint8 RGB ``[H, W, 3]`` of any size and give float32
+`resnet_compile.schemes` defines the schemes. All take uint8 RGB ``[H, W, 3]`` of any size and give float32
 ``[height, width, 3]``; adding the batch axis and transposing for a channels-first network are the caller's.
 """
 
@@ -33,8 +33,8 @@ class Preprocessing:
     """A scheme to call.
 
     Attributes:
-        name: What the command line and a model's metadata call it; `custom` where it has no name.
-        scheme: What it does.
+        name: Its name on the command line and in metadata; `custom` for one without a name.
+        scheme: The scheme.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Preprocessing:
 
     @property
     def default_size(self) -> int:
-        """Side of the square, in pixels, that networks which leave their size open are run at."""
+        """Side of the square, in pixels, for networks that leave their size open."""
         return self.scheme.size
 
     def __call__(self, image: RgbImage, height: int, width: int) -> Pixels:
@@ -58,7 +58,7 @@ class Preprocessing:
         return self.normalise(_by_pillow(image, height, width, resize))
 
     def normalise(self, image: RgbImage) -> Pixels:
-        """The last step alone, for images that were brought to their size in another way, as training does:
+        """The last step alone, for images that were resized in another way, as in training:
         uint8 ``[height, width, 3]`` to float32 ``[height, width, 3]``.
         """
         values = self.scheme.values
@@ -81,12 +81,12 @@ class Preprocessing:
 
 
 def _reciprocal(scheme: Scheme) -> np.float32:
-    """TensorFlow multiplies by it where it converts to float, before it resizes; Pillow's users divide afterwards."""
+    """TensorFlow multiplies by it when it converts to float, before resizing; users of Pillow divide afterwards."""
     return np.float32(1 / scheme.values.divisor) if isinstance(scheme.values, Normalise) else np.float32(1)
 
 
 def _legacy(image: RgbImage, height: int, width: int, resize: Stretch | ShortSide, scale: np.float32) -> Pixels:
-    """TensorFlow's resize, of the middle or of the whole, of which only what the crop shows is computed."""
+    """TensorFlow's resize of the middle or of the whole; only the pixels in the crop are computed."""
     if isinstance(resize, Stretch):
         return legacy_bilinear(_middle(image, resize.central), height, width, scale=float(scale))
     short_side = np.float32(round(max(height, width) / resize.crop))
@@ -98,7 +98,7 @@ def _legacy(image: RgbImage, height: int, width: int, resize: Stretch | ShortSid
 
 
 def _by_pillow(image: RgbImage, height: int, width: int, resize: Stretch | ShortSide) -> RgbImage:
-    """Pillow's resize, of the middle or by the short side; an image that has the size is left as it is."""
+    """Pillow's resize, of the middle or by the short side; an image of that size already is unchanged."""
     resample = _PILLOW[resize.filter]
     if isinstance(resize, Stretch):
         middle = _middle(image, resize.central)
@@ -117,11 +117,11 @@ def _by_pillow(image: RgbImage, height: int, width: int, resize: Stretch | Short
 def standardise(images: NDArray[np.uint8] | Pixels) -> NDArray[np.float32]:
     """``(x - mean) / max(std, 1 / sqrt(count))`` of each image over all its pixels and channels.
 
-    The mean and the population deviation come from sums in float64, of integers exact, so they do not depend on the
-    order of summing.
+    The mean and the population deviation come from sums in float64, which are exact for integers, so the order of
+    summing does not matter.
 
     Args:
-        images: ``[..., H, W, 3]`` or ``[..., 3, H, W]``, uint8 as a rule.
+        images: ``[..., H, W, 3]`` or ``[..., 3, H, W]``, usually uint8.
 
     Returns:
         float32 of the same shape.
@@ -138,7 +138,7 @@ def standardise(images: NDArray[np.uint8] | Pixels) -> NDArray[np.float32]:
 
 
 def _middle(image: RgbImage, fraction: float) -> RgbImage:
-    """What ``tf.image.central_crop`` keeps: the margins are truncated to whole pixels."""
+    """The part that ``tf.image.central_crop`` keeps; margins are truncated to whole pixels."""
     rows, columns = (int((side - side * fraction) / 2) for side in image.shape[:2])
     return image[rows : image.shape[0] - rows, columns : image.shape[1] - columns]
 
@@ -156,7 +156,7 @@ SCHEMES: Mapping[str, Preprocessing] = MappingProxyType(
 """The named schemes."""
 
 CUSTOM = "custom"
-"""What a scheme without a name is called."""
+"""The name of a scheme that has none."""
 
 
 def find_scheme(name: str) -> Preprocessing:

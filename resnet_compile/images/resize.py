@@ -1,4 +1,4 @@
-"""The resampling that the original systems used: TensorFlow 1's bilinear kernel, and Pillow's filters."""
+"""The resampling of the original systems: TensorFlow 1's bilinear kernel, and Pillow's filters."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def legacy_bilinear(
 def _neighbours(
     size: int, new_size: int, start: int, count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
-    """Along one axis, for each new pixel: the two source pixels around it and the weight of the second."""
+    """For each new pixel along an axis: the two source pixels around it, and the weight of the second."""
     position = np.arange(start, start + count, dtype=np.float32) * (np.float32(size) / np.float32(new_size))
     lower = np.floor(position)
     upper = np.minimum(np.ceil(position), np.float32(size - 1))

@@ -1,4 +1,4 @@
-"""From plan to graph."""
+"""Lowering: from plan to graph."""
 
 from resnet_compile.lower.network import INPUT, Layout, lower
 

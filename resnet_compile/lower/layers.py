@@ -1,4 +1,4 @@
-"""Layers to nodes. A layer's last value bears the layer's scope; the ones inside it add their operator's name."""
+"""Layers to nodes. A layer's last value has the name of the layer's scope; values inside add their operator's name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_compile.plan.parameters import Parameter
 
 @dataclass(frozen=True, slots=True)
 class Lowering:
-    """What lowering carries along.
+    """The state of lowering.
 
     Attributes:
         dynamic_size: Whether rows and columns are known only at run time.
@@ -36,10 +36,10 @@ def lower_layer(layer: layers.Layer, x: Value, lowering: Lowering, *, name: str 
     """One layer applied to a value.
 
     Args:
-        layer: What to apply.
+        layer: The layer.
         x: NCHW, or NC for a dense layer.
-        lowering: Takes the layer's last value.
-        name: The last value's name where it is not to be the layer's scope.
+        lowering: Records the layer's last value.
+        name: The last value's name; None for the layer's scope.
     """
     name = name or layer.scope
     match layer:

@@ -1,4 +1,4 @@
-"""A plan to a graph: root block, units, head, and the outputs that were asked for."""
+"""A plan to a graph: root block, units, head and outputs."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def lower(
     """The graph of a planned network.
 
     Args:
-        plan: What to lower.
+        plan: The network.
         outputs: Full names of values, as `plan.names.resolve_outputs` gives them.
         batch: Images at a time; None leaves it to run time, as an axis called `batch`.
         dynamic_size: Whether rows and columns are left to run time, as axes called `height` and `width`.
-        layout: Of the input and of every output that has rows and columns. The graph inside is NCHW.
+        layout: The layout of the input and of every output with rows and columns. The graph inside is NCHW.
 
     Raises:
-        OptionError: The size is dynamic and the network is of one size: it squeezes a map that is 1x1 at the planned
-            size alone, or has shortcuts that fit its residuals at some sizes only.
+        OptionError: The size is dynamic, but the network works at one size only: it squeezes a map that is 1x1 at the
+            planned size, or has shortcuts that fit its residuals at some sizes only.
     """
     if dynamic_size:
         _refuse_one_size(plan)
@@ -52,11 +52,11 @@ def lower(
 
 def _refuse_one_size(plan: Plan) -> None:
     if plan.head.squeeze and not plan.head.pool:
-        raise OptionError("a network that squeezes without pooling has one size", where="size")
+        raise OptionError("size must be fixed for a network that squeezes without pooling", where="size")
     # Such a pool rounds down where the convolution beside it rounds up: at some sizes the sum would fail, or broadcast.
     shortcuts = (layer for unit in plan.units for layer in unit.shortcut.layers)
     if any(isinstance(layer, AveragePool) and layer.padding.rule == "fixed" for layer in shortcuts):
-        raise OptionError("a network with average-pooled shortcuts has one size", where="size")
+        raise OptionError("size must be fixed for a network with average-pooled shortcuts", where="size")
 
 
 def _input(plan: Plan, batch: int | None, dynamic_size: bool, layout: Layout) -> Value:
@@ -110,7 +110,7 @@ def _head(head: HeadPlan, x: Value, lowering: Lowering) -> None:
 
 
 def _nhwc_outputs(graph: Graph) -> Graph:
-    """The graph with its 4-D outputs transposed; the values inside give up their names to what leaves the graph."""
+    """The graph with its 4-D outputs transposed to NHWC, which take over the names of the values inside."""
     maps = {output.name: f"{output.name}/nchw" for output in graph.outputs if len(output.shape) == 4}
     inside = rename(graph, maps)
     outputs = (

@@ -1,8 +1,7 @@
-"""Rewrites of a graph, and which of them each target gets.
+"""Passes: rewrites of a graph, and the list of them for each target.
 
-A target's compute the same function exactly; those of a precision (`resnet_compile.precision`) round it.
-
-Dead code needs no pass: a graph is what its outputs reach.
+A target's passes keep the function exactly. A precision's passes (`resnet_compile.precision`) round it. Dead code needs
+no pass, since a graph is what its outputs reach.
 """
 
 from __future__ import annotations
@@ -45,12 +44,12 @@ TARGETS: Mapping[Target, tuple[Pass, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class AppliedPass:
-    """What became of one pass.
+    """The report of one pass.
 
     Attributes:
-        name: The pass's.
-        done: How many places it rewrote.
-        refused: One sentence for each place that it left.
+        name: The pass.
+        done: The number of places that it rewrote.
+        refused: The reason for each place that it did not rewrite, one sentence each.
     """
 
     name: str
@@ -65,13 +64,13 @@ def optimize(
     *,
     verifier: Verifier | None = None,
 ) -> tuple[Graph, tuple[AppliedPass, ...]]:
-    """The graph after the passes of a target and of a precision, and what each of them did.
+    """The graph after the passes of a target and of a precision, and a report of each pass.
 
     Args:
-        graph: What to rewrite; its initializers need their contents.
-        target: Where it is to run; None leaves the operators as they are.
-        rounding: The precision's passes, which follow.
-        verifier: Judges what each pass made; one that has seen the graph before has less to look at.
+        graph: The graph, with its initializers bound.
+        target: Where it is to run; None for no passes.
+        rounding: The precision's passes, which come last.
+        verifier: Checks the result of each pass; one that has seen the graph before has less to check.
 
     Raises:
         GraphError: A pass made a graph that breaks a rule of the IR; the message names the pass.

@@ -1,4 +1,4 @@
-"""What every pass gives back."""
+"""What a pass is, and its result."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from resnet_compile.graph import Graph
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass made of a graph.
+    """The result of a pass.
 
     Attributes:
         graph: The new graph, which computes the same outputs.
-        done: How many places it rewrote.
-        refused: One sentence for each place that it left, beginning with the place's name.
+        done: The number of places that it rewrote.
+        refused: One sentence for each place that it did not rewrite, beginning with the place's name.
     """
 
     graph: Graph
@@ -24,4 +24,4 @@ class PassResult:
 
 
 Pass = Callable[[Graph], PassResult]
-"""A transformation of a graph whose initializers all have their contents."""
+"""A rewrite of a graph whose initializers are all bound."""

@@ -1,4 +1,4 @@
-"""Batch normalisation in inference, y = a x + b channel by channel, and what its statistics say of y."""
+"""Batch normalisation in inference, y = a x + b by channel, and the distribution of y by its statistics."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Affine:
     Attributes:
         scale: a = gamma / sqrt(variance + epsilon).
         shift: b = beta - a mean.
-        deviation: Of y, if the moving statistics are those of x: |a| sqrt(variance).
+        deviation: The standard deviation of y, if the moving statistics are those of x: |a| sqrt(variance).
         centre: The mean of y, under the same condition: beta.
     """
 
@@ -27,7 +27,7 @@ class Affine:
 
     @property
     def finite(self) -> bool:
-        """Whether a and b are numbers at all."""
+        """Whether a and b are finite."""
         return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
 
 

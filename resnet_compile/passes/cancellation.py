@@ -1,4 +1,4 @@
-"""When a per-channel offset may stand outside an activation: the rounding errors of two exact forms compared.
+"""Whether a per-channel offset may move out of an activation: a comparison of the rounding errors of two exact forms.
 
 A convolution of activations y = relu(z), z normal with mean beta and deviation sigma (which is what batch
 normalisation's moving statistics say of it), sums W_oc y_c over its channels c. Rounding each product with relative
@@ -57,7 +57,7 @@ def relu_moments(deviation: Vector, mean: Vector) -> Moments:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What a layer's weights W do to an offset b of what it reads, and to the rounding errors of that.
+    """The effect of a layer's weights W on an offset b of its input, and on the rounding errors.
 
     Attributes:
         squares: The sum of W_oc^2 over outputs and taps, by input channel.
@@ -75,7 +75,7 @@ class Load:
 
 
 def growth(layers: Iterable[tuple[Load, bool]], offset: Vector, moments: Moments) -> float:
-    """The factor on the squared error if an offset b stands outside activations: all outputs' rewritten over direct.
+    """The factor on the squared error if an offset b moves out of activations: rewritten over direct, over all outputs.
 
     Args:
         layers: Every layer that reads the activations, and whether it reads their mean.

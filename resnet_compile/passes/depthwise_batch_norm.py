@@ -1,4 +1,4 @@
-"""Batch normalisation as a depthwise 1x1 convolution, which 8-bit runtimes have and batch normalisation they have not.
+"""Batch normalisation as a depthwise 1x1 convolution, for 8-bit runtimes, which have no batch normalisation.
 
 With a = gamma / sqrt(variance + epsilon) and b = beta - a mean, channel by channel::
 

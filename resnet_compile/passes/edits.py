@@ -1,4 +1,4 @@
-"""Changes to the convolutions and dense layers of a graph, collected before any of them is rebuilt.
+"""Edits of a graph's convolutions and dense layers, collected before any layer is rebuilt.
 
 An offset b on every channel of what a linear layer reads, uniform over rows and columns, is W b on what it makes, the
 taps of a kernel summed; so it is for a convolution without padding. A mean over rows and columns hands b on unchanged.
@@ -17,10 +17,10 @@ from resnet_compile.passes.cancellation import MOST_GROWTH, Load, Moments, growt
 
 @dataclass(frozen=True)
 class Edits:
-    """What is to become of linear layers.
+    """The edits of linear layers.
 
     Attributes:
-        suffix: What the names of new initializers end with.
+        suffix: The end of the names of new initializers.
         biases: New biases by layer; None for a layer that loses its own.
         input_scales: Factors for the channels that a layer reads.
         output_scales: Factors for the channels that a layer makes; its new biases have them already.
@@ -32,14 +32,14 @@ class Edits:
     output_scales: dict[Value, Vector] = field(default_factory=dict)
 
     def bias(self, layer: Value) -> Vector:
-        """The layer's biases, the edits so far included; zeros where it has none."""
+        """The layer's biases after the edits so far; zeros if it has none."""
         if (edited := self.biases.get(layer)) is not None:
             return edited
         given = layer.maker.optional(2)
         return exact(given) if given else np.zeros(layer.maker.input(1).static_shape[0])
 
     def absorb(self, consumers: Mapping[Value, bool], offset: Vector, moments: Moments) -> str | None:
-        """Lets the biases of layers take over an offset of what they read, or says why that would cost precision.
+        """Moves an offset of what layers read into their biases, or gives the reason why that would cost precision.
 
         Args:
             consumers: The layers, each with whether it reads the mean.
@@ -57,11 +57,11 @@ class Edits:
         return None
 
     def edited(self, layer: Value) -> bool:
-        """Whether the layer has to be rebuilt."""
+        """Whether the layer has edits."""
         return layer in self.biases or layer in self.input_scales or layer in self.output_scales
 
     def rebuild(self, layer: Value, sources: Sequence[Value | None], name: str) -> Value:
-        """The layer as edited, on new sources and under a name."""
+        """The edited layer, on new sources and under a name."""
         given, biases = layer.maker.input(1), layer.maker.optional(2)
         weights = given
         for axis, scales in enumerate((self.output_scales, self.input_scales)):
@@ -85,7 +85,7 @@ class Edits:
 
 
 def linear_readers(value: Value, read_by: Readers, outputs: Collection[Value]) -> Mapping[Value, bool] | str:
-    """The layers that read a value, each with whether it reads its mean; or why there is some other reader."""
+    """The layers that read a value, each with whether it reads its mean; or the reason why another node reads it."""
     found: dict[Value, bool] = {}
     ahead = [value]
     while ahead:
@@ -109,7 +109,7 @@ def _is_squeeze(reader: Value, source: Value) -> bool:
 
 
 def _not_linear(reader: Value, source: Value) -> str | None:
-    """Why a node is no dense layer, and no convolution of all channels without padding, of this value."""
+    """The reason why a node is no dense layer of this value, nor an unpadded convolution of all its channels."""
     node = reader.maker
     if node.operator not in ("Conv", "Gemm"):
         return f"{reader.name}, a {node.operator}, reads it"

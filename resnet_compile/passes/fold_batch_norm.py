@@ -1,13 +1,13 @@
-"""Batch normalisation into the convolution before it.
+"""Batch normalisation folded into the convolution before it.
 
 With s = gamma / sqrt(variance + epsilon), one factor for each output channel o of the convolution::
 
     BatchNormalization(Conv(x, W) + c) = s (Conv(x, W) + c - mean) + beta
                                        = Conv(x, s W) + (beta + s (c - mean))
 
-since a convolution is linear in its weights, and padding with zeros touches x alone. It is so for every sign of gamma,
-for gamma = 0, and for grouped, strided and dilated convolutions. Each float32 weight is rounded once, as the product
-s z would be, so the rounding is not above that of the two operators.
+since a convolution is linear in its weights, and zero padding affects x alone. This holds for every gamma, and for
+grouped, strided and dilated convolutions. Each float32 weight is rounded once, as the product s z would be, so the
+rounding error is no greater than that of the two operators.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from resnet_compile.passes.base import PassResult
 
 
 def fold_batch_norm(graph: Graph) -> PassResult:
-    """Replaces every convolution and the batch normalisation that alone reads it by one convolution with biases.
+    """Replaces every convolution whose only reader is a batch normalisation by one convolution with biases.
 
     The convolution takes the normalisation's name. Its initializers are called `.../weights/folded` and
     `.../beta/folded`, after those that they are derived from.

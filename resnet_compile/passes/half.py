@@ -1,23 +1,22 @@
-"""Half precision: weights and activations float16, what half cannot hold float32.
+"""Half precision: weights and activations in float16, except where half has too little range or precision.
 
-`to_half` leaves the types of the graph's inputs and outputs. In float32 stay the mean over rows and columns, whose sum
-overflows half at 65504 or loses its last bits long before, and Softmax with its exponentials; each gets a Cast before
-and after. Every other operator reads and makes float16.
+`to_half` keeps the types of the graph's inputs and outputs. Two operators stay in float32, with a Cast before and
+after: the mean over rows and columns, whose sum overflows half at 65504 and loses its last bits long before, and
+Softmax, for its exponentials.
 
-Of a batch normalisation half cannot hold every moving statistic: variances go from 1e-8 to 1e5. With
-a = gamma / sqrt(variance + epsilon) it is written as the one of mean 0 and variance 1 that computes the same::
+Half cannot hold the variances of a batch normalisation, which go from 1e-8 to 1e5. With
+a = gamma / sqrt(variance + epsilon) it is rewritten with mean 0 and variance 1::
 
     gamma' = a sqrt(1 + epsilon),  beta' = beta - a mean
 
 so that gamma' / sqrt(1 + epsilon) (x - 0) + beta' = a x + (beta - a mean).
 
-A weight beyond half's largest number is an error that names it; one below its smallest, 6e-8, becomes zero as any
-rounding to half makes it. The threshold of a Max or Min is brought into half's range instead, where no float16 input
-reaches it either. Whether activations fit is for running the model to tell.
+A weight beyond half's largest number is an error that names it; one below its smallest, 6e-8, is rounded to zero. The
+threshold of a Max or Min is clipped to half's range, which no float16 input exceeds. Only running the model shows
+whether activations fit.
 
-`half_io` makes inputs and outputs half too: a Cast from an input or to an output goes, and the value inside takes the
-name of what is fed or told; what is float32 inside, such as Softmax, is told through a Cast. An output beyond half's
-range comes out infinite.
+`half_io` makes inputs and outputs float16 too: it removes the Casts of inputs and outputs, and the values inside take
+their names. An output that is float32 inside, such as Softmax, gets a Cast. An output beyond half's range is infinite.
 """
 
 from __future__ import annotations
@@ -55,12 +54,12 @@ _LARGEST = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True, slots=True)
 class HalfTensor:
-    """A tensor rounded to float16 when asked for.
+    """A tensor rounded to float16 on demand.
 
     Attributes:
         name: The initializer's, for errors.
-        source: What is rounded.
-        clipped: Whether values beyond half's range become its largest.
+        source: The tensor to round.
+        clipped: Whether values beyond half's range are clipped to it.
     """
 
     name: str
@@ -92,8 +91,8 @@ class HalfTensor:
 def to_half(graph: Graph) -> PassResult:
     """Makes weights and activations float16; inputs and outputs stay as they are.
 
-    Initializers keep their names, except for a batch normalisation's: `.../half`. Of an output whose value is float16
-    inside, that value is called `.../half`.
+    Initializers keep their names, except those of a batch normalisation: `.../half`. The float16 value behind a float32
+    output is called `.../half`.
     """
     outputs = frozenset(graph.outputs)
     clipped = _thresholds(graph)
@@ -137,7 +136,7 @@ def _thresholds(graph: Graph) -> Collection[Value]:
 
 
 def _standard(norm: Node) -> list[Value]:
-    """The initializers of the equal batch normalisation of mean 0 and variance 1."""
+    """The initializers of the equivalent batch normalisation with mean 0 and variance 1."""
     gamma, beta = norm.input(1), norm.input(2)
     epsilon, shape = norm.attributes.number("epsilon"), beta.static_shape
     # A scale of ones may stand for several norms, so the scope of the new names is that of beta.
@@ -154,7 +153,7 @@ def _standard(norm: Node) -> list[Value]:
 
 
 def half_io(graph: Graph) -> PassResult:
-    """Makes float32 inputs and outputs float16, of a graph that computes in it; their names stay."""
+    """Makes the float32 inputs and outputs of a float16 graph float16; names are kept."""
     inputs = {
         value: replace(value, type=Type("float16", value.shape))
         for value in graph.inputs
@@ -183,12 +182,12 @@ def half_io(graph: Graph) -> PassResult:
 
 
 def _is_single(output: Value) -> bool:
-    """Whether an output is computed in float32, not only told in it."""
+    """Whether an output is computed in float32, and not just cast to it."""
     return output.type.dtype == "float32" and not made_by(output, "Cast")
 
 
 def _half_output(value: Value, name: str, inside: dict[str, str]) -> Value:
-    """The value that is told as float16; `inside` takes the name that it has and the one that it gets."""
+    """The float16 output for a value; `inside` maps the value's name to the output's."""
     if value.type.dtype != "float32":
         return value
     if _is_single(value):

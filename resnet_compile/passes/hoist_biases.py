@@ -1,6 +1,6 @@
-"""The biases of the residual stream, carried to where they cost nothing.
+"""Biases of the residual stream moved into the normalisations that read it, where they cost nothing.
 
-A value that is v + c, with c uniform over rows and columns, may be computed as v, if whoever reads it makes up for c:
+A value v + c, with c uniform over rows and columns, may be computed as v if its readers compensate for c:
 
     BatchNormalization(v + c; mean) = BatchNormalization(v; mean - c)
     MaxPool(v + c) = MaxPool(v) + c        a maximum moves with its arguments, and padding never wins
@@ -44,7 +44,7 @@ _MOST_GROWTH = 2.0
 
 
 def hoist_biases(graph: Graph) -> PassResult:
-    """Drops biases along the residual stream; values that lack an offset are called `.../hoisted`."""
+    """Drops biases along the residual stream. A value without its offset is called `.../hoisted`."""
     plan = _Plan(graph)
     edits = plan.edits
 
@@ -69,13 +69,13 @@ def _moved_mean(mean: Value, offset: Vector) -> Value:
 
 @dataclass
 class _Plan:
-    """Which values lack which offset, and what becomes of biases.
+    """The offset that each value lacks, and the edits of biases.
 
     Attributes:
-        graph: What is rewritten.
+        graph: The graph.
         edits: The biases of convolutions: None for dropped, a vector where an offset ends.
-        offsets: What each value lacks, by channel.
-        refused: Where an offset ends although it might have been carried on, and why.
+        offsets: The offset that each value lacks, by channel.
+        refused: The reasons why an offset ends early, one sentence each.
     """
 
     graph: Graph
@@ -96,11 +96,11 @@ class _Plan:
 
     @property
     def dropped(self) -> int:
-        """How many convolutions lost their biases."""
+        """The number of convolutions without their biases."""
         return sum(vector is None for vector in self.edits.biases.values())
 
     def _carry(self, value: Value, offset: Vector) -> bool:
-        """Lets a value lack an offset, unless that would cost precision."""
+        """Removes an offset from a value, unless that would cost precision."""
         growth = max(map(partial(_growth, offset), _norms(value, self._read_by)), default=0.0)
         if not growth <= _MOST_GROWTH:
             self.refused.append(f"{value.name}: squared errors would grow by {growth:.3g}, at most {_MOST_GROWTH:g}")
@@ -125,7 +125,7 @@ class _Plan:
 
 
 def _growth(offset: Vector, norm: Value) -> float:
-    """The factor on a normalisation's squared errors if what it reads lacks the offset."""
+    """The factor on a normalisation's squared errors if its input lacks the offset."""
     scale = affine(norm.maker).scale
     mean, variance = exact(norm.maker.input(3)), exact(norm.maker.input(4))
     with np.errstate(all="ignore"):
@@ -144,7 +144,7 @@ def _norms(value: Value, read_by: Readers) -> Iterator[Value]:
 
 
 def _carriers(graph: Graph, read_by: Readers) -> frozenset[Value]:
-    """The values whose readers all make up for an offset."""
+    """The values whose readers all compensate for an offset."""
     found: set[Value] = set()
     for value in reversed(list(graph.values())):
         if value in graph.outputs or not any(made_by(value, kind) for kind in ("Conv", "MaxPool", "Add")):
@@ -155,7 +155,7 @@ def _carriers(graph: Graph, read_by: Readers) -> frozenset[Value]:
 
 
 def _makes_up(reader: Value, carriers: Collection[Value], read_by: Readers, graph: Graph) -> bool:
-    """Whether a node can do with an operand that lacks an offset."""
+    """Whether a node can compensate for an operand's missing offset."""
     if made_by(reader, "Add"):
         return _sink(reader, read_by, graph.outputs) is not None
     return reader in carriers if made_by(reader, "MaxPool") else made_by(reader, "BatchNormalization") is not None

@@ -1,6 +1,6 @@
-"""Identity nodes.
+"""Identity nodes, removed.
 
-Identity(x) = x, so its readers may as well read x. Lowering makes such a node only for a block's end point, which is
+Identity(x) = x, so its readers can read x. Lowering makes such a node only for a block's end point, which is
 its last unit's output under a second name. Where that end point is a requested output, the node before it makes the
 value under the output's name; but where both names are requested, ONNX needs the node.
 

@@ -1,8 +1,7 @@
 """The ReLU between two convolutions as a maximum with a threshold.
 
-With the batch normalisation z -> a z + b of the first convolution z = Conv(x, V) + c, its scale goes into the weights
-for any sign of a, as z' = Conv(x, a V), and what is left is one offset d = b + a c. It passes to the second
-convolution, for every sign of d::
+The first convolution and its batch normalisation are a (Conv(x, V) + c) + b. With z' = Conv(x, a V) they are z' + d,
+where d = b + a c. The offset d moves into the second convolution::
 
     relu(z' + d) = max(z', -d) + d
     Conv(relu(z' + d), W) + e = Conv(max(z', -d), W) + (e + W d)
@@ -70,7 +69,7 @@ def _pattern(relu: Value, read_by: Readers, outputs: Collection[Value]) -> Value
 def _threshold(
     relu: Value, conv: Value, consumers: Mapping[Value, bool], edits: Edits, thresholds: dict[Value, Value]
 ) -> str | None:
-    """Enters the edits of one place, or says why it stays."""
+    """Adds the edits of one place, or gives the reason for leaving it."""
     values = affine(relu.maker.input(0).maker)
     offset = values.shift + values.scale * edits.bias(conv)
     if not values.finite or np.abs(offset).max() > np.finfo(np.float32).max:

@@ -80,7 +80,7 @@ def max_preactivation(graph: Graph) -> PassResult:
 
 
 def _form(values: Affine, edits: Edits, consumers: Mapping[Value, bool]) -> _Form | str:
-    """The form of one place, whose edits it enters; or why the place stays."""
+    """The form of one place, whose edits are added, or the reason for leaving the place."""
     if not values.finite:
         return "its scale or shift is not a finite number"
     form = _split(values)

@@ -1,9 +1,8 @@
-"""Equal constants as one.
+"""Equal constants merged into one.
 
 Two Constant nodes of the same attributes have the same value, and so have two initializers of the same type and bytes
-that are known when the graph is built: the scales of one that stand for a missing gamma, the amounts of channel
-padding. Bytes are compared and not numbers, so 0.0 and -0.0 stay apart. Parameters are not compared: their values are
-not known before they are written.
+that are known when the graph is built, such as the ones for a missing gamma, or amounts of channel padding. Bytes are
+compared, so 0.0 and -0.0 stay distinct. Parameters are not compared, since their values are made when they are written.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ def share_constants(graph: Graph) -> PassResult:
 
 
 def _contents(value: Value) -> Hashable:
-    """What makes two constants equal; None for anything else."""
+    """The key by which constants are equal; None for anything else."""
     if made := made_by(value, "Constant"):
         return made.attributes.integers("value_ints")
     tensor = value.contents

@@ -2,7 +2,7 @@
 
 Three rules of padding exist among the networks that are compiled here:
 
-* **Fixed**: k_eff - 1 in all, (k_eff - 1) // 2 of it before, whatever the input's size. It is TF-slim's `conv2d_same`
+* **Fixed**: k_eff - 1 in all, (k_eff - 1) // 2 of it before, for every input size. It is TF-slim's `conv2d_same`
   (with a stride: explicit padding, then VALID; without: SAME, which then is the same thing), and for odd kernels also
   PyTorch's symmetric padding.
 * **SAME**: TensorFlow's own rule, by which the output has ceil(n / s) rows and the padding is just what the last window
@@ -55,7 +55,7 @@ NO_PADDING = Padding(0, 0, 0, 0)
 
 
 def effective_kernel(kernel: int, rate: int) -> int:
-    """Rows that a kernel spans when its taps are `rate` rows apart."""
+    """The number of rows that a kernel spans, with its taps `rate` rows apart."""
     return kernel + (kernel - 1) * (rate - 1)
 
 
@@ -88,7 +88,7 @@ def ceil_padding(source: FeatureMap, kernel: int, stride: int) -> Padding:
 def window_output(
     source: FeatureMap, channels: int, kernel: int, stride: int, padding: Padding, rate: int = 1
 ) -> FeatureMap | None:
-    """The map that a window sliding over the padded source gives; None where the window does not fit once."""
+    """The map that a window makes of the padded source; None if the window does not fit once."""
     span = effective_kernel(kernel, rate)
     height = (source.height + padding.top + padding.bottom - span) // stride + 1
     width = (source.width + padding.left + padding.right - span) // stride + 1

@@ -1,4 +1,4 @@
-"""How each system draws its first weights, from the fans of a layer.
+"""The initial weights of each system, by the fans of a layer.
 
 The fans of a kernel are the products of its rows, columns and channels: fan_in with the channels that one output reads,
 fan_out with those that the layer makes.
@@ -16,7 +16,7 @@ from resnet_compile.spec.network import InitializerName
 
 @dataclass(frozen=True, slots=True)
 class Fans:
-    """How many products meet in one output value, and how many outputs one input value reaches."""
+    """The number of products that an output value sums, and the number of outputs that an input value reaches."""
 
     inward: int
     outward: int
@@ -44,7 +44,7 @@ class Initializer:
 def _variance_scaling(fans: Fans) -> Initial:
     """TF-slim's `variance_scaling_initializer`: a truncated normal whose variance would be 2 / fan_in.
 
-    The factor 1.3 makes up for what truncation at two standard deviations takes away.
+    The factor 1.3 compensates for the truncation at two standard deviations.
     """
     return TruncatedNormal(sqrt(1.3 * 2.0 / fans.inward))
 

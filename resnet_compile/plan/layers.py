@@ -1,6 +1,6 @@
-"""Resolved layers: nothing is left to choose, and nothing is known of JSON or ONNX.
+"""Resolved layers.
 
-Every layer answers for itself: its `scope`, the `source` that it reads, the `output` that it makes, its `parameters` in
+Every layer has a `scope`, the map that it reads (`source`) and the one that it makes (`output`), its `parameters` in
 checkpoint order, its `macs` (multiply-accumulates for one image), and a `description` for tables.
 """
 
@@ -71,7 +71,7 @@ Norm = BatchNormalization | ChannelAffine
 
 @dataclass(frozen=True, slots=True)
 class NormActivation:
-    """A normalisation and what follows it, standing alone: a pre-activation or the last norm of a network."""
+    """A normalisation and its activation without a convolution: a pre-activation, or the last norm of a network."""
 
     scope: str
     source: FeatureMap
@@ -93,16 +93,16 @@ class NormActivation:
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A convolution with what follows it: bias or normalisation, then an activation.
+    """A convolution, then bias or normalisation, then an activation.
 
     Attributes:
-        scope: The layer's name; its value after norm and activation bears it too.
+        scope: The layer's name, and that of its value after norm and activation.
         source: The map it reads.
         output: The map it makes.
         kernel: Rows and columns of the square kernel.
-        stride: The stride after `output_stride` had its say.
-        rate: Distance of the kernel's taps, 1 where it is not atrous.
-        groups: Runs of source channels that are convolved apart, each into its own run of output channels.
+        stride: The stride, reduced by `output_stride`.
+        rate: The distance of the kernel's taps; 1 for an ordinary convolution.
+        groups: The number of channel groups.
         padding: Zeros around the source.
         weights: OIHW, I being the channels of one group.
     """
@@ -128,7 +128,7 @@ class Conv:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image: every weight, once for each output position."""
+        """Multiply-accumulates for one image: every weight once for each output position."""
         return self.weights.size * self.output.height * self.output.width
 
     @property
@@ -142,7 +142,7 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Dense:
-    """A matrix and biases on the channels of a map of one pixel, which loses its rows and columns.
+    """A matrix and biases on the channels of a 1x1 map; rows and columns are dropped.
 
     Attributes:
         scope: The layer's name and its value's.
@@ -183,7 +183,7 @@ class MaxPool:
         kernel: Rows and columns of the square window.
         stride: Of the window.
         padding: Around the source.
-        pad_value: What the padding holds: minus infinity, which never wins, or zero, which beats negative values.
+        pad_value: The value of the padding: minus infinity, which is never the maximum, or zero.
     """
 
     scope: str
@@ -256,7 +256,7 @@ class Blur:
 
 @dataclass(frozen=True, slots=True)
 class ChannelPad:
-    """Channels of zeros, `before` in front of the source's and `after` behind them."""
+    """Channels of zeros: `before` in front of the source's, and `after` behind."""
 
     scope: str
     source: FeatureMap
@@ -272,13 +272,12 @@ class ChannelPad:
 
     @property
     def description(self) -> str:
-        """How many channels it adds."""
         return f"pad {self.before}+{self.after} channels"
 
 
 @dataclass(frozen=True, slots=True)
 class GlobalPool:
-    """The mean over rows and columns, which stay as axes of length 1."""
+    """The mean over rows and columns, which are kept with length 1."""
 
     scope: str
     source: FeatureMap

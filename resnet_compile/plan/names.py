@@ -1,7 +1,7 @@
 """From a user's word to the network's own names: the grammar of `--outputs`, `--keep-float` and `--freeze`.
 
-A word is a name with or without the network's in front of it, and a slash may follow. A unit is found by its place, its
-kind left out: `block3/unit_2` is `resnet_v2_50/block3/unit_2/bottleneck_v2`, and `block3/unit_2/conv1` a layer of it.
+A word is a full name, or a name without the network's in front; a trailing slash is ignored. The kind of a unit may be
+left out: `block3/unit_2` is `resnet_v2_50/block3/unit_2/bottleneck_v2`, and `block3/unit_2/conv1` a layer of it.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from resnet_compile.plan.unit import UnitPlan
 
 
 def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
-    """The full names of the values that were asked for.
+    """The full names of a network's outputs.
 
     Args:
         plan: The network.
-        requested: End points or layers; `all` for every end point; None for logits and predictions where there are any,
-            or the features of a network that has no logits.
+        requested: Words for end points or layers; `all` for every end point; None for logits and predictions, or the
+            features of a network without logits.
 
     Raises:
-        OptionError: There is no such value, or one is asked for twice.
+        OptionError: There is no such value, or one is requested twice.
     """
     end_points = tuple(end_point.name for end_point in plan.end_points)
     features = () if plan.head.logits else (plan.features,)
@@ -35,20 +35,20 @@ def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None
     values = (*end_points, *(layer.scope for layer in plan.layers))
     resolved = _resolve(plan.name, plan.units, values, requested, "end point or layer", "outputs")
     if not resolved:
-        raise OptionError("no output is asked for", where="outputs")
+        raise OptionError("outputs must not be empty", where="outputs")
     if len(set(resolved)) < len(resolved):
         twice = next(name for name in resolved if resolved.count(name) > 1)
-        raise OptionError(f"{twice} is asked for twice", where="outputs")
+        raise OptionError(f"outputs has {twice} twice", where="outputs")
     return resolved
 
 
 def resolve_model_outputs(outputs: Collection[str], words: Sequence[str], plan: Plan | None) -> tuple[str, ...]:
-    """The outputs of a model that the words stand for.
+    """The full names of a model's outputs.
 
     Args:
-        outputs: The names of all of them.
-        words: What a user wrote.
-        plan: The model's network; without one, what stands before an output's first slash is the network's name.
+        outputs: The names of all its outputs.
+        words: The user's words.
+        plan: The model's network. None takes the part of an output before its first slash as the network's name.
 
     Raises:
         OptionError: There is no such output.
@@ -58,7 +58,7 @@ def resolve_model_outputs(outputs: Collection[str], words: Sequence[str], plan: 
 
 
 def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:
-    """The full names of scopes to keep in float: end points, layers and what stands above them, but for the network.
+    """The full names of scopes to keep in float: end points, layers and the scopes that hold them, except the network.
 
     Raises:
         OptionError: There is no such scope.
@@ -68,16 +68,16 @@ def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:
 
 
 def frozen_parameters(plan: Plan, words: Sequence[str]) -> frozenset[str]:
-    """The names of the parameters within scopes: moving statistics among them, so that a norm is frozen whole.
+    """The names of the parameters in scopes, with moving statistics, so that a norm is frozen as a whole.
 
     Raises:
-        OptionError: There is no such scope, or nothing is left to train.
+        OptionError: There is no such scope, or no parameter is left to train.
     """
     owners = (parameter.name.rpartition("/")[0] for parameter in plan.parameters)
     scopes = _resolve(plan.name, plan.units, _with_parents(plan, owners), words, "scope with parameters", "freeze")
     frozen = frozenset(parameter.name for parameter in plan.parameters if is_within(parameter.name, scopes))
     if all(parameter.name in frozen for parameter in plan.parameters if parameter.trainable):
-        raise OptionError("everything is frozen, and nothing is left to train", where="freeze")
+        raise OptionError("freeze leaves nothing to train", where="freeze")
     return frozen
 
 
@@ -91,14 +91,14 @@ def end_point_words(plan: Plan) -> tuple[str, ...]:
 
 
 def is_within(name: str, scopes: Collection[str]) -> bool:
-    """Whether a full name is one of the scopes or stands below one: `net/block10` is not within `net/block1`."""
+    """Whether a full name is one of the scopes or below one: `net/block10` is not within `net/block1`."""
     return any(name == scope or name.startswith(f"{scope}/") for scope in scopes)
 
 
 def _resolve(
     network: str, units: Iterable[UnitPlan], names: Iterable[str], words: Sequence[str], what: str, where: str
 ) -> tuple[str, ...]:
-    """For each word the full name that it stands for."""
+    """The full name for each word."""
     known = _words(network, {unit.scope for unit in units}, names)
     resolved = []
     for word in words:
@@ -112,7 +112,7 @@ def _resolve(
 
 
 def _words(network: str, units: Collection[str], names: Iterable[str]) -> dict[str, str]:
-    """What can be written for full names: the name without the network's, and that without a unit's kind."""
+    """The words for full names: each without the network's name, and also without a unit's kind."""
     words: dict[str, str] = {}
     for name in names:
         short = name.removeprefix(f"{network}/")
@@ -124,7 +124,7 @@ def _words(network: str, units: Collection[str], names: Iterable[str]) -> dict[s
 
 
 def _with_parents(plan: Plan, names: Iterable[str]) -> Iterator[str]:
-    """Names and all scopes that they stand in, each after those that hold it; the network is none of them."""
+    """Names and the scopes that hold them, except the network; a scope comes before what it holds."""
     for name in names:
         parts = name.removeprefix(f"{plan.name}/").split("/")
         yield from (f"{plan.name}/{'/'.join(parts[:length])}" for length in range(1, len(parts)))
@@ -132,7 +132,7 @@ def _with_parents(plan: Plan, names: Iterable[str]) -> Iterator[str]:
 
 
 def _hint(word: str, known: Mapping[str, str]) -> str:
-    """The words nearest to one that is unknown, or else the shortest that there are."""
+    """The known words that look like an unknown one, or else the widest scopes."""
     if near := difflib.get_close_matches(word, known, n=3):
         return f"did you mean {' or '.join(near)}?"
     widest = [each for each in known if "/" not in each] or [*known]

@@ -38,7 +38,7 @@ from resnet_compile.spec.parts import ActivationKind
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """The units of one block; its end point `scope` is the output of the last."""
+    """The units of one block. Its end point `scope` is the output of its last unit."""
 
     scope: str
     units: tuple[UnitPlan, ...]
@@ -51,10 +51,10 @@ class BlockPlan:
 
 @dataclass(frozen=True, slots=True)
 class HeadPlan:
-    """What follows the blocks, each part where the spec has it.
+    """The layers after the blocks; None for those that the spec leaves out.
 
     Attributes:
-        postnorm: What closes a network of pre-activation units, whose sums nothing has normalised.
+        postnorm: The norm and activation after the last sum of a network of pre-activation units.
         pool: The mean over rows and columns.
         hidden: Dense layers before dense logits.
         logits: Class scores.
@@ -93,10 +93,10 @@ class Plan:
     """A resolved network, for images of one size.
 
     Attributes:
-        spec: What was planned.
-        root: The layers of the root block, none where the spec leaves it out.
+        spec: The spec.
+        root: The layers of the root block; empty if the spec leaves it out.
         blocks: In order.
-        head: What follows them.
+        head: The layers after the blocks.
     """
 
     spec: NetworkSpec
@@ -162,7 +162,7 @@ class Plan:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates of all convolutions and matrices, the logits among them, for one image."""
+        """Multiply-accumulates for one image, of all convolutions and matrices including the logits."""
         return sum(layer.macs for layer in self.layers)
 
     @cached_property
@@ -172,7 +172,7 @@ class Plan:
 
     @property
     def features(self) -> str:
-        """The name of the last value before the logits: the pooled map, or the map itself where there is no pool."""
+        """The name of the last value before the logits: the pooled map, or the map itself without a pool."""
         last = self.head.pool or self.head.postnorm
         return last.scope if last else self.blocks[-1].scope
 
@@ -198,7 +198,7 @@ def _planned(spec: NetworkSpec) -> Plan:
     head = _plan_head(spec, scope, replace(scope, initializer=initializer.logits), blocks[-1])
     planned = Plan(spec, root, blocks, head)
     if (total := planned.num_parameters + planned.num_moving_statistics) > MAX_PARAMETERS:
-        raise SpecError(f"{total} parameters are more than the limit of {MAX_PARAMETERS}", where="$.blocks")
+        raise SpecError(f"the network must have at most {MAX_PARAMETERS} parameters, got {total}", where="$.blocks")
     return planned
 
 
@@ -222,7 +222,7 @@ def _stride(root: RootLayers) -> int:
 def _plan_blocks(
     spec: NetworkSpec, network: LayerScope, source: FeatureMap, *, root_stride: int
 ) -> tuple[BlockPlan, ...]:
-    """The blocks in order; the strides of all their units meet in one target."""
+    """The blocks in order, their units' strides limited by the output stride."""
     nominal = (args.stride for block in spec.blocks for args in block.args for _ in range(args.repeat))
     resolved = strides_and_rates(nominal, _stride_of_blocks(spec.output_stride, root_stride))
     blocks = []
@@ -258,7 +258,7 @@ def _stride_of_blocks(output_stride: int | None, root_stride: int) -> int | None
         return None
     if output_stride % root_stride:
         raise SpecError(
-            f"the output stride must be a multiple of {root_stride}, the root block's, not {output_stride}",
+            f"output_stride must be a multiple of the root block's {root_stride}, got {output_stride}",
             where="$.output_stride",
         )
     return output_stride // root_stride
@@ -273,7 +273,7 @@ def _plan_head(spec: NetworkSpec, body: LayerScope, scores: LayerScope, last: Bl
         return HeadPlan(postnorm, pool, (), logits=None, squeeze=False, predictions=None)
     if spec.head.squeezes and source.size != (1, 1):
         raise SpecError(
-            f"a map of {source.height}x{source.width} cannot be squeezed",
+            f"the map must be 1x1 to be squeezed, got {source.height}x{source.width}",
             where="$.head.spatial_squeeze",
             hint="only a 1x1 map can; turn global_pool on or spatial_squeeze off",
         )

@@ -1,4 +1,4 @@
-"""Parameters: what a network's weights are called, their shapes, and how the original draws their first values."""
+"""Parameters: the names, shapes and initial distributions of a network's weights."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Parameter:
     Attributes:
         name: The name in the model and, for TF-slim networks, in the original's checkpoints.
         shape: OIHW for convolution weights, OI for dense ones, else one axis of channels.
-        role: What the tensor is to its layer.
-        initial: How the original draws its first values.
+        role: The tensor's role in its layer.
+        initial: The distribution of its initial values in the original.
     """
 
     name: str
@@ -63,5 +63,5 @@ class Parameter:
 
     @property
     def trainable(self) -> bool:
-        """Whether gradients change it; moving statistics follow the batches instead."""
+        """Whether gradients change it. Moving statistics follow the batches instead."""
         return self.role not in ("moving_mean", "moving_variance")

@@ -1,4 +1,4 @@
-"""Making layers: in a scope that names their parameters, and with what all layers of the network have in common."""
+"""Making layers, with the names and settings that layers of a scope share."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from resnet_compile.spec import network as spec
 
 @dataclass(frozen=True, slots=True)
 class LayerScope:
-    """Where layers are made: what TensorFlow calls a variable scope, and TF-slim an arg scope.
+    """A scope in which layers are made: TensorFlow's variable scope and TF-slim's arg scope.
 
     Attributes:
         name: What the names of the layers begin with.
@@ -51,7 +51,7 @@ class LayerScope:
         return replace(self, name=f"{self.name}/{name}")
 
     def norm_activation(self, name: str, source: FeatureMap, activation: Activation | None) -> NormActivation:
-        """A normalisation standing alone, with its parameters directly under its scope."""
+        """A normalisation without a convolution, with its parameters directly under its scope."""
         scope = f"{self.name}/{name}"
         return NormActivation(scope, source, _norm(scope, source.channels, self.norm), activation)
 
@@ -70,7 +70,7 @@ class LayerScope:
         norm: bool = False,
         activation: Activation | None = None,
     ) -> Conv:
-        """A convolution, padded as TF-slim's `conv2d_same` where no other padding is given."""
+        """A convolution, with the padding of TF-slim's `conv2d_same` unless another is given."""
         scope = f"{self.name}/{name}"
         padding = fixed_padding(kernel, rate) if padding is None else padding
         output = window_output(source, depth, kernel, stride, padding, rate)

@@ -151,6 +151,6 @@ def refuse_stride(site: UnitSite) -> None:
     """
     if site.stride > 1:
         raise SpecError(
-            "a unit of this kind that keeps its depth cannot stride: its shortcut is its input",
+            "a unit of this kind cannot stride and keep its depth: its shortcut is its input",
             where=f"{site.where}.stride",
         )

@@ -9,17 +9,17 @@ from resnet_compile.limits import MAX_RATE
 
 
 def strides_and_rates(nominal: Iterable[int], target: int | None) -> Iterator[tuple[int, int]]:
-    """The stride and rate that each unit runs with.
+    """The stride and rate of each unit.
 
-    Once the strides taken so far multiply to the target, a unit trades its stride for atrous convolution: it runs with
-    stride 1 at the current rate, and the rate of the units after it grows by its nominal stride.
+    Once the strides so far multiply to the target, units use atrous convolution instead: such a unit has stride 1 and
+    the current rate, and its nominal stride multiplies the rate of the units after it.
 
     Args:
         nominal: The units' own strides, in order, across all blocks.
-        target: The stride to stop at, that of the root block divided out; None never stops.
+        target: The greatest stride, divided by the root block's; None for no limit.
 
     Raises:
-        SpecError: The target is passed without being hit, or not reached.
+        SpecError: The strides do not multiply to the target.
     """
     current, rate = 1, 1
     for stride in nominal:
@@ -35,7 +35,7 @@ def strides_and_rates(nominal: Iterable[int], target: int | None) -> Iterator[tu
                 break
     if target is not None and current != target:
         raise SpecError(
-            "the target output stride cannot be reached",
+            "output_stride cannot be reached",
             where="$.output_stride",
-            hint=f"the units' strides, in order, come to {current} and not {target} beside the root block's",
+            hint=f"the units' strides multiply to {current} after the root block, and {target} is needed",
         )

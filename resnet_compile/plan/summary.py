@@ -1,4 +1,4 @@
-"""What a network costs, as a tree: network, blocks, units, layers."""
+"""The costs of a network, as a tree: network, blocks, units, layers."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from resnet_compile.plan.unit import UnitPlan
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """One part of a network and the parts in it.
+    """The costs of one part of a network, and of the parts in it.
 
     Attributes:
-        name: Its scope; parts of one network share the beginning.
-        kind: What it is, in a word or two.
+        name: Its scope.
+        kind: Its kind, in a word or two.
         output: Its output for one image: channels, rows, columns.
         weights: Values of kernels and matrices, the trainable values that multiply-accumulates use.
         parameters: Trainable values.

@@ -1,4 +1,4 @@
-"""A residual unit, resolved: one shape of value for every kind, and what a kind is told to make it from."""
+"""Resolved residual units: one class for every kind, and the arguments of the functions that plan them."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ ResidualLayer = Blur | ChannelGate | Conv
 
 @dataclass(frozen=True, slots=True)
 class Shortcut:
-    """What is added to the residual.
+    """The shortcut, which is added to the residual.
 
     Attributes:
-        layers: Applied in order; none of them is the identity.
+        layers: Applied in order; empty for the identity.
         from_preactivation: Whether it starts from the pre-activation or from the unit's raw input.
     """
 
@@ -89,15 +89,15 @@ class _Rest(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class UnitSite:
-    """Where a unit stands: everything that its kind is told.
+    """The place of a unit: the arguments of its planning function.
 
     Attributes:
         kind: The unit's kind, with its parts.
         scope: Where its layers are made, such as `net/block1/unit_2/bottleneck_v2`.
         args: Its arguments in the spec; their stride is the nominal one.
         source: The map it reads.
-        stride: The stride that it runs with.
-        rate: The rate that its atrous convolutions run with, up to the one that bears the stride.
+        stride: The stride, reduced by `output_stride`.
+        rate: The rate of its atrous convolutions, up to the one with the stride.
         first: Whether it is its block's first.
         where: The path of its arguments in the spec.
         block: The path of its block.
@@ -160,13 +160,12 @@ class UnitSite:
 
     @property
     def rate_after_stride(self) -> int:
-        """The rate of atrous convolutions behind the one that bears the stride.
+        """The rate of atrous convolutions after the one with the stride.
 
-        Where `output_stride` took the unit's stride away, the pixels that they would have seen lie that many times
-        further apart.
+        If `output_stride` removed the unit's stride, the rate is multiplied by it.
 
         Raises:
-            SpecError: It is above the limit.
+            SpecError: The rate is above the limit.
         """
         rate = self.rate * (self.args.stride // self.stride)
         if rate > MAX_RATE:

@@ -60,9 +60,9 @@ def _bottleneck(site: UnitSite, wiring: Wiring) -> UnitPlan:
 
 
 def _biased_preactivation(site: UnitSite, *, projects: bool) -> UnitPlan:
-    """`resnet_v2.bottleneck` of TF-slim and `block2` of Keras, which decide each in its way whether to project.
+    """`resnet_v2.bottleneck` of TF-slim and `block2` of Keras.
 
-    In TF-slim it is the depth alone; a Keras stack projects in its first unit.
+    TF-slim projects where the depth changes, Keras in the first unit of a stack.
     """
     conv, (first, second) = site.conv, site.bottleneck
     preactivation = site.scope.norm_activation("preact", site.source, site.relu)

@@ -1,10 +1,10 @@
-"""Static quantisation to 8 bits: a network, calibrated on images, with everything but its last layer in integers.
+"""Static quantisation to 8 bits: every layer but the last in integers, calibrated on images.
 
 The stages, each from a value to a value::
 
     compile  ->  passes of int8  ->  place  ->  calibrate, means  ->  insert  ->  compare_points
 
-`quantize` names them in this order; what it makes is a `CompiledModel` like any other, with what it costs in accuracy.
+`quantize` calls them in this order. It makes a `CompiledModel`, and a report of the cost in accuracy.
 """
 
 from resnet_compile.quantize.images import folder_images, folder_photographs, has_held_out

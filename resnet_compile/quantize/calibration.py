@@ -1,9 +1,9 @@
 """Ranges and means of a graph's activations, by running it on images.
 
-Ranges are those of onnxruntime's `MinMaxCalibrater`: the least and the greatest value of all. Its calibrators by
-histograms were tried on ResNet-50 v2: `PercentileCalibrater` at 99.99 on both sides takes a tenth off the error of the
-logits (1.0 % for 1.1 %) and off that of the blocks, in several times the time and with all activations in memory; on a
-network of few channels its 99.9 and `EntropyCalibrater` make the error larger.
+Ranges are those of onnxruntime's `MinMaxCalibrater`: the least and the greatest value. Its histogram calibrators were
+tried on ResNet-50 v2. `PercentileCalibrater` at 99.99 on both sides reduces the errors of logits and blocks by a tenth
+(1.0 % instead of 1.1 %), but takes several times as long and all activations in memory. On a network of few channels,
+99.9 and `EntropyCalibrater` make the error larger.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ METHOD = "minmax"
 
 @contextmanager
 def opened(graph: Graph, fmt: ModelFormat = ModelFormat(), **options: Any) -> Iterator[Session]:  # noqa: B008  # frozen
-    """A session on the CPU, without spinning, for as long as the block lasts; further options are the session's."""
+    """A session on the CPU without spinning, for the duration of the block; `options` are further ones of it."""
     with _written(graph, fmt) as path:
         yield Session.open(path, "cpu", SessionOptions(spinning=False, **options))
 
@@ -39,9 +39,9 @@ def ranges(graph: Graph, wanted: Collection[Value], images: CalibrationImages) -
     """The least and the greatest value of activations, by their names.
 
     Args:
-        graph: What to run.
+        graph: The graph to run.
         wanted: The activations.
-        images: On which.
+        images: The calibration images.
 
     Raises:
         WeightsError: An activation is not a finite number.
@@ -53,7 +53,7 @@ def ranges(graph: Graph, wanted: Collection[Value], images: CalibrationImages) -
 
     class Calibrater(MinMaxCalibrater):  # type: ignore[misc]  # a base without types
         def select_tensors_to_calibrate(self, model: Any) -> tuple[list[str], dict[str, Any]]:
-            """Those that are wanted, in an order that is the same every time."""
+            """The wanted tensors, in a deterministic order."""
             found, infos = super().select_tensors_to_calibrate(model)
             return sorted(names & found), infos
 
@@ -83,7 +83,7 @@ def means(graph: Graph, wanted: Collection[Value], images: CalibrationImages) ->
 
 
 class _Reader:
-    """Batches as onnxruntime's calibrators ask for them."""
+    """The source of batches for onnxruntime's calibrators."""
 
     def __init__(self, name: str, batches: Iterator[NDArray[np.float32]]) -> None:
         self._name = name
@@ -106,5 +106,5 @@ def _written(graph: Graph, fmt: ModelFormat) -> Iterator[Path]:
 def _finite(name: str, low: NDArray[np.float32], high: NDArray[np.float32]) -> tuple[float, float]:
     least, greatest = float(np.min(low)), float(np.max(high))
     if not (math.isfinite(least) and math.isfinite(greatest)):
-        raise WeightsError("the network computes what is not a finite number", where=name)
+        raise WeightsError("the network computes a value that is not finite", where=name)
     return least, greatest

@@ -31,7 +31,7 @@ _BATCH = 4
 
 @dataclass(frozen=True)
 class CalibrationImages:
-    """Images as the network takes them.
+    """Calibration images in the network's layout.
 
     Attributes:
         source: `random` for normally distributed numbers, `images` for anything that was given.
@@ -70,12 +70,15 @@ def folder_images(
     Those that are held out are as many of the rest, to judge by; all of them where there is no rest.
 
     Raises:
-        OptionError: The folder is none, or the network takes no images of three channels.
+        OptionError: There is no such folder, or the network does not take three channels.
         UsageError: The folder cannot be listed, or holds no images.
         ImageError: More than a tenth of the images cannot be read; fewer are left out.
     """
     if plan.input.channels != 3:
-        raise OptionError(f"images have 3 channels and the network takes {plan.input.channels}", where="calibration")
+        raise OptionError(
+            f"the network must take 3 channels to be calibrated on images, got {plan.input.channels}",
+            where="calibration",
+        )
     paths = _chosen(folder, held_out=held_out)
     source = _input(plan, layout)
     scheme = choose_scheme(source.preprocess, plan.input.size)
@@ -133,17 +136,17 @@ def _evenly(paths: list[Path]) -> list[Path]:
 
 
 def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw", "nhwc"]) -> CalibrationImages:
-    """Arrays as the network takes them.
+    """Arrays in the network's layout.
 
     Raises:
-        OptionError: They are not float32 of the network's size, or not all finite numbers.
+        OptionError: They are not float32 of the network's size, or not all finite.
     """
     if not isinstance(values, np.ndarray):
-        raise OptionError(f"must be a folder or a NumPy array, not {type(values).__name__}", where="images")
+        raise OptionError(f"images must be a folder or a NumPy array, got {type(values).__name__}", where="images")
     _, *shape = _input(plan, layout).shape(1, plan.input.size)
     if values.dtype != np.float32 or values.ndim != 4 or [*values.shape[1:]] != shape or not len(values):
         raise OptionError(
-            f"must be float32[N, {str(shape)[1:-1]}], not {values.dtype}{list(values.shape)}", where="images"
+            f"images must be float32[N, {str(shape)[1:-1]}], got {values.dtype}{list(values.shape)}", where="images"
         )
     if not np.isfinite(values).all():
         raise OptionError("has values that are not finite numbers", where="images")
@@ -158,7 +161,7 @@ def _prepared(scheme: Preprocessing, height: int, width: int, path: Path) -> NDA
 
 
 def _input(plan: Plan, layout: Literal["nchw", "nhwc"]) -> ImageInput:
-    """How the network will take images once it is compiled."""
+    """The input of the compiled network."""
     height, width = plan.input.size
     preprocess = plan.spec.input.preprocess
     return ImageInput(INPUT, "float32", None, plan.input.channels, height, width, layout == "nhwc", preprocess)

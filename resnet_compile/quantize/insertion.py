@@ -1,17 +1,17 @@
-"""Integers into a graph, as pairs of QuantizeLinear and DequantizeLinear around what is to compute in them (QDQ).
+"""The QDQ form: pairs of QuantizeLinear and DequantizeLinear around what is computed in integers.
 
-An activation x is held as q = clip(round(x / s) + z, 0, 255), one scale s and one zero point z a tensor, and read back
-as s (q - z); 0 is always one of the values, so that padding with zeros is exact. Weights are int8 with a scale for each
-output channel and no zero point; biases are int32 with the product of the input's scale and the weights'. A runtime
-that knows the form computes between the pairs in integers; any other computes the same in float32.
+An activation x is stored as q = clip(round(x / s) + z, 0, 255), with one scale s and one zero point z a tensor, and
+read as s (q - z). 0 is exact, and so is zero padding. Weights are int8 with a scale for each output channel and no zero
+point. Biases are int32; their scale is the product of the input's and the weights'. A runtime that knows the form
+computes between the pairs in integers; any other computes the same in float32.
 
-Rounding moves the weights of an output channel o by D[o], and what the convolution makes by D[o] * x, of which the
-mean over images and places is known: with m the means of the input's channels, sum_c m[c] sum_taps D[o, c, taps]. The
-biases take it back ("bias correction", Nagel et al. 2019, Data-Free Quantization; zero borders are not allowed for).
+Rounding changes the weights of an output channel o by D[o], and the convolution's output by D[o] * x. With m the means
+of the input's channels, the mean of that is sum_c m[c] sum_taps D[o, c, taps], which is subtracted from the biases
+("bias correction", Nagel et al. 2019, Data-Free Quantization; zero borders are neglected).
 
-uint8 times int8 wants a processor that adds such products in 32 bits (AVX-VNNI, AVX512-VNNI, ARM's dot products).
-onnxruntime's kernels for AVX2 and AVX512 without VNNI add pairs of them in 16 bits, which saturates where two products
-of large weights and large activations meet; there a model has to be verified on the machine that it is for.
+Processors with VNNI or dot products (AVX-VNNI, AVX512-VNNI, ARM) add products of uint8 and int8 in 32 bits.
+onnxruntime's kernels for AVX2 and AVX512 without VNNI add pairs of them in 16 bits, which saturates for large weights
+and activations. For such a machine, verify the model on it.
 """
 
 from __future__ import annotations
@@ -39,16 +39,16 @@ from resnet_compile.quantize.tensors import Grid, QuantizedWeights, bias_integer
 
 
 def insert(graph: Graph, placement: Placement, grids: Mapping[str, Grid], means: Mapping[str, Vector]) -> Graph:
-    """The graph with its integers.
+    """The graph in QDQ form.
 
-    Initializers in integers are called `.../quantized`, their scales and zero points `.../quantized/scale` and
-    `.../quantized/zero_point`; of an output that is computed in integers, the value before they are is `.../exact`.
+    Integer initializers are called `.../quantized`, their scales and zero points `.../quantized/scale` and
+    `.../quantized/zero_point`. The value before a quantised output is called `.../exact`.
 
     Args:
-        graph: What to quantise; its initializers need their contents.
-        placement: Where.
+        graph: The graph, with its initializers bound.
+        placement: What is computed in integers.
         grids: By the names of the values in `placement.sources`.
-        means: Of the channels of what each convolution in integers reads, by that value's name.
+        means: The channel means of each integer convolution's input, by the input's name.
 
     Raises:
         WeightsError: A weight is not a finite number.
@@ -68,7 +68,7 @@ class _Insertion:
     constants: dict[str, Value] = field(default_factory=dict)
 
     def rule(self, value: Value, sources: Sequence[Value | None]) -> Value | None:
-        """What takes a value's place; a value in integers is read back at once."""
+        """The replacement of a value; an integer value is dequantised at once."""
         if value.node is None or value not in self.placement.integer:
             return None
         read = [
@@ -87,7 +87,7 @@ class _Insertion:
         return self._pair(value, made, f"{value.name}/dequantized")
 
     def _pair(self, old: Value, new: Value, name: str) -> Value:
-        """The value, once, by way of 8 bits."""
+        """The value after a pair of QuantizeLinear and DequantizeLinear, made once."""
         if old not in self.pairs:
             source = self.placement.sources[old].name
             grid = self.grids[source]
@@ -108,7 +108,7 @@ class _Insertion:
         return self.pairs[value]
 
     def _parameters(self, layer: Value) -> tuple[Value, Value]:
-        """Weights and biases of a convolution, read back from integers."""
+        """The dequantised weights and biases of a convolution."""
         x, weights, bias = layer.maker.input(0), layer.maker.input(1), layer.maker.optional(2)
         grid, tensor = self.grids[self.placement.sources[x].name], weights.tensor
         biases = bias.tensor.array().astype(np.float64) if bias else np.zeros(tensor.shape[0])
@@ -133,14 +133,14 @@ class _Insertion:
         )
 
     def _constant(self, name: str, values: NDArray[np.generic]) -> Value:
-        """An initializer, once: what moves numbers has its source's."""
+        """An initializer, made once; operators that move numbers share their source's."""
         if name not in self.constants:
             self.constants[name] = initializer(name, ConstantTensor(values))
         return self.constants[name]
 
 
 def _mean_shift(weights: QuantizedWeights, means: Vector) -> Vector:
-    """What the rounding of weights takes from the mean of each output channel."""
+    """The change of each output channel's mean by the rounding of weights."""
     taps = weights.rounding().reshape(*weights.shape[:2], -1).sum(axis=2)
     groups = means.size // weights.shape[1]
     shift: Vector = taps.reshape(groups, -1, weights.shape[1]) @ means.reshape(groups, weights.shape[1], 1)

@@ -1,4 +1,4 @@
-"""From a spec to a quantised model: one function that names every step."""
+"""From a spec to a quantised model: `quantize` names every step."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ class QuantizedModel:
     """A network in 8 bits.
 
     Attributes:
-        model: The model, which is saved as any other is.
-        report: What the 8 bits cost.
+        model: The compiled model.
+        report: The cost in accuracy.
     """
 
     model: CompiledModel
@@ -69,14 +69,14 @@ def quantize(
         spec: What to compile, as for `compile`.
         options: How, with a `dtype` of int8; None for the defaults.
         weights: As for `compile`.
-        images: What activations are calibrated on, in the place of `Int8.calibration`: a folder of images, which the
-            spec's preprocessing scheme prepares, or float32 arrays as the model takes them.
+        images: The calibration images, instead of `Int8.calibration`: a folder, preprocessed by the spec's scheme, or
+            float32 arrays in the network's layout.
 
     Raises:
         SpecError: The spec describes no network.
         OptionError: An option asks for what the network does not have, or has no meaning for int8.
-        WeightsError: The weights do not fill the network, or it computes no finite numbers with them.
-        UsageError: The folder of images has none.
+        WeightsError: The weights do not fill the network, or activations are not finite with them.
+        UsageError: The folder has no images.
         ImageError: More than a tenth of the images cannot be read; a note tells of fewer.
     """
     options = CompileOptions.given({"dtype": "int8"} if options is None else options)
@@ -113,7 +113,7 @@ def _images(
 
 
 def _points(plan: Plan) -> tuple[str, ...]:
-    """What the report is about: the blocks, and the logits."""
+    """The end points of the report: the blocks and the logits."""
     return (*(block.scope for block in plan.blocks), *([plan.head.logits.scope] if plan.head.logits else ()))
 
 
@@ -123,7 +123,7 @@ def _compiled(
     weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None,
     outputs: Sequence[str],
 ) -> CompiledModel:
-    """The network in float32 as it is, for batches of any size, so that it can be run on few images at a time."""
+    """The network in float32 without rewrites, for batches of any size, so that few images can be run at a time."""
     changes = {
         "dtype": "float32",
         "target": None,
@@ -142,7 +142,7 @@ def _outputs(graph: Graph, names: Sequence[str]) -> Graph:
 
 
 def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
-    """The graph for so many images at a time, its types worked out anew."""
+    """The graph for a fixed batch size, its types inferred again."""
     if batch == "dynamic":
         return graph
     (source,) = graph.inputs
@@ -151,7 +151,7 @@ def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
 
 
 def _metadata(plain: Metadata, options: CompileOptions, precision: Int8, images: CalibrationImages) -> Metadata:
-    """What the model says of itself, its quantisation added."""
+    """The model's metadata, with its quantisation."""
     return replace(
         plain,
         dtype=precision.kind,

@@ -1,4 +1,4 @@
-"""What of a graph computes in integers, and which activations are therefore held in 8 bits."""
+"""What is computed in integers, and which activations are stored in 8 bits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from resnet_compile.plan.names import is_within
 
 @dataclass(frozen=True)
 class Placement:
-    """Where a graph has integers.
+    """What is computed in integers in a graph.
 
     Attributes:
         integer: The values that are computed in integers.
-        sources: For each activation that is held in 8 bits, the one whose range gives its grid.
+        sources: For each activation that is stored in 8 bits, the one whose range sets its grid.
     """
 
     integer: frozenset[Value]
@@ -24,24 +24,24 @@ class Placement:
 
     @property
     def convolved(self) -> tuple[Value, ...]:
-        """What convolutions in integers read, in order of names."""
+        """The inputs of integer convolutions, in order of names."""
         read = {conv.input(0) for value in self.integer if (conv := made_by(value, "Conv"))}
         return tuple(sorted(read, key=lambda value: value.name))
 
 
 def place(graph: Graph, kept: Collection[str]) -> Placement:
-    """Decides what computes in integers: everything that can, but for what stands in the scopes that are kept in float.
+    """Places everything that has an integer form in integers, except in the scopes that are kept in float.
 
-    What only moves numbers goes by what it reads, and keeps its grid. The sum or convolution before a ReLU needs no
-    grid of its own: the ReLU's has a zero point of 0, so that clipping to it is the ReLU.
+    Operators that only move numbers follow their input and keep its grid. A sum or convolution before a ReLU has no
+    grid of its own: the ReLU's grid has zero point 0, so clipping to it is the ReLU.
 
     Raises:
-        OptionError: Nothing is left.
+        OptionError: Nothing is left for integers.
     """
     read_by, outputs = graph.readers(), frozenset(graph.outputs)
     integer = _integer(graph, kept)
     if not integer:
-        raise OptionError("nothing is left to compute in integers", where="keep_float")
+        raise OptionError("keep_float leaves nothing to compute in integers", where="keep_float")
     sources: dict[Value, Value] = {}
     for value in graph.values():
         held = value in integer or not integer.isdisjoint(read_by[value])
@@ -53,7 +53,7 @@ def place(graph: Graph, kept: Collection[str]) -> Placement:
 
 
 def _integer(graph: Graph, kept: Collection[str]) -> frozenset[Value]:
-    """What computes in integers: what can, and what moves the numbers that this makes."""
+    """The integer values: those with an integer form, and those that move such values."""
     integer: set[Value] = set()
     for value in graph.values():
         if value.node is None or value.type.dtype != "float32" or is_within(value.name, kept):
@@ -68,7 +68,7 @@ def _moves(value: Value) -> bool:
 
 
 def _before_relu(value: Value, read_by: Sequence[Value], integer: Collection[Value]) -> bool:
-    """Whether a ReLU alone reads a sum or convolution."""
+    """Whether a ReLU is the only reader of a sum or convolution."""
     if value not in integer or not (made_by(value, "Conv") or made_by(value, "Add")):
         return False
     return len(read_by) == 1 and read_by[0] in integer and made_by(read_by[0], "Relu") is not None

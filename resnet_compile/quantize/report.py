@@ -1,4 +1,4 @@
-"""What 8 bits cost: the quantised network against the one in float32, on the calibration images."""
+"""The cost of 8 bits: the quantised network compared with float32 on the calibration images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class PointError:
     """An end point's error over all images.
 
     Attributes:
-        name: The end point's.
-        snr: Signal-to-noise ratio, 10 log10(sum x^2 / sum (x' - x)^2), in dB; infinite where nothing differs.
-        error: The same as norm of the difference over norm of the reference.
+        name: The end point.
+        snr: Signal-to-noise ratio, 10 log10(sum x^2 / sum (x' - x)^2), in dB; infinite without a difference.
+        error: Norm of the difference over norm of the reference.
     """
 
     name: str
@@ -31,15 +31,15 @@ class PointError:
 
 @dataclass(frozen=True, slots=True)
 class QuantizationReport:
-    """What became of a network's numbers.
+    """The cost of quantisation.
 
     Attributes:
-        method: How ranges were found.
+        method: The calibration method.
         source: `random` for normally distributed numbers, `images` for anything that was given.
-        images: How many.
-        points: Every block, and the logits where there are any.
-        top1: Of all images (and places, where logits have rows and columns), the part whose largest logit stayed the
-            largest; None without logits.
+        images: The number of images.
+        points: The errors of the blocks, and of the logits if there are any.
+        top1: The fraction of images (and of positions, for logits with rows and columns) with the same largest logit;
+            None without logits.
     """
 
     method: str
@@ -71,9 +71,8 @@ def compare_points(
     Args:
         reference: The network in float32.
         quantized: The same in 8 bits.
-        images: On which.
-        logits: The output whose largest value is the class; channels are its second axis, or its last where the
-            images' are.
+        images: The images.
+        logits: The output whose largest value is the class.
     """
     signal = {output.name: 0.0 for output in reference.outputs}
     noise = dict(signal)
@@ -94,7 +93,7 @@ def compare_points(
 
 
 def _channel_axis(graph: Graph, name: str) -> int:
-    """Where an output has its channels: what was transposed for NHWC has them last."""
+    """The axis of an output's channels: the last for an output that was transposed to NHWC."""
     value = next(output for output in graph.outputs if output.name == name)
     return -1 if value.node and value.node.operator == "Transpose" else 1
 

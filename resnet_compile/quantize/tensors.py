@@ -1,4 +1,4 @@
-"""Numbers as integers: the grid of an activation, and weights and biases on theirs."""
+"""The integer grids of activations, weights and biases."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _SMALLEST = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The numbers that 8 bits can hold: scale (q - zero_point) for q of 0 to 255."""
+    """The values of 8 bits: scale (q - zero_point) for q from 0 to 255."""
 
     scale: np.float32
     zero_point: np.uint8
 
     @classmethod
     def over(cls, low: float, high: float) -> Grid:
-        """The finest grid that holds 0 and reaches from low to high, but for half a step at either end."""
+        """The finest grid with 0 that covers low to high, up to half a step at either end."""
         low, high = min(low, 0.0), max(high, 0.0)
         scale = np.float32(max((high - low) / 255, _SMALLEST) if high > low else 1)
         return cls(scale, np.uint8(min(round(-low / float(scale)), 255)))
@@ -34,7 +34,7 @@ class Grid:
 
 @dataclass(frozen=True, slots=True)
 class QuantizedWeights:
-    """Weights as int8 with a scale for each output channel, made when asked for.
+    """Weights as int8 with a scale for each output channel, computed on demand.
 
     Attributes:
         source: The weights, OIHW.
@@ -56,20 +56,20 @@ class QuantizedWeights:
         return np.rint(scaled).clip(-LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8)
 
     def rounding(self) -> NDArray[np.float64]:
-        """What was lost: the weights less what the integers stand for."""
+        """The rounding error: the weights minus the dequantised integers."""
         scales = self.scales.astype(np.float64).reshape(-1, *[1] * (len(self.shape) - 1))
         return self.source.array() - self.array() * scales
 
 
 def quantize_weights(weights: Tensor, grid: Grid, biases: Vector, name: str) -> QuantizedWeights:
-    """Weights on the grid of each output channel: its largest absolute weight is 127 steps.
+    """Quantises weights: scale = max |w| / 127 for each output channel.
 
-    Where the weights are so small that the bias, in steps of the input's scale times theirs, would not fit its integer,
-    the scale is what the bias needs; where they are zero, it is 1.
+    If the bias, in steps of the input's scale times this one, would overflow its integer, the scale is what the bias
+    needs. For weights that are all zero it is 1.
 
     Args:
         weights: OIHW.
-        grid: The input's.
+        grid: The grid of the input.
         biases: One for each output channel.
         name: For errors.
 
@@ -88,6 +88,6 @@ def quantize_weights(weights: Tensor, grid: Grid, biases: Vector, name: str) -> 
 
 
 def bias_integers(biases: Vector, scales: NDArray[np.float32]) -> NDArray[np.int32]:
-    """Biases in steps of the input's scale times the weights', one scale for each."""
+    """Biases as integers, in steps of the input's scale times the weights'."""
     steps: NDArray[np.int32] = np.rint(biases / scales.astype(np.float64)).astype(np.int32)
     return steps

@@ -1,1 +1,1 @@
-"""Results as documents and as tables; knows results and nothing of how they came about."""
+"""Results as tables and pages."""

@@ -1,4 +1,4 @@
-"""A benchmark as one page that needs nothing from anywhere else."""
+"""A benchmark as one self-contained page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Curves over the steps of a training."""
+"""Curves over training steps."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _WINDOW = 0.03
 
 
 def curves(label: str, lines: Mapping[str, Points], styles: Mapping[str, str], *, logarithmic: bool = False) -> str:
-    """Values over the step, a line each.
+    """A line chart of values over steps.
 
     Args:
-        label: For who cannot see it.
-        lines: At least one point in all.
-        styles: The class of each line, by its name.
-        logarithmic: Whether equal factors stand at equal distances.
+        label: The description for screen readers.
+        lines: The points of each line, at least one in all.
+        styles: The CSS class of each line, by its name.
+        logarithmic: Whether the axis of values is logarithmic.
     """
     steps = [step for points in lines.values() for step, _ in points]
     across = Scale(min(0, *steps), max(steps), LEFT, RIGHT)
@@ -33,7 +33,7 @@ def curves(label: str, lines: Mapping[str, Points], styles: Mapping[str, str], *
 
 
 def _scale(values: Sequence[float], *, logarithmic: bool) -> Scale:
-    """Over the values, with room; from zero where they are not far from it."""
+    """The scale of the values, with a margin; from zero if they are near it."""
     low, high = min(values), max(values)
     if logarithmic:
         return Scale(low / 1.3, high * 1.3, _BOTTOM, TOP, logarithmic=True)
@@ -43,7 +43,7 @@ def _scale(values: Sequence[float], *, logarithmic: bool) -> Scale:
 
 
 def _decades(scale: Scale) -> list[float]:
-    """Powers of ten, and of few of them twice and five times each, within the scale."""
+    """The powers of ten within the scale; if they are few, also their double and fivefold."""
     powers = range(int(np.floor(np.log10(scale.low))), int(np.ceil(np.log10(scale.high))) + 1)
     factors = (1, 2, 5) if len(powers) <= 3 else (1,)
     found = [factor * 10.0**power for power in powers for factor in factors]
@@ -51,7 +51,7 @@ def _decades(scale: Scale) -> list[float]:
 
 
 def smoothed(points: Points) -> list[tuple[int, float]]:
-    """Each value as the mean of those about it, as many before as after."""
+    """The moving mean of values, centred."""
     values = np.array([value for _, value in points])
     reach = int(len(values) * _WINDOW / 2)
     widths = [min(place, len(values) - 1 - place, reach) for place in range(len(values))]
@@ -61,7 +61,7 @@ def smoothed(points: Points) -> list[tuple[int, float]]:
 
 
 def thinned(points: Points) -> Points:
-    """Of many points some, evenly, the last among them."""
+    """An even selection of many points, with the last."""
     if len(points) <= _MOST:
         return points
     return [points[place] for place in np.linspace(0, len(points) - 1, _MOST).round().astype(int)]

@@ -1,4 +1,4 @@
-"""What all pages share: their style, and the parts that they are put together from."""
+"""The style and the parts of all pages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _COLOURS = "".join(
 
 
 def page(heading: str, *body: str) -> str:
-    """A whole page as HTML that needs nothing from anywhere else."""
+    """A self-contained HTML page."""
     head = (
         '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(heading)}</title><style>{_STYLE}{_COLOURS}</style>"
@@ -59,24 +59,24 @@ def page(heading: str, *body: str) -> str:
 
 
 def section(heading: str, explanation: str, *content: str) -> str:
-    """A card: its heading, a line about it, and what it holds."""
+    """A card: a heading, a line of explanation, and contents."""
     words = [element("p", escape(explanation))] if explanation else []
     return element("section", element("h2", escape(heading)), *words, *content)
 
 
 def note(text: str) -> str:
-    """A line that must not be overlooked."""
+    """A highlighted line."""
     return element("div", escape(text), cls="note")
 
 
 def tiles(figures: Sequence[tuple[str, str]]) -> str:
-    """Figures in a large face, each with what it is."""
+    """Large figures, each with its label."""
     tile = (element("div", element("b", escape(a)), element("span", escape(b)), cls="tile") for a, b in figures)
     return element("div", *tile, cls="tiles")
 
 
 def legend(styles: dict[str, str]) -> str:
-    """What the colours stand for, by name; nothing where there is one."""
+    """The legend of the colours, by name; empty for one name."""
     if len(styles) < 2:
         return ""
     return element(
@@ -87,7 +87,7 @@ def legend(styles: dict[str, str]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], words: Collection[int] = (0,)) -> str:
-    """Rows under their header; with one, all columns but those of words hold numbers; None is a dash."""
+    """A table. With a header, all columns except `words` are aligned as numbers; None is a dash."""
 
     def cells(tag: str, row: Sequence[Cell]) -> str:
         texts = ("–" if cell is None else cell if isinstance(cell, str) else number(cell) for cell in row)

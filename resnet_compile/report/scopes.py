@@ -1,4 +1,4 @@
-"""Names that are paths as a tree of scopes that fits on a screen."""
+"""A tree of scopes that fits on a screen, from names that are paths."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 ROWS = 40
-"""How many rows a screen has."""
+"""The rows of a screen."""
 
 _MAX_DEPTH = 8  # what lies deeper is one name
 _MANY = 16  # children before those that differ in numbers alone become one
@@ -16,15 +16,15 @@ _COMPONENT = re.compile(r"[^./]*[./]?")
 
 @dataclass(slots=True)
 class Scope:
-    """A part of the names: a scope, several that differ in numbers alone, or one name.
+    """A node of the tree: a scope, several scopes that differ only in numbers, or a name.
 
     Attributes:
-        name: Its last component, or several where a scope holds but one other.
-        names: How many names lie in it.
+        name: The last component, or several if a scope has one child only.
+        names: The number of names in it.
         size: The sum of their sizes.
-        kinds: Their kinds, in the order of the first of each.
-        merged: How many scopes it stands for.
-        inner: The scopes in it by their names; none for a name.
+        kinds: Their kinds, in order of first appearance.
+        merged: The number of scopes that it stands for.
+        inner: Its children by name; empty for a name.
     """
 
     name: str
@@ -42,9 +42,9 @@ class Scope:
 
 
 def scopes(entries: Iterable[tuple[str, int, str]]) -> list[tuple[int, Scope]]:
-    """The scopes as deep as a screen allows, each with its level, in the order of the names.
+    """The scopes with their levels, as deep as fits on a screen, in the order of the names.
 
-    A scope that holds nothing but names is not opened.
+    A scope that only has names is not expanded.
 
     Args:
         entries: Names, each with its size and its kind.
@@ -71,7 +71,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _tidied(scope: Scope) -> Scope:
-    """The scope with many children that differ in numbers alone as one, and with an only child joined to its name."""
+    """The scope, with children that differ only in numbers merged, and a single child joined to its name."""
     if len(scope.inner) > _MANY:
         groups: dict[str, Scope] = {}
         for name, child in scope.inner.items():

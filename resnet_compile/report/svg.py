@@ -1,4 +1,4 @@
-"""Scalable Vector Graphics by hand: elements, scales and axes. Colours come from the page's style sheet."""
+"""SVG elements, scales and axes. Colours come from the page's style sheet."""
 
 from __future__ import annotations
 
@@ -8,26 +8,26 @@ from dataclasses import dataclass
 from html import escape
 
 WIDTH = 760
-"""Of every chart, in the units of its own coordinates."""
+"""The width of every chart, in its own units."""
 LEFT, RIGHT, TOP = 64, WIDTH - 16, 12
-"""Where a drawing lies between its axes."""
+"""The margins of a drawing."""
 
 Points = Sequence[tuple[int, float]]
-"""What is drawn as a line: a value over each of some numbers."""
+"""The points of a line: (x, y)."""
 
 _MARKED = 40  # points of a line that are marked
 
 SERIES = 6
-"""How many colours there are for what is compared."""
+"""The number of colours for series."""
 
 
 def series(position: int) -> str:
-    """The style class of what stands at a position."""
+    """The CSS class of the series at a position."""
     return f"s{position % SERIES}"
 
 
 def element(tag: str, *children: str, **attributes: str | float | None) -> str:
-    """An element; attributes that are None are left out, ``_`` in their names is ``-``, and the class is ``cls``."""
+    """An element. Attributes that are None are left out, ``_`` in a name becomes ``-``, and ``cls`` is the class."""
     written = "".join(
         f' {"class" if key == "cls" else key.replace("_", "-")}="{_value(value)}"'
         for key, value in attributes.items()
@@ -46,17 +46,17 @@ def text(content: str, x: float, y: float, *, anchor: str = "start", cls: str | 
 
 
 def title(content: str) -> str:
-    """What is shown while the pointer is on the element that this is put into."""
+    """The tooltip of the element that contains it."""
     return element("title", escape(content))
 
 
 def chart(label: str, height: float, *children: str) -> str:
-    """A whole drawing, as wide as the page allows; the label is for who cannot see it."""
+    """A whole drawing, as wide as the page; the label is for screen readers."""
     return element("svg", *children, viewBox=f"0 0 {WIDTH} {height:.0f}", role="img", aria_label=label)
 
 
 def short(name: str, most: int) -> str:
-    """A name that fits into a place of so many characters: of a long one its end, which tells files apart."""
+    """A name cut to a number of characters; its end is kept, which distinguishes files."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
@@ -79,7 +79,7 @@ class Scale:
 
 
 def round_steps(low: float, high: float, most: int = 6) -> list[float]:
-    """Round numbers from `low` to `high`, about so many, at a distance of 1, 2 or 5 times a power of 10."""
+    """About `count` round numbers from `low` to `high`, with steps of 1, 2 or 5 times a power of 10."""
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next(factor * power for factor in (1, 2, 5, 10) if span / (factor * power) <= most + 1e-9)
@@ -88,7 +88,7 @@ def round_steps(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def ratio_steps(reach: float) -> list[float]:
-    """Ratios with few digits from `1 / reach` to `reach`, 1 among them, for a logarithmic axis."""
+    """Round ratios from `1 / reach` to `reach`, with 1, for a logarithmic axis."""
     if reach < 2:
         return [step for step in round_steps(2 - reach, reach, 5) if step >= 1 / reach]
     base = next(base for base in (2, 10, 100, 10_000) if math.log(reach, base) <= 4 or base == 10_000)
@@ -120,16 +120,16 @@ def line_chart(
     point: str = "",
     measure: str = "",
 ) -> str:
-    """Values over numbers, a line each; a line of few points has them marked.
+    """A line chart; the points of short lines are marked.
 
     Args:
-        label: For who cannot see it.
+        label: The description for screen readers.
         lines: The points of each line, by its name.
-        styles: The class of each line, by its name.
-        across: The scale of the numbers, those that stand below, and what they are.
-        up: The scale of the values, and those with a grid line.
-        point: What one number is, for who points at it; without this no points are marked.
-        measure: What a value is measured in, likewise.
+        styles: The CSS class of each line, by its name.
+        across: The scale of x, its ticks, and its label.
+        up: The scale of y, and the values with a grid line.
+        point: The word for an x in tooltips; without it no points are marked.
+        measure: The unit of y in tooltips.
     """
     (x, below, unit), (y, beside) = across, up
     parts = [

@@ -1,4 +1,4 @@
-"""Plain text tables: columns aligned by spaces, so that people and text tools can both read them."""
+"""Plain text tables, with columns aligned by spaces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ Cell = str | int | float | None
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]]) -> str:
-    """The rows under their header; numbers stand right, with thousands separated; None is a dash."""
+    """A table. Numbers are aligned right, with separated thousands; None is a dash."""
     texts = [list(header), *([_text(cell) for cell in row] for row in rows)]
     right = [all(not isinstance(row[column], str) for row in rows) for column in range(len(header))]
     widths = [max(len(row[column]) for row in texts) for column in range(len(header))]

@@ -1,4 +1,4 @@
-"""A training run as one page that needs nothing from anywhere else."""
+"""A training run as one self-contained page."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
     """The page, as HTML with its style and drawings in it.
 
     Args:
-        name: The network's.
-        trained: What the run came to.
-        log: Its entries, of `resnet_compile.training.read_log`.
+        name: The network's name.
+        trained: The result of the run.
+        log: The log's entries, from `resnet_compile.training.read_log`.
     """
     steps = [entry for entry in log if JUDGED not in entry]
     evaluations = [entry for entry in log if JUDGED in entry]
@@ -70,7 +70,7 @@ def _points(entries: Sequence[Entry], key: str) -> list[tuple[int, float]]:
 
 
 def _curves(heading: str, explanation: str, lines: Mapping[str, Points], *, factors: bool = False) -> str:
-    """The lines that have points; with factors, equal ones stand at equal distances where no value is in the way."""
+    """The chart of the lines that have points; with `factors`, its axis is logarithmic if all values are positive."""
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return ""

@@ -1,4 +1,4 @@
-"""Inputs and outputs in fixed places, so that a model can run again and again without allocating them."""
+"""Bound inputs and outputs, so that a model runs again and again without allocating memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from resnet_compile.runtime.devices import Device
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Places on a session's device, and runs of the session on them.
+    """Buffers on a session's device, and runs of the session on them.
 
     Attributes:
         native: onnxruntime's session.
-        ort_value: onnxruntime's class of values that live on a device.
-        device: Where the session runs.
-        failures: A context that turns onnxruntime's exceptions into ours.
+        ort_value: onnxruntime's class of values on a device.
+        device: The session's device.
+        failures: A context that turns onnxruntime's exceptions into `ResnetCompileError`.
     """
 
     native: Any
@@ -29,17 +29,17 @@ class Places:
     failures: Callable[[], AbstractContextManager[None]]
 
     def empty(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-        """Places for arrays of the types and shapes of these, by name."""
+        """Buffers of the types and shapes of these arrays, by name."""
         make = self.ort_value.ortvalue_from_shape_and_type
         return {name: make(array.shape, array.dtype.type, *self._memory) for name, array in arrays.items()}
 
     def filled(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-        """The arrays in their places; on the CPU that is the arrays' own memory."""
+        """The arrays on the device; on the CPU they keep their memory."""
         make = self.ort_value.ortvalue_from_numpy
         return {name: make(array, *self._memory) for name, array in arrays.items()}
 
     def bound(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> Any:
-        """A run of onnxruntime's that is bound to places, by the names of inputs and outputs."""
+        """onnxruntime's binding of inputs and outputs to buffers, by name."""
         binding = self.native.io_binding()
         for name, value in inputs.items():
             binding.bind_ortvalue_input(name, value)
@@ -61,22 +61,21 @@ class Places:
 class Binding:
     """A session's inputs and outputs, bound once. `Session.bind` makes one.
 
-    Where each run finds its inputs, and where it leaves its outputs:
+    The place of inputs and outputs:
 
-    - on the CPU: in host memory, one of several sets after another;
-    - on a GPU: in device memory, likewise; the host only starts the run and waits for its end;
-    - on a GPU with transfer: in host memory. The run begins with the copy of the inputs to the device and ends when the
-      outputs are back.
+    - on the CPU: host memory; runs rotate among several sets of inputs;
+    - on a GPU: device memory, likewise; the host starts the run and waits for its end;
+    - on a GPU with transfer: host memory; a run includes the copies to the device and back.
 
-    A CUDA graph reads and writes the addresses that it was recorded with, so there all runs share one device buffer,
-    and each binding has a graph of its own.
+    A CUDA graph reads and writes the addresses that it was recorded with. All its runs share one device buffer, and
+    each binding has its own graph.
 
     Args:
-        places: Where inputs and outputs can be.
+        places: The buffers of the session.
         inputs: Sets of inputs, all of the same shapes.
         outputs: Arrays of the outputs' types and shapes, by name.
         transfer: Whether a run includes the copies between host and device.
-        run_options: onnxruntime's, with the CUDA graph's own number; None where none is recorded.
+        run_options: onnxruntime's, with the number of the CUDA graph; None for no graph.
     """
 
     def __init__(
@@ -100,11 +99,11 @@ class Binding:
 
     @property
     def buffers(self) -> int:
-        """How many sets of inputs the runs rotate among."""
+        """The number of sets of inputs that runs rotate among."""
         return len(self._host_inputs or self._bindings)
 
     def run(self, index: int) -> None:
-        """Runs the model on the inputs number `index`, counted round and round; returns when the outputs are there.
+        """Runs the model on set `index` of the inputs, modulo their number, and waits for the outputs.
 
         Raises:
             ResnetCompileError: The run failed.

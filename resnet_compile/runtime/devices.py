@@ -57,7 +57,7 @@ def parse_device(name: str) -> Device | None:
         if match := re.fullmatch(provider.kind + number, name, re.ASCII):
             return Device(provider, int(match[1] or 0))
     kinds = (f"{each.kind}, {each.kind}:N" if each.numbered else each.kind for each in PROVIDERS)
-    raise OptionError(f"no device is called {name!r}", hint=f"one of auto, {', '.join(kinds)}")
+    raise OptionError(f"device must be one of auto, {', '.join(kinds)}, got {name!r}")
 
 
 def choose_device(name: str, backend: Backend | None = None) -> Device:

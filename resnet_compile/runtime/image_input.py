@@ -1,4 +1,4 @@
-"""How a model takes images, as its metadata tells or else the shape of its input."""
+"""The image input of a model, by its metadata or else by the shape of its input."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class ImageInput:
 
     Attributes:
         name: Its name in the graph.
-        dtype: As NumPy calls it.
-        batch: Images at a time; None where the model leaves it open.
-        channels: Of a pixel.
-        height: Rows; None where the model leaves them open.
-        width: Columns; None where the model leaves them open.
-        channels_last: NHWC rather than NCHW.
-        preprocess: The scheme by which images are prepared; None where the model names none.
+        dtype: NumPy's name of its type.
+        batch: Images at a time; None for any number.
+        channels: The channels of a pixel.
+        height: Rows; None for any number.
+        width: Columns; None for any number.
+        channels_last: Whether it is NHWC and not NCHW.
+        preprocess: The preprocessing scheme; None if the model names none.
     """
 
     name: str
@@ -40,25 +40,25 @@ class ImageInput:
 
     @property
     def takes_photographs(self) -> bool:
-        """Whether it takes decoded images as they are, uint8, and carries out its scheme itself."""
+        """Whether it takes decoded images, uint8, and preprocesses them itself."""
         return self.dtype == "uint8"
 
     def batch_size(self, asked: int | None, default: int) -> int:
-        """Images at a time: what is asked for, else the model's own number, else the default.
+        """Images at a time: `asked`, else the model's own number, else the default.
 
         Raises:
-            OptionError: The model has another number than is asked for.
+            OptionError: The model has another number.
         """
         if self.batch and asked not in (None, self.batch):
-            raise OptionError(f"the model takes {self.batch} images at a time, not {asked}")
+            raise OptionError(f"batch must be the model's {self.batch}, got {asked}")
         return asked or self.batch or default
 
     def size(self, default: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns, of the default where the model leaves them open."""
+        """Rows and columns; the default for those that the model leaves open."""
         return self.height or default[0], self.width or default[1]
 
     def shape(self, batch: int, default: tuple[int, int]) -> tuple[int, ...]:
-        """The shape of so many images, of a default size where the model leaves it open."""
+        """The shape of a batch; the default size is for what the model leaves open."""
         rows, columns = self.size(default)
         return (batch, rows, columns, self.channels) if self.channels_last else (batch, self.channels, rows, columns)
 
@@ -66,12 +66,12 @@ class ImageInput:
         """A decoded image ``[H, W, 3]``, if it has the size that a model of photographs takes.
 
         Raises:
-            ImageError: It has another.
+            ImageError: The image has another size.
         """
         for side, taken in zip(image.shape, (self.height, self.width), strict=False):
             if taken not in (None, side):
                 size, takes = "x".join(map(str, image.shape[:2])), f"{self.height or '?'}x{self.width or '?'}"
-                raise ImageError(f"the model takes photographs of {takes}, not {size}", where=where)
+                raise ImageError(f"the image must be {takes} for this model, got {size}", where=where)
         return image
 
     def laid_out(self, images: NDArray[Any]) -> NDArray[Any]:
@@ -79,21 +79,21 @@ class ImageInput:
         return np.ascontiguousarray(images if self.channels_last else images.transpose(0, 3, 1, 2))
 
     def feed(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """What `Session.run` takes for a batch, which is filled up with its own images where the model takes more."""
+        """The inputs of `Session.run` for a batch, which is filled up with copies if the model takes more images."""
         if self.batch and len(images) < self.batch:
             images = np.resize(images, (self.batch, *images.shape[1:]))
         return {self.name: images.astype(self.dtype, copy=False)}
 
 
 def image_input(session: Session, *, channels: int | None = None) -> ImageInput:
-    """How a model takes images: by its metadata where that says it, else by where an axis of 3 stands.
+    """The image input of a model: by its metadata, or else by the position of an axis of 3.
 
     Args:
         session: The model.
-        channels: How many it must take; None for any number.
+        channels: The number of channels that it must take; None for any.
 
     Raises:
-        ModelFileError: It is no image network, or takes another number of channels.
+        ModelFileError: The model is not an image network, or takes another number of channels.
     """
     infos = list(session.inputs.values())
     if len(infos) != 1:

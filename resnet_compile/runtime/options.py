@@ -1,4 +1,4 @@
-"""The settings of a session, all of them explicit, so that a result can be recorded with what it was run under."""
+"""The settings of a session, all explicit, so that they can be recorded with a result."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ class SessionOptions(CheckedModel):
     """How onnxruntime runs a model."""
 
     threads: Threads = 0
-    """Threads within an operator; 0 is one for each physical core."""
+    """Threads within an operator; 0 for one a physical core."""
 
     spinning: bool = True
-    """Idle threads wait busily for the next operator. Faster for one session, but two sessions that spin take each
-    other's cores.
+    """Whether idle threads spin while they wait for the next operator. Faster for one session; two spinning sessions
+    take each other's cores.
     """
 
     memory_arena: bool = True
-    """Keep freed CPU memory for the next run."""
+    """Whether to keep freed CPU memory for the next run."""
 
     memory_pattern: bool = True
-    """Plan all buffers of a run as one block, once the shapes are known."""
+    """Whether to allocate all buffers of a run as one block, once the shapes are known."""
 
     graph_optimization: GraphOptimization = "all"
-    """How far onnxruntime rewrites the graph when it loads it."""
+    """The level of onnxruntime's graph optimisations."""
 
     tf32: bool = False
-    """Let CUDA round the factors of float32 products to 10 bits of mantissa, which is faster. Without it onnxruntime
-    keeps convolutions off the tensor cores in float16 too, where nothing is rounded by it.
+    """Whether CUDA may round the factors of float32 products to 10 bits of mantissa, which is faster. Without it,
+    onnxruntime does not use tensor cores for float16 convolutions either, although it rounds nothing there.
     """
 
     nhwc: bool = False
-    """Let CUDA run convolutions and pooling with channels last, which its tensor cores want."""
+    """Whether CUDA runs convolutions and pooling in NHWC, the layout of its tensor cores."""
 
     cuda_graph: bool = False
-    """Let CUDA record a run and replay it; the caller has to bind inputs and outputs."""
+    """Whether CUDA records a run and replays it; inputs and outputs must be bound."""
 
     profile: str | None = None
-    """Prefix of the path of a profile to write, or None."""
+    """The prefix of the path of a profile to write; None for no profile."""
 
     log_severity: LogSeverity = "fatal"
     """The least severe message that onnxruntime writes to stderr."""
 
     def native(self, backend: Backend) -> Any:
-        """The same for onnxruntime; sets the severity of its process-wide logger too."""
+        """onnxruntime's session options; also sets the severity of its process-wide logger."""
         onnxruntime = backend.onnxruntime
         native = onnxruntime.SessionOptions()
         native.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL

@@ -1,4 +1,4 @@
-"""A model whose outputs are its next inputs: a state that stays on the device from run to run."""
+"""Models whose outputs are their next inputs: a state that stays on the device from run to run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from resnet_compile.runtime.signature import TensorInfo, check_inputs
 
 
 class Recurrence:
-    """A session that is run again and again on its own last state. `Session.recur` makes one.
+    """A session that runs again and again on its last state. `Session.recur` makes one.
 
-    Two sets of buffers hold the state, and runs alternate between them: one set is read and the other written. A single
-    one, bound as input and output at once, would be overwritten while it is still being read, without an error.
+    Two sets of buffers hold the state; each run reads one and writes the other. A single set, bound as input and
+    output, would be overwritten while it is read, without an error.
 
     Args:
-        places: Where inputs and outputs can be.
-        state: The first state by input name.
-        next_names: The output that is an input's next value; inputs of the state that are not here keep theirs.
-        fed: What else each run reads, by name; of fixed shapes.
-        told: The outputs that `run` gives, by name; of fixed shapes.
+        places: The buffers of the session.
+        state: The initial state by input name.
+        next_names: The output with an input's next value; inputs of the state that are not here never change.
+        fed: The other inputs, by name; of fixed shapes.
+        told: The outputs that `run` returns, by name; of fixed shapes.
     """
 
     def __init__(
@@ -46,24 +46,24 @@ class Recurrence:
             value.update_inplace(np.ascontiguousarray(state[name]))
 
         def bound(old: dict[str, Any], new: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-            """A run that reads one set and writes the other; and the set that is the state after it."""
+            """The binding that reads one set and writes the other, and the state after it."""
             written = {output: new[name] for name, output in next_names.items()}
             return places.bound({**self._fed, **old}, {**self._told, **written}), new
 
         self._state, self._turns = one, cycle((bound(one, other), bound(other, one)))
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Runs the model once: the state becomes the next one.
+        """Runs the model once and replaces the state.
 
         Args:
-            inputs: An array for each input that is no part of the state, of exactly its type and shape.
+            inputs: An array for each input outside the state, of exactly its type and shape.
 
         Returns:
-            The outputs that are told, by name.
+            The outputs in `told`, by name.
 
         Raises:
             OptionError: An input does not exist, is missing, or has another type or shape.
-            ResnetCompileError: The run failed; what the state is then is not known.
+            ResnetCompileError: The run failed; the state is then undefined.
         """
         check_inputs(self._infos, inputs)
         with self._places.failures():

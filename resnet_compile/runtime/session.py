@@ -35,15 +35,15 @@ class Session:
     """A model that is ready to run. `Session.open` makes one.
 
     Attributes:
-        device: Where it runs.
-        reason: Why it runs there: ``asked for``, or what ``auto`` found.
-        options: The settings that it was opened with.
+        device: The device that it runs on.
+        reason: Why it runs there: ``asked for``, or the finding of ``auto``.
+        options: Its settings.
         inputs: The model's inputs by name, in order.
         outputs: The model's outputs by name, in order.
         metadata: The key-value pairs stored in the model.
         producer: The program that wrote the model.
-        assignment: For each provider, how many nodes of each operator onnxruntime gave to it. Counted after its basic
-            rewrites. None where the installed onnxruntime cannot tell (before 1.24).
+        assignment: For each provider, the number of nodes of each operator, after onnxruntime's basic rewrites. None
+            for onnxruntime before 1.24, which does not tell.
         native: onnxruntime's own session, for binding inputs and outputs and for profiles.
     """
 
@@ -76,11 +76,11 @@ class Session:
             model: A file's path, or a serialized ``ModelProto``.
             device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` for CUDA where it works and the CPU elsewhere.
             options: Settings; the defaults suit a single session.
-            backend: What stands in for the installed onnxruntime.
+            backend: A replacement of the installed onnxruntime, for tests.
 
         Raises:
-            ModelFileError: The file is missing, unreadable, no model, or a model that onnxruntime does not take.
-            DeviceError: The device that was asked for cannot be used; there is never a CPU session in its place.
+            ModelFileError: The file is missing, unreadable, not a model, or a model that onnxruntime refuses.
+            DeviceError: The device cannot be used; the CPU is never used instead.
             OptionError: No device has that name.
         """
         wanted = parse_device(device)
@@ -125,20 +125,20 @@ class Session:
     def bind(
         self, inputs: Sequence[Mapping[str, NDArray[Any]]], outputs: Mapping[str, NDArray[Any]], *, transfer: bool
     ) -> Binding:
-        """Gives inputs and outputs fixed places, so that the model can run many times without allocating any.
+        """Binds inputs and outputs to buffers, so that the model can run many times without allocating memory.
 
         Args:
             inputs: Sets of inputs to rotate among, all of the same shapes.
-            outputs: Arrays of the types and shapes that the outputs will have, by name: those of a first `run`.
-            transfer: Whether each run on a GPU brings its inputs from the host and its outputs back; else both stay on
-                the device. Without meaning on the CPU.
+            outputs: Arrays of the outputs' types and shapes, by name, such as the results of a first `run`.
+            transfer: Whether each run on a GPU includes the copies from the host and back; else inputs and outputs stay
+                on the device. Ignored on the CPU.
 
         Raises:
             OptionError: An input is missing or has another type or shape.
-            ResnetCompileError: There is no memory for it, or CUDA cannot record the model's run.
+            ResnetCompileError: There is not enough memory, or CUDA cannot record the run.
         """
         if not isinstance(inputs, Sequence) or not inputs:
-            raise OptionError("inputs are a list of one set of arrays or more")
+            raise OptionError("inputs must be a list of at least one set of arrays")
         for each in inputs:
             check_inputs(self.inputs, each)
         known_outputs(self.outputs, outputs)
@@ -149,16 +149,16 @@ class Session:
     def recur(
         self, state: Mapping[str, NDArray[Any]], next_names: Mapping[str, str], told: Sequence[str]
     ) -> Recurrence:
-        """Gives a state its place on the device, for a model whose outputs are its next inputs.
+        """Puts a state on the device, for a model whose outputs are its next inputs.
 
         Args:
-            state: The first state: arrays by input name.
-            next_names: For each input of the state that changes, the output that is its next value.
-            told: The outputs that every run gives; they and the other inputs have fixed shapes.
+            state: The initial state: arrays by input name.
+            next_names: For each changing input of the state, the output with its next value.
+            told: The outputs that every run returns. They and the inputs outside the state need fixed shapes.
 
         Raises:
-            OptionError: An input is missing, or has another type or shape, or none that is fixed.
-            ResnetCompileError: There is no memory for it.
+            OptionError: An input is missing, has another type or shape, or has no fixed shape.
+            ResnetCompileError: There is not enough memory.
         """
         names = {*by_name(state), *by_name(next_names)}
         check_inputs({name: info for name, info in self.inputs.items() if name in names}, state)
@@ -173,14 +173,14 @@ class Session:
         return Places(self.native, self._backend.onnxruntime.OrtValue, self.device, self._failures)
 
     def _graph_options(self, graph: int) -> Any:
-        """Run options under which CUDA records the graph of this number, or replays it once it is there."""
+        """Run options with which CUDA records the graph of this number, or replays it."""
         options = self._backend.onnxruntime.RunOptions()
         options.add_run_config_entry("gpu_graph_id", str(graph))
         return options
 
     @contextlib.contextmanager
     def _failures(self) -> Iterator[None]:
-        """Makes what onnxruntime raises while running an error of ours."""
+        """Turns onnxruntime's exceptions into `ResnetCompileError`."""
         # A bound run raises RuntimeError for everything.
         raised: tuple[type[Exception], ...] = (RuntimeError, *self._backend.error_types(*_MODEL_ERRORS, *_FAILURES))
         try:
@@ -192,11 +192,11 @@ class Session:
             ) from error
 
     def end_profile(self) -> Path:
-        """Ends the profile that the session's options asked for, and tells its file."""
+        """Ends the profile and returns its file."""
         return Path(self.native.end_profiling())
 
     def record(self) -> dict[str, Any]:
-        """What this session runs on and under, as plain JSON values."""
+        """The session's device, providers, options and node placement, as plain JSON values."""
         return {
             "device": str(self.device),
             "reason": self.reason,
@@ -208,7 +208,7 @@ class Session:
 
 
 def _require_file(model: str | os.PathLike[str] | bytes) -> None:
-    """Settles before onnxruntime is loaded what the file system can tell."""
+    """Checks the file before onnxruntime is loaded."""
     if isinstance(model, bytes):
         return
     path = as_path(model)
@@ -222,7 +222,7 @@ def _require_file(model: str | os.PathLike[str] | bytes) -> None:
 
 
 def _create(model: str | os.PathLike[str] | bytes, device: Device, options: SessionOptions, backend: Backend) -> Any:
-    """A session of onnxruntime on exactly this device."""
+    """An onnxruntime session on exactly this device."""
     device.require(backend)
     provider = device.provider
     providers = [
@@ -247,11 +247,11 @@ def _create(model: str | os.PathLike[str] | bytes, device: Device, options: Sess
 
 
 def _require_nodes(native: Any, device: Device) -> None:
-    """Asks a session whether it runs where it was to run."""
+    """Checks that a session runs on the device that it was opened for."""
     provider = device.provider
     if provider.name not in native.get_providers():
         raise DeviceError(
-            f"onnxruntime left the {provider.title} provider out, for a reason that only its log tells",
+            f"onnxruntime left the {provider.title} provider out; its log says why",
             where=str(device),
             hint="open it with log_severity='warning', or -v on the command line, to see it",
         )
@@ -272,6 +272,6 @@ def _assignment(native: Any) -> Mapping[str, Mapping[str, int]] | None:
 
 
 def _sentence(error: Exception) -> str:
-    """What onnxruntime says, on one line, without the code that it starts with."""
+    """onnxruntime's message on one line, without the code in front."""
     text = " ".join(str(error).split())
     return re.sub(r"^(Error in execution: )?(\[ONNXRuntimeError\] : \d+ : \w+ : )?", "", text).rstrip(".")

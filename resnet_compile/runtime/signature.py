@@ -1,4 +1,4 @@
-"""What a model takes and gives, and whether what a caller has is that."""
+"""The inputs and outputs of a model, and checks of a caller's arrays."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class TensorInfo:
 
     Attributes:
         name: Its name in the graph.
-        dtype: As NumPy calls it, such as ``float32``; onnxruntime's own word for what NumPy has not.
-        shape: A number, or the symbol or None, for each axis.
+        dtype: NumPy's name, such as ``float32``; onnxruntime's for types that NumPy does not have.
+        shape: For each axis a number, a symbol or None.
     """
 
     name: str
@@ -31,7 +31,7 @@ class TensorInfo:
     shape: tuple[int | str | None, ...]
 
     def empty(self) -> NDArray[Any]:
-        """An array of this type and shape; `OptionError` where the shape is not fixed."""
+        """An array of this type and shape; raises `OptionError` unless the shape is fixed."""
         sides = [axis for axis in self.shape if isinstance(axis, int)]
         if len(sides) < len(self.shape):
             raise OptionError(f"the shape of {self} is not fixed")
@@ -43,7 +43,7 @@ class TensorInfo:
 
 
 def tensors(values: Sequence[Any]) -> Mapping[str, TensorInfo]:
-    """Inputs or outputs as onnxruntime describes them, by name and in order."""
+    """onnxruntime's inputs or outputs, by name and in order."""
 
     def info(value: Any) -> TensorInfo:
         element = re.fullmatch(r"tensor\((\w+)\)", value.type)
@@ -54,16 +54,16 @@ def tensors(values: Sequence[Any]) -> Mapping[str, TensorInfo]:
 
 
 def by_name(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The values, which have to be a mapping."""
+    """The values; raises `OptionError` unless they are a mapping."""
     if not isinstance(values, Mapping):
-        raise OptionError(f"arrays and names are given by name, not as {type(values).__name__}")
+        raise OptionError(f"arrays and names must be a mapping by name, got {type(values).__name__}")
     return values
 
 
 def known_outputs(outputs: Mapping[str, TensorInfo], names: Iterable[str]) -> list[str]:
-    """The names of outputs to compute; `OptionError` where one is none of the model's."""
+    """The names of outputs to compute; raises `OptionError` for an unknown one."""
     if isinstance(names, str) or not isinstance(names, Iterable):
-        raise OptionError(f"outputs are a list of names, not {names!r}")
+        raise OptionError(f"outputs must be a list of names, got {names!r}")
     wanted = list(names)
     for name in wanted:
         if name not in outputs:
@@ -72,10 +72,10 @@ def known_outputs(outputs: Mapping[str, TensorInfo], names: Iterable[str]) -> li
 
 
 def check_inputs(infos: Mapping[str, TensorInfo], inputs: Mapping[str, NDArray[Any]]) -> None:
-    """Refuses arrays that are not exactly the model's inputs.
+    """Checks that arrays are exactly the model's inputs.
 
     Raises:
-        OptionError: An input does not exist, is missing, is no array, or has another type or shape.
+        OptionError: An input does not exist, is missing, is not an array, or has another type or shape.
     """
     for name in (*infos, *by_name(inputs)):
         if name not in inputs:
@@ -85,10 +85,10 @@ def check_inputs(infos: Mapping[str, TensorInfo], inputs: Mapping[str, NDArray[A
     for name, info in infos.items():
         array = inputs[name]
         if not isinstance(array, np.ndarray | np.generic):
-            raise OptionError(f"input {name!r} must be a NumPy array, not {type(array).__name__}")
+            raise OptionError(f"input {name!r} must be a NumPy array, got {type(array).__name__}")
         fits = len(array.shape) == len(info.shape) and all(
             size == axis or not isinstance(axis, int) for size, axis in zip(array.shape, info.shape, strict=True)
         )
         if array.dtype.name != info.dtype or not fits:
             given = TensorInfo(name, array.dtype.name, array.shape)
-            raise OptionError(f"the model takes {info}, not {given}")
+            raise OptionError(f"the input must be {info}, got {given}")

@@ -252,7 +252,7 @@ class NetworkSpec(SpecModel):
         if units > MAX_UNITS:
             raise PydanticCustomError(
                 "units",
-                "{units} units are more than the limit of {limit}",
+                "the network must have at most {limit} units, got {units}",
                 {"units": units, "limit": MAX_UNITS, "path": ("blocks",)},
             )
         return self

@@ -103,7 +103,7 @@ def require_finite(state: Mapping[str, NDArray[Any]]) -> None:
     """Raises a `TrainingError` that names the first variable with a value that is no finite number."""
     for name, values in state.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise TrainingError("holds a value that is no finite number", where=name)
+            raise TrainingError("holds a value that is not finite", where=name)
 
 
 def _write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:

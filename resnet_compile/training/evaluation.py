@@ -66,7 +66,7 @@ def evaluate(
         TrainingError: The loss is no finite number.
     """
     if not isinstance(dataset, Dataset):
-        raise OptionError(f"must be a data set that open_dataset gives, not {type(dataset).__name__}", where="dataset")
+        raise OptionError(f"dataset must come from open_dataset, got {type(dataset).__name__}", where="dataset")
     model = compile_network(spec, CompileOptions(outputs=("logits",)), weights=weights)
     require_one_label(model.plan)
     opened = Session.open(model.to_proto().SerializeToString(), device, session)
@@ -105,7 +105,9 @@ def require_one_label(plan: Plan) -> None:
     """
     logits = next((point for point in plan.end_points if point.name == f"{plan.name}/logits"), None)
     if logits and math.prod(logits.shape[1:]) > 1:
-        raise OptionError("the logits are a map, and an image has one label", where="$.head.global_pool")
+        raise OptionError(
+            "the logits must be one row an image to be trained on labels, and are a map", where="$.head.global_pool"
+        )
 
 
 def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[Any]:

@@ -174,16 +174,16 @@ def _saved(folder: Path, *, resume: bool, weights: object, listener: Listener) -
     if not resume:
         if newest := checkpoint_files(folder):
             hint = "--resume goes on with it"
-            raise OptionError(f"there is a run already, with {newest[0].name}", where=str(folder), hint=hint)
+            raise OptionError(f"the folder has a run already, with {newest[0].name}", where=str(folder), hint=hint)
         if read_log(folder):
             hint = "move it away, or give another --out"
-            raise OptionError("there is the log of a run without its checkpoints", where=str(folder / LOG), hint=hint)
+            raise OptionError("the folder has the log of a run and no checkpoints", where=str(folder / LOG), hint=hint)
         return None
     if weights is not None:
         listener.note("the run goes on with its own weights")
     saved, faults = newest_whole(folder, read_checkpoint)
     if saved is None:
-        raise OptionError("there is no run to resume", where=str(folder), hint="leave --resume out to begin one")
+        raise OptionError("the folder has no run to resume", where=str(folder), hint="leave --resume out to begin one")
     for fault in faults:
         listener.note(f"going on from {saved.path.name}: {fault}")
     return saved
@@ -204,7 +204,7 @@ def _with_head(spec: NetworkSpec, asked: int | None, training: Dataset, listener
     classes, own = asked or len(training.class_names), spec.head.num_classes
     if own is None and asked is None:
         hint = f"--num-classes {classes} gives it some"
-        raise OptionError("a network without logits has no loss to train it by", where="$.head.num_classes", hint=hint)
+        raise OptionError("the network must have logits to be trained", where="$.head.num_classes", hint=hint)
     if own is not None and own != classes and asked is None:
         keep = f"--num-classes {own} keeps them" if own > classes else f"--num-classes {classes} says so"
         listener.note(f"{spec.name} has {own} classes and the data {classes}, which the head gets; {keep}")
@@ -237,7 +237,7 @@ def _progress(
         return Progress(0, how.steps, setup, class_names=data.training.names), how
     require_same(folder, begun.setup, setup)
     if how.steps < begun.step:
-        raise OptionError(f"the run has taken {begun.step} steps already", where="steps")
+        raise OptionError(f"steps must be at least the {begun.step} that the run has taken", where="steps")
     return replace(begun, steps=how.steps, setup=setup), how
 
 

@@ -48,7 +48,7 @@ def require_same(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any])
         )
         more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
         hint = "give what it began with, or another --out"
-        raise OptionError(f"the run began otherwise: {shown}{more}", where=str(folder), hint=hint)
+        raise OptionError(f"the run began with other settings: {shown}{more}", where=str(folder), hint=hint)
 
 
 def _differences(before: Any, after: Any, path: str) -> Iterator[tuple[str, Any, Any]]:

@@ -103,7 +103,7 @@ def compile_step(spec: SpecSource, options: StepOptions) -> TrainingStep:
     spec = sized(spec, options.size)
     planned = plan_network(spec)
     if not planned.head.logits:
-        raise OptionError("a network without logits has no loss to train it by", where="$.head.num_classes")
+        raise OptionError("the network must have logits to be trained", where="$.head.num_classes")
     if planned.head.predictions == "sigmoid":
         raise OptionError(
             "a network of sigmoid predictions cannot be trained: the loss takes one class an image",

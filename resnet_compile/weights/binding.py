@@ -109,7 +109,7 @@ def bind(
         if tensor.dtype in _QUANTISED:
             hint = "give the weights from before they were quantised"
             raise WeightsError(
-                f"holds {tensor.dtype}, which is no weight without its scale", where=tensor.names[0], hint=hint
+                f"holds {tensor.dtype}, which means nothing without its scale", where=tensor.names[0], hint=hint
             )
     told = source.notes if isinstance(source, Checkpoint) else ()
     notes = found.notes

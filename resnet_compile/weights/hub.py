@@ -40,10 +40,12 @@ def check_config(spec: NetworkSpec, source: Checkpoint) -> bool:
     where = str(source.files[0].with_name("config.json"))
     if name is None:
         hint = "names and shapes of their weights are the same"
-        raise WeightsError(f"the weights are of {said}, another function than {spec.name}", where=where, hint=hint)
+        raise WeightsError(
+            f"the weights are for {said}, which is another function than {spec.name}", where=where, hint=hint
+        )
     if _function(load_spec(name)) != _function(spec):
         hint = f"give {name} as SPEC"
-        raise WeightsError(f"the weights are of {said}, and the spec is {spec.name}", where=where, hint=hint)
+        raise WeightsError(f"the weights are for {said}, and the spec is {spec.name}", where=where, hint=hint)
     return True
 
 

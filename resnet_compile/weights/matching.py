@@ -198,12 +198,12 @@ def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str
     fullest = max((found[0] for found in by_table if found), key=lambda one: len(one.filled), default=None)
     if fullest is None or not fullest.filled:
         if any(name.endswith(AVERAGE) for name in tensors):
-            raise WeightsError("only moving averages are there", where=plan.name, hint="--averages takes them")
+            raise WeightsError("the source has only moving averages", where=plan.name, hint="--averages takes them")
         by = f"the {choice.naming} naming" if choice.naming else "any naming table"
         inside = f" in section {','.join(choice.sections)}" if choice.sections else ""
         shown = ", ".join(sorted(tensors)[:3])
         if not tensors:
-            raise WeightsError("there are no tensors", where=plan.name)
+            raise WeightsError("the source has no tensors", where=plan.name)
         raise WeightsError(
             f"no name fits {plan.name} by {by}{inside}", where=plan.name, hint=f"the names are like {shown}"
         )
@@ -288,7 +288,7 @@ def _hint(found: Match) -> str | None:
     if missing and all(p.name not in section.names for p in missing):
         return f"it names units of kind {' and '.join(section.naming.kinds)}"
     if any(f"{section.names.get(p.name)}{AVERAGE}" in found.tensors for p in missing):
-        return "only moving averages are there: --averages takes them"
+        return "the source has only moving averages: --averages takes them"
     if missing and all(p in logits for p in missing):
         classes = _classes_there(plan, section, found.tensors)
         if classes and classes != plan.spec.head.num_classes:

@@ -82,7 +82,7 @@ def tensors_of(source: Mapping[str, ArrayLike]) -> Tensors:
         WeightsError: It holds no arrays by name, or adapters that change weights when the network runs.
     """
     if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
-        raise WeightsError(f"must be a checkpoint's path, or arrays by name, not {type(source).__name__}")
+        raise WeightsError(f"weights must be a checkpoint's path or arrays by name, got {type(source).__name__}")
     names = _names(source) if isinstance(source, Checkpoint) else [*source]
     if found := next(filter(_LORA.search, names), None):
         raise WeightsError(
@@ -120,7 +120,7 @@ def _tensor(source: Mapping[str, ArrayLike], name: str) -> SourceTensor:
     try:
         values = read()
     except ValueError:
-        raise WeightsError("is no array: its rows differ in length", where=name) from None
+        raise WeightsError("is not an array: its rows differ in length", where=name) from None
     return SourceTensor(values.shape, values.dtype.name, (name,), read)
 
 

@@ -102,7 +102,7 @@ def match_structure(plan: Plan, source: OnnxCheckpoint) -> dict[str, ComputedTen
     """
     walk = _Walk(source)
     if len(source.inputs) != 1:
-        raise WeightsError(f"a model of {len(source.inputs)} inputs, not one", where=plan.name)
+        raise WeightsError(f"the model must have one input, got {len(source.inputs)}", where=plan.name)
     step = _Step(source.inputs[0])
     for layer in plan.root:
         step = step.then(_first(_layer(walk, layer, step.value), layer.scope))
@@ -116,7 +116,7 @@ def match_structure(plan: Plan, source: OnnxCheckpoint) -> dict[str, ComputedTen
 
 def _first(steps: Iterator[_Step], scope: str) -> _Step:
     if (step := next(steps, None)) is None:
-        raise WeightsError("the model has no counterpart of this layer where the network has it", where=scope)
+        raise WeightsError("the model has no counterpart of this layer in its place", where=scope)
     return step
 
 

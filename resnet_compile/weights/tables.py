@@ -229,4 +229,5 @@ def naming_of(name: str) -> Naming:
     for naming in NAMINGS:
         if naming.name == name:
             return naming
-    raise OptionError(f"no naming table {name}", where="naming", hint=f"there are {', '.join(n.name for n in NAMINGS)}")
+    known = ", ".join(each.name for each in NAMINGS)
+    raise OptionError(f"naming must be one of {known}, got {name}", where="naming")

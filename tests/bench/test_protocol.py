@@ -138,7 +138,7 @@ def test_an_interrupt_before_the_first_round_passes_on(machine: Machine, at: int
 
 @pytest.mark.parametrize(("steps", "burn_in", "word"), [(0, 0, "steps"), (-1, 0, "steps"), (1, -1, "burn_in")])
 def test_impossible_counts_are_refused(steps: int, burn_in: int, word: str) -> None:
-    with pytest.raises(OptionError, match=rf"must be at least \d, not -?\d @ \$\.{word}$"):
+    with pytest.raises(OptionError, match=rf"must be at least \d, got -?\d @ \$\.{word}$"):
         Protocol(steps=steps, burn_in=burn_in)
 
 

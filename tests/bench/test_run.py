@@ -62,9 +62,9 @@ def test_what_is_no_image_network_is_refused(model: bytes, message: str) -> None
 
 
 def test_wrong_batch_is_refused() -> None:
-    with pytest.raises(OptionError, match="the model takes 7 images at a time, not 8"):
+    with pytest.raises(OptionError, match="batch must be the model's 7, got 8"):
         run(Subject("net", network(7, 3, 4, 6)), batches=(8,))
-    with pytest.raises(OptionError, match=r"must be at least 1, not 0 @ \$\.batches\[1\]"):
+    with pytest.raises(OptionError, match=r"batches\[1\] must be at least 1, got 0 @ \$\.batches\[1\]"):
         BenchOptions(batches=(1, 0))
 
 

@@ -23,29 +23,29 @@ TINY = parse_spec(json.dumps(tiny_document()))
 @pytest.mark.parametrize(
     ("kind", "values", "message"),
     [
-        (Input, {"height": "3", "width": 3}, "must be an integer, not '3' @ $.height"),
-        (Input, {"height": 3}, "this key is required @ $.width"),
-        (Input, {"height": np.int64(3), "width": True}, f"must be an integer, not {np.int64(3)!r} @ $.height; must be "
-         "an integer, not True @ $.width"),
+        (Input, {"height": "3", "width": 3}, "height must be an integer, got '3' @ $.height"),
+        (Input, {"height": 3}, "width is required @ $.width"),
+        (Input, {"height": np.int64(3), "width": True}, f"height must be an integer, got {np.int64(3)!r} @ $.height; "
+         "width must be an integer, got True @ $.width"),
         (Input, {"height": 3, "width": 3, "chanels": 1}, "unknown key @ $.chanels (did you mean channels?)"),
-        (Head, {"num_classes": float("nan")}, "must be an integer, not nan @ $.num_classes"),
-        (CompileOptions, {"batch": 0}, "must be at least 1 or must be 'dynamic', not 0 @ $.batch"),
-        (CompileOptions, {"batch": None}, "must be an integer or must be 'dynamic', not None @ $.batch"),
-        (CompileOptions, {"size": (0, 5)}, "must be at least 1, not 0 @ $.size[0]"),
-        (CompileOptions, {"outputs": "logits"}, "must be an array or must be 'all', not 'logits' @ $.outputs"),
-        (CompileOptions, {"outputs": ["logits", 3]}, "must be a string, not 3 @ $.outputs[1]"),
-        (CompileOptions, {"dtype": "float16 "}, "kind must be one of 'float32', 'float16', 'int8', not 'float16 ' @ "
+        (Head, {"num_classes": float("nan")}, "num_classes must be an integer, got nan @ $.num_classes"),
+        (CompileOptions, {"batch": 0}, "batch must be at least 1 or 'dynamic', got 0 @ $.batch"),
+        (CompileOptions, {"batch": None}, "batch must be an integer or 'dynamic', got None @ $.batch"),
+        (CompileOptions, {"size": (0, 5)}, "size[0] must be at least 1, got 0 @ $.size[0]"),
+        (CompileOptions, {"outputs": "logits"}, "outputs must be an array or 'all', got 'logits' @ $.outputs"),
+        (CompileOptions, {"outputs": ["logits", 3]}, "outputs[1] must be a string, got 3 @ $.outputs[1]"),
+        (CompileOptions, {"dtype": "float16 "}, "kind must be one of 'float32', 'float16', 'int8', got 'float16 ' @ "
          "$.dtype.kind"),
-        (CompileOptions, {"dtype": 16}, "must be an object, not 16 @ $.dtype"),
-        (StepOptions, {"optimizer": "sgd"}, "this key is required @ $.batch"),
+        (CompileOptions, {"dtype": 16}, "dtype must be an object, got 16 @ $.dtype"),
+        (StepOptions, {"optimizer": "sgd"}, "batch is required @ $.batch"),
         (TrainOptions, {"steps": 1, "epochs": 1}, "steps and epochs exclude each other @ $.epochs"),
-        (TrainOptions, {"schedule": {"kind": "cosine", "peak": 1.0, "steps": 0}}, "must be at least 1, not 0 @ "
+        (TrainOptions, {"schedule": {"kind": "cosine", "peak": 1.0, "steps": 0}}, "steps must be at least 1, got 0 @ "
          "$.schedule.steps"),
-        (CosineSchedule, {"peak": float("inf"), "steps": 5}, "must be a finite number, not inf @ $.peak"),
-        (SessionOptions, {"threads": "x"}, "must be an integer, not 'x' @ $.threads"),
-        (BenchOptions, {"batches": 3}, "must be an array, not 3 @ $.batches"),
-        (BenchOptions, {"protocol": {"steps": 0}}, "must be at least 1, not 0 @ $.protocol.steps"),
-        (Protocol, {"steps": 1.5}, "must be an integer, not 1.5 @ $.steps"),
+        (CosineSchedule, {"peak": float("inf"), "steps": 5}, "peak must be a finite number, got inf @ $.peak"),
+        (SessionOptions, {"threads": "x"}, "threads must be an integer, got 'x' @ $.threads"),
+        (BenchOptions, {"batches": 3}, "batches must be an array, got 3 @ $.batches"),
+        (BenchOptions, {"protocol": {"steps": 0}}, "steps must be at least 1, got 0 @ $.protocol.steps"),
+        (Protocol, {"steps": 1.5}, "steps must be an integer, got 1.5 @ $.steps"),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_one_error_with_every_fault(kind: Any, values: dict[str, Any], message: str) -> None:
@@ -61,8 +61,8 @@ def test_a_path_begins_at_the_root_and_has_no_union_tags() -> None:
     document["blocks"][1]["args"][0]["stride"] = "2"
     document["input"]["height"] = 0
     faults = (
-        "must be at least 1, not 0 @ $.input.height; unknown key @ $.root.depht (did you mean depth?); "
-        "must be an integer, not {} @ $.blocks[1].args[0].stride"
+        "height must be at least 1, got 0 @ $.input.height; unknown key @ $.root.depht (did you mean depth?); "
+        "stride must be an integer, got {} @ $.blocks[1].args[0].stride"
     )
     with pytest.raises(SpecError) as caught:
         parse_spec(json.dumps(document))
@@ -92,9 +92,9 @@ def test_a_persons_faults_are_all_told_and_a_machines_are_counted() -> None:
     [
         ({"num_classes": 37}, "unknown key @ $.num_classes (it is a key of head)"),
         ({"output_stryde": 8}, "unknown key @ $.output_stryde (did you mean output_stride?)"),
-        ({"output_stride": 8.0}, "must be an integer, not 8.0 @ $.output_stride"),
-        ({"head": None}, "must be an object, not None @ $.head"),
-        ({"head": {"num_classes": 0}}, "must be at least 1, not 0 @ $.head.num_classes"),
+        ({"output_stride": 8.0}, "output_stride must be an integer, got 8.0 @ $.output_stride"),
+        ({"head": None}, "head must be an object, got None @ $.head"),
+        ({"head": {"num_classes": 0}}, "num_classes must be at least 1, got 0 @ $.head.num_classes"),
         ({"blocks": TINY.blocks * 2}, "scope block1 is used twice @ $.blocks[2].scope"),
     ],
 )  # fmt: skip

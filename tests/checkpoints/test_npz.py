@@ -106,7 +106,7 @@ def test_pickled_objects_are_listed_and_not_loaded(tmp_path: Path) -> None:
     with NpzCheckpoint(tmp_path / "a.npz") as checkpoint:
         assert list(checkpoint) == ["bias"]
         assert checkpoint.unread == {"weights": Unread("of Python objects", (1,))}
-        with pytest.raises(CheckpointError, match=r"Python objects, which is not read @ .*weights"):
+        with pytest.raises(CheckpointError, match=r"Python objects, which is not supported @ .*weights"):
             checkpoint["weights"]
     assert not target.exists()
     np.load(tmp_path / "a.npz", allow_pickle=True)["weights"]
@@ -130,15 +130,15 @@ def test_pickled_objects_are_listed_and_not_loaded(tmp_path: Path) -> None:
         (npy(header(shape="(" + "1," * 33 + ")"), bytes(4)), "33 axes"),
         (npy(header(shape="(2 3)"), bytes(24)), "wrong shape"),
         (npy(header(shape="(2,,3)"), bytes(24)), "wrong shape"),
-        (npy(header(shape="(-2,)"), bytes(8)), "not that of a plain array"),
-        (npy(header(shape="2"), bytes(8)), "not that of a plain array"),
-        (npy(header(order="0"), bytes(8)), "not that of a plain array"),
+        (npy(header(shape="(-2,)"), bytes(8)), "does not describe a plain array"),
+        (npy(header(shape="2"), bytes(8)), "does not describe a plain array"),
+        (npy(header(order="0"), bytes(8)), "does not describe a plain array"),
         (npy(header(descr="True"), bytes(8)), "malformed"),
-        (npy(header(descr="[('a', '<f4')]"), bytes(8)), "not that of a plain array"),
-        (npy(header() + "extra", bytes(8)), "not that of a plain array"),
+        (npy(header(descr="[('a', '<f4')]"), bytes(8)), "does not describe a plain array"),
+        (npy(header() + "extra", bytes(8)), "does not describe a plain array"),
         (npy("{'descr': '<f4', 'descr': '<f4', 'shape': (2,), }", bytes(8)), "malformed"),
-        (npy("(" * 5000, bytes(8)), "not that of a plain array"),
-        (npy(header(shape="(" + "1" * 9000 + "x)"), bytes(8)), "not that of a plain array"),
+        (npy("(" * 5000, bytes(8)), "does not describe a plain array"),
+        (npy(header(shape="(" + "1" * 9000 + "x)"), bytes(8)), "does not describe a plain array"),
     ],
 )
 def test_damaged_headers(tmp_path: Path, member: bytes, message: str) -> None:
@@ -177,7 +177,7 @@ def test_duplicate_names(tmp_path: Path, names: tuple[str, str]) -> None:
         path.write_bytes(raw.replace(b"1.npy", b"0.npy"))
     else:
         path = archive(tmp_path / "b.npz", dict(zip(names, members, strict=True)))
-    with pytest.raises(CheckpointError, match="of one name"):
+    with pytest.raises(CheckpointError, match=r"of one name|have the same name"):
         NpzCheckpoint(path)
 
 

@@ -94,13 +94,13 @@ FAULTS: dict[str, tuple[bytes, str]] = {
     ),
     "terabytes": (broken(lambda m: first(m, "raw/FLOAT").dims.extend([2**40])), "where the shape asks for"),
     "a negative size": (broken(lambda m: first(m, "raw/FLOAT").dims.append(-1)), "not a list of sizes"),
-    "two tensors of one name": (
+    "two tensors have the same name": (
         broken(lambda m: first(m, "raw/FLOAT").__setattr__("name", "scalar")),
-        "two tensors of one name",
+        "two tensors have the same name",
     ),
     "a boolean of 2": (
         broken(lambda m: first(m, "raw/BOOL").__setattr__("raw_data", b"\2\0\0\0")),
-        "a boolean that is neither 0 nor 1",
+        "a boolean is neither 0 nor 1",
     ),
     "no opset": (broken(lambda m: m.ClearField("opset_import")), "not an ONNX model"),
 }

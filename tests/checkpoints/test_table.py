@@ -240,7 +240,7 @@ def test_block_by_hand(path: Path) -> None:
         (entry(0, b"a") + struct.pack("<I", 1 << 31), "has 2147483648 restart points"),
         (entry(0, b"a") + restarts(0, 1), "has 2 restart points"),
         (entry(0, b"a") + restarts(1), "first restart point"),
-        (entry(0, b"a") + entry(1, b"b") + restarts(0, 4), "is none"),
+        (entry(0, b"a") + entry(1, b"b") + restarts(0, 4), "no restart point"),
         (entry(0, b"a") + entry(0, b"b") + restarts(0, 3), "not where its entries start"),
         (entry(1, b"a") + restarts(0), "does not fit"),
         (entry(0, b"a") + entry(2, b"b") + restarts(0), "does not fit"),

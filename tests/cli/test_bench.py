@@ -243,7 +243,7 @@ def test_html_that_cannot_be_written_is_known_before_measuring(
         (("--batch", 0), "'--batch': '0' is not one or more numbers from 1 to 65536"),
         (("--batch", "1,-8"), "'--batch': '1,-8' is not one or more numbers"),
         (("--batch", "1,,8"), "'--batch': '1,,8' is not one or more numbers"),
-        (("--device", "tpu"), "no device is called 'tpu' (one of auto, cpu, cuda, cuda:N)"),
+        (("--device", "tpu"), "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
         (("--cuda-graph", "--device", "cpu"), "a CUDA graph needs a CUDA device (--device cuda)"),
     ],
 )
@@ -285,7 +285,7 @@ def test_batch_and_size_that_do_not_fit_are_one_line(
     resnet_compile.compile(resnet_compile.load_spec("tiny"), options).save(fixed)
     assert resnet_bench(fixed, *QUICK, "--json").document["runs"][0]["shape"] == [2, 3, 40, 48]
     ran = resnet_bench(fixed, *QUICK, "--batch", 4)
-    assert (ran.code, ran.err) == (2, "resnet-bench: error: the model takes 2 images at a time, not 4\n")
+    assert (ran.code, ran.err) == (2, "resnet-bench: error: batch must be the model's 2, got 4\n")
     ran = resnet_bench(model, "--vs", fixed, *QUICK, "--batch", 2)
     assert ran.code == 2
     assert "models of different input sizes cannot be compared" in ran.err

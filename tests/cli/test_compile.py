@@ -66,7 +66,7 @@ def test_a_fault_that_only_the_plan_finds_names_the_file(tmp_path: Path) -> None
     for flags in ((), ("--size", "48"), ("--training-step", "--batch", "1"), ("--dtype", "int8")):
         done = command("resnet-compile", path, "-o", tmp_path / "model.onnx", *flags)
         assert done.code == 2
-        assert done.err.endswith(f"not 6 @ {path}: $.output_stride\n")
+        assert done.err.endswith(f"got 6 @ {path}: $.output_stride\n")
 
 
 def test_a_catalogue_name_is_a_spec(tmp_path: Path) -> None:
@@ -78,7 +78,7 @@ def test_a_catalogue_name_is_a_spec(tmp_path: Path) -> None:
 def test_weights_in_the_place_of_a_spec_are_told(name: str, tmp_path: Path) -> None:
     path = Path(__file__).parents[1] / "data" / name
     done = command("resnet-compile", path, "-o", tmp_path / "model.onnx")
-    said = f"a file of weights, not a spec @ {path} (resnet-compile SPEC --weights {path})"
+    said = f"SPEC is a file of weights @ {path} (resnet-compile SPEC --weights {path})"
     assert (done.code, done.err) == (2, f"resnet-compile: error: {said}\n")
 
 
@@ -92,15 +92,15 @@ def broken_specs() -> dict[str, tuple[bytes, str]]:
     million["input"]["height"] = 1_000_000
     return {
         "unknown key": (changed(colour="red"), "unknown key @ {path}: $.colour"),
-        "wrong type": (changed(output_stride="8"), 'must be an integer, not "8" @ {path}: $.output_stride'),
+        "wrong type": (changed(output_stride="8"), 'must be an integer, got "8" @ {path}: $.output_stride'),
         "empty blocks": (changed(blocks=[]), "must not be empty @ {path}: $.blocks"),
-        "zero": (changed(output_stride=0), "must be at least 1, not 0 @ {path}: $.output_stride"),
-        "negative": (changed(weight_decay=-1), "must be at least 0.0, not -1 @ {path}: $.weight_decay"),
+        "zero": (changed(output_stride=0), "must be at least 1, got 0 @ {path}: $.output_stride"),
+        "negative": (changed(weight_decay=-1), "must be at least 0.0, got -1 @ {path}: $.weight_decay"),
         "unreachable": (changed(output_stride=16), "cannot be reached @ {path}: $.output_stride"),
-        "a billion units": (json.dumps(billion).encode(), "must be at most 4096, not 1000000000 @ {path}: $.blocks[0]"),
+        "a billion units": (json.dumps(billion).encode(), "must be at most 4096, got 1000000000 @ {path}: $.blocks[0]"),
         "a side of a million": (
             json.dumps(million).encode(),
-            "must be at most 16384, not 1000000 @ {path}: $.input.height",
+            "must be at most 16384, got 1000000 @ {path}: $.input.height",
         ),
         "not UTF-8": (b'{"name": "\xff"}', "not UTF-8: byte 10 is 0xff @ {path}"),
         "deep": (b"[" * 100_000, "nested too deeply @ {path}"),
@@ -137,7 +137,7 @@ def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
         (["tiny", "-o", "."], "is a directory @ . (name a file in it)"),
         (["tiny", "-o", "m", "--outputs", "block9"], "no end point or layer 'block9' @ outputs"),
         (["tiny", "-o", "m", "--outputs", "a,,b"], "a name is empty"),
-        (["tiny", "-o", "m", "--opset", "16"], "must be 17 to 26, not 16 @ opset"),
+        (["tiny", "-o", "m", "--opset", "16"], "opset must be 17 to 26, got 16 @ opset"),
         (["tiny", "-o", "m", "--batch", "0"], "'0' is not a number from 1 to 65536"),
         (["tiny", "-o", "m", "--batch", "many"], "'many' is not a number"),
         (["tiny", "-o", "m", "--size", "3x"], "'' is not a number from 1 to 16384"),
@@ -266,7 +266,7 @@ ADVICE = {
     "two copies": ({**network_arrays("a/"), **network_arrays("b/")}, r"(--section a) takes the first"),
     "averages alone": (
         {f"{name}/ExponentialMovingAverage": values for name, values in network_arrays("tiny/").items()},
-        r"only moving averages are there @ tiny \((--averages) takes them",
+        r"the source has only moving averages @ tiny \((--averages) takes them",
     ),
     "two heads": (
         {
@@ -338,8 +338,8 @@ def test_a_training_step(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ([], "a training step has one batch size @ batch (give --batch N)"),
-        (["--batch", 2, "--size", "dynamic"], "a training step has one image size @ size"),
+        ([], "batch must be a number for a training step, got dynamic @ batch (give --batch N)"),
+        (["--batch", 2, "--size", "dynamic"], "size must be fixed for a training step, got dynamic @ size"),
         (["--batch", 2, "--layout", "nhwc"], "has no meaning for a training step"),
         (["--batch", 2, "--weights", "none.ckpt"], "holds no weights and is NCHW @ weights"),
     ],

@@ -123,7 +123,7 @@ def test_the_other_commands_take_the_model(tmp_path: Path, photographs: Path) ->
         ),
         (["--keep-float", "blok1"], 2, "no scope 'blok1' @ keep_float (did you mean block1 "),
         (["--keep-float", "conv1,"], 2, "a name is empty"),
-        (["--target", "cuda"], 2, "must be portable or cpu for int8, not cuda @ $.target"),
+        (["--target", "cuda"], 2, "target must be portable or cpu for int8, got cuda @ $.target"),
         (["--io-dtype", "float16"], 2, "--io-dtype is for --dtype float16, got int8 @ io_dtype"),
         (["--training-step", "--batch", "2"], 2, "has no meaning for a training step"),
     ],
@@ -166,7 +166,7 @@ def test_calibration_images_have_three_channels(tmp_path: Path, photographs: Pat
     flags = ["--dtype", "int8", "--calibration", photographs]
     done = command("resnet-compile", "spec.json", *flags, "-o", "model.onnx", cwd=tmp_path)
     assert done.code == 2
-    assert "the network takes 1 @ calibration" in done.err
+    assert "the network must take 3 channels to be calibrated on images, got 1 @ calibration" in done.err
 
 
 def test_of_many_images_some_are_taken_evenly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,7 +143,7 @@ def test_no_onnxruntime_at_all(monkeypatch: pytest.MonkeyPatch, doctor: Callable
     for arguments in ((), ("--json",)):
         ran = doctor(*arguments)
         assert ran.code == 4
-        assert ran.err == "resnet-doctor: error: not even the CPU runs a network @ cpu\n"
+        assert ran.err == "resnet-doctor: error: the CPU does not run a network @ cpu\n"
     assert ran.document["devices"] == [
         {
             "device": "cpu",

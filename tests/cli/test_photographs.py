@@ -76,7 +76,7 @@ def test_photographs_of_another_size_than_the_models_are_told(folder: Path) -> N
     assert ran.code == 1
     entries = json.loads(ran.out)["images"]
     assert [("top" in each) for each in entries] == [True, False, True]
-    assert "the model takes photographs of 300x451, not 397x599 @ photos/coffee.jpg" in entries[1]["error"]
+    assert "the image must be 300x451 for this model, got 397x599 @ photos/coffee.jpg" in entries[1]["error"]
     asked = command("resnet-run", "photos.onnx", "photos", "--preprocess", "vgg", cwd=folder)
     assert (asked.code, asked.err.strip()) == (
         2,

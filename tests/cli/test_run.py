@@ -162,7 +162,7 @@ def test_fixed_batch_is_filled_up_and_nothing_of_the_filling_is_shown(
     assert ran.classes() == [2, 1, 0, 1]
     refused = resnet_run(model, photos, "--batch", batch + 1)
     assert refused.code == 2
-    assert f"the model takes {batch} images at a time, not {batch + 1}" in refused.err
+    assert f"batch must be the model's {batch}, got {batch + 1}" in refused.err
 
 
 @pytest.mark.parametrize(("scheme", "side"), [("inception", 299), ("vgg", 224), ("cifar", 32)])
@@ -288,11 +288,11 @@ def test_classification_is_saved_besides_the_table(
             ["--outputs", "block9", "-o", "f.npy"],
             "the network has no output 'block9' @ outputs (there is logits, predictions)",
         ),
-        (["--outputs", "logits,predictions", "-o", "f.npy"], "a .npy holds one output, not 2 @ f.npy (save as .npz)"),
-        (["-o", "f.csv"], "outputs are saved as .npy or .npz, not .csv @ f.csv"),
-        (["-o", "f"], "outputs are saved as .npy or .npz, not without a suffix @ f"),
-        (["--preprocess", "vgg16"], "no preprocessing scheme is called 'vgg16'"),
-        (["--device", "tpu"], "no device is called 'tpu'"),
+        (["--outputs", "logits,predictions", "-o", "f.npy"], "a .npy holds one output, got 2 @ f.npy (save as .npz)"),
+        (["-o", "f.csv"], "outputs must be saved as .npy or .npz, got .csv @ f.csv"),
+        (["-o", "f"], "outputs must be saved as .npy or .npz, got no suffix @ f"),
+        (["--preprocess", "vgg16"], "preprocess must be one of inception, "),
+        (["--device", "tpu"], "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
         (["--labels", "absent.txt"], "cannot read the labels: No such file or directory @ absent.txt"),
         (["--top", "0"], "Invalid value for '--top'"),
         (["--batch", "0"], "Invalid value for '--batch'"),
@@ -322,7 +322,7 @@ def test_labels_that_do_not_fit(network: Callable[..., str], photos: Path, resne
     labels = photos / "labels.txt"
     labels.write_text("one\ntwo\n")
     ran = resnet_run(network(), photos / "red.png", "--labels", labels)
-    assert (ran.code, ran.err) == (2, "resnet-run: error: 2 labels for a network of 3 classes\n")
+    assert (ran.code, ran.err) == (2, "resnet-run: error: labels must be as many as the network's 3 classes, got 2\n")
 
 
 def test_models_that_are_no_image_networks(

@@ -89,16 +89,19 @@ def test_the_run_compiles_to_a_model_of_the_same_accuracy(workplace: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--out", "run"], r"there is a run already, with checkpoint-00000012.npz @ run (--resume goes on with it)"),
-        (["--out", "new", "--resume"], "there is no run to resume @ new"),
-        (["--out", "run", "--resume", "--seed", "1"], "the run began otherwise: $.seed was 0 and is 1 @ run"),
-        ([], "a run needs a folder @ out (give --out)"),
-        (["--eval"], "there is nothing to evaluate"),
+        (
+            ["--out", "run"],
+            r"the folder has a run already, with checkpoint-00000012.npz @ run (--resume goes on with it)",
+        ),
+        (["--out", "new", "--resume"], "the folder has no run to resume @ new"),
+        (["--out", "run", "--resume", "--seed", "1"], "the run began with other settings: $.seed was 0 and is 1 @ run"),
+        ([], "--out is required @ out (give --out)"),
+        (["--eval"], "--eval needs a checkpoint"),
         (["--out", "new", "--steps", "1", "--epochs", "1"], "--steps and --epochs exclude each other"),
         (["--out", "new", "--freeze", "blok1"], "no scope with parameters 'blok1' @ freeze (did you mean block1 "),
         (["--out", "new", "--freeze", "all"], "no scope with parameters 'all' @ freeze"),
-        (["--out", "run", "--eval", "--resume"], "--eval only evaluates and takes no --resume"),
-        (["--out", "run", "--eval", "--steps", "3"], "--eval only evaluates and takes no --steps"),
+        (["--out", "run", "--eval", "--resume"], "--resume has no meaning with --eval"),
+        (["--out", "run", "--eval", "--steps", "3"], "--steps has no meaning with --eval"),
         (["--out", "new", "--schedule", '{"kind": "piecewise", "values": [1]}'], "required @ $.boundaries"),
         (
             ["--out", "new", "--schedule", "missing.json"],

@@ -90,7 +90,7 @@ def broken_graphs() -> dict[str, tuple[Graph, str]]:
             Graph("g", (X,), (Value("y", X.type, Node("Gelu", (X,), Attributes({}, {}))),)),
             "unknown operator Gelu",
         ),
-        "an undeclared input": (replace(graph, inputs=()), "x: is made by no node"),
+        "an undeclared input": (replace(graph, inputs=()), "x: is not made by a node"),
         "an output that is an input": (Graph("g", (X,), (X,)), "an output that no node makes"),
         "contents missing": (
             Graph(
@@ -118,7 +118,7 @@ def test_a_broken_rule_is_found(fault: str) -> None:
     ("operator", "inputs", "attributes", "words"),
     [
         ("Gelu", (X,), {}, "unknown operator"),
-        ("Relu", (X, X), {}, "takes 1 inputs, not 2"),
+        ("Relu", (X, X), {}, "must have 1 inputs, got 2"),
         ("Conv", (X, unbound("w", "float32", (4, 5, 3, 3))), {}, "does not fit weights"),
         ("Conv", (X, unbound("w", "float32", (4, 3, 9, 9))), {}, "a window of 9 does not fit 8"),
         ("Conv", (X, unbound("w", "float32", (4, 3))), {}, "4-D"),
@@ -128,9 +128,9 @@ def test_a_broken_rule_is_found(fault: str) -> None:
             {"epsilon": 1.0},
             "one value for each channel",
         ),
-        ("Transpose", (X,), {"perm": (0, 1, 2, 2)}, "is no order of the axes"),
+        ("Transpose", (X,), {"perm": (0, 1, 2, 2)}, "is not an order of the axes"),
         ("Add", (X, unbound("w", "float32", (5,))), {}, "axes of 8 and 5 do not broadcast"),
-        ("Add", (X, unbound("w", "int64", (1,))), {}, "not of one type"),
+        ("Add", (X, unbound("w", "int64", (1,))), {}, "have different types"),
         ("MaxPool", (X,), {"kernel_shape": 3}, "kernel_shape must be integers"),
         ("Gemm", (X, unbound("w", "float32", (3, 4))), {}, "two matrices"),
         ("Gemm", (ROWS, unbound("w", "float32", (4, 3))), {}, "does not fit weights"),

@@ -174,7 +174,7 @@ def test_table_is_consistent_and_cannot_be_changed() -> None:
 
 
 def test_unknown_scheme_lists_the_known() -> None:
-    with pytest.raises(OptionError, match=r"no preprocessing scheme is called 'vgg16'.*inception, vgg"):
+    with pytest.raises(OptionError, match=r"preprocess must be one of inception, vgg.*, got 'vgg16'"):
         find_scheme("vgg16")
 
 

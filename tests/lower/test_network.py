@@ -149,7 +149,7 @@ def test_a_network_that_squeezes_without_pooling_has_one_size() -> None:
     document = tiny_document()
     document["input"] = {"height": 8, "width": 8}
     document["head"] = {"num_classes": 10, "global_pool": False, "spatial_squeeze": True}
-    with pytest.raises(OptionError, match="has one size @ size"):
+    with pytest.raises(OptionError, match=r"size must be fixed for .* @ size"):
         compile(parsed(document), CompileOptions(size="dynamic"))
 
 
@@ -159,5 +159,5 @@ def test_a_network_with_average_pooled_shortcuts_has_one_size() -> None:
     args = {"depth": 5, "stride": 2}
     document["blocks"] = [{"scope": "block1", "unit": {"kind": "cifar_plain"}, "args": [args]}]
     compile(parsed(document), CompileOptions(size=(16, 16)))
-    with pytest.raises(OptionError, match="average-pooled shortcuts has one size @ size"):
+    with pytest.raises(OptionError, match="average-pooled shortcuts @ size"):
         compile(parsed(document), CompileOptions(size="dynamic"))

@@ -183,10 +183,13 @@ def test_only_antialiasing_needs_opset_18(name: str) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"preprocess": "model"}, r"the spec names no scheme @ preprocess \(one of inception,"),
-        ({"preprocess": "vgg16"}, r"no preprocessing scheme is called 'vgg16' @ preprocess \(one of inception,"),
-        ({"image_size": (8, 8)}, "is for models that preprocess photographs themselves"),
-        ({"preprocess": "vgg", "size": "dynamic"}, "brings them to one, which this has to be"),
+        (
+            {"preprocess": "model"},
+            r"preprocess must be named, since the spec names no scheme @ preprocess \(one of inception,",
+        ),
+        ({"preprocess": "vgg16"}, r"preprocess must be one of inception, .*, got 'vgg16' @ preprocess"),
+        ({"image_size": (8, 8)}, "is only for models with preprocess"),
+        ({"preprocess": "vgg", "size": "dynamic"}, "size must be fixed with preprocess, got dynamic"),
     ],
 )
 def test_wrong_options_are_told(options: dict[str, Any], words: str) -> None:

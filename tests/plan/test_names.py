@@ -132,16 +132,16 @@ def test_only_what_has_parameters_is_frozen() -> None:
 
 
 def test_everything_frozen_is_refused() -> None:
-    with pytest.raises(OptionError, match="everything is frozen, and nothing is left to train @ freeze"):
+    with pytest.raises(OptionError, match="freeze leaves nothing to train @ freeze"):
         frozen_parameters(plan(), ("conv1", "block1", "block2", "postnorm", "logits"))
 
 
 @pytest.mark.parametrize(
     ("wanted", "words"),
     [
-        (("logits", "tiny/logits/"), "tiny/logits is asked for twice @ outputs"),
-        (("block1/unit_1", f"block1/unit_1/{KIND}"), f"tiny/block1/unit_1/{KIND} is asked for twice"),
-        ((), "no output is asked for @ outputs"),
+        (("logits", "tiny/logits/"), "outputs has tiny/logits twice @ outputs"),
+        (("block1/unit_1", f"block1/unit_1/{KIND}"), f"outputs has tiny/block1/unit_1/{KIND} twice"),
+        ((), "outputs must not be empty @ outputs"),
     ],
 )
 def test_outputs_are_asked_for_once(wanted: tuple[str, ...], words: str) -> None:

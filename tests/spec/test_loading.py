@@ -19,17 +19,17 @@ Break = Callable[[dict[str, Any]], Any]
 
 FAULTS: list[tuple[Break, str, str]] = [
     (lambda d: d.update(nmae=1), "$.nmae", "unknown key"),
-    (lambda d: d.pop("head"), "$.head", "this key is required"),
-    (lambda d: d["head"].pop("num_classes"), "$.head.num_classes", "this key is required"),
+    (lambda d: d.pop("head"), "$.head", "is required"),
+    (lambda d: d["head"].pop("num_classes"), "$.head.num_classes", "is required"),
     (lambda d: d.update(name=""), "$.name", "must match"),
     (lambda d: d.update(name="a b"), "$.name", "must match"),
     (lambda d: d.update(name="/a"), "$.name", "must match"),
     (lambda d: d.update(name="x" * 201), "$.name", "at most 200 characters"),
-    (lambda d: d["input"].update(height="1"), "$.input.height", 'must be an integer, not "1"'),
-    (lambda d: d["input"].update(height=True), "$.input.height", "must be an integer, not true"),
-    (lambda d: d["input"].update(height=1.0), "$.input.height", "must be an integer, not 1.0"),
-    (lambda d: d["input"].update(height=0), "$.input.height", "must be at least 1, not 0"),
-    (lambda d: d["input"].update(width=-3), "$.input.width", "must be at least 1, not -3"),
+    (lambda d: d["input"].update(height="1"), "$.input.height", 'must be an integer, got "1"'),
+    (lambda d: d["input"].update(height=True), "$.input.height", "must be an integer, got true"),
+    (lambda d: d["input"].update(height=1.0), "$.input.height", "must be an integer, got 1.0"),
+    (lambda d: d["input"].update(height=0), "$.input.height", "must be at least 1, got 0"),
+    (lambda d: d["input"].update(width=-3), "$.input.width", "must be at least 1, got -3"),
     (lambda d: d["input"].update(width=1_000_000), "$.input.width", "must be at most 16384"),
     (lambda d: d.update(blocks=[]), "$.blocks", "must not be empty"),
     (lambda d: d.update(blocks={}), "$.blocks", "must be an array"),
@@ -58,7 +58,7 @@ FAULTS: list[tuple[Break, str, str]] = [
     (lambda d: d.update(weight_decay=-1e-4), "$.weight_decay", "at least 0"),
     (lambda d: d.update(root={"kind": "cifar100"}), "$.root.kind", "imagenet"),
     (lambda d: d.update(root={"kind": 3}), "$.root.kind", "imagenet"),
-    (lambda d: d.update(root=[]), "$.root", "must be an object, not []"),
+    (lambda d: d.update(root=[]), "$.root", "must be an object, got []"),
     (lambda d: d.update(root={"kind": "cifar", "depth": 0}), "$.root.depth", "at least 1"),
     (lambda d: d["head"].update(num_classes=0), "$.head.num_classes", "at least 1"),
     (lambda d: d["head"].update(logits="fc"), "$.head.logits", "must be 'conv' or 'dense'"),
@@ -71,7 +71,7 @@ FAULTS: list[tuple[Break, str, str]] = [
         "$.blocks[0].unit.relu_leakiness",
         "unknown",
     ),
-    (lambda d: d["blocks"][0].update(unit={"groups": 2}), "$.blocks[0].unit", "with a kind is required"),
+    (lambda d: d["blocks"][0].update(unit={"groups": 2}), "$.blocks[0].unit", "must be an object with a kind"),
     (
         lambda d: d["blocks"][1].update(unit={"kind": "torchvision_basic"}),
         "$.blocks[1].args[0].depth_bottleneck",
@@ -110,7 +110,7 @@ def test_the_document_that_the_faults_are_made_from_is_valid() -> None:
     [
         (b"", "not JSON"),
         (b"{", "line 1 column 2"),
-        (b"[]", "must be an object"),
+        (b"[]", "must be an object, got []"),
         (b"null", "must be an object"),
         (b'{"name": "a", "name": "b"}', 'key "name" is given twice'),
         (b'{"weight_decay": NaN}', "NaN is not a JSON number"),
@@ -132,7 +132,7 @@ def test_too_many_units_are_refused() -> None:
     document = tiny_document()
     args = {"depth": 16, "depth_bottleneck": 4, "stride": 1, "repeat": 4096}
     document["blocks"][0]["args"] = [args, args, args]
-    with pytest.raises(SpecError, match=r"12290 units are more than the limit of 10000 @ \$\.blocks"):
+    with pytest.raises(SpecError, match=r"the network must have at most 10000 units, got 12290 @ \$\.blocks"):
         parse_spec(json.dumps(document))
 
 

@@ -47,12 +47,12 @@ def test_a_document_of_arrays_is_the_same_spec() -> None:
 @pytest.mark.parametrize(
     ("args", "message"),
     [
-        ([[256, "64", 1]], r'must be an integer, not "64" @ \$\.blocks\[0\]\.args\[0\]\.depth_bottleneck$'),
+        ([[256, "64", 1]], r'must be an integer, got "64" @ \$\.blocks\[0\]\.args\[0\]\.depth_bottleneck$'),
         (
             [[256, 64, 1, 1, 1]],
             r"at most 4 values: depth, depth_bottleneck, stride, repeat @ \$\.blocks\[0\]\.args\[0\]$",
         ),
-        ([[]], r"this key is required @ \$\.blocks\[0\]\.args\[0\]\.depth$"),
+        ([[]], r"is required @ \$\.blocks\[0\]\.args\[0\]\.depth$"),
         ([[256]], r"depth_bottleneck is required .* @ \$\.blocks\[0\]\.args\[0\]\.depth_bottleneck$"),
     ],
 )
@@ -70,7 +70,7 @@ def test_faults_of_arguments() -> None:
         rc.UnitArgs(256, depth=3)
     with pytest.raises(SpecError, match=r"^at most 3 values by their place: scope, unit, args$"):
         rc.Block("block1", UNIT, [(256, 64)], 5)
-    with pytest.raises(SpecError, match=r"not 'a' @ \$\.args\[1\]\.stride"):
+    with pytest.raises(SpecError, match=r"got 'a' @ \$\.args\[1\]\.stride"):
         rc.Block("block1", UNIT, [(256, 64), (256, 64, "a")])
 
 
@@ -89,5 +89,5 @@ def test_a_network_is_a_spec_a_name_or_a_path(tmp_path: Any) -> None:
     assert step.plan.spec == rc.load_spec("tiny")
     with pytest.raises(SpecError, match="neither a file nor a spec of the catalogue @ tini"):
         rc.plan_network("tini")
-    with pytest.raises(SpecError, match="must be a NetworkSpec, not 3"):
+    with pytest.raises(SpecError, match="must be a NetworkSpec, got 3"):
         rc.compile(3)  # type: ignore[arg-type]

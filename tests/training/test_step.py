@@ -236,7 +236,7 @@ def test_a_network_learns_a_batch_by_heart() -> None:
 
 def test_a_network_without_logits_is_refused() -> None:
     document = {**tiny_document(), "head": {"num_classes": None}}
-    with pytest.raises(OptionError, match=r"no loss to train it by @ \$\.head\.num_classes"):
+    with pytest.raises(OptionError, match=r"must have logits to be trained @ \$\.head\.num_classes"):
         compile_step(parsed(document), StepOptions(batch=2))
 
 

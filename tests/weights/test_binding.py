@@ -140,14 +140,14 @@ def test_the_naming_can_be_given_and_must_exist() -> None:
     assert compile(SPEC, CompileOptions(naming="tf-slim"), weights=slim())
     with pytest.raises(WeightsError, match=r"has shape \[7, 7, 3, 8\], not \[8, 3, 7, 7\]"):
         compile(SPEC, CompileOptions(naming="native"), weights=slim())
-    with pytest.raises(OptionError, match=r"no naming table keras3 @ naming \(there are tf-slim"):
+    with pytest.raises(OptionError, match=r"naming must be one of tf-slim, .*, got keras3 @ naming"):
         compile(SPEC, CompileOptions(naming="keras3"), weights=slim())
 
 
 def test_integers_of_quantised_weights_are_refused() -> None:
     given = native()
     given["tiny/conv1/weights"] = np.ones((8, 3, 7, 7), np.int8)
-    with pytest.raises(WeightsError, match="holds int8, which is no weight without its scale @ tiny/conv1/weights"):
+    with pytest.raises(WeightsError, match="holds int8, which means nothing without its scale @ tiny/conv1/weights"):
         compile(SPEC, weights=given)
 
 

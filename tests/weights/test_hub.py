@@ -28,14 +28,14 @@ def test_any_other_configuration_is_left_alone(config: object, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"architecture": "resnetblur18"}, "of resnetblur18, another function than torchvision_resnet18"),
+        ({"architecture": "resnetblur18"}, "for resnetblur18, which is another function than torchvision_resnet18"),
         (
             {"architecture": "resnet18", "model_args": {"act_layer": "silu"}},
-            "of resnet18 with act_layer, another function than torchvision_resnet18",
+            "for resnet18 with act_layer, which is another function than torchvision_resnet18",
         ),
         (RESNET18 | {"hidden_act": "gelu"}, "another function than torchvision_resnet18"),
-        ({"architecture": "resnet34"}, "of resnet34, and the spec is torchvision_resnet18"),
-        ({"architecture": "resnetv2_50"}, "of resnetv2_50, and the spec is torchvision_resnet18"),
+        ({"architecture": "resnet34"}, "for resnet34, and the spec is torchvision_resnet18"),
+        ({"architecture": "resnetv2_50"}, "for resnetv2_50, and the spec is torchvision_resnet18"),
     ],
 )
 def test_a_contradiction_names_both(config: object, words: str, tmp_path: Path) -> None:
@@ -53,4 +53,4 @@ def test_a_spec_of_another_name_and_size_is_the_same_function(tmp_path: Path) ->
 def test_inspect_names_no_network_of_another_function(tmp_path: Path) -> None:
     out = command("resnet-inspect", write_hub(tmp_path, {"architecture": "resnetblur18"})).out
     assert out.splitlines()[-1] == "fits no network of the catalogue"
-    assert "the weights are of resnetblur18, another function than torchvision_resnet18" in out
+    assert "the weights are for resnetblur18, which is another function than torchvision_resnet18" in out

@@ -172,7 +172,7 @@ def test_averages_of_tensorflow_stand_below_the_variables() -> None:
         "moving averages of the parameters are there and were not taken (--averages takes them)",
     )
     assert filled({**doubled, **shadows}, averages=True) == ()
-    with pytest.raises(WeightsError, match=r"only moving averages are there @ net \(--averages takes them\)"):
+    with pytest.raises(WeightsError, match=r"the source has only moving averages @ net \(--averages takes them\)"):
         filled(shadows)
     assert filled(shadows, averages=True) == ()
 
@@ -291,12 +291,12 @@ def test_a_copy_that_says_it_is_of_averages_is_told_of(tmp_path: Path) -> None:
 
 def test_without_tensors_that_is_said(tmp_path: Path) -> None:
     path = forge.write(tmp_path / "a.pth", forge.program(b"}"))
-    with open_checkpoint(path) as source, pytest.raises(WeightsError, match="there are no tensors @ net"):
+    with open_checkpoint(path) as source, pytest.raises(WeightsError, match="the source has no tensors @ net"):
         filled(source)
 
 
 def test_quantised_weights_are_called_so() -> None:
-    with open_checkpoint(QUANTISED) as source, pytest.raises(CheckpointError, match="a tensor that is quantised"):
+    with open_checkpoint(QUANTISED) as source, pytest.raises(CheckpointError, match="the tensor is quantised"):
         filled(source)
 
 

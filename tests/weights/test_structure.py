@@ -72,7 +72,7 @@ def test_our_own_models_are_read_by_name(tmp_path: Path) -> None:
 
 def test_another_network_has_no_counterpart() -> None:
     golden = next(run for run in test_golden_torch.RUNS if run.label == "resnet_basic-0")
-    with pytest.raises(WeightsError, match="no counterpart of this layer where the network has it @ net/"):
+    with pytest.raises(WeightsError, match="no counterpart of this layer in its place @ net/"):
         compile(golden.spec, weights=EXPORTS / "timm_resnet_bottleneck_tracing.onnx")
 
 

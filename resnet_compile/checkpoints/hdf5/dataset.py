@@ -162,7 +162,7 @@ def _decode(file: CheckedFile, chunk: Chunk, dataset: Hdf5Dataset, shape: tuple[
     if _DEFLATE in dataset.filters:
         data = np.frombuffer(file.inflate(data, size, name, wbits=zlib.MAX_WBITS), np.uint8)
     if len(data) != size:
-        raise file.error("a chunk is not of the size that its shape takes", name)
+        raise file.error("a chunk has another size than its shape takes", name)
     if _SHUFFLE in dataset.filters:
         data = np.ascontiguousarray(data.reshape(dataset.dtype.itemsize, -1).T).reshape(-1)
     array: NDArray[Any] = data.view(dataset.dtype).reshape(shape)

@@ -175,7 +175,7 @@ class Hdf5File:
         if _LINK_INFO in messages or _LINK in messages:
             raise self.file.error("an HDF5 group in the newer layout, whose links can leave the file", hint=_NEWER)
         if _SYMBOL_TABLE not in messages:
-            raise self.file.error(f"the HDF5 object at {address} is no group")
+            raise self.file.error(f"the HDF5 object at {address} is not a group")
         table = Cursor(self.file, messages[_SYMBOL_TABLE], "a symbol table")
         tree, heap = table.uint(8), self.cursor(table.uint(8), 32, "a local heap")
         heap.expect(b"HEAP\0")

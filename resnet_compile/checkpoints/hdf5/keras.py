@@ -115,7 +115,7 @@ class KerasCheckpoint(Checkpoint):
         for part in parts:
             attribute = found[part]
             if attribute is None or not attribute.is_list:
-                raise self._file.error("the attribute is no list of strings", part)
+                raise self._file.error("the attribute is not a list of strings", part)
             names += strings(self._hdf5, attribute)
         return names if parts else None
 

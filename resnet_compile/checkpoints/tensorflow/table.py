@@ -174,7 +174,7 @@ def _entries(contents: Buffer, fail: Fail) -> list[tuple[bytes, Buffer]]:
             raise fail(f"the entry at byte {start} of a block does not fit it")
         if met < restarts and points[met] == start:
             if shared:
-                raise fail(f"the restart point at byte {start} of a block is none")
+                raise fail(f"there is no restart point at byte {start} of a block")
             met += 1
         expanded += shared + unshared
         if expanded > _MAX_KEY_EXPANSION * size or len(entries) == MAX_ENTRIES:

@@ -90,7 +90,7 @@ def data_type(number: int, fail: Fail) -> DataType:
     """The row of a ``DataType`` number; an error for one that names no array."""
     found = DATA_TYPES.get(number)
     if found is None:
-        raise fail(f"the tensor's data type, {other_type(number)}, is no array's")
+        raise fail(f"the tensor's data type, {other_type(number)}, is not that of an array")
     return found
 
 

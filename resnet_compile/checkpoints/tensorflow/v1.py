@@ -185,7 +185,7 @@ class _Shard:
             self._checked.add(number)
         saved = Message(block[slice_key(name, extents)], fail).message(2)
         if read_text(saved.bytes(1), fail) != name or read_slice(saved.message(2)) != extents:
-            raise fail("the record of a slice is another's")
+            raise fail("a slice's record belongs to another tensor")
         return saved.message(3)
 
 

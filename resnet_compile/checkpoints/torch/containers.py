@@ -136,7 +136,7 @@ class LegacyFile(Container):
         if not isinstance(machine.value, dict) or machine.value.get("little_endian") is not True:
             raise PickleError("the file's numbers are not little-endian")
         if not isinstance(keys.value, list):
-            raise PickleError("the keys of the storages are no list")
+            raise PickleError("the keys of the storages are not a list")
         self._keys, self._data = keys.value, end
         self._place(value.storages)
         yield "", value

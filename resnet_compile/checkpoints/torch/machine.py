@@ -96,7 +96,7 @@ class Machine:
     def get(self, index: int) -> None:
         """Push a value of the memo."""
         if index not in self.memo:
-            raise PickleError("the pickle gets a value from the memo that was not put there")
+            raise PickleError("the pickle reads a memo entry that it never wrote")
         self.stack.append(self.memo[index])
 
     def named(self, module: object, name: object) -> object:
@@ -132,7 +132,7 @@ class Machine:
         target = self.top()
         target = target.items if isinstance(target, Record) else target
         if type(target) is not dict or len(items) % 2:
-            raise PickleError("the pickle sets items of something else than a mapping")
+            raise PickleError("the pickle sets items of a value that is not a mapping")
         for key, value in zip(items[::2], items[1::2], strict=True):
             enter(target, key, value)
 
@@ -146,7 +146,7 @@ class Machine:
         target = self.top()
         target = target.elements if isinstance(target, Record) else target
         if type(target) is not list:
-            raise PickleError("the pickle appends to something else than a list")
+            raise PickleError("the pickle appends to a value that is not a list")
         target.extend(items)
 
     def build(self) -> None:
@@ -162,4 +162,4 @@ class Machine:
             case TensorView() | Unread() if isinstance(state, dict):  # other states would be other values
                 pass
             case _:
-                raise PickleError("the pickle sets the attributes of something that has none")
+                raise PickleError("the pickle sets attributes of a value that has none")

@@ -76,7 +76,7 @@ def _rebuild_tensor_v3(args: tuple[Any, ...]) -> TensorView | Unread:
 def _wrapped(args: tuple[Any, ...]) -> object:
     """The first argument: a tensor with what it was wrapped in, attributes, a device, a type of TorchScript."""
     if not args:
-        raise PickleError("a parameter that wraps no tensor")
+        raise PickleError("a parameter does not wrap a tensor")
     return args[0]
 
 
@@ -115,7 +115,7 @@ def _ordered_dict(args: tuple[Any, ...]) -> object:
 
 def _size(args: tuple[Any, ...]) -> tuple[Any, ...]:
     if len(args) != 1 or not isinstance(args[0], tuple):
-        raise PickleError("a torch.Size that is no tuple")
+        raise PickleError("a torch.Size is not a tuple")
     return args[0]
 
 
@@ -198,23 +198,23 @@ _GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
 def named(module: object, name: object) -> object:
     """What a name stands for: what is known, or itself. The look-up is by the whole name: no attribute is followed."""
     if not isinstance(module, str) or not isinstance(name, str):
-        raise PickleError("the pickle names something by other than two strings")
+        raise PickleError("a name in the pickle is not two strings")
     if len(module) + len(name) > _MAX_NAME:
-        raise PickleError("the pickle names something by too long a name")
+        raise PickleError("a name in the pickle is too long")
     return _GLOBALS.get((module, name)) or Name(module, name)
 
 
 def construct(function: object, arguments: object, keywords: object = None) -> object:
     """What calling something that is known gives; for anything else a record of what would be called."""
     if not isinstance(arguments, tuple):
-        raise PickleError("the pickle calls a function with other than a tuple of arguments")
+        raise PickleError("the pickle calls a function without a tuple of arguments")
     match function:
         case Constructor(build=build) if not keywords:
             return build(arguments)
         case Name() | Record():
             return Record(function, arguments, [keywords] if keywords else [])
         case _:
-            raise PickleError("the pickle calls something that is no function")
+            raise PickleError("the pickle calls a value that is not a function")
 
 
 def stored(identity: object, folder: str) -> Storage | Name:

@@ -145,7 +145,7 @@ def _written(make: Callable[[str], Any], pattern: str) -> Callable[[_Pickle], An
 
     def read(reader: _Pickle) -> Any:
         if not (match := form.fullmatch(_text(reader.line()))):
-            raise PickleError("a number in the pickle is not written as one")
+            raise PickleError("a number in the pickle is malformed")
         return make(match[1])
 
     return read
@@ -166,7 +166,7 @@ def _quoted(reader: _Pickle) -> memoryview:
     """A byte string as Python 2 would write it in a program."""
     line = reader.line()
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
-        raise PickleError("a string in the pickle is not written as one")
+        raise PickleError("a string in the pickle is malformed")
     return memoryview(_ESCAPE.sub(_unescape, line[1:-1]))
 
 
@@ -175,7 +175,7 @@ def _unescape(found: re.Match[bytes]) -> bytes:
         return bytes.fromhex(found[1].decode())
     if found[2]:
         return _ESCAPED.get(found[2], found[2])
-    raise PickleError("a string in the pickle is not written as one")
+    raise PickleError("a string in the pickle is malformed")
 
 
 _STOP = ord(".")

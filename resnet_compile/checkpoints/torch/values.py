@@ -134,7 +134,7 @@ class Array:
         try:
             return np.frombuffer(raw.encode("latin-1") if isinstance(raw, str) else raw or b"", np.uint8)
         except UnicodeEncodeError as error:
-            raise PickleError("the bytes of a numpy array are no bytes") from error
+            raise PickleError("the data of a numpy array is not bytes") from error
 
 
 def _plain(raw: object) -> memoryview | str | None:
@@ -151,7 +151,7 @@ def text(value: object) -> str:
     if isinstance(value, memoryview) and len(value) <= _MAX_TEXT:
         return str(value, "latin-1")
     if not isinstance(value, str):
-        raise PickleError("the pickle has something else where a string has to be")
+        raise PickleError("the pickle has no string where one is required")
     return value
 
 

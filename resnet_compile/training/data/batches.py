@@ -137,7 +137,7 @@ def evaluation_batches(
 
 def _at_least(name: str, value: int, least: int) -> None:
     if value < least:
-        raise OptionError(f"{name} must be at least {least}, not {value}")
+        raise OptionError(f"{name} must be at least {least}, got {value}")
 
 
 def _threads(workers: int | None) -> int:

@@ -71,7 +71,9 @@ def find_cifar(folder: Path) -> CifarFormat | None:
     has_10 = CIFAR10.test in names or any(map(_TRAIN_BATCH.fullmatch, names))
     has_100 = bool({_CIFAR100_TRAIN, CIFAR100.test} & names)
     if has_10 and has_100:
-        raise DataError("files of CIFAR-10 and of CIFAR-100 in one folder", where=str(folder), hint="keep them apart")
+        raise DataError(
+            "the folder has files of both CIFAR-10 and CIFAR-100", where=str(folder), hint="keep them apart"
+        )
     return CIFAR10 if has_10 else CIFAR100 if has_100 else None
 
 

@@ -146,7 +146,7 @@ def held_out(dataset: Dataset, fraction: float) -> tuple[Dataset, Dataset]:
         out.extend(members[np.argsort(digests[members], kind="stable")][: max(count, 0)].tolist())
     if not out:
         hint = "a class needs two images at least"
-        raise DataError("there is no image to hold out", where=str(dataset.files[0]), hint=hint)
+        raise DataError("no image can be held out", where=str(dataset.files[0]), hint=hint)
     chosen = np.zeros(len(dataset), np.bool_)
     chosen[out] = True
     return dataset.chosen(np.flatnonzero(~chosen)), dataset.chosen(np.flatnonzero(chosen))

@@ -32,7 +32,7 @@ def open_folder(folder: Path, split: Split, num_classes: int | None) -> Dataset:
     check_class_count(class_names, num_classes, with_classes)
     strangers = set(_class_names(place)) - set(class_names)
     if strangers:
-        raise DataError("a class that the training images have not", where=str(place / min(strangers)))
+        raise DataError("the training images do not have this class", where=str(place / min(strangers)))
     paths: list[Path] = []
     labels: list[int] = []
     for label, name in enumerate(class_names):

@@ -46,11 +46,11 @@ def open_npz_dataset(path: Path, split: Split, num_classes: int | None) -> Datas
         if images_info.dtype != "uint8" or not _is_images(images_info.shape):
             found = f"{images_info.dtype} {list(images_info.shape)}"
             hint = "images are uint8 [N, H, W, 3], [N, H, W, 1] or [N, H, W]"
-            raise DataError(f"{found} is no array of images", where=f"{path}: {images_name}", hint=hint)
+            raise DataError(f"{found} is not an array of images", where=f"{path}: {images_name}", hint=hint)
         if not _is_labels(labels_info.dtype, labels_info.shape):
             found = f"{labels_info.dtype} {list(labels_info.shape)}"
             hint = "labels are class numbers, integers [N] or [N, 1]"
-            raise DataError(f"{found} is no array of labels", where=f"{path}: {labels_name}", hint=hint)
+            raise DataError(f"{found} is not an array of labels", where=f"{path}: {labels_name}", hint=hint)
         if images_info.shape[0] != labels_info.shape[0]:
             message = f"{images_info.shape[0]} images, but {labels_info.shape[0]} labels"
             raise DataError(message, where=f"{path}: {labels_name}")

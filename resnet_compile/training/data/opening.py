@@ -65,10 +65,10 @@ def open_dataset(
     """
     place = Path(path)
     if channels != 3:
-        raise DataError(f"images have 3 channels, the network takes {channels}", where=str(place))
+        raise DataError(f"the network must take 3 channels, got {channels}", where=str(place))
     kind = find_cifar(place) if is_folder(place) else None
     if compat and kind is not CIFAR100:
-        raise OptionError("compat repeats the original's error in reading CIFAR-100; this is not CIFAR-100")
+        raise OptionError("compat is only for CIFAR-100, which the original read one byte off")
     if kind is not None:
         return open_cifar(place, kind, split, num_classes, compat=compat)
     if is_folder(place):
@@ -130,7 +130,7 @@ def _refuse_neighbours(folder: Path) -> None:
         raise DataError("the folder is empty", where=str(folder), hint=f"a data set is {_FORMATS}")
     for name in _WITHIN:
         if name in entries:
-            raise DataError("no data set, but a folder with one", where=str(folder), hint=f"take {folder / name}")
+            raise DataError("the data set is in a folder further down", where=str(folder), hint=f"take {folder / name}")
     if any(name in entries and is_file(folder / name) for name in _PICKLED):
         hint = "take the binary version, which has .bin files"
-        raise DataError("the pickled version of CIFAR, which is not read", where=str(folder), hint=hint)
+        raise DataError("the pickled version of CIFAR is not supported", where=str(folder), hint=hint)

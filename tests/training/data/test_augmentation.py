@@ -187,7 +187,7 @@ def test_recipes_go_with_schemes() -> None:
     assert training_recipe(None, (32, 64), "crop-flip") == ShiftedCrop(flip=True)
     assert training_recipe(None, (32, 65), "crop-flip") == ResizedCrop(SCHEMES["inception"], flip=True)
     for recipe in (lambda: training_recipe("vgg16", (32, 32), "none"), lambda: evaluation_recipe("vgg16", (32, 32))):
-        with pytest.raises(OptionError, match="no preprocessing scheme"):
+        with pytest.raises(OptionError, match="preprocess must be one of"):
             recipe()
 
 

@@ -133,10 +133,10 @@ def test_evaluation_has_every_image_once_in_order(batch: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"batch": 0}, "batch must be at least 1, not 0"),
-        ({"workers": 0}, "workers must be at least 1, not 0"),
-        ({"first_step": -1}, "first_step must be at least 0, not -1"),
-        ({"scheme": "cifar10"}, "no preprocessing scheme is called 'cifar10'"),
+        ({"batch": 0}, "batch must be at least 1, got 0"),
+        ({"workers": 0}, "workers must be at least 1, got 0"),
+        ({"first_step": -1}, "first_step must be at least 0, got -1"),
+        ({"scheme": "cifar10"}, "preprocess must be one of .*, got 'cifar10'"),
     ],
 )
 def test_arguments_out_of_range(options: dict, message: str) -> None:

@@ -78,7 +78,7 @@ def test_more_classes_than_the_network_has(tree: Path) -> None:
 
 def test_class_that_the_training_images_have_not(tree: Path) -> None:
     write_image(tree / "val" / "bb" / "1.png", 3, 3)
-    with pytest.raises(DataError, match=r"a class that the training images have not @ .*val/bb"):
+    with pytest.raises(DataError, match=r"the training images do not have this class @ .*val/bb"):
         open_dataset(tree, "test", num_classes=10)
 
 

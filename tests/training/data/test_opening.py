@@ -91,8 +91,8 @@ def make_loose_files(place: Path) -> Path:
         (make_text, r"^not a data set @ .*notes\.txt \(a data set is a folder of CIFAR \.bin files, "),
         (make_single_bin, r"^not a data set @ .*train\.bin \(name the folder that it is in\)$"),
         (make_empty_folder, r"^the folder is empty @ .*\(a data set is "),
-        (make_folder_above, r"^no data set, but a folder with one @ .*\(take .*cifar-10-batches-bin\)$"),
-        (make_pickled, r"^the pickled version of CIFAR, which is not read @ .*\(take the binary version"),
+        (make_folder_above, r"^the data set is in a folder further down @ .*\(take .*cifar-10-batches-bin\)$"),
+        (make_pickled, r"^the pickled version of CIFAR is not supported @ .*\(take the binary version"),
         (make_pickled_100, r"^the pickled version of CIFAR"),
         (make_loose_files, r"^no folders of classes with images @ "),
     ],
@@ -106,7 +106,7 @@ def test_what_is_no_data_set(tmp_path: Path, make: Callable[[Path], Path], messa
 
 def test_network_of_other_channels(tmp_path: Path) -> None:
     write_cifar10(tmp_path)
-    with pytest.raises(DataError, match=r"^images have 3 channels, the network takes 1 @ "):
+    with pytest.raises(DataError, match=r"^the network must take 3 channels, got 1 @ "):
         open_dataset(tmp_path, "train", num_classes=10, channels=1)
 
 

@@ -82,7 +82,7 @@ def test_data_with_held_out_images_keeps_them(tmp_path: Path) -> None:
 
 
 def test_classes_of_one_image_leave_nothing_to_hold_out(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no image to hold out @ .*\(a class needs two images at least\)"):
+    with pytest.raises(DataError, match=r"no image can be held out @ .*\(a class needs two images at least\)"):
         open_splits(write_tree(tmp_path, a=1, b=1), num_classes=None)
 
 
