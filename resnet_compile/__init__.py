@@ -20,11 +20,13 @@ if TYPE_CHECKING:
     from resnet_compile import bench as bench
     from resnet_compile import classify as classify
     from resnet_compile import costs as costs
+    from resnet_compile import evaluate as evaluate
     from resnet_compile import features as features
     from resnet_compile import files as files
     from resnet_compile import guess as guess
     from resnet_compile import images as images
     from resnet_compile import metadata as metadata
+    from resnet_compile import metrics as metrics
     from resnet_compile import plan as plan
     from resnet_compile import precision as precision
     from resnet_compile import quantize as quantize
@@ -127,7 +129,7 @@ _HOMES = {
     "plan_network": "plan",
 }
 _SUBMODULES = {
-    *("bench", "classify", "costs", "features", "files", "guess", "images", "metadata"),
+    *("bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
     *("plan", "precision", "quantize", "rebuild", "runtime", "serialize", "spec", "training", "verify"),
 }
 

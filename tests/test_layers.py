@@ -45,8 +45,10 @@ ORDER = [
     "classify",
     "predictor",
     "features",
+    "metrics",
     "bench",
     "training",
+    "evaluate",
     "report",
     "cli",
 ]

@@ -14,7 +14,8 @@ from typing import Any, Literal
 import click
 
 import resnet_compile as rc
-from resnet_compile.cli.common import Report, command, means_spec, run
+from resnet_compile.cli.common import Report, command, run
+from resnet_compile.cli.opened import open_model
 from resnet_compile.cli.parameters import COUNT, PATH, device_option, names
 from resnet_compile.cli.progress import progress
 from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
@@ -70,22 +71,14 @@ def cli(
         raise OptionError("--outputs needs a file to save them in", hint="-o features.npz")
     given_labels = rc.images.load_labels(labels) if labels else None
     paths = rc.images.find_images(_listed(images))
-    file = _model(model)
-    settings = rc.runtime.SessionOptions(log_severity=report.log_severity)
-    session = rc.runtime.Session.open(file, device, settings)
-    report.note(f"device {session.device} ({session.reason})")
-    source = rc.runtime.image_input(session, channels=3)
-    scheme, guessed = _scheme(session, source, preprocess, report)
-    height, width = (
-        (source.height, source.width) if source.takes_photographs else source.size((scheme.default_size,) * 2)
-    )
-    interface = rc.metadata.read_model(file)
-    said = interface.metadata
+    opened = open_model("resnet-run", model, device, preprocess, report)
+    session, scheme, said = opened.session, opened.scheme, opened.said
+    height, width = opened.size
     describe = None
     if outputs is None:
         wanted = [rc.classify.classification_output(session)]
         named = given_labels or said.labels
-        describe = partial(_classes, wanted[0], top, named, softmax=wanted[0] in interface.softmaxes)
+        describe = partial(_classes, wanted[0], top, named, softmax=wanted[0] in opened.interface.softmaxes)
         if said.untrained:
             click.echo(f"resnet-run: {rc.metadata.UNTRAINED}", err=True)
     else:
@@ -93,12 +86,7 @@ def cli(
     ran = _run_all(session, paths, scheme, wanted, batch, describe, output)
     document: dict[str, Any] = {
         "model": str(model),
-        "device": str(session.device),
-        "device_reason": session.reason,
-        "preprocess": scheme.name,
-        "preprocess_in_model": source.takes_photographs,
-        **({"guessed": True} if guessed else {}),
-        **({"untrained": True} if said.untrained else {}),
+        **opened.document(),
         "height": height,
         "width": width,
         "images": ran.entries,
@@ -112,14 +100,6 @@ def cli(
     skipped = sum("error" in entry for entry in ran.entries)
     if skipped:
         raise ImageError(f"{skipped} of {len(ran.entries)} images could not be read")
-
-
-def _model(source: str) -> Path | bytes:
-    """A model's file, or that of a spec, compiled in memory."""
-    if means_spec(source):
-        serialized: bytes = rc.compile(rc.load_spec(source)).to_proto().SerializeToString()
-        return serialized
-    return Path(source)
 
 
 def _resolved(session: rc.runtime.Session, words: tuple[str, ...], said: rc.metadata.Metadata) -> tuple[str, ...]:
@@ -147,26 +127,6 @@ def _listed(images: tuple[str, ...]) -> Iterator[str]:
             yield from (os.fsdecode(line) for line in lines if line)
         else:
             yield image
-
-
-def _scheme(
-    session: rc.runtime.Session, source: rc.runtime.ImageInput, asked: str | None, report: Report
-) -> tuple[rc.images.Preprocessing, bool]:
-    """The scheme asked for, or the model's own, or a guess; whether it is one, which is told. -v tells more."""
-    if asked and source.takes_photographs:
-        raise OptionError("the model preprocesses by itself", where="preprocess", hint="leave it out")
-    stored = asked or source.preprocess
-    reason = "asked for" if asked else "from the model"
-    guessed = stored is None and not source.takes_photographs
-    if stored is None:
-        guess = rc.guess.guess_scheme(session, source)
-        stored, reason = guess.scheme, f"guessed: {guess.reason}"
-    scheme = rc.images.choose_scheme(stored, (source.height, source.width))
-    if guessed:
-        words = f"the model does not say how to preprocess; guessed {scheme.name}, as {guess.reason}"
-        click.echo(f"resnet-run: {words} (--preprocess SCHEME says it)", err=True)
-    report.note(f"preprocessing {scheme.name} ({reason}): {scheme.description}")
-    return scheme, guessed
 
 
 def _classes(

@@ -4,6 +4,7 @@ from resnet_compile.images.decode import RgbImage, decode_image
 from resnet_compile.images.find import find_images
 from resnet_compile.images.preprocess import SCHEMES, Preprocessing, choose_scheme, find_scheme, standardise
 from resnet_compile.images.resize import pillow_resize
+from resnet_compile.images.thumbnail import thumbnail
 from resnet_compile.labels import align_labels, load_labels
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "load_labels",
     "pillow_resize",
     "standardise",
+    "thumbnail",
 ]

@@ -1,0 +1,93 @@
+"""A model opened for images, as the commands that run it on them open it; guesses and warnings go to stderr."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+import resnet_compile as rc
+from resnet_compile.cli.common import Report, means_spec
+from resnet_compile.errors import OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedModel:
+    """A model on its device.
+
+    Attributes:
+        session: The model.
+        source: How it takes images.
+        scheme: How they are prepared.
+        guessed: Whether that is a guess.
+        interface: What the model shows of itself.
+    """
+
+    session: rc.runtime.Session
+    source: rc.runtime.ImageInput
+    scheme: rc.images.Preprocessing
+    guessed: bool
+    interface: rc.metadata.ModelInterface
+
+    @property
+    def said(self) -> rc.metadata.Metadata:
+        """What it says of its making."""
+        return self.interface.metadata
+
+    @property
+    def size(self) -> tuple[int | None, int | None]:
+        """Rows and columns that images are brought to; None where the model takes them as they are."""
+        if self.source.takes_photographs:
+            return self.source.height, self.source.width
+        return self.source.size((self.scheme.default_size,) * 2)
+
+    def document(self) -> dict[str, object]:
+        """What a result tells of it."""
+        return {
+            "device": str(self.session.device),
+            "device_reason": self.session.reason,
+            "preprocess": self.scheme.name,
+            "preprocess_in_model": self.source.takes_photographs,
+            **({"guessed": True} if self.guessed else {}),
+            **({"untrained": True} if self.said.untrained else {}),
+        }
+
+
+def open_model(command: str, model: str, device: str, preprocess: str | None, report: Report) -> OpenedModel:
+    """Opens a model's file, or a spec, which is compiled in memory.
+
+    Args:
+        command: What runs it, for its words.
+        model: A file, or a spec or its name.
+        device: As of `Session.open`.
+        preprocess: The name of the scheme that was asked for.
+        report: Takes notes.
+    """
+    file = rc.compile(rc.load_spec(model)).to_proto().SerializeToString() if means_spec(model) else Path(model)
+    settings = rc.runtime.SessionOptions(log_severity=report.log_severity)
+    session = rc.runtime.Session.open(file, device, settings)
+    report.note(f"device {session.device} ({session.reason})")
+    source = rc.runtime.image_input(session, channels=3)
+    scheme, guessed = _scheme(command, session, source, preprocess, report)
+    return OpenedModel(session, source, scheme, guessed, rc.metadata.read_model(file))
+
+
+def _scheme(
+    command: str, session: rc.runtime.Session, source: rc.runtime.ImageInput, asked: str | None, report: Report
+) -> tuple[rc.images.Preprocessing, bool]:
+    """The scheme asked for, or the model's own, or a guess; whether it is one, which is told. -v tells more."""
+    if asked and source.takes_photographs:
+        raise OptionError("the model preprocesses by itself", where="preprocess", hint="leave it out")
+    stored = asked or source.preprocess
+    reason = "asked for" if asked else "from the model"
+    guessed = stored is None and not source.takes_photographs
+    if stored is None:
+        guess = rc.guess.guess_scheme(session, source)
+        stored, reason = guess.scheme, f"guessed: {guess.reason}"
+    scheme = rc.images.choose_scheme(stored, (source.height, source.width))
+    if guessed:
+        words = f"the model does not say how to preprocess; guessed {scheme.name}, as {guess.reason}"
+        click.echo(f"{command}: {words} (--preprocess SCHEME says it)", err=True)
+    report.note(f"preprocessing {scheme.name} ({reason}): {scheme.description}")
+    return scheme, guessed
