@@ -2,11 +2,12 @@
 
     python tools/compare_full.py FOLDER [NAME...]
 
-FOLDER is what `golden_full.py`, `golden_timm.py full` and `golden_keras.py` wrote: checkpoints by the original systems,
-and for each network an .npz with an image and what the original computed from it: TF-slim every end point, timm and
-Keras every unit and the logits. Each checkpoint is compiled by the installed package and run by onnxruntime on the CPU;
-the table gives the relative error (norm of the difference over norm) of the logits and of the worst of all values,
-and where the file has logits in float64 too, how far the original's own in float32 are from them.
+FOLDER is what `golden_full.py`, `golden_timm.py full`, `golden_keras.py`, `golden_official.py` and
+`golden_mlperf_tiny.py` wrote: checkpoints by the original systems, and for each network an .npz with an image and what
+the original computed from it: TF-slim every end point, the others every unit and the logits. Each checkpoint is
+compiled by the installed package and run by onnxruntime on the CPU; the table gives the relative error (norm of the
+difference over norm) of the logits and of the worst of all values, and where the file has logits in float64 too, how
+far the original's own in float32 are from them.
 """
 
 import argparse
@@ -56,12 +57,19 @@ NETWORKS = {
     "timm_resnetv2_50": Network("timm_resnetv2_50", ("timm_resnetv2_50.safetensors", "timm_resnetv2_50.pth")),
     "keras_resnet50": Network("keras_resnet50", ("keras_resnet50.h5", "keras_resnet50_model.h5"), "nhwc"),
     "keras_resnet50v2": Network("keras_resnet50v2", ("keras_resnet50v2.h5", "keras_resnet50v2_model.h5"), "nhwc"),
+    **{
+        name: Network(name, (name, f"{name}.pb"), "nhwc")
+        for version in ("v1", "v2")
+        for name in (f"tf_official_resnet50_{version}", f"tf_official_cifar_resnet56_{version}")
+    },
+    "mlperf_tiny_resnet8": Network("mlperf_tiny_resnet8", ("mlperf_tiny_resnet8.h5",), "nhwc"),
 }
-# How timm and Keras number the units, and from what.
+# How the originals number the units, and from what.
 UNITS = (
     (re.compile(r"layer(\d)\.(\d+)"), 0, 1),
     (re.compile(r"stages\.(\d)\.blocks\.(\d+)"), 1, 1),
     (re.compile(r"conv(\d)_block(\d+)_out"), -1, 0),
+    (re.compile(r"block(\d)/unit_(\d+)"), 0, 0),
 )
 
 

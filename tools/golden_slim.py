@@ -94,8 +94,8 @@ def block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
 def random_value(name: str, shape: tuple[int, ...], seed: int) -> Array:
     """A random value for the variable `name`; moving statistics have their own rule."""
     kind = name.rsplit("/", 1)[1]
-    if kind == "weights":
-        return random_weights(seed, name, shape, fan_in=math.prod(shape[:3]))
+    if kind in ("weights", "kernel"):
+        return random_weights(seed, name, shape, fan_in=math.prod(shape[:-1]))
     if kind == "gamma":
         return random_gamma(seed, name, shape)
     return random_offset(seed, name, shape, deviation=0.8 if name.endswith("/conv1/biases") else 0.3)

@@ -9,7 +9,9 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
+from resnet_compile.schemes import Normalise, Scheme, Stretch
 from resnet_compile.spec import (
     BatchNorm,
     Block,
@@ -26,13 +28,16 @@ from resnet_compile.spec import (
     PooledProjection,
     SqueezeExcitation,
     StemRoot,
+    ThreeStem,
     TimmPreactRoot,
     TorchvisionRoot,
     cifar_network,
     keras_block,
     keras_v2_block,
+    mlperf_tiny_block,
     resnet_v1_block,
     resnet_v2_block,
+    tf_official_block,
     timm_preact_block,
     torchvision_basic_block,
     torchvision_bottleneck_block,
@@ -213,6 +218,61 @@ def cifar(name: str, hps: HParams, filters: tuple[int, int, int, int] | None = N
     return cifar_network(hps, name, filters).replace(origin=origin)
 
 
+def tf_official(layers: int, version: Literal[1, 2], blocks: tuple[Block, ...]) -> NetworkSpec:
+    """An ImageNet network of TensorFlow's official `resnet`, of which version 1 has the strides of v1.5."""
+    return NetworkSpec(
+        name=f"tf_official_resnet{layers}_v{version}",
+        origin=f"tensorflow/models official/r1/resnet, ImagenetModel({layers}, resnet_version={version})",
+        input=image(224, "vgg"),
+        root=StemRoot(norm=version == 1, pool=MaxRootPool(padding="same")),
+        blocks=blocks,
+        head=Head(num_classes=1001, logits="dense"),
+        initializer="tf_official",
+    )
+
+
+def tf_official_imagenet(layers: int, version: Literal[1, 2]) -> NetworkSpec:
+    """Its sizes; from 50 layers on the units are bottlenecks."""
+    builder = partial(tf_official_block, version=version, bottleneck=layers >= 50)
+    return tf_official(layers, version, four_blocks(builder, layers, STRIDE_FIRST))
+
+
+def tf_official_cifar(layers: int, version: Literal[1, 2]) -> NetworkSpec:
+    """A CIFAR network of TensorFlow's official `resnet`: 6n + 2 layers."""
+    units = (layers - 2) // 6
+    blocks = tuple(
+        tf_official_block(f"block{number}", 8 << number, units, stride, version=version, bottleneck=False)
+        for number, stride in ((1, 1), (2, 2), (3, 2))
+    )
+    return tf_official(layers, version, blocks).replace(
+        name=f"tf_official_cifar_resnet{layers}_v{version}",
+        origin=f"tensorflow/models official/r1/resnet, Cifar10Model({layers}, resnet_version={version})",
+        input=image(32, "cifar"),
+        root=StemRoot(stem=ThreeStem(), depth=16, norm=version == 1, pool=None),
+        head=Head(num_classes=10, logits="dense"),
+        weight_decay=2e-4,
+    )
+
+
+def mlperf_tiny() -> NetworkSpec:
+    """MLPerf Tiny's network for CIFAR-10, which takes pixels from 0 to 255 as they are."""
+    raw = Scheme(resize=Stretch(filter="bilinear"), values=Normalise(divisor=1.0), size=32)
+    blocks = ((16, 1), (32, 2), (64, 2))
+    return NetworkSpec(
+        name="mlperf_tiny_resnet8",
+        origin="mlcommons/tiny image_classification, resnet_v1_eembc",
+        input=Input(height=32, width=32, preprocess=raw),
+        root=StemRoot(stem=ThreeStem(), depth=16, biases=True, pool=None),
+        blocks=tuple(
+            mlperf_tiny_block(f"block{at + 1}", depth, 1, stride) for at, (depth, stride) in enumerate(blocks)
+        ),
+        norm=BatchNorm(epsilon=1e-3, decay=0.99),
+        head=Head(num_classes=10, logits="dense"),
+        initializer="mlperf_tiny",
+        weight_decay=2e-4,  # Keras's l2(1e-4) has no half
+    )
+
+
 def catalogue() -> Iterator[tuple[str, NetworkSpec]]:
     """Every spec of the catalogue, by the name of its file."""
     yield "tiny", tiny()
@@ -252,6 +312,14 @@ def catalogue() -> Iterator[tuple[str, NetworkSpec]]:
         yield f"timm_resnetv2_{layers}", timm_preact(layers)
         yield f"keras_resnet{layers}", keras(layers)
         yield f"keras_resnet{layers}v2", keras_v2(layers)
+    versions: tuple[Literal[1, 2], ...] = (1, 2)
+    for version in versions:
+        for network in (
+            *(tf_official_imagenet(layers, version) for layers in UNITS),
+            *(tf_official_cifar(layers, version) for layers in (20, 32, 44, 56, 110)),
+        ):
+            yield network.name, network
+    yield "mlperf_tiny_resnet8", mlperf_tiny()
 
 
 def text(spec: NetworkSpec) -> str:
@@ -265,7 +333,7 @@ def _members(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
     yield "$schema", json.dumps("network.schema.json")
     yield "name", json.dumps(spec.name)
     yield "origin", json.dumps(spec.origin)
-    yield "input", json.dumps(spec.input.model_dump())
+    yield "input", json.dumps(spec.input.model_dump() | {"preprocess": document(spec.input.preprocess)})
     yield "root", json.dumps(document(spec.root))
     yield "blocks", _indented("[", map(_block, spec.blocks), "]", by=4)
     yield "output_stride", json.dumps(spec.output_stride)

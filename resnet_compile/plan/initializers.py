@@ -74,10 +74,26 @@ def _glorot_uniform(fans: Fans) -> Initial:
     return Uniform(sqrt(6.0 / (fans.inward + fans.outward)))
 
 
+# The standard deviation of a normal distribution of deviation 1 that is truncated at two of them.
+_TRUNCATED_DEVIATION = 0.87962566103423978
+
+
+def _unit_truncated(fans: Fans) -> Initial:
+    """TensorFlow's own `variance_scaling_initializer`: a truncated normal of variance 1 / fan_in."""
+    return TruncatedNormal(sqrt(1.0 / fans.inward) / _TRUNCATED_DEVIATION)
+
+
+def _he_normal(fans: Fans) -> Initial:
+    """Keras's `he_normal`: a truncated normal of variance 2 / fan_in."""
+    return TruncatedNormal(sqrt(2.0 / fans.inward) / _TRUNCATED_DEVIATION)
+
+
 INITIALIZERS: Mapping[InitializerName, Initializer] = {
     "slim": Initializer(LayerInitializer(_variance_scaling), LayerInitializer(_variance_scaling)),
     "cifar": Initializer(LayerInitializer(_kaiming_normal), LayerInitializer(_unit_scaling)),
     "torchvision": Initializer(LayerInitializer(_kaiming_normal), LayerInitializer(_linear, biases=_linear)),
     "timm": Initializer(LayerInitializer(_kaiming_normal), LayerInitializer(_small_normal)),
+    "tf_official": Initializer(LayerInitializer(_unit_truncated), LayerInitializer(_glorot_uniform)),
+    "mlperf_tiny": Initializer(LayerInitializer(_he_normal), LayerInitializer(_he_normal)),
     "keras": Initializer(LayerInitializer(_glorot_uniform), LayerInitializer(_glorot_uniform)),
 }

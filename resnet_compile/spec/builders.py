@@ -1,12 +1,12 @@
 """Specs in a line a block, under the originals' own names.
 
-A block is a run of units of one depth. The blocks of TF-slim and Keras bear their stride in the last unit, all others
-in the first. Arguments that make no block are a `SpecError`.
+A block is a run of units of one depth. The blocks of TF-slim and of Keras's version 2 bear their stride in the last
+unit, all others in the first. Arguments that make no block are a `SpecError`.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from resnet_compile.checked import Positive, checked_call
 from resnet_compile.spec.base import Depth, SpecModel, Stride
@@ -21,6 +21,7 @@ from resnet_compile.spec.units import (
     CifarPlain,
     FirstShortcut,
     KerasV2Bottleneck,
+    PreactBasic,
     TimmPreactBottleneck,
     TorchvisionBasic,
     TorchvisionBottleneck,
@@ -133,6 +134,50 @@ def torchvision_bottleneck_block(
 def timm_preact_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
     """A stage of timm's `ResNetV2`; arguments as `caffe_block`."""
     return _block(scope, TimmPreactBottleneck(), 4 * base_depth, base_depth, num_units, stride)
+
+
+# The kinds of the official `resnet`'s basic units and bottlenecks, by its version.
+_OFFICIAL: dict[
+    int, tuple[type[PreactBasic | TorchvisionBasic], type[TimmPreactBottleneck | TorchvisionBottleneck]]
+] = {
+    1: (TorchvisionBasic, TorchvisionBottleneck),
+    2: (PreactBasic, TimmPreactBottleneck),
+}
+
+
+@checked_call(SpecModel)
+def tf_official_block(
+    scope: str,
+    base_depth: Depth,
+    num_units: Positive,
+    stride: Stride,
+    *,
+    version: Literal[1, 2] = 2,
+    bottleneck: bool = True,
+) -> Block:
+    """A block of TensorFlow's official `resnet`, as its `block_layer`: the first unit projects whatever its depth.
+
+    Args:
+        scope: The block's name.
+        base_depth: What the original calls filters; the outputs of bottlenecks have four times as many channels.
+        num_units: How many units.
+        stride: Stride of the first unit; the others have stride 1.
+        version: 1, or 2 for pre-activation units.
+        bottleneck: Whether the units are bottlenecks.
+    """
+    basic, bottlenecks = _OFFICIAL[version]
+    unit = (bottlenecks if bottleneck else basic)(shortcut=Projection(at="first"))
+    depth, inner = (4 * base_depth, base_depth) if bottleneck else (base_depth, None)
+    return _block(scope, unit, depth, inner, num_units, stride)
+
+
+@checked_call(SpecModel)
+def mlperf_tiny_block(scope: str, depth: Depth, num_units: Positive, stride: Stride) -> Block:
+    """A stack of MLPerf Tiny's ResNet-8: basic units with biases and TensorFlow's SAME padding, whose projection has no
+    normalisation; arguments as `torchvision_basic_block`.
+    """
+    unit = TorchvisionBasic(biases=True, padding="same", shortcut=Projection(norm=False))
+    return _block(scope, unit, depth, None, num_units, stride)
 
 
 @checked_call(SpecModel)

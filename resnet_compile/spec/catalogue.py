@@ -14,6 +14,7 @@ from resnet_compile.spec.loading import read_spec
 from resnet_compile.spec.network import NetworkSpec
 
 ALIASES = {
+    "mlperf_resnet50": "tf_official_resnet50_v1",
     "resnet_v2_50": "resnet50",
     "resnet_v2_101": "resnet101",
     "resnet_v2_152": "resnet152",

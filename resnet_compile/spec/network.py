@@ -25,7 +25,7 @@ Preprocess = Annotated[
     Annotated[SchemeName, Tag("name")] | Annotated[Scheme, Tag("scheme")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "scheme"),
 ]
-InitializerName = Literal["slim", "cifar", "torchvision", "timm", "keras"]
+InitializerName = Literal["slim", "cifar", "torchvision", "timm", "keras", "tf_official", "mlperf_tiny"]
 
 
 class Input(SpecModel):

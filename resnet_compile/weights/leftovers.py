@@ -183,7 +183,7 @@ def _missing_offsets(plan: Plan, section: Section) -> Iterator[str]:
     for parameter in plan.parameters:
         scope, _, role = parameter.name.rpartition("/")
         if role == "weights" and f"{scope}/biases" not in ours:
-            theirs = section.naming.translate(parameter.name.removeprefix(f"{plan.name}/"))
+            theirs = section.wanted.get(parameter.name)
             if theirs and (offset := section.naming.offset(theirs)):
                 yield offset
 

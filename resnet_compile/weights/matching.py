@@ -157,7 +157,7 @@ def classes_of(plan: Plan, tensors: Tensors) -> int | None:
     logits = logits_of(plan)
     headless: list[Section] = []
     for naming in NAMINGS:
-        for section in sections(naming, plan.name, plan.parameters, tensors, ())[:1]:
+        for section in sections(naming, plan, tensors, ())[:1]:
             missing = [p for p in plan.parameters if p.name not in section.filled]
             if not missing:
                 return None
@@ -194,7 +194,7 @@ def logits_of(plan: Plan) -> tuple[Parameter, ...]:
 def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str | None]:
     """The fullest section of all tables."""
     tables = NAMINGS if choice.naming is None else (naming_of(choice.naming),)
-    by_table = [sections(table, plan.name, plan.parameters, tensors, choice.sections) for table in tables]
+    by_table = [sections(table, plan, tensors, choice.sections) for table in tables]
     fullest = max((found[0] for found in by_table if found), key=lambda one: len(one.filled), default=None)
     if fullest is None or not fullest.filled:
         if any(name.endswith(AVERAGE) for name in tensors):
@@ -286,7 +286,7 @@ def _hint(found: Match) -> str | None:
     plan, section, missing, faults = found.plan, found.section, found.missing, found.others.faults
     logits = logits_of(plan)
     if missing and all(p.name not in section.names for p in missing):
-        return f"it names units of kind {' and '.join(section.naming.kinds)}"
+        return f"it names {section.naming.units}"
     if any(f"{section.names.get(p.name)}{AVERAGE}" in found.tensors for p in missing):
         return "the source has only moving averages: --averages takes them"
     if missing and all(p in logits for p in missing):

@@ -3,18 +3,22 @@
 A table is data (`tables`). Its rules translate our names, which are TF-slim's, into the source's; the first rule that
 matches counts. In a rule, a one-letter field such as ``{u}`` is a number, with an offset where the two count from
 different starts (``{u-1}``); ``{role}`` is a role, by the table's own words for roles; ``{kind}`` is one of the table's
-unit kinds; ``{rest}`` is anything.
+unit kinds; ``{rest}`` is anything. A system that numbers its layers has a `Numbering` in the place of rules.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
+from sys import intern
 from typing import Literal, NamedTuple
 
+from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
+from resnet_compile.spec.parts import ProjectsAt
+from resnet_compile.weights.numbering import Numbering
 
 STRUCTURE = "structure"
 """What `--naming` calls it to match an ONNX model by its structure, whatever its names."""
@@ -35,7 +39,9 @@ class Naming:
         offsets: The source's words for weights and for biases: the last component of their names.
         kinds: The unit kinds that ``{kind}`` stands for: those that compute what the source's units compute. Weights of
             another function would fit others too.
+        projects: Which units of these kinds project, by the `at` of their `shortcut`; none for any.
         untold: What of a network's function the names do not tell, where systems differ in it.
+        numbering: How the layers are numbered, in the place of rules.
     """
 
     name: str
@@ -47,7 +53,38 @@ class Naming:
     separator: Literal[".", "/"] = "/"
     offsets: tuple[str, str] = ("weights", "biases")
     kinds: tuple[str, ...] = ()
+    projects: tuple[ProjectsAt | None, ...] = ()
     untold: str | None = None
+    numbering: Numbering | None = None
+
+    def names(self, plan: Plan, source: Iterable[str]) -> dict[str, str]:
+        """For each parameter that has one, by our name, the source's name without what comes before it.
+
+        Args:
+            plan: The network.
+            source: The names of the source, for where its numbers start.
+        """
+        units = [block.unit for block in plan.spec.blocks]
+        if self.projects and any(getattr(unit.shortcut, "at", None) not in self.projects for unit in units):
+            return {}
+        if self.numbering:
+            layers = self.numbering.names(plan, source) if {unit.kind for unit in units} <= {*self.kinds} else {}
+            owners = ((p, layers.get(p.name.rpartition("/")[0])) for p in plan.parameters)
+            return {p.name: f"{layer}{self.separator}{self._word(p)}" for p, layer in owners if layer}
+        # Every table keeps the names that it has translated: they share them.
+        found = {p.name: self.translate(intern(p.name.removeprefix(f"{plan.name}/"))) for p in plan.parameters}
+        return {name: theirs for name, theirs in found.items() if theirs is not None}
+
+    @property
+    def units(self) -> str:
+        """The units that it names, in words."""
+        kinds = f"units of kind {' and '.join(self.kinds)}"
+        return f"{kinds} whose shortcut projects at {self.projects[-1]}" if self.projects else kinds
+
+    def _word(self, parameter: Parameter) -> str:
+        """The source's word for a role."""
+        weights, biases = self.offsets
+        return {"weights": weights, "biases": biases, **self.roles}.get(parameter.role, parameter.role)
 
     def translate(self, name: str) -> str | None:
         """The source's name for a parameter, both without what comes before; None where no rule matches."""
@@ -75,6 +112,8 @@ class Naming:
     @property
     def logits(self) -> str:
         """The source's scope of the logits."""
+        if self.numbering:
+            return self.numbering.dense
         weights = self.translate("logits/weights") or ""
         return weights.rpartition(self.separator)[0]
 

@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from sys import intern
 
 from resnet_compile.errors import WeightsError
-from resnet_compile.plan.parameters import Parameter
+from resnet_compile.plan import Plan
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.source import Tensors, is_within
 
@@ -73,21 +72,16 @@ class Section:
         return any(part in _AVERAGES for part in re.split(r"[./_]", self.word.lower()))
 
 
-def sections(
-    naming: Naming, network: str, parameters: Sequence[Parameter], tensors: Tensors, asked: Sequence[str]
-) -> list[Section]:
+def sections(naming: Naming, plan: Plan, tensors: Tensors, asked: Sequence[str]) -> list[Section]:
     """The sections in which a table finds parameters, the fullest first.
 
     Args:
         naming: The table.
-        network: The network's name, which every parameter's begins with.
-        parameters: What has to be filled.
+        plan: What has to be filled.
         tensors: The source's, by their plain names.
         asked: The sections to look in, in the user's words; anywhere without one. Several are read as one.
     """
-    # Every table keeps the names that it has translated: they share them.
-    translated = {p.name: naming.translate(intern(p.name.removeprefix(f"{network}/"))) for p in parameters}
-    wanted = {name: theirs for name, theirs in translated.items() if theirs is not None}
+    wanted = naming.names(plan, tensors)
     places: dict[str, dict[str, str]] = {}
     for name, theirs in wanted.items():
         for prefix in tensors.prefixes.get(theirs, ()):
@@ -95,7 +89,7 @@ def sections(
     found = {prefix: present for prefix, present in places.items() if not asked or _is_asked(prefix, asked)}
     if len(found) > _MOST:
         found = dict(heapq.nlargest(_MOST, found.items(), key=lambda place: len(place[1])))
-    by_name = {parameter.name: parameter for parameter in parameters}
+    by_name = {parameter.name: parameter for parameter in plan.parameters}
 
     def section(prefixes: tuple[str, ...], present: Mapping[str, str]) -> Section:
         filled = (n for n, theirs in present.items() if naming.fits(by_name[n], tensors[theirs].shape))

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from resnet_compile.errors import OptionError
+from resnet_compile.spec.parts import ProjectsAt
 from resnet_compile.weights.naming import Naming
+from resnet_compile.weights.numbering import Numbering
 
 # What TensorFlow's training leaves beside the variables: step counters (`tf.train.get_or_create_global_step`), the
 # running products of Adam, loss scaling and learning rates, slim's `mean_rgb`; and beside a batch norm's the averages
@@ -26,6 +28,9 @@ _KERAS_IGNORED = (
 
 # The same, and what Keras 3 saves of training beside the layers.
 _KERAS_LEFT = (*_KERAS_IGNORED, r"^(optimizer|metrics)/")
+
+# Where the units of most systems project: as their kind does, or where the shape changes.
+_BY_SHAPE: tuple[ProjectsAt | None, ...] = (None, "shape")
 
 _UNIT = "block{b}/unit_{u}/{kind}"
 _TORCH_ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean", "moving_variance": "running_var"}
@@ -108,6 +113,7 @@ TORCHVISION = Naming(
     offsets=("weight", "bias"),
     untold="anti-aliased pooling, the activation, or which convolution has the stride",
     kinds=("torchvision_basic", "torchvision_bottleneck", "caffe_bottleneck"),
+    projects=_BY_SHAPE,
 )
 
 
@@ -153,6 +159,7 @@ TIMM_RESNETV2 = Naming(
     separator=".",
     offsets=("weight", "bias"),
     kinds=("timm_preact_bottleneck",),
+    projects=_BY_SHAPE,
 )
 
 
@@ -205,18 +212,36 @@ KERAS_RESNETV2 = Naming(
     kinds=("keras_v2_bottleneck",),
 )
 
+# TensorFlow's official `resnet` (`official/r1/resnet`), which names no layer; MLPerf's ResNet-50 is one of it.
+TF_OFFICIAL = Naming(
+    "tf-official",
+    (),
+    kernel="HWIO",
+    dense="IO",
+    ignored=_TENSORFLOW_IGNORED,
+    offsets=("kernel", "bias"),
+    kinds=("preact_basic", "timm_preact_bottleneck", "torchvision_basic", "torchvision_bottleneck"),
+    projects=("first",),
+    numbering=Numbering(),
+)
+
+# What Keras calls layers that nobody named, of a network that makes a unit's projection last, as MLPerf Tiny's.
+KERAS_LAYERS = Naming(
+    "keras-layers",
+    (),
+    kernel="HWIO",
+    dense="IO",
+    ignored=_KERAS_LEFT,
+    offsets=("kernel", "bias"),
+    kinds=("torchvision_basic",),
+    untold="anything but the order of the layers",
+    projects=_BY_SHAPE,
+    numbering=Numbering(shortcut_last=True),
+)
+
 NAMINGS: tuple[Naming, ...] = (
-    *(
-        TF_SLIM,
-        TF_CIFAR,
-        TORCHVISION,
-        TRANSFORMERS,
-        TRANSFORMERS_BODY,
-        TIMM_RESNETV2,
-        KERAS_RESNET,
-        KERAS_RESNETV2,
-        NATIVE,
-    ),
+    *(TF_SLIM, TF_CIFAR, TORCHVISION, TRANSFORMERS, TRANSFORMERS_BODY, TIMM_RESNETV2, KERAS_RESNET, KERAS_RESNETV2),
+    *(TF_OFFICIAL, KERAS_LAYERS, NATIVE),
 )
 
 

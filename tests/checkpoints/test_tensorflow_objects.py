@@ -173,6 +173,15 @@ def constant(values: bytes, shape: tuple[int, ...], dtype: int = FLOAT) -> bytes
     return field(1, field(1, b"w") + field(2, b"Const") + attribute)
 
 
+def test_a_variable_that_kept_its_name_is_not_listed_by_how_it_is_read_too(tmp_path: Path) -> None:
+    """`convert_variables_to_constants` leaves TensorFlow 2's reads as an `Identity` each."""
+    read = field(1, field(1, b"conv/Conv2D/ReadVariableOp_1") + field(2, b"Identity") + field(3, b"w"))
+    path = tmp_path / "graph.pb"
+    path.write_bytes(constant(field(4, bytes(12)), (3,)) + read)
+    with open_checkpoint(path) as checkpoint:
+        assert [*checkpoint] == ["w"]
+
+
 @pytest.mark.parametrize(
     ("values", "shape", "words"),
     [

@@ -101,7 +101,9 @@ def networks(draw: st.DrawFn, *, dynamic: bool = False) -> NetworkSpec:
             "norm": draw(st.sampled_from([{"scale": True}, {"scale": False}, {"kind": "scale_offset"}])),
             "activation": None if _has_own_activation(blocks) else draw(st.sampled_from(ACTIVATIONS)),
             "head": draw(_heads()),
-            "initializer": draw(st.sampled_from(["slim", "cifar", "torchvision", "timm", "keras"])),
+            "initializer": draw(
+                st.sampled_from(["slim", "cifar", "torchvision", "timm", "keras", "tf_official", "mlperf_tiny"])
+            ),
         }
     )
 

@@ -115,6 +115,11 @@ def initial(spec: str, name: str) -> Initial:
         ("keras_resnet50v2", "conv1/weights", Uniform(math.sqrt(6 / (49 * (3 + 64))))),
         ("keras_resnet50v2", "conv1/biases", Constant(0.0)),
         ("keras_resnet50v2", "logits/weights", Uniform(math.sqrt(6 / (2048 + 1000)))),
+        # A normal distribution of deviation 1, truncated at 2, has a deviation of 0.8796.
+        ("tf_official_resnet50_v1", "conv1/weights", TruncatedNormal(math.sqrt(1 / 147) / 0.87962566103423978)),
+        ("tf_official_resnet50_v1", "logits/weights", Uniform(math.sqrt(6 / (2048 + 1001)))),
+        ("mlperf_tiny_resnet8", "conv1/weights", TruncatedNormal(math.sqrt(2 / 27) / 0.87962566103423978)),
+        ("mlperf_tiny_resnet8", "logits/weights", TruncatedNormal(math.sqrt(2 / 64) / 0.87962566103423978)),
     ],
 )
 def test_first_weights_are_each_originals(spec: str, name: str, expected: Initial) -> None:

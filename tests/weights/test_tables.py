@@ -101,12 +101,11 @@ def test_weights_of_another_function_are_refused_although_they_fit() -> None:
 def test_every_catalogue_network_has_a_table(name: str) -> None:
     """Besides our own names, some table of another system knows every parameter, each under a name of its own."""
     plan = plan_network(load_spec(name))
-    names = [parameter.name.removeprefix(f"{plan.name}/") for parameter in plan.parameters]
-    tables = {naming.name: [naming.translate(n) for n in names] for naming in NAMINGS if naming.name != "native"}
-    whole = {table: found for table, found in tables.items() if None not in found}
+    tables = {naming.name: naming.names(plan, ()) for naming in NAMINGS if naming.name != "native"}
+    whole = {table: found for table, found in tables.items() if len(found) == len(plan.parameters)}
     assert whole
     for table, found in whole.items():
-        assert len(set(found)) == len(found), table
+        assert len({*found.values()}) == len(found), table
 
 
 @pytest.mark.parametrize("naming", [KERAS_RESNETV2, TF_SLIM], ids=lambda naming: naming.name)

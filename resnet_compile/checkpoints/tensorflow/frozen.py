@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, read_head
-from resnet_compile.checkpoints.tensorflow.frozen_names import USES, Use, variable_names
+from resnet_compile.checkpoints.tensorflow.frozen_names import USES, Use, is_read, variable_names
 from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, STRINGS, typed_values
 from resnet_compile.checkpoints.tensorflow.types import DATA_TYPES, DataType, other_type, read_shape, read_text
 from resnet_compile.errors import CheckpointError
@@ -98,7 +98,7 @@ class FrozenGraphCheckpoint(Checkpoint):
         for name, constant in found.items():
             self._enter(names.get(name, name), constant)
         for name, source in reads.items():
-            if source in found and name not in found and source not in names:
+            if source in found and name not in found and source not in names and not is_read(name):
                 self._enter(name, found[source])
 
     def _enter(self, name: str, constant: _Constant | Unread) -> None:

@@ -35,6 +35,11 @@ class Use(NamedTuple):
     inputs: tuple[str, ...]
 
 
+def is_read(name: str) -> bool:
+    """Whether a node is called by how a variable is read."""
+    return bool(_READ.search(name))
+
+
 def variable_names(uses: Iterable[Use], reads: Mapping[str, str]) -> dict[str, str]:
     """Names for constants that are called by how they are read, by their node's names.
 
@@ -48,7 +53,7 @@ def variable_names(uses: Iterable[Use], reads: Mapping[str, str]) -> dict[str, s
         for position, word in _INPUTS[use.operator].items():
             constant = use.inputs[position] if position < len(use.inputs) else ""
             constant = reads.get(constant, constant)
-            if scope and _READ.search(constant):
+            if scope and is_read(constant):
                 found.setdefault(constant, (scope["scope"], word))
     is_slim = any(scope.rpartition("/")[2] == _SLIM_SCOPE for scope, _ in found.values())
     names = {
