@@ -34,6 +34,16 @@ from resnet_compile.targets import Target
 
 PACKAGE = Path(resnet_compile.__file__).parent
 
+CUDA_DEFAULTS = {
+    "device_id": "0",
+    "cudnn_conv_algo_search": "EXHAUSTIVE",
+    "cudnn_conv_use_max_workspace": "1",
+    "fuse_conv_bias": "0",
+    "use_tf32": "0",
+    "prefer_nhwc": "0",
+    "enable_cuda_graph": "0",
+}
+
 
 # Older versions of onnxruntime than 1.24 cannot tell.
 TELLS_ASSIGNMENT = hasattr(onnxruntime.InferenceSession, "get_provider_graph_assignment_info")
@@ -246,7 +256,8 @@ def test_device_names(name: str, device: str) -> None:
     "name", ["", "gpu", "CPU", "cuda:", "cuda:-1", "cuda:x", "cuda:٣", "cuda:1234", "cpu:0", "cuda:0 "]
 )
 def test_other_device_names_are_refused(name: str) -> None:
-    with pytest.raises(OptionError, match=re.escape(f"device must be one of auto, cpu, cuda, cuda:N, got {name!r}")):
+    known = "auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N"
+    with pytest.raises(OptionError, match=re.escape(f"device must be one of {known}, got {name!r}")):
         parse_device(name)
 
 
@@ -265,7 +276,7 @@ def test_every_provider_is_one_that_onnxruntime_knows(machine: FakeMachine) -> N
 def test_cuda_session_runs_on_the_device_asked_for(machine: FakeMachine) -> None:
     options = SessionOptions(threads=3, tf32=True, nhwc=True, cuda_graph=True)
     session = Session.open(tiny_model(), "cuda:1", options, backend=machine.backend())
-    cuda = {"device_id": "1", "use_tf32": "1", "prefer_nhwc": "1", "enable_cuda_graph": "1"}
+    cuda = {**CUDA_DEFAULTS, "device_id": "1", "use_tf32": "1", "prefer_nhwc": "1", "enable_cuda_graph": "1"}
     assert machine.opened == [([(CUDA, cuda), CPU], {"threads": 3})]
     assert (str(session.device), session.reason) == ("cuda:1", "asked for")
     assert session.assignment == {CUDA: {"Add": 1, "Relu": 1}, CPU: {"Shape": 1}}
@@ -278,7 +289,7 @@ def test_cuda_session_runs_on_the_device_asked_for(machine: FakeMachine) -> None
 
 def test_float32_products_are_not_rounded_unless_asked(machine: FakeMachine) -> None:
     Session.open(tiny_model(), "cuda", backend=machine.backend())
-    cuda = {"device_id": "0", "use_tf32": "0", "prefer_nhwc": "0", "enable_cuda_graph": "0"}
+    cuda = CUDA_DEFAULTS
     assert machine.opened[0][0][0] == (CUDA, cuda)
 
 

@@ -4,7 +4,7 @@ Knows how to time and nothing of how models are built.
 """
 
 from resnet_compile.bench.mlperf import SCENARIOS, Scenario, ScenarioName
-from resnet_compile.bench.options import BenchOptions, ScenarioOptions
+from resnet_compile.bench.options import VARIANTS, BenchOptions, ScenarioOptions
 from resnet_compile.bench.protocol import Measured, Protocol, measure
 from resnet_compile.bench.queries import Queries
 from resnet_compile.bench.record import Bench, Row
@@ -15,6 +15,7 @@ from resnet_compile.bench.statistics import Comparison, Interval, TimingSummary,
 
 __all__ = [
     "SCENARIOS",
+    "VARIANTS",
     "Bench",
     "BenchListener",
     "BenchOptions",

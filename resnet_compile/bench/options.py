@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from resnet_compile.bench.mlperf import MINIMUM_SECONDS, SERVER_BOUND, ScenarioName
 from resnet_compile.bench.protocol import Protocol
 from resnet_compile.checked import Batches, CheckedModel, Natural, PositiveNumber, Threads
+from resnet_compile.errors import OptionError
 from resnet_compile.runtime.options import LogSeverity
 
 
@@ -26,6 +30,9 @@ class BenchOptions(CheckedModel):
     cuda_graph: bool = False
     """Let CUDA record a run and replay it."""
 
+    cpu_fallback: bool = False
+    """Time a model on a GPU too whose nodes are not all ones that the GPU's provider takes."""
+
     flush: bool = False
     """Empty the last cache (a GPU's L2) before every run, so that no run finds the weights there."""
 
@@ -34,6 +41,30 @@ class BenchOptions(CheckedModel):
 
     log_severity: LogSeverity = "fatal"
     """The least severe message that onnxruntime writes to stderr."""
+
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = {
+    "tf32": {"tf32": True},
+    "nhwc": {"nhwc": True},
+    "fused-bias": {"fuse_conv_bias": True},
+    "small-workspace": {"max_workspace": False},
+    "heuristic": {"conv_search": "heuristic"},
+}
+"""Ways for CUDA to run a model: the fields of `SessionOptions` in which each differs from the defaults."""
+
+
+def variant_settings(words: str) -> dict[str, Any]:
+    """The fields of `SessionOptions` that words of `VARIANTS`, joined by ``+``, stand for; none for no words.
+
+    Raises:
+        OptionError: A word is none of them.
+    """
+    settings: dict[str, Any] = {}
+    for word in words.split("+") if words else ():
+        if word not in VARIANTS:
+            raise OptionError(f"no variant is called {word!r}", where="variant", hint=f"one of {', '.join(VARIANTS)}")
+        settings |= VARIANTS[word]
+    return settings
 
 
 class ScenarioOptions(CheckedModel):
@@ -67,6 +98,9 @@ class ScenarioOptions(CheckedModel):
 
     cuda_graph: bool = False
     """Let CUDA record a run and replay it."""
+
+    cpu_fallback: bool = False
+    """Run a model on a GPU too whose nodes are not all ones that the GPU's provider takes."""
 
     log_severity: LogSeverity = "fatal"
     """The least severe message that onnxruntime writes to stderr."""

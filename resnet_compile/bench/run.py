@@ -19,7 +19,7 @@ from resnet_compile.bench.conditions import Conditions, Watch
 from resnet_compile.bench.environment import Surroundings
 from resnet_compile.bench.inputs import DEFAULT_BATCH, DEFAULT_SIZE, random_images
 from resnet_compile.bench.memory import PeakMemory
-from resnet_compile.bench.options import BenchOptions
+from resnet_compile.bench.options import BenchOptions, variant_settings
 from resnet_compile.bench.profile import Profile, read_profile
 from resnet_compile.bench.protocol import Measured, measure
 from resnet_compile.bench.record import Bench, Data, Row, Sized
@@ -53,15 +53,18 @@ class Subject:
         model: A file's path, or a serialized model.
         macs: Multiply-accumulates for one image, where known.
         size: Rows and columns of its input, where the model leaves them open.
+        variant: How CUDA runs it, in words of `VARIANTS` joined by ``+``; empty for the defaults.
     """
 
     label: str
     model: Path | bytes
     macs: int | None = None
     size: tuple[int, int] | None = None
+    variant: str = ""
 
     def __post_init__(self) -> None:
         _check_subject(self.label, self.model, self.macs, self.size)
+        variant_settings(self.variant)
 
 
 @checked_call(CheckedModel)
@@ -235,6 +238,7 @@ class _Benchmark:
             threads=self._options.threads,
             spinning=len(contestants) == 1,
             cuda_graph=self._options.cuda_graph,
+            cpu_fallback=self._options.cpu_fallback,
             log_severity=self._options.log_severity,
         )
         opened = {
@@ -249,17 +253,20 @@ class _Benchmark:
     def _open(self, subject: Subject, batch: int | None, settings: SessionOptions) -> _Opened:
         memory, gpu_before = PeakMemory(), self._gpu_memory()
         start = time.perf_counter()
+        settings = settings.replace(**variant_settings(subject.variant))
         session = Session.open(subject.model, str(self.device or "auto"), settings, backend=self._backend)
         load_seconds = time.perf_counter() - start
         # What `auto` chose holds from here on, so that all subjects run on the same device.
         self.device, self.reason = session.device, self.reason or session.reason
         if settings.cuda_graph and not session.device.provider.records:
             raise OptionError("a CUDA graph needs a CUDA device", hint="--device cuda")
+        if subject.variant and session.device.on_host:
+            raise OptionError(f"{subject.variant} is a variant of CUDA's", hint="--device cuda")
         source = image_input(session)
         shape = source.shape(source.batch_size(batch, DEFAULT_BATCH), subject.size or DEFAULT_SIZE)
         images = random_images(source, shape, _BUFFERS, seed=0)
         start = time.perf_counter()
-        outputs = session.run(images[0])
+        outputs = session.first_run(images[0])
         first_run_seconds = time.perf_counter() - start
         gpu_after = self._gpu_memory()
         gpu_rise = None if gpu_before is None or gpu_after is None else gpu_after - gpu_before
@@ -288,7 +295,11 @@ class _Benchmark:
         """Profiles a subject at the last batch size, in a session of its own, since profiling costs time."""
         runs = min(_PROFILED_RUNS, self._options.protocol.steps)
         with tempfile.TemporaryDirectory() as folder:
-            settings = SessionOptions(threads=self._options.threads, profile=str(Path(folder, "profile")))
+            settings = SessionOptions(
+                threads=self._options.threads,
+                cpu_fallback=self._options.cpu_fallback,
+                profile=str(Path(folder, "profile")),
+            )
             opened = self._open(subject, self.rows[-1].batch, settings)
             for number in range(runs):
                 opened.session.run(opened.images[number % len(opened.images)])

@@ -61,7 +61,7 @@ class Samples:
         if (needed := starts[-1] + batch) > len(self._images):  # the first images come again behind the last
             self._images = np.resize(self._images, (needed, *self._images.shape[1:]))
         feeds: list[dict[str, NDArray[Any]]] = [{self._name: self._images[start : start + batch]} for start in starts]
-        outputs = self.session.run(feeds[0])
+        outputs = self.session.first_run(feeds[0])
         binding = self.session.bind(feeds, outputs, transfer=not self.session.device.on_host)
         for number in range(burn_in):
             binding.run(number)

@@ -99,7 +99,10 @@ class _Scenario:
         if scenario and options.batches and len(options.batches) > 1:
             raise OptionError("a scenario has one batch size", where="batches")
         settings = SessionOptions(
-            threads=options.threads, cuda_graph=options.cuda_graph, log_severity=options.log_severity
+            threads=options.threads,
+            cuda_graph=options.cuda_graph,
+            cpu_fallback=options.cpu_fallback,
+            log_severity=options.log_severity,
         )
         batch, default = options.batches[0] if options.batches else None, scenario.batch if scenario else 1
         self._samples = Samples(subject, options.device, settings, backend, batch, default)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -58,6 +59,14 @@ from resnet_compile.limits import MAX_THREADS
     "--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads on the CPU; 0 for one a physical core."
 )
 @click.option("--cuda-graph", is_flag=True, help="Let CUDA record a run and replay it.")
+@click.option(
+    "--variant",
+    multiple=True,
+    metavar="WORD[+WORD...]",
+    help="Compare with itself as CUDA runs it otherwise: tf32, nhwc, fused-bias, small-workspace, heuristic; may be "
+    "given several times.",
+)
+@click.option("--cpu-fallback", is_flag=True, help="Take a model too of which a GPU leaves some nodes to the CPU.")
 @click.option("--flush", is_flag=True, help="Empty the last cache, a GPU's L2, before every run.")
 @click.option("--profile", is_flag=True, help="Show where the time goes, by operator, block and layer.")
 @click.option("--html", type=PATH, help="Write the result as one self-contained page.")
@@ -76,6 +85,8 @@ def cli(
     vs: tuple[str, ...],
     threads: int,
     cuda_graph: bool,
+    variant: tuple[str, ...],
+    cpu_fallback: bool,
     flush: bool,
     profile: bool,
     html: Path | None,
@@ -97,20 +108,21 @@ def cli(
     from resnet_compile.report.bench_text import bench_text
 
     if scenario or latency_bound:
-        _refuse_beside_scenario(until=until, vs=vs, flush=flush, profile=profile)
+        _refuse_beside_scenario(until=until, vs=vs, variant=variant, flush=flush, profile=profile)
     elif duration or rate:
         raise click.UsageError("--duration and --rate are of --scenario")
     if rate and scenario != "server":
         raise click.UsageError("--rate is of --scenario server")
     if latency_bound and scenario not in (None, "server"):
         raise click.UsageError(f"--scenario {scenario} has no latency bound")
-    if until and vs:
-        raise click.UsageError("--until is of one model; --vs takes --steps rounds")
+    if until and (vs or variant):
+        raise click.UsageError("--until is of one model; --vs and --variant take --steps rounds")
     common = {
         "device": device,
         "batches": batch,
         "threads": threads,
         "cuda_graph": cuda_graph,
+        "cpu_fallback": cpu_fallback,
         "log_severity": report.log_severity,
     }
     if scenario or latency_bound:
@@ -131,6 +143,7 @@ def cli(
         # Before hours of measuring, so that a path that cannot be written is known at once.
         page = stack.enter_context(rc.files.replacing(html)) if html else None
         subjects = [_subject(source, label) for source, label in _labelled([model, *vs])]
+        subjects += [replace(subjects[0], label=f"{model} {words}", variant=words) for words in dict.fromkeys(variant)]
         # The lines of a benchmark are its progress, where somebody sees them.
         lines_are_seen = sys.stdout.isatty() and not report.as_json
         bar = stack.enter_context(nullcontext(WorkProgress()) if lines_are_seen else progress())

@@ -51,6 +51,8 @@ def bench_text(bench: Bench) -> str:
         f"on {bench.device} ({reason(bench.device_reason)}): {machine_line(bench.environment, bench.rows[0].session)}",
         table(header, cells),
     ]
+    if bench.asynchronous:
+        parts.append("\n".join(dict.fromkeys(map(placement, bench.rows))))
     parts += conditions_lines(bench.rows)
     fewest = min(len(row.seconds) for row in bench.rows)
     if any(row.summary.p99 is None for row in bench.rows):
@@ -71,6 +73,17 @@ def conditions_lines(rows: Sequence[Row]) -> Iterator[str]:
     for first in {(row.batch, row.data): row for row in reversed(rows)}.values():
         if first.conditions:
             yield conditions_line(first.conditions, first.throttled, first.images_per_joule)
+
+
+def placement(row: Row) -> str:
+    """Where onnxruntime put the nodes of a model: how many on each provider, and of what type those on the CPU are."""
+    nodes = row.session["nodes"]
+    if nodes is None:
+        return f"{row.model}: this onnxruntime does not tell which nodes run where"
+    told = [f"{sum(types.values())} on {name.removesuffix('ExecutionProvider')}" for name, types in nodes.items()]
+    on_cpu = nodes.get("CPUExecutionProvider", {})
+    types = ", ".join(f"{count} {name}" for name, count in on_cpu.items())
+    return f"{row.model}: nodes {', '.join(told)}{f' ({types})' if types else ''}"
 
 
 def reason(words: str) -> str:

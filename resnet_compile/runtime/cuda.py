@@ -18,25 +18,33 @@ from resnet_compile.runtime.options import SessionOptions
 from resnet_compile.runtime.provider import CPU, DeviceFault, Provider
 
 _NAME = "CUDAExecutionProvider"
-_INSTALL_HINT = 'pip install ".[cuda]"'
+INSTALL_HINT = 'pip install ".[cuda]"'
 
 
 def _options(settings: SessionOptions, index: int) -> dict[str, str]:
     # https://onnxruntime.ai/docs/execution-providers/CUDA-ExecutionProvider.html#configuration-options
     return {
         "device_id": str(index),
+        # Never DEFAULT: since 1.20 that is cudnn_frontend's HeurMode_t::FALLBACK, EXHAUSTIVE its mode B and HEURISTIC
+        # its mode A (github.com/microsoft/onnxruntime/issues/22705). 206 ms became 4 ms without it in
+        # github.com/PaddlePaddle/PaddleOCR/pull/17970.
+        "cudnn_conv_algo_search": settings.conv_search.upper(),
+        "cudnn_conv_use_max_workspace": str(int(settings.max_workspace)),  # 1 unless it is given
+        # 0 unless it is given, and then a bias is a kernel of its own (cuda_execution_provider_info.h).
+        "fuse_conv_bias": str(int(settings.fuse_conv_bias)),
         "use_tf32": str(int(settings.tf32)),  # 1 unless it is given
         "prefer_nhwc": str(int(settings.nhwc)),
         "enable_cuda_graph": str(int(settings.cuda_graph)),
     }
 
 
-def _faults(index: int, backend: Backend) -> tuple[DeviceFault, ...]:
+def cuda_faults(index: int, backend: Backend) -> tuple[DeviceFault, ...]:
+    """All that is known to keep CUDA device `index` from working; libraries that are found stay loaded."""
     if _NAME not in backend.onnxruntime.get_available_providers():
         version = backend.onnxruntime.__version__
         message = f"the installed onnxruntime {version} is built without it"
-        return (DeviceFault(message, f"pip uninstall onnxruntime, then {_INSTALL_HINT}"),)
-    # Libraries that are found stay loaded, which is what lets onnxruntime find those that pip installed.
+        return (DeviceFault(message, f"pip uninstall onnxruntime, then {INSTALL_HINT}"),)
+    # That they stay loaded is what lets onnxruntime find those that pip installed.
     return (*_driver_faults(index, backend), *_library_faults(backend))
 
 
@@ -98,14 +106,17 @@ def _library_faults(backend: Backend) -> Iterator[DeviceFault]:
         backend.onnxruntime.preload_dlls()
     missing = list(dict.fromkeys(re.findall(r"Failed to load (\S+):", printed.getvalue())))
     if missing:
+        # The networks' convolutions and products take neither of these; onnxruntime 1.31 does not link cuFFT any more.
+        missing = [path for path in missing if not re.search("cufft|nvrtc", path)]
+    if missing:
         names = ", ".join(re.split(r"[\\/]", path)[-1] for path in missing)
-        yield DeviceFault(f"CUDA {_cuda_major(backend)} libraries are missing ({names})", _INSTALL_HINT)
+        yield DeviceFault(f"CUDA {_cuda_major(backend)} libraries are missing ({names})", INSTALL_HINT)
     cudnn = "cudnn64_9.dll" if backend.platform == "win32" else "libcudnn.so.9"
     try:
         # onnxruntime starts without cuDNN and then refuses convolutions.
         backend.load_library(cudnn)
     except OSError:
-        yield DeviceFault(f"cuDNN 9 is missing ({cudnn})", _INSTALL_HINT)
+        yield DeviceFault(f"cuDNN 9 is missing ({cudnn})", INSTALL_HINT)
 
 
 CUDA = Provider(
@@ -119,6 +130,8 @@ CUDA = Provider(
     asynchronous=True,
     records=True,
     options=_options,
-    faults=_faults,
+    faults=cuda_faults,
+    # core/providers/cuda/nn/conv.cc: "OP Conv(NAME) running in Fallback mode. May be extremely slow."
+    slow=r"OP (\w+\(.*?\)) running in Fallback mode",
     failure="cuda|cudnn|cublas",
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from resnet_compile.checked import CheckedModel, Threads
 from resnet_compile.runtime.backend import Backend
 
 GraphOptimization = Literal["disabled", "basic", "extended", "all"]
+ConvSearch = Literal["exhaustive", "heuristic"]
 LogSeverity = Literal["verbose", "info", "warning", "error", "fatal"]
 
 _GRAPH_OPTIMIZATION = {
@@ -16,7 +18,7 @@ _GRAPH_OPTIMIZATION = {
     "extended": "ORT_ENABLE_EXTENDED",
     "all": "ORT_ENABLE_ALL",
 }
-_LOG_SEVERITY = {"verbose": 0, "info": 1, "warning": 2, "error": 3, "fatal": 4}
+LOG_SEVERITY = {"verbose": 0, "info": 1, "warning": 2, "error": 3, "fatal": 4}
 
 
 class SessionOptions(CheckedModel):
@@ -47,6 +49,26 @@ class SessionOptions(CheckedModel):
     nhwc: bool = False
     """Whether CUDA runs convolutions and pooling in NHWC, the layout of its tensor cores."""
 
+    conv_search: ConvSearch = "exhaustive"
+    """How CUDA finds the algorithm of a convolution: by timing the candidates, which suits fixed shapes, or by cuDNN's
+    judgement, which makes the first run of each new shape shorter.
+    """
+
+    fuse_conv_bias: bool = False
+    """Let CUDA add a convolution's biases in its kernel, where cuDNN can."""
+
+    max_workspace: bool = True
+    """Let CUDA's convolutions choose among algorithms that need much memory too."""
+
+    cpu_fallback: bool = True
+    """Whether nodes that a GPU's provider does not take may run on the CPU; else such a model is refused."""
+
+    engine_cache: str | None = None
+    """Folder where TensorRT keeps its engines, whose building takes minutes; None for none."""
+
+    shapes: Mapping[str, tuple[int, ...]] | None = None
+    """The shapes that TensorRT builds for, by input, where the model leaves them open; None for those of each run."""
+
     cuda_graph: bool = False
     """Whether CUDA records a run and replays it; inputs and outputs must be bound."""
 
@@ -56,8 +78,13 @@ class SessionOptions(CheckedModel):
     log_severity: LogSeverity = "fatal"
     """The least severe message that onnxruntime writes to stderr."""
 
-    def native(self, backend: Backend) -> Any:
-        """onnxruntime's session options; also sets the severity of its process-wide logger."""
+    def native(self, backend: Backend, *, refuse_cpu: bool = False) -> Any:
+        """onnxruntime's session options; also sets the severity of its process-wide logger.
+
+        Args:
+            backend: Where onnxruntime is had from.
+            refuse_cpu: Whether a node on the CPU is an error.
+        """
         onnxruntime = backend.onnxruntime
         native = onnxruntime.SessionOptions()
         native.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
@@ -66,12 +93,15 @@ class SessionOptions(CheckedModel):
         native.enable_mem_pattern = self.memory_pattern
         level = _GRAPH_OPTIMIZATION[self.graph_optimization]
         native.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
-        native.log_severity_level = _LOG_SEVERITY[self.log_severity]
+        native.log_severity_level = LOG_SEVERITY[self.log_severity]
         native.add_session_config_entry("session.intra_op.allow_spinning", str(int(self.spinning)))
         native.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+        if refuse_cpu:
+            # onnxruntime_session_options_config_keys.h: kOrtSessionOptionsDisableCPUEPFallback
+            native.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
         if self.profile is not None:
             native.enable_profiling = True
             native.profile_file_prefix = self.profile
         # Providers that fail to load complain to this one, before a session exists.
-        onnxruntime.set_default_logger_severity(_LOG_SEVERITY[self.log_severity])
+        onnxruntime.set_default_logger_severity(LOG_SEVERITY[self.log_severity])
         return native

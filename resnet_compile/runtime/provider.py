@@ -34,6 +34,7 @@ class Provider:
         records: Whether it can record a run and replay it (`SessionOptions.cuda_graph`).
         options: Its own options, as onnxruntime takes them, for a session's settings and a device's index.
         faults: What is known to keep a device, by its index, from working; what is found to be there stays loaded.
+        slow: A pattern of onnxruntime's log that tells that a run is far slower than it should be.
         failure: A pattern of onnxruntime's errors that are the device's fault and not the model's.
     """
 
@@ -48,6 +49,7 @@ class Provider:
     records: bool = False
     options: Callable[[SessionOptions, int], dict[str, str]] | None = None
     faults: Callable[[int, Backend], Iterable[DeviceFault]] = lambda index, backend: ()
+    slow: str | None = None
     failure: str | None = None
 
 

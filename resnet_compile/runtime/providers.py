@@ -2,8 +2,9 @@
 
 from resnet_compile.runtime.cuda import CUDA
 from resnet_compile.runtime.provider import CPU
+from resnet_compile.runtime.tensorrt import TENSORRT
 
-PROVIDERS = (CPU, CUDA)
+PROVIDERS = (CPU, CUDA, TENSORRT)
 """All of them, in the order in which users read of them."""
 
 AUTO = (CUDA, CPU)

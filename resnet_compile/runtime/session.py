@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,7 +20,8 @@ from resnet_compile.files import as_path
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding, Places
 from resnet_compile.runtime.devices import Device, parse_device
-from resnet_compile.runtime.options import SessionOptions
+from resnet_compile.runtime.log import caught_log
+from resnet_compile.runtime.options import LOG_SEVERITY, SessionOptions
 from resnet_compile.runtime.providers import AUTO
 from resnet_compile.runtime.recurrence import Recurrence
 from resnet_compile.runtime.signature import TensorInfo, by_name, check_inputs, known_outputs, tensors
@@ -27,6 +29,8 @@ from resnet_compile.runtime.signature import TensorInfo, by_name, check_inputs, 
 # What onnxruntime raises for a model that is none, or that it does not take.
 _MODEL_ERRORS = ("InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented")
 _FAILURES = ("EPFail", "EngineError", "Fail", "RuntimeException")
+# What onnxruntime says of a model that it would give to the CPU in part, where that is refused.
+_ON_CPU = "assigned to the default CPU EP"
 # The number under which onnxruntime records no CUDA graph.
 _NO_GRAPH = -1
 
@@ -121,6 +125,29 @@ class Session:
         with self._failures():
             arrays = self.native.run(names, dict(inputs), *extra)
         return dict(zip(names, arrays, strict=True))
+
+    def first_run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Runs the model once, as `run`, and reads in onnxruntime's log whether later runs will be as they should be.
+
+        Raises:
+            DeviceError: The provider took a way that it says is far slower.
+        """
+        slow, severity = self.device.provider.slow, self.options.log_severity
+        if slow is None:
+            return self.run(inputs)
+        # Kernels write to the logger of the process, not to the session's.
+        self._backend.onnxruntime.set_default_logger_severity(LOG_SEVERITY["warning"])
+        try:
+            with caught_log() as log:
+                outputs = self.run(inputs)
+        finally:
+            self._backend.onnxruntime.set_default_logger_severity(LOG_SEVERITY[severity])
+        if LOG_SEVERITY[severity] <= LOG_SEVERITY["warning"]:
+            sys.stderr.write(log.text)
+        if found := list(dict.fromkeys(re.findall(slow, log.text))):
+            message = f"{self.device.provider.title} would run {len(found)} of the nodes in its slow fallback"
+            raise DeviceError(f"{message}, such as {found[0]}", where=str(self.device))
+        return outputs
 
     def bind(
         self, inputs: Sequence[Mapping[str, NDArray[Any]]], outputs: Mapping[str, NDArray[Any]], *, transfer: bool
@@ -225,20 +252,27 @@ def _create(model: str | os.PathLike[str] | bytes, device: Device, options: Sess
     """An onnxruntime session on exactly this device."""
     device.require(backend)
     provider = device.provider
+    refuse_cpu = not (options.cpu_fallback or device.on_host)
     providers = [
         (each.name, each.options(options, device.index)) if each.options else each.name
         for each in (provider, *provider.rest)
+        # onnxruntime takes a CPU provider that is named for a contradiction to refusing it.
+        if not (refuse_cpu and each.memory == "cpu")
     ]
     place = "<bytes>" if isinstance(model, bytes) else os.fspath(model)
     source = model if isinstance(model, bytes) else place
     try:
         # Left to itself onnxruntime prints a banner to stdout and retries on the CPU.
         native = backend.onnxruntime.InferenceSession(
-            source, options.native(backend), providers=providers, enable_fallback=0
+            source, options.native(backend, refuse_cpu=refuse_cpu), providers=providers, enable_fallback=0
         )
     except backend.error_types(*_MODEL_ERRORS) as error:
         raise ModelFileError(f"not a model that onnxruntime takes: {_sentence(error)}", where=place) from error
     except backend.error_types(*_FAILURES) as error:
+        if refuse_cpu and _ON_CPU in str(error):
+            message = f"some nodes of the model are none that {provider.title} takes, and would run on the CPU"
+            hint = "SessionOptions(cpu_fallback=True), or --cpu-fallback, lets them"
+            raise DeviceError(message, where=str(device), hint=hint) from error
         if provider.failure and re.search(provider.failure, str(error), re.IGNORECASE):
             raise DeviceError(f"{provider.title} failed: {_sentence(error)}", where=str(device)) from error
         raise ModelFileError(f"onnxruntime cannot load the model: {_sentence(error)}", where=place) from error

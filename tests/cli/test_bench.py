@@ -146,7 +146,7 @@ def test_a_latency_bound_finds_a_batch_size(model: Path, resnet_bench: Callable[
         (("--duration", 5), "--duration and --rate are of --scenario"),
         (("--scenario", "multi", "--rate", 5), "--rate is of --scenario server"),
         (("--scenario", "offline", "--latency-bound", 5), "--scenario offline has no latency bound"),
-        (("--until", "1%", "--vs", "tiny"), "--until is of one model; --vs takes --steps rounds"),
+        (("--until", "1%", "--vs", "tiny"), "--until is of one model; --vs and --variant take --steps rounds"),
         (("--until", "1"), "Invalid value for '--until': '1' is not a percentage between 0% and 100%, such as 1%"),
         (("--duration", 0), "Invalid value for '--duration': 0.0 is not in the range x>0."),
     ],
@@ -243,7 +243,7 @@ def test_html_that_cannot_be_written_is_known_before_measuring(
         (("--batch", 0), "'--batch': '0' is not one or more numbers from 1 to 65536"),
         (("--batch", "1,-8"), "'--batch': '1,-8' is not one or more numbers"),
         (("--batch", "1,,8"), "'--batch': '1,,8' is not one or more numbers"),
-        (("--device", "tpu"), "device must be one of auto, cpu, cuda, cuda:N, got 'tpu'"),
+        (("--device", "tpu"), "device must be one of auto, cpu, cuda, cuda:N, tensorrt, tensorrt:N, got 'tpu'"),
         (("--cuda-graph", "--device", "cpu"), "a CUDA graph needs a CUDA device (--device cuda)"),
     ],
 )

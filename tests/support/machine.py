@@ -1,6 +1,7 @@
 """A machine with a GPU, made up at the seam that `resnet_compile.runtime.Backend` is."""
 
 import ctypes
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from onnx import TensorProto, helper
 
 from resnet_compile.runtime import Backend
 
-CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
+CUDA, CPU, TENSORRT = "CUDAExecutionProvider", "CPUExecutionProvider", "TensorrtExecutionProvider"
 
 
 def tiny_model(*nodes: onnx.NodeProto, **metadata: str) -> bytes:
@@ -120,6 +121,8 @@ class FakeMachine:
         self.newest_opset = 99
         self.l2_bytes = 4096
         self.nvml: Any = None
+        # What its kernels write to the log when they run.
+        self.log = ""
         self.gpu = "NVIDIA H100, 580.65.06, 81559, 1024, 345, 1980"
 
     def backend(self, platform: str = "linux") -> Backend:
@@ -187,21 +190,37 @@ class FakeMachine:
         place.value = b"0000:0A:00.%d" % index
         return 0 if index < self.devices else 101
 
+    def _refuses_cpu(self, options: Any) -> bool:
+        try:
+            return bool(options.get_session_config_entry("session.disable_cpu_ep_fallback") == "1")
+        except RuntimeError:  # it was not set
+            return False
+
     def _open(self, source: Any, options: Any, *, providers: list[Any], enable_fallback: int) -> Any:
         assert enable_fallback == 0
         self.opened.append((providers, {"threads": options.intra_op_num_threads}))
         if self.session_error and providers != [CPU]:
             raise self.session_error
+        if providers != [CPU] and self._refuses_cpu(options):
+            assert CPU not in providers, "onnxruntime takes that for a contradiction"
+            if self.nodes.get(CPU):
+                message = "This session contains graph nodes that are assigned to the default CPU EP, but fallback to "
+                raise onnxruntime.capi.onnxruntime_pybind11_state.Fail(f"[ONNXRuntimeError] : 1 : FAIL : {message}")
         if isinstance(source, bytes) and onnx.load_from_string(source).opset_import[0].version > self.newest_opset:
             raise onnxruntime.capi.onnxruntime_pybind11_state.Fail("[ONNXRuntimeError] : 1 : FAIL : opset too new")
+        if self._refuses_cpu(options):  # where it computes all the same
+            options.add_session_config_entry("session.disable_cpu_ep_fallback", "0")
         real = onnxruntime.InferenceSession(source, options, providers=[CPU])
         if providers == [CPU]:
             return FakeCpuSession(real)
-        graphs: dict[str, list[int]] | None = {} if providers[0][1]["enable_cuda_graph"] == "1" else None
+        recorded = {CUDA: "enable_cuda_graph", TENSORRT: "trt_cuda_graph_enable"}[providers[0][0]]
+        graphs: dict[str, list[int]] | None = {} if providers[0][1][recorded] == "1" else None
 
         def run(names: Sequence[str], inputs: dict[str, Any], run_options: Any = None) -> Any:
             skipped = run_options is not None and run_options.get_run_config_entry("gpu_graph_id") == "-1"
             assert skipped == (graphs is not None), "a run whose arrays come and go must not be recorded"
+            if self.log and self.log_severity is not None and self.log_severity <= 2:
+                os.write(2, f"2030-01-02 [W:onnxruntime:Default, conv.cc:425 UpdateState] {self.log}\n".encode())
             return [array + array.dtype.type(self.error) for array in real.run(names, inputs)]
 
         return SimpleNamespace(
