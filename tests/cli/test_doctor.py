@@ -57,7 +57,7 @@ def test_document(doctor: Callable[..., Ran]) -> None:
     ran = doctor("--json")
     assert (ran.code, ran.err) == (0, "")
     document = ran.document
-    assert [device["device"] for device in document["devices"]] == ["cpu", "cuda:0"]
+    assert [device["device"] for device in document["devices"]] == ["cpu", "cuda:0", "tensorrt:0"]
     assert document["devices"][0]["usable"] is True
     assert document["opsets"][0] == {"opset": 17, "ir_version": 8, "runs": True}
     assert document["faults"] == []
