@@ -48,8 +48,8 @@ class Metadata:
         weights_section: Where in the checkpoint the network was.
         weights_head: The scope of the logits there, where it was not the naming's own.
         weights_averages: `true` where the weights are moving averages.
-        weights_ignored: What the user said to leave out of account.
-        weights_left: The scopes of the checkpoint that were left.
+        weights_ignored: The tensors that the user left out.
+        weights_left: The scopes of the checkpoint that were not used.
         calibration_method: How the ranges of 8-bit activations were found.
         calibration_images: How many images they were found on.
         calibration_data: `random`, or the SHA-256 of the images.

@@ -181,7 +181,7 @@ def find_scheme(name: str) -> Scheme:
     """The scheme of that name.
 
     Raises:
-        OptionError: There is none; the message lists those there are.
+        OptionError: The scheme is unknown; the message lists the known ones.
     """
     for known, scheme in SCHEMES.items():
         if known == name:
@@ -198,7 +198,7 @@ def scheme_of_text(text: str) -> str | Scheme:
     """What a model's metadata say: a name, which may be one that this version does not know, or a record.
 
     Raises:
-        ValueError: It begins as a record and is none.
+        ValueError: It begins as a record, and is not one.
     """
     if not text.startswith("{"):
         return text

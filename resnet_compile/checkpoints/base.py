@@ -153,7 +153,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         return name in self._infos  # `Mapping` would read the values
 
     def info(self, name: str) -> StoredInfo:
-        """The dtype and shape of a tensor, without reading its values; `KeyError` where there is none."""
+        """The dtype and shape of a tensor, without reading its values; raises `KeyError` for an unknown one."""
         return self._infos[name]
 
     def digests(self) -> str:

@@ -67,7 +67,7 @@ FORMATS = (
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is, or stands for, a checkpoint of any format, by its content."""
+    """Whether a path is or means a checkpoint of any format, by its content."""
     return _find(Path(path)) is not None
 
 
@@ -79,7 +79,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
             with one checkpoint in it: of training, a SavedModel, a hub's, of a training run of ours.
 
     Raises:
-        CheckpointError: There is no such file, its format is none of these, or it is damaged.
+        CheckpointError: There is no such file, its format is unknown, or it is damaged.
     """
     path = Path(path)
     found = _find(path)

@@ -31,7 +31,7 @@ IsKnown = Callable[[Path], bool]
 
 
 def meant(path: Path, is_known: IsKnown, depth: int = 2) -> Path | None:
-    """The checkpoint that a path stands for without being one; None where it stands for none, or for several.
+    """The checkpoint that a folder, state file or prefix means; None for no or several checkpoints.
 
     Args:
         path: What was given.

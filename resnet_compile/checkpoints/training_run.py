@@ -24,12 +24,12 @@ _NAME = re.compile(r"checkpoint-([0-9]{8,})\.npz")
 
 
 def checkpoint_name(step: int) -> str:
-    """The file name of the checkpoint after so many steps."""
+    """The file name of the checkpoint after a number of steps."""
     return f"checkpoint-{step:08}.npz"
 
 
 def checkpoint_files(folder: Path) -> list[Path]:
-    """The checkpoints of a run, newest first; none where there is no such folder.
+    """The checkpoints of a run, newest first; empty without such a folder.
 
     Raises:
         CheckpointError: The folder cannot be read.
@@ -44,7 +44,7 @@ def checkpoint_files(folder: Path) -> list[Path]:
 
 
 def is_training_run(path: Path) -> bool:
-    """Whether the path is a folder with checkpoints of ours in it, or one of them."""
+    """Whether the path is a run's folder, or one of its checkpoints."""
     return bool(checkpoint_files(path)) or (_NAME.fullmatch(path.name) is not None and is_npz(path))
 
 
@@ -53,7 +53,7 @@ def open_training_run(path: Path) -> NpzCheckpoint:
     it, else that one itself. A note says which, where there is a newer one.
 
     Raises:
-        CheckpointError: There is none, or all are damaged; it is about the newest.
+        CheckpointError: There is no checkpoint, or all are damaged; `where` is the newest.
     """
     opened = _best_of(path) if is_folder(path) else NpzCheckpoint(path)
     names = _progress(opened).get("class_names")
@@ -80,7 +80,7 @@ def _best_of(path: Path) -> NpzCheckpoint:
 
 
 def _progress(checkpoint: NpzCheckpoint) -> dict[str, Any]:
-    """What a checkpoint tells of its run; nothing where it is none of ours."""
+    """A checkpoint's entries about its run; empty for other checkpoints."""
     try:
         told = json.loads(checkpoint[PROGRESS].tobytes())
     except (KeyError, ValueError):
@@ -89,7 +89,7 @@ def _progress(checkpoint: NpzCheckpoint) -> dict[str, Any]:
 
 
 def newest_whole(folder: Path, read: Callable[[Path], _Read]) -> tuple[_Read | None, list[CheckpointError]]:
-    """The newest checkpoint that can be read, None where there is none; and what is wrong with those that are newer.
+    """The newest checkpoint that can be read, or None; and the faults of newer ones.
 
     Raises:
         CheckpointError: There are checkpoints, and all are damaged; it is about the newest.

@@ -136,7 +136,7 @@ def _index_of(path: Path) -> str:
 
 
 def _json(path: Path, head: bytes) -> dict[str, Any]:
-    """A small JSON object; empty where the file is none."""
+    """A small JSON object; empty for any other file."""
     try:
         if head.lstrip().startswith(b"{") and path.stat().st_size <= _MAX_JSON:
             value = json.loads(path.read_bytes())

@@ -33,14 +33,14 @@ from resnet_compile.targets import Target
     "--section",
     callback=scopes,
     metavar="NAME[,NAME...]",
-    help="Where in the checkpoint the network is, such as encoder_q or state_dict_ema; several for one that is spread "
-    "over them.",
+    help="The part of the checkpoint with the network, such as encoder_q or state_dict_ema; several for one that is "
+    "spread over them.",
 )
 @click.option(
     "--ignore",
     callback=scopes,
     metavar="NAME[,NAME...]",
-    help="Tensors of the checkpoint to leave out of account: names, scopes or patterns such as '*.total_ops'.",
+    help="Tensors of the checkpoint to ignore: names, scopes or patterns such as '*.total_ops'.",
 )
 @click.option("--averages", is_flag=True, help="Take the moving averages of the weights that the checkpoint has.")
 @click.option(
@@ -99,7 +99,7 @@ from resnet_compile.targets import Target
 @click.option(
     "--target",
     type=click.Choice(get_args(Target)),
-    help="Where it is to run: rewrites the graph to the same function with fewer operators.",
+    help="Where the model is to run: rewrites the graph to the same function with fewer operators.",
 )
 @click.option(
     "--dtype",

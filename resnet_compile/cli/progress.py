@@ -1,4 +1,4 @@
-"""How far long work is, told on stderr: by a bar on a terminal, by lines elsewhere."""
+"""Progress of long work on stderr: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ import click
 
 
 class WorkProgress:
-    """For a stderr that is no terminal: what is said, and every so many seconds how far the work is."""
+    """Progress for a stderr that is not a terminal: lines, and at intervals how much is done."""
 
     def __init__(self, seconds_between_lines: float = math.inf) -> None:
         self._between = seconds_between_lines
 
     def begin(self, total: int, done: int = 0) -> None:
-        """Starts the clock: so many steps are done, of so many."""
+        """Starts the clock at `done` of `total` steps."""
         self._total, self._first = total, done
         self._start = self._last = time.monotonic()
 
     def reach(self, done: int, words: str) -> None:
-        """So many steps are done; the words say of what."""
+        """Reports the number of steps done, with words about them."""
         now = time.monotonic()
         if now - self._last >= self._between:
             self._last = now
@@ -38,7 +38,7 @@ class WorkProgress:
 
 @contextmanager
 def progress(seconds_between_lines: float = math.inf) -> Iterator[WorkProgress]:
-    """A bar if stderr is a terminal, with what is said above it; else lines, never by default."""
+    """A bar with lines above it if stderr is a terminal; else lines, with progress at intervals if given."""
     if not sys.stderr.isatty():
         yield WorkProgress(seconds_between_lines)
         return

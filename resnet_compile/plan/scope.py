@@ -35,10 +35,10 @@ class LayerScope:
     """A scope in which layers are made: TensorFlow's variable scope and TF-slim's arg scope.
 
     Attributes:
-        name: What the names of the layers begin with.
-        norm: The normalisation of those that have one.
-        activation: What stands for a ReLU.
-        initializer: How their weights and biases start.
+        name: The prefix of the layers' names.
+        norm: The normalisation of layers that have one.
+        activation: The activation, in place of a ReLU.
+        initializer: The initial weights and biases.
     """
 
     name: str

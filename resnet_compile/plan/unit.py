@@ -47,12 +47,12 @@ class UnitPlan:
     Attributes:
         scope: The unit's name down to its kind, such as `net/block1/unit_2/bottleneck_v2`.
         source: The map it reads.
-        stride: After `output_stride` had its say.
-        rate: Of the atrous convolutions.
-        preactivation: What the residual starts from, where that is not the raw input.
-        shortcut: What is added to the residual.
+        stride: The stride, reduced by `output_stride`.
+        rate: The rate of the atrous convolutions.
+        preactivation: The norm and activation before the residual; None if it starts from the raw input.
+        shortcut: The shortcut.
         residual: Layers in order, the first on the pre-activation, or on the raw input without one.
-        activation: What follows the sum.
+        activation: The activation after the sum.
     """
 
     scope: str
@@ -93,7 +93,7 @@ class UnitSite:
 
     Attributes:
         kind: The unit's kind, with its parts.
-        scope: Where its layers are made, such as `net/block1/unit_2/bottleneck_v2`.
+        scope: The scope of its layers, such as `net/block1/unit_2/bottleneck_v2`.
         args: Its arguments in the spec; their stride is the nominal one.
         source: The map it reads.
         stride: The stride, reduced by `output_stride`.
@@ -115,7 +115,7 @@ class UnitSite:
 
     @property
     def relu(self) -> Activation:
-        """What stands for a ReLU."""
+        """The network's activation, in place of a ReLU."""
         return self.scope.activation
 
     @property

@@ -65,7 +65,7 @@ def random_images(plan: Plan, layout: Literal["nchw", "nhwc"], seed: int) -> Cal
 def folder_images(
     folder: str | os.PathLike[str], plan: Plan, layout: Literal["nchw", "nhwc"], *, held_out: bool = False
 ) -> CalibrationImages:
-    """The images of a folder, at any depth; of more than `MOST_IMAGES` so many, evenly spaced in order of their names.
+    """The images of a folder, at any depth: at most `MOST_IMAGES`, evenly spaced in order of their names.
 
     Those that are held out are as many of the rest, to judge by; all of them where there is no rest.
 

@@ -1,4 +1,4 @@
-"""What running a model needs from the machine, as one value, so that a test can put another machine in its place."""
+"""The machine that models run on, as one value that tests can replace."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def installed_backend() -> Backend:
     """The onnxruntime that is installed, with its telemetry off.
 
     Raises:
-        DeviceError: There is none, or it does not load.
+        DeviceError: onnxruntime is missing or does not load.
     """
     try:
         # Deferred, since it takes a noticeable part of a second.

@@ -48,7 +48,7 @@ def parse_device(name: str) -> Device | None:
     """``cpu``, ``cuda``, ``cuda:N`` as a device; ``auto`` as None, for which opening a session chooses.
 
     Raises:
-        OptionError: The name is none of these.
+        OptionError: No device has that name.
     """
     if name == "auto":
         return None

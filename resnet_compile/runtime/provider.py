@@ -1,4 +1,4 @@
-"""What this package knows of an execution provider of onnxruntime, as one row."""
+"""An execution provider of onnxruntime, as one row."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class Provider:
     """One execution provider; `resnet_compile.runtime.providers` lists them.
 
     Attributes:
-        kind: The word by which its devices are named: `cuda` of `cuda:1`.
-        title: What messages call it.
-        name: What onnxruntime calls it.
+        kind: The word for its devices: `cuda` of `cuda:1`.
+        title: Its name in messages.
+        name: Its name in onnxruntime.
         target: The target whose models run best on it.
-        rest: The providers that take the nodes that it does not, in turn.
-        numbered: Whether it has several devices, told apart by an index.
-        memory: What onnxruntime calls its devices' memory: `cpu` is the host's, `cuda` an NVIDIA GPU's.
+        rest: The providers for nodes that it does not run, in order.
+        numbered: Whether it has several devices, each with an index.
+        memory: onnxruntime's name of its devices' memory: `cpu` is the host's, `cuda` an NVIDIA GPU's.
         asynchronous: Whether a run returns before its outputs are there.
         records: Whether it can record a run and replay it (`SessionOptions.cuda_graph`).
         options: Its own options, as onnxruntime takes them, for a session's settings and a device's index.

@@ -5,7 +5,7 @@ from resnet_compile.runtime.provider import CPU
 from resnet_compile.runtime.tensorrt import TENSORRT
 
 PROVIDERS = (CPU, CUDA, TENSORRT)
-"""All of them, in the order in which users read of them."""
+"""All providers, in the order of messages."""
 
 AUTO = (CUDA, CPU)
-"""What the device `auto` tries, in turn; the last one always works."""
+"""The providers that the device `auto` tries, in order; the last one always works."""

@@ -26,7 +26,7 @@ from resnet_compile.runtime.providers import AUTO
 from resnet_compile.runtime.recurrence import Recurrence
 from resnet_compile.runtime.signature import TensorInfo, by_name, check_inputs, known_outputs, tensors
 
-# What onnxruntime raises for a model that is none, or that it does not take.
+# onnxruntime's exceptions for files that are not models, and for models that it refuses.
 _MODEL_ERRORS = ("InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented")
 _FAILURES = ("EPFail", "EngineError", "Fail", "RuntimeException")
 # What onnxruntime says of a model that it would give to the CPU in part, where that is refused.

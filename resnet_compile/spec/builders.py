@@ -291,14 +291,14 @@ def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | 
 
 
 def _parts(**parts: SpecModel | None) -> dict[str, Any]:
-    """Those that are there, so that a unit without them is written without them."""
+    """The parts that are given, so that a unit without them is written without them."""
     return {name: part for name, part in parts.items() if part is not None}
 
 
 def _block(
     scope: str, unit: UnitKind, depth: int, inner: int | None, num_units: int, stride: int, *, last: bool = False
 ) -> Block:
-    """Units of one depth, of which the first or the last bears the stride."""
+    """Units of one depth; the first or the last has the stride."""
     strided = [UnitArgs(depth=depth, depth_bottleneck=inner, stride=stride)] if stride > 1 else []
     rest = num_units - len(strided)
     even = [UnitArgs(depth=depth, depth_bottleneck=inner, stride=1, repeat=rest)] if rest else []

@@ -27,7 +27,7 @@ _ALIKE = 0.75
 
 
 def catalogue_folder() -> Path:
-    """Where the catalogue lies: inside the installed package, or `specs/` beside it in a checkout."""
+    """The catalogue's folder: inside the installed package, or `specs/` in a checkout."""
     package = Path(__file__).resolve().parents[1]
     installed = package / "catalogue"
     return installed if installed.is_dir() else package.parent / "specs"
@@ -39,7 +39,7 @@ def catalogue() -> tuple[str, ...]:
 
 
 def load_spec(source: str | os.PathLike[str]) -> NetworkSpec:
-    """The network that a file or a catalogue name stands for.
+    """The network of a file or a name of the catalogue.
 
     Args:
         source: A path (``specs/resnet152.json``), a name of the catalogue (``resnet152``), or one of `ALIASES`.

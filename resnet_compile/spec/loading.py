@@ -11,7 +11,7 @@ from resnet_compile.spec.network import NetworkSpec
 
 
 def parse_spec(text: str | bytes) -> NetworkSpec:
-    """The network that a JSON text describes.
+    """The network in a JSON text.
 
     Args:
         text: JSON; bytes are read as UTF-8.
@@ -24,12 +24,12 @@ def parse_spec(text: str | bytes) -> NetworkSpec:
 
 
 def build_spec(document: dict[str, Any]) -> NetworkSpec:
-    """The network that a JSON document, already parsed, describes; as `parse_spec`."""
+    """The network in a parsed JSON document; raises as `parse_spec`."""
     return NetworkSpec.model_validate(document)
 
 
 def read_spec(path: str | os.PathLike[str]) -> NetworkSpec:
-    """The network that a JSON file describes.
+    """The network in a JSON file.
 
     Raises:
         SpecError: The file cannot be read or is no spec; `where` begins with the file's name.

@@ -1,4 +1,4 @@
-"""Writing a spec as JSON, for a model to say what it is."""
+"""Writing a spec as JSON, for a model's metadata."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from resnet_compile.spec.network import NetworkSpec
 
 
 def spec_text(spec: NetworkSpec) -> str:
-    """The JSON text that `parse_spec` reads as an equal spec.
+    """The JSON text of a spec, for `parse_spec`.
 
-    What is at its default is left out, so that a field added to the language changes the text of no spec that is
-    without it.
+    Defaults are left out, so that a new field of the language does not change the text of old specs.
     """
     return json.dumps(document(spec), separators=(",", ":"))
 
 
 def document(value: object) -> Any:
-    """A spec or a part of one as what JSON has, without what is at its default."""
+    """A spec, or a part of one, as JSON values without defaults."""
     match value:
         case CheckedModel():
             fields = type(value).model_fields

@@ -1,1 +1,1 @@
-"""Where parameter values come from: initial values, checkpoint files, and the binding of either to a network."""
+"""The values of parameters: initial values, checkpoints, and binding them to a network."""

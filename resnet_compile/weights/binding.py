@@ -1,4 +1,4 @@
-"""Binding: every parameter of a network gets its values, from a mapping, a checkpoint or the seed."""
+"""Binding: the values of a network's parameters, from a mapping, a checkpoint or the seed."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ _QUANTISED = frozenset({"int8", "uint8", "int4", "uint4"})
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor(ParameterTensor):
-    """A parameter filled from a source: read, checked, laid out as ours and converted to float32.
+    """A parameter from a source: read, checked, transposed and converted to float32.
 
     Attributes:
-        source: Where from.
-        axes: The order in which to take the source's axes.
+        source: The source's tensor.
+        axes: The transposition of the source's axes.
     """
 
     source: SourceTensor
@@ -47,9 +47,9 @@ class Bound:
     """A network's parameters with their values.
 
     Attributes:
-        tensors: By parameter name.
-        facts: What the model's metadata shall say of where they came from, by its keys.
-        notes: What a user should know: guesses, and what was not taken.
+        tensors: The values by parameter name.
+        facts: Metadata about their source, by its keys.
+        notes: Sentences for the user: guesses, and tensors that were left out.
     """
 
     tensors: Mapping[str, ParameterTensor]
@@ -58,7 +58,7 @@ class Bound:
 
 
 def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
-    """Every parameter as the original starts its training."""
+    """Every parameter with the original's initial values."""
     return Bound({parameter.name: InitialTensor(parameter, seed) for parameter in parameters})
 
 
@@ -72,22 +72,21 @@ def bind(
     averages: bool = False,
     head: str | None = None,
 ) -> Bound:
-    """Every parameter with its values from a checkpoint or a mapping. What is not said of the source is found.
+    """Every parameter with its values from a checkpoint or a mapping. Arguments that are left out are found.
 
     Args:
         plan: The network.
         source: A checkpoint, or arrays by name.
-        naming: The table of the source's names. `native` is our own names and layouts, convolution weights OIHW;
-            `structure` is no table, but asks for an ONNX model to be matched by its structure, as is done too where no
-            table fits its names.
-        section: Where the network is: keys or what stands before its names; several for one that is spread over them.
-        ignore: Tensors to leave out of account: names, scopes or patterns such as `*.total_ops`.
-        averages: Whether to take moving averages of the weights where there are any.
-        head: The scope of the logits, where it is not the table's own.
+        naming: The naming table. `native` is this package's own names and layouts, convolution weights OIHW;
+            `structure` matches an ONNX model by its structure, which is also done if no table fits its names.
+        section: The section with the network: keys or prefixes of names; several for one that is spread over them.
+        ignore: Tensors to ignore: names, scopes or patterns such as `*.total_ops`.
+        averages: Whether to take the moving averages of the weights, if there are any.
+        head: The scope of the logits; empty for that of the table.
 
     Raises:
-        WeightsError: The source does not fill the network, all faults in one message; or it holds no numbers; or its
-            configuration says that it is another network's.
+        WeightsError: The source does not fill the network (the message has all faults), has no numbers, or is for
+            another network by its configuration.
         OptionError: There is no table of that name.
     """
     choice = Choice(naming, tuple(section), tuple(ignore), averages, head)
@@ -123,8 +122,8 @@ def bind(
 
 
 def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, ArrayLike]) -> Match:
-    """The match; where there is none, the error names the networks of the catalogue that do fit, and what the reader
-    has to say of the names, which can be why nothing fits.
+    """The match. The error for none names the networks of the catalogue that fit, and has the reader's notes about the
+    names.
     """
     try:
         return match(plan, tensors, choice)
@@ -144,12 +143,12 @@ def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, 
 
 
 def _by_structure(plan: Plan, tensors: Tensors, naming: str | None) -> bool:
-    """Whether to go by structure: where that is asked for, or no table knows the names."""
+    """Whether to match by structure: on request, or if no table knows the names."""
     return naming == STRUCTURE or (naming is None and fits(plan, tensors) is None)
 
 
 def _facts(found: Match, choice: Choice) -> dict[str, Any]:
-    """What the model's metadata says of the match; nothing of what is as a plain file has it."""
+    """Metadata about the match, without what is the default."""
     facts = {
         "weights_naming": found.naming.name,
         "weights_section": found.section.word if found.section.word != ROOT else None,

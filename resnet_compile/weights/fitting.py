@@ -1,4 +1,4 @@
-"""Which networks of the catalogue a checkpoint fits, and which it nearly does."""
+"""The networks of the catalogue that a checkpoint fits, and those that it nearly fits."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ _AS_NEAR = 0.9
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """A network of the catalogue that a checkpoint fills, every parameter and with nothing left over.
+    """A network of the catalogue that a checkpoint fills completely, with nothing left over.
 
     Attributes:
-        name: The catalogue's name for it.
+        name: Its name in the catalogue.
         naming: The naming table, or `structure`.
-        section: Where in the checkpoint the network is, as `--section` takes it.
-        num_classes: What `--num-classes` has to be, `none` where there is no head; None where the spec's is right.
-        head: The scope of the logits, where they were found by their shape.
-        several: Whether the network is in other sections, too, so that `--section` has to choose.
+        section: The section of the checkpoint, for `--section`.
+        num_classes: The value for `--num-classes`, `none` without a head; None if the spec's is right.
+        head: The scope of the logits, if they were found by shape.
+        several: Whether other sections have the network too, so that `--section` must choose.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Fit:
 
     @property
     def options(self) -> str:
-        """What has to be typed beside the network's name; empty for nothing."""
+        """The flags to type beside the network's name."""
         chosen = (("--section", self.section if self.several else None), ("--num-classes", self.num_classes))
         return " ".join(f"{option} {value}" for option, value in chosen if value is not None)
 
@@ -57,16 +57,16 @@ class Fit:
 
 @dataclass(frozen=True, slots=True)
 class Near:
-    """A network of the catalogue that a checkpoint does not fill, though much of it fits.
+    """A network of the catalogue that a checkpoint fills in part.
 
     Attributes:
         name: The catalogue's name for it.
         naming: The naming table by which most fits.
-        section: Where in the checkpoint that is.
-        filled: How many of its parameters fit.
-        parameters: How many it has.
-        missing: The source's names for those that do not, as far as the table has names for them.
-        in_the_way: What the checkpoint has in their place, or beside them where nothing may be.
+        section: The section of the checkpoint.
+        filled: The number of parameters that fit.
+        parameters: The number of its parameters.
+        missing: The source's names for those that do not fit, as far as the table has them.
+        in_the_way: The checkpoint's tensors that the network does not have.
     """
 
     name: str
@@ -97,11 +97,11 @@ def fitting_specs(tensors: Tensors, model: OnnxCheckpoint | None = None) -> Iter
 
 
 def nearest(tensors: Tensors, limit: int = 3) -> list[Near]:
-    """The networks of the catalogue of which most parameters fit, the nearest first.
+    """The networks of the catalogue that a source fills best, the nearest first.
 
     Args:
         tensors: The source's, by their plain names.
-        limit: How many networks at most.
+        limit: The greatest number of networks.
     """
     found = [
         Near(
@@ -128,7 +128,7 @@ def _catalogue() -> Iterator[tuple[str, NetworkSpec, Plan]]:
 
 
 def _with_another_head(name: str, spec: NetworkSpec, plan: Plan, tensors: Tensors) -> Iterator[Fit]:
-    """The network with as many classes as the source has, or without any."""
+    """The network with the source's number of classes, or without logits."""
     for classes in dict.fromkeys((classes_of(plan, tensors), None)):
         resized = plan_network(spec.replace(head=spec.head.replace(num_classes=classes)))
         if found := [one for one in _attempts(resized, tensors) if one.complete]:
@@ -142,7 +142,7 @@ def _fits(name: str, found: Sequence[Match], num_classes: int | Literal["none"] 
 
 
 def _attempts(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Iterator[Match]:
-    """The ways in which a source could fill a network: one, or one for each section that is as good as another."""
+    """The ways in which a source could fill a network: one, or one for each of several equal sections."""
     if len(plan.parameters) > len(tensors) / _NEAR:
         return
     try:

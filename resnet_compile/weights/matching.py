@@ -30,7 +30,7 @@ class Choice:
     Attributes:
         naming: The table.
         sections: Where the network is.
-        ignore: Names, patterns or scopes to leave out of account.
+        ignore: Names, patterns or scopes to ignore.
         averages: Take moving averages in the place of the variables that they follow.
         head: The scope of the logits.
     """
@@ -167,7 +167,7 @@ def classes_of(plan: Plan, tensors: Tensors) -> int | None:
 
 
 def background(classes: int) -> str:
-    """What to add where so many classes are told of."""
+    """The words to add to a number of classes."""
     return "; the first class of TF-slim's 1001 is the background" if classes == 1001 else ""
 
 

@@ -118,7 +118,7 @@ class Naming:
         return weights.rpartition(self.separator)[0]
 
     def offset(self, weights: str) -> str | None:
-        """The source's name for the biases of a layer whose weights have this name; None where there is no such."""
+        """The source's name for the biases of a layer, by that of its weights; None without biases."""
         stem = weights.removesuffix(self.offsets[0])
         return f"{stem}{self.offsets[1]}" if stem != weights else None
 

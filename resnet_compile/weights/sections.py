@@ -1,4 +1,4 @@
-"""Sections: where in a source a network is, by which table's names, and which of several copies is meant."""
+"""Sections: the part of a source with the network, by which naming table, and the choice among several copies."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.source import Tensors, is_within
 
 ROOT = "."
-"""What the section is called that has nothing in front of its names."""
+"""The name of the section without a prefix."""
 
 _MOST = 500  # sections that are looked at, those with the most names first
 
@@ -22,7 +22,7 @@ _AVERAGES = frozenset({"ema", "swa", "averaged", "average"})
 
 
 class SeveralSectionsError(WeightsError):
-    """A network that is in several sections, of which the user has to choose one; `words` are what they are called."""
+    """A network is in several sections, and the user must choose one; `words` are their names."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
@@ -38,11 +38,11 @@ class Section:
 
     Attributes:
         naming: The table.
-        prefixes: What stands before the names, such as ``model.`` or ``resnet_v2_50/``; several where a network is
+        prefixes: The prefixes of its names, such as ``model.`` or ``resnet_v2_50/``; several for a network that is
             spread over several parts.
-        wanted: For each parameter, by our name, the table's name.
-        present: For those that find a tensor, of whatever shape, the source's name.
-        filled: The parameters that find a tensor of their shape.
+        wanted: The table's name of each parameter.
+        present: The source's name of each parameter that has a tensor, of any shape.
+        filled: The parameters that have a tensor of their shape.
     """
 
     naming: Naming
@@ -53,22 +53,22 @@ class Section:
 
     @cached_property
     def names(self) -> Mapping[str, str]:
-        """For each parameter, by our name, the source's name; whether it is there is another matter."""
+        """The source's name of each parameter, whether the source has it or not."""
         return {**{name: self.prefixes[0] + theirs for name, theirs in self.wanted.items()}, **self.present}
 
     @property
     def word(self) -> str:
-        """What `--section` calls it."""
+        """Its name for `--section`."""
         return ",".join(prefix.rstrip("./") or ROOT for prefix in self.prefixes)
 
     @property
     def taken(self) -> frozenset[str]:
-        """The source's names for those that are filled."""
+        """The source's names of the parameters that are filled."""
         return frozenset(self.present[name] for name in self.filled)
 
     @property
     def averages(self) -> bool:
-        """Whether it says of itself that it holds moving averages of another one."""
+        """Whether its name says that it has moving averages of another section."""
         return any(part in _AVERAGES for part in re.split(r"[./_]", self.word.lower()))
 
 
@@ -103,9 +103,9 @@ def sections(naming: Naming, plan: Plan, tensors: Tensors, asked: Sequence[str])
 
 
 def choose(found: Sequence[Section], tensors: Tensors, *, averages: bool) -> tuple[Section, str | None]:
-    """The section that is meant of those that are equally full, and what there is to tell of that.
+    """The intended section of several that are equally full, and a note for the user, if any.
 
-    Sections that hold the very same tensors of a file are one, called by the first of their names.
+    Sections with the very same tensors of a file count as one, named by the first.
 
     Raises:
         SeveralSectionsError: Several are as good as each other.
@@ -122,7 +122,7 @@ def choose(found: Sequence[Section], tensors: Tensors, *, averages: bool) -> tup
 
 
 def _distinct(found: Sequence[Section], tensors: Tensors) -> list[Section]:
-    """The sections but for those that are others under a second name; one of averages is told of all the same."""
+    """The sections without those that are others under a second name; one of averages is kept."""
     distinct: dict[object, Section] = {}
     for one in found:
         places = [tensors[theirs].place for name, theirs in one.present.items() if name in one.filled]

@@ -32,7 +32,7 @@ _LORA = re.compile(r"(^|[./])lora_[A-Za-z_]+([./]|$)")
 
 
 def is_within(name: str, scope: str) -> bool:
-    """Whether a name of a source is a scope's, or stands below it: behind a dot or a slash."""
+    """Whether a name of a source is a scope's, or below it after a dot or a slash."""
     scope = scope.rstrip("./")
     return name == scope or name.startswith((f"{scope}.", f"{scope}/"))
 

@@ -249,7 +249,7 @@ def naming_of(name: str) -> Naming:
     """The table of a name.
 
     Raises:
-        OptionError: There is none.
+        OptionError: There is no such table.
     """
     for naming in NAMINGS:
         if naming.name == name:

@@ -1,4 +1,4 @@
-"""What every source of a parameter's values shares."""
+"""The base of all sources of a parameter's values."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from resnet_compile.plan.parameters import Parameter
 
 @dataclass(frozen=True, slots=True)
 class ParameterTensor(ABC):
-    """The values of one parameter, float32, made when they are asked for; asking from several threads is safe.
+    """The lazily made float32 values of one parameter; thread-safe.
 
     Attributes:
-        parameter: What is filled.
+        parameter: The parameter.
     """
 
     parameter: Parameter
@@ -26,19 +26,19 @@ class ParameterTensor(ABC):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The parameter's."""
+        """The shape of the parameter."""
         return self.parameter.shape
 
     @abstractmethod
     def array(self) -> NDArray[Any]:
-        """The values; `WeightsError` where one is not a finite number or the source is damaged."""
+        """The values; raises `WeightsError` if one is not finite or the source is damaged."""
 
 
 def finite(values: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[Any]:
-    """Somebody's values as a float32 array of a parameter's shape.
+    """Values as a float32 array of a parameter's shape.
 
     Raises:
-        WeightsError: One of them is not a finite number, or is none in float32.
+        WeightsError: A value is not finite, or not finite in float32.
     """
     with np.errstate(over="ignore"):  # what overflows is told below, by name
         array = np.ascontiguousarray(values, np.float32).reshape(shape)

@@ -34,8 +34,8 @@ TINY = parse_spec(json.dumps(tiny_document()))
         (CompileOptions, {"size": (0, 5)}, "size[0] must be at least 1, got 0 @ $.size[0]"),
         (CompileOptions, {"outputs": "logits"}, "outputs must be an array or 'all', got 'logits' @ $.outputs"),
         (CompileOptions, {"outputs": ["logits", 3]}, "outputs[1] must be a string, got 3 @ $.outputs[1]"),
-        (CompileOptions, {"dtype": "float16 "}, "kind must be one of 'float32', 'float16', 'int8', got 'float16 ' @ "
-         "$.dtype.kind"),
+        (TrainOptions, {"schedule": {"kind": "linear"}}, "kind must be one of 'piecewise', 'cosine', got 'linear' @ "
+         "$.schedule.kind"),
         (CompileOptions, {"dtype": 16}, "dtype must be an object, got 16 @ $.dtype"),
         (StepOptions, {"optimizer": "sgd"}, "batch is required @ $.batch"),
         (TrainOptions, {"steps": 1, "epochs": 1}, "steps and epochs exclude each other @ $.epochs"),

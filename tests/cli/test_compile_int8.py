@@ -14,6 +14,7 @@ from support.specs import tiny_document
 
 from resnet_compile import CompileOptions, load_spec, plan_network
 from resnet_compile.cli.compile import cli
+from resnet_compile.errors import OptionError
 from resnet_compile.precision import PRECISIONS
 from resnet_compile.quantize import folder_images
 from resnet_compile.targets import Target
@@ -194,6 +195,8 @@ def test_every_precision_is_on_the_command_line() -> None:
     for word, precision in PRECISIONS.items():
         assert CompileOptions(dtype=word).dtype == precision()
         assert set(precision.targets) <= set(get_args(Target))
+    with pytest.raises(OptionError, match=r"kind must be one of 'float32', .*, got 'float16 ' @ \$\.dtype\.kind"):
+        CompileOptions(dtype="float16 ")
 
 
 def test_one_bad_image_is_left_out_and_told(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def strings(hdf5: Hdf5File, attribute: StringAttribute) -> Iterator[str]:
 
 
 def text_attribute(hdf5: Hdf5File, address: int, key: str) -> str | None:
-    """The string that is an attribute of the object at `address`; None where there is none of that name."""
+    """A string attribute of the object at `address`; None without such an attribute."""
     attribute = attributes(hdf5, address).get(key)
     return None if attribute is None or attribute.is_list else next(strings(hdf5, attribute))
 

@@ -137,7 +137,7 @@ class KerasArchive(KerasCheckpoint):
         self._load(CheckedFile(path, archive.read(_WEIGHTS).data), config)
 
     def _json(self, archive: ZipArchive, member: str) -> Mapping[str, Any] | None:
-        """The JSON object that is a member; None where there is none of that name."""
+        """A member's JSON object; None without such a member."""
         if member not in archive:
             return None
         if archive[member].size > MAX_HEADER:

@@ -118,7 +118,7 @@ def read_slice(message: Message) -> TensorSlice:
 
 
 def box(part: TensorSlice, shape: tuple[int, ...], fail: Fail) -> Box:
-    """The part of an array of `shape` that a slice names, as an index for it; an error where there is none."""
+    """The index of a slice in an array of `shape`; raises if it does not fit."""
     if len(part) != len(shape):
         raise fail(f"a slice has {len(part)} axes, its tensor {len(shape)}")
     for extent, axis in zip(part, shape, strict=True):

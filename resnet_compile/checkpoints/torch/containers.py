@@ -37,7 +37,7 @@ class Container:
         """The saved values, each with the key that stands before the paths in it."""
 
     def size(self, key: str) -> int | None:
-        """Bytes of a storage; None where there is none."""
+        """The bytes of a storage; None without such a storage."""
         return None
 
     @abstractmethod
@@ -59,7 +59,6 @@ class BarePickle(Container):
         yield "", pickled
 
     def read(self, key: str) -> NDArray[np.uint8]:
-        """There is none."""
         raise self._file.error("a storage in a bare pickle", key)
 
 

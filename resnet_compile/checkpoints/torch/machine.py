@@ -100,7 +100,7 @@ class Machine:
         self.stack.append(self.memo[index])
 
     def named(self, module: object, name: object) -> object:
-        """What a name stands for."""
+        """The value of a name."""
         found = named(module, name)
         if isinstance(found, Name):
             self.names.add(found)

@@ -196,7 +196,7 @@ _GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
 
 
 def named(module: object, name: object) -> object:
-    """What a name stands for: what is known, or itself. The look-up is by the whole name: no attribute is followed."""
+    """The value of a name: a known one, or the name itself. Names are looked up whole; no attribute is followed."""
     if not isinstance(module, str) or not isinstance(name, str):
         raise PickleError("a name in the pickle is not two strings")
     if len(module) + len(name) > _MAX_NAME:

@@ -20,7 +20,7 @@ class PickleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A class or function that the pickle names and that is none of `names.GLOBALS`: nothing but the name."""
+    """A class or function in the pickle that is not in `names.GLOBALS`: only its name."""
 
     module: str
     name: str
