@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from resnet_compile import rebuild as rebuild
     from resnet_compile import runtime as runtime
     from resnet_compile import serialize as serialize
+    from resnet_compile import shards as shards
     from resnet_compile import spec as spec
     from resnet_compile import training as training
     from resnet_compile import verify as verify
@@ -130,7 +131,7 @@ _HOMES = {
 }
 _SUBMODULES = {
     *("bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
-    *("plan", "precision", "quantize", "rebuild", "runtime", "serialize", "spec", "training", "verify"),
+    *("plan", "precision", "quantize", "rebuild", "runtime", "serialize", "shards", "spec", "training", "verify"),
 }
 
 

@@ -45,6 +45,7 @@ ORDER = [
     "classify",
     "predictor",
     "features",
+    "shards",
     "metrics",
     "bench",
     "training",

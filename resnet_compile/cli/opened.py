@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -54,7 +55,15 @@ class OpenedModel:
         }
 
 
-def open_model(command: str, model: str, device: str, preprocess: str | None, report: Report) -> OpenedModel:
+def open_model(
+    command: str,
+    model: str,
+    device: str,
+    preprocess: str | None,
+    report: Report,
+    *,
+    outputs: tuple[str, ...] | Literal["all"] | None = None,
+) -> OpenedModel:
     """Opens a model's file, or a spec, which is compiled in memory.
 
     Args:
@@ -63,8 +72,11 @@ def open_model(command: str, model: str, device: str, preprocess: str | None, re
         device: As of `Session.open`.
         preprocess: The name of the scheme that was asked for.
         report: Takes notes.
+        outputs: What a spec is compiled for.
     """
-    file = rc.compile(rc.load_spec(model)).to_proto().SerializeToString() if means_spec(model) else Path(model)
+    file: Path | bytes = Path(model)
+    if means_spec(model):
+        file = rc.compile(rc.load_spec(model), rc.CompileOptions(outputs=outputs)).to_proto().SerializeToString()
     settings = rc.runtime.SessionOptions(log_severity=report.log_severity)
     session = rc.runtime.Session.open(file, device, settings)
     report.note(f"device {session.device} ({session.reason})")

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import click
 
 import resnet_compile as rc
-from resnet_compile.cli.common import Report, command, run
+from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.cli.opened import open_model
 from resnet_compile.cli.parameters import COUNT, PATH, device_option, names
 from resnet_compile.cli.progress import progress
@@ -45,7 +45,24 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
     metavar="NAME[,NAME...]|all",
     help="Save these outputs, with or without the network's name, instead of listing classes; needs -o.",
 )
-@click.option("-o", "--output", type=PATH, help="Save --outputs, or the classification's values, as .npy or .npz.")
+@click.option(
+    "--embed",
+    is_flag=True,
+    help="Save each image's embedding, the vector before the logits, instead of listing classes; needs -o.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["jsonl", "csv"]),
+    help="Stream the classes, a line an image: to stdout, or with -o into a folder of shards of 1000 images.",
+)
+@click.option("--resume", is_flag=True, help="With --format and -o: go on with the shards that are there.")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    help="Save --outputs, or the classification's values, as .npy or .npz; with --format a folder.",
+)
 def cli(
     report: Report,
     model: str,
@@ -56,6 +73,9 @@ def cli(
     labels: Path | None,
     preprocess: str | None,
     outputs: tuple[str, ...] | Literal["all"] | None,
+    embed: bool,
+    kind: rc.shards.Format | None,
+    resume: bool,
     output: Path | None,
 ) -> None:
     """Classify images with MODEL, an ONNX file or a spec to compile in memory, or save what its layers compute.
@@ -66,12 +86,21 @@ def cli(
     \b
     resnet-run model.onnx cat.jpg --labels imagenet.txt
     resnet-run model.onnx photos/ --outputs block4 -o features.npz
+    resnet-run model.onnx photos/ --format jsonl -o answers/ --resume
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
-    if outputs is not None and output is None:
-        raise OptionError("--outputs needs a file to save them in", hint="-o features.npz")
+    if (outputs is not None or embed) and output is None:
+        raise OptionError(f"--{'embed' if embed else 'outputs'} needs a file to save them in", hint="-o features.npz")
+    if kind and (outputs is not None or embed):
+        raise OptionError("streams classes, and arrays are saved as .npy or .npz", where="format")
+    if resume and not (kind and output):
+        raise OptionError("goes on with shards, which take --format and -o FOLDER", where="resume")
+    if kind and report.as_json and not output:
+        raise OptionError("writes lines to stdout, and --json a document", where="format", hint="-o FOLDER")
     given_labels = rc.images.load_labels(labels) if labels else None
     paths = rc.images.find_images(_listed(images))
-    opened = open_model("resnet-run", model, device, preprocess, report)
+    if embed:
+        outputs = (_embedding(model),)
+    opened = open_model("resnet-run", model, device, preprocess, report, outputs=outputs)
     session, scheme, said = opened.session, opened.scheme, opened.said
     height, width = opened.size
     describe = None
@@ -83,6 +112,12 @@ def cli(
             click.echo(f"resnet-run: {rc.metadata.UNTRAINED}", err=True)
     else:
         wanted = list(session.outputs if outputs == "all" else _resolved(session, outputs, said))
+    if kind and describe:
+        # Deferred: most runs list classes.
+        from resnet_compile.cli.run_stream import stream
+
+        stream(report, opened, model, paths, wanted, batch, describe, kind, top, output, resume=resume)
+        return
     ran = _run_all(session, paths, scheme, wanted, batch, describe, output)
     document: dict[str, Any] = {
         "model": str(model),
@@ -100,6 +135,17 @@ def cli(
     skipped = sum("error" in entry for entry in ran.entries)
     if skipped:
         raise ImageError(f"{skipped} of {len(ran.entries)} images could not be read")
+
+
+def _embedding(source: str) -> str:
+    """The name of a network's embedding."""
+    spec = rc.load_spec(source) if means_spec(source) else None
+    if spec is None:
+        said = rc.metadata.read_model(Path(source)).metadata.spec
+        if said is None:
+            raise OptionError("only a model that resnet-compile made says what its embedding is", where="embed")
+        spec = rc.parse_spec(said)
+    return rc.plan_network(spec).features
 
 
 def _resolved(session: rc.runtime.Session, words: tuple[str, ...], said: rc.metadata.Metadata) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """``resnet-run``: images in, classes or features out, on networks small enough to know the answer."""
 
+import csv
 import io
 import json
 import os
@@ -292,6 +293,12 @@ def test_classification_is_saved_besides_the_table(
         (["-o", "f.csv"], "outputs must be saved as .npy or .npz, got .csv @ f.csv"),
         (["-o", "f"], "outputs must be saved as .npy or .npz, got no suffix @ f"),
         (["--preprocess", "vgg16"], "preprocess must be one of inception, "),
+        (["--embed"], "--embed needs a file to save them in (-o features.npz)"),
+        (["--resume"], "goes on with shards, which take --format and -o FOLDER @ resume"),
+        (["--format", "jsonl", "--json"], "writes lines to stdout, and --json a document @ format (-o FOLDER)"),
+        (["--format", "csv", "--embed", "-o", "f"], "streams classes, and arrays are saved as .npy or .npz @ format"),
+        (["--format", "csv", "-o", "red.png"], "is a file, and shards go to a folder @ red.png"),
+        (["--format", "csv", "-o", "more"], "is not empty, and no folder of answers @ more (name another)"),
         (["--device", "tpu"], "device must be one of auto, cpu, cuda"),
         (["--labels", "absent.txt"], "cannot read the labels: No such file or directory @ absent.txt"),
         (["--top", "0"], "Invalid value for '--top'"),
@@ -556,15 +563,20 @@ def test_a_spec_is_compiled_and_says_that_it_is_untrained(photos: Path, resnet_r
 
 
 def test_an_output_that_the_network_has_and_the_model_not_is_to_be_compiled(
-    photos: Path, resnet_run: Callable[..., Ran]
+    photos: Path, tmp_path: Path, resnet_run: Callable[..., Ran]
 ) -> None:
-    ran = resnet_run("tiny", photos / "red.png", "--outputs", "block1,logits", "-o", photos / "f.npz")
+    import resnet_compile as rc
+
+    model = tmp_path / "model.onnx"
+    rc.compile(rc.load_spec("tiny")).save(model)
+    ran = resnet_run(model, photos / "red.png", "--outputs", "block1,logits", "-o", photos / "f.npz")
     assert (ran.code, ran.err) == (
         2,
-        "resnet-run: error: the model does not output block1,logits, which its network has @ outputs "
-        "(compile it with --outputs block1,logits)\n".replace("block1,logits, which", "block1, logits, which"),
+        "resnet-run: error: the model does not output block1, logits, which its network has @ outputs "
+        "(compile it with --outputs block1,logits)\n",
     )
-    unknown = resnet_run("tiny", photos / "red.png", "--outputs", "block9", "-o", photos / "f.npz")
+    assert resnet_run("tiny", photos / "red.png", "--outputs", "block1", "-o", photos / "f.npz").code == 0
+    unknown = resnet_run(model, photos / "red.png", "--outputs", "block9", "-o", photos / "f.npz")
     assert "has no output 'block9'" in unknown.err
 
 
@@ -589,6 +601,117 @@ def test_an_interrupt_loses_nothing_that_was_computed(
     assert ran.document["interrupted"] is True
     with np.load(output) as arrays:
         assert arrays["predictions"].shape == (4, 3)
+
+
+def lines(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_answers_stream_to_stdout_a_line_an_image(
+    network: Callable[..., str], photos: Path, resnet_run: Callable[..., Ran]
+) -> None:
+    (photos / "broken.png").write_bytes(b"")
+    paths = [photos / "red.png", photos / "broken.png", photos / "green.png"]
+    ran = resnet_run(network(), *paths, "--format", "jsonl", "--batch", 2, "--top", 1)
+    assert ran.code == 1
+    told = lines(ran.out)
+    assert [each["image"] for each in told] == list(map(str, paths))
+    assert [each["top"][0]["class"] if "top" in each else None for each in told] == [0, None, 1]
+    assert told[1]["error"].startswith("not an image of a known format")
+    rows = list(csv.reader(io.StringIO(resnet_run(network(), *paths, "--format", "csv", "--top", 2).out)))
+    assert rows[0] == ["image", "error", "class_1", "label_1", "probability_1", "class_2", "label_2", "probability_2"]
+    assert [row[2] for row in rows[1:]] == ["0", "", "1"]
+    assert float(rows[1][4]) == pytest.approx(np.exp(2) / (np.exp(2) + 2))
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def test_a_killed_run_is_gone_on_with_and_every_image_answered_once(
+    network: Callable[..., str],
+    photos: Path,
+    resnet_run: Callable[..., Ran],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+) -> None:
+    from resnet_compile.runtime import Session
+
+    monkeypatch.setattr("resnet_compile.shards.SHARD", 3)
+    (photos / "a\nb.png").write_bytes(b"no image")  # a name with a line's end, unreadable
+    paths = [photos / name for name in ("red.png", "green.png", "a\nb.png", "blue.png")] * 4
+    folder = photos / "answers"
+    arguments = [network(), *paths, "--format", kind, "-o", folder, "--batch", 2, "--top", 1, "--json"]
+    run, calls = Session.run, []
+
+    def dies(session: Session, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) in (5, 7):
+            raise SystemExit(137)
+        return run(session, *arguments)
+
+    monkeypatch.setattr(Session, "run", dies)
+    assert resnet_run(*arguments).code == 137
+    assert sorted(path.name for path in folder.iterdir()) == [*(f"{at:09}.{kind}" for at in (0, 3, 6)), "run.json"]
+    refused = resnet_run(*arguments)
+    assert (refused.code, refused.err) == (
+        2,
+        f"resnet-run: error: has answers @ {folder} (--resume goes on with them)\n",
+    )
+    assert resnet_run(*arguments, "--resume").code == 137
+    ran = resnet_run(*arguments, "--resume")
+    assert ran.code == 1
+    assert (ran.document["images"], ran.document["resumed_at"], ran.document["skipped"]) == (16, 12, 1)
+    again = resnet_run(*arguments, "--resume")
+    assert (again.code, again.document["images"], again.document["resumed_at"]) == (0, 16, 16)
+    shards = sorted(folder.glob(f"*.{kind}"))
+    if kind == "jsonl":
+        told = [each["image"] for shard in shards for each in lines(shard.read_text())]
+    else:
+        told = [row["image"] for shard in shards for row in csv.DictReader(io.StringIO(shard.read_text(), newline=""))]
+    assert told == list(map(str, paths))
+    changed = resnet_run(network(), *paths[1:], *arguments[-9:], "--resume")
+    assert (changed.code, changed.err) == (2, f"resnet-run: error: was made with another images @ {folder}\n")
+
+
+def test_an_interrupted_stream_leaves_a_short_shard_and_goes_on(
+    network: Callable[..., str], photos: Path, resnet_run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from resnet_compile.runtime import Session
+
+    folder = photos / "answers"
+    arguments = [network(), *[photos / "red.png"] * 9, "--format", "jsonl", "-o", folder, "--batch", 2]
+    run, calls = Session.run, []
+
+    def interrupted(session: Session, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return run(session, *arguments)
+
+    monkeypatch.setattr(Session, "run", interrupted)
+    ran = resnet_run(*arguments)
+    assert (ran.code, ran.err) == (1, "resnet-run: error: interrupted after 4 of 9 images (--resume goes on)\n")
+    ran = resnet_run(*arguments, "--resume")
+    assert (ran.code, ran.out) == (0, f"{folder}: 9 images, 5 of them now\n")
+    assert sorted(path.name for path in folder.glob("*.jsonl")) == ["000000000.jsonl", "000000004.jsonl"]
+
+
+def test_embeddings_are_the_vectors_before_the_logits(
+    photos: Path, tmp_path: Path, resnet_run: Callable[..., Ran]
+) -> None:
+    import resnet_compile as rc
+
+    output = tmp_path / "vectors.npz"
+    ran = resnet_run("tiny", photos / "red.png", photos / "blue.png", "--embed", "-o", output, "--device", "cpu")
+    assert (ran.code, ran.err) == (0, "")
+    spec = rc.load_spec("tiny")
+    model = rc.compile(spec, rc.CompileOptions(outputs=("pool5", "logits")))
+    with np.load(output) as arrays:
+        (name,) = set(arrays) - {"images"}
+        assert (name, arrays[name].shape[:2]) == ("tiny/pool5", (2, 64))
+    model.save(tmp_path / "model.onnx")
+    assert resnet_run(tmp_path / "model.onnx", photos, "--embed", "-o", tmp_path / "v.npy").code == 0
+    rc.compile(spec).save(tmp_path / "classes.onnx")
+    refused = resnet_run(tmp_path / "classes.onnx", photos, "--embed", "-o", tmp_path / "w.npy")
+    assert (refused.code, "compile it with --outputs tiny/pool5" in refused.err) == (2, True)
 
 
 def test_help_lists_every_scheme_and_loads_nothing_heavy() -> None:
