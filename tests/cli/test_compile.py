@@ -2,8 +2,6 @@
 
 import json
 import os
-import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -255,43 +253,6 @@ def network_arrays(scope: str, classes: int | None = 10) -> dict[str, np.ndarray
     spec = load_spec("tiny")
     plan = plan_network(spec.replace(head=spec.head.replace(num_classes=classes)))
     return {p.name.replace("tiny/", scope): np.full(p.shape, 0.5, np.float32) for p in plan.parameters}
-
-
-def head_arrays() -> dict[str, np.ndarray]:
-    return {name: values for name, values in network_arrays("tiny/").items() if "/logits/" in name}
-
-
-ADVICE = {
-    "no head": (network_arrays("tiny/", None), r"(--num-classes none) takes the features without a head"),
-    "two copies": ({**network_arrays("a/"), **network_arrays("b/")}, r"(--section a) takes the first"),
-    "averages alone": (
-        {f"{name}/ExponentialMovingAverage": values for name, values in network_arrays("tiny/").items()},
-        r"the source has only moving averages @ tiny \((--averages) takes them",
-    ),
-    "two heads": (
-        {
-            **network_arrays("tiny/", None),
-            **{name.replace("tiny/logits", head): v for head in "xy" for name, v in head_arrays().items()},
-        },
-        r"2 heads fit: x, y \((--head x) takes the first",
-    ),
-    "another function": (
-        {**network_arrays("tiny/"), "tiny/gate/weights": np.ones(3, np.float32)},
-        r"the file's network is another function; (--ignore 'tiny/gate/weights') leaves it out all the same",
-    ),
-}
-
-
-@pytest.mark.parametrize("case", ADVICE)
-def test_the_advice_of_a_message_works_as_it_is_typed(case: str, tmp_path: Path) -> None:
-    arrays, words = ADVICE[case]
-    np.savez(tmp_path / "w.npz", **arrays)
-    asked = ["resnet-compile", "tiny", "--weights", "w.npz", "-o", "m.onnx"]
-    done = command(*asked, cwd=tmp_path)
-    assert (done.code, done.err.count("\n"), (tmp_path / "m.onnx").exists()) == (2, 1, False)
-    found = re.search(words, done.err)
-    assert found, done.err
-    assert command(*asked, *shlex.split(found[1]), cwd=tmp_path).code == 0
 
 
 def test_what_is_left_is_told_on_stderr_and_in_json(tmp_path: Path) -> None:

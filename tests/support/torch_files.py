@@ -59,3 +59,12 @@ def write(path: Path, pickle: bytes, records: Mapping[str, bytes] | None = None)
         for record, data in {"data.pkl": pickle, **records}.items():
             archive.writestr(f"archive/{record}", data)
     return path
+
+
+WHOLE = tensor(storage("0", 12), (3, 4), (4, 1))
+"""All elements of a storage of 12."""
+
+
+def state_dict(body: bytes) -> bytes:
+    """A pickle of a mapping with a tensor `w`."""
+    return program(mapping({"w": body}))
