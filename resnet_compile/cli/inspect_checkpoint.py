@@ -14,9 +14,8 @@ from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, is_onnx
 from resnet_compile.errors import WeightsError
 from resnet_compile.report.scopes import ROWS, scopes
 from resnet_compile.report.table import Cell, table
-from resnet_compile.spec import load_spec
 from resnet_compile.weights.fitting import Fit, fitting_specs, nearest
-from resnet_compile.weights.hub import check_config
+from resnet_compile.weights.hub import contradiction
 from resnet_compile.weights.hub_images import hub_scheme, scheme_words
 from resnet_compile.weights.naming import STRUCTURE
 from resnet_compile.weights.sections import ROOT
@@ -39,7 +38,7 @@ def checkpoint_document(source: str) -> dict[str, Any]:
         except WeightsError as error:  # adapters, which no network has
             tensors, notes = Tensors(), [*notes, str(error)]
         filled = list(fitting_specs(tensors, model))
-        faults = [_of_another_function(fit, checkpoint) for fit in filled]
+        faults = [contradiction(fit.name, checkpoint) for fit in filled]
         fits = [fit for fit, fault in zip(filled, faults, strict=True) if fault is None]
         notes += [str(fault) for fault in faults[:1] if fault and not fits]
         return {
@@ -104,15 +103,6 @@ def _tensor_table(tensors: Sequence[dict[str, Any]]) -> str:
         for tensor in tensors
     ]
     return table(["tensor", "type", "shape", "bytes"], rows)
-
-
-def _of_another_function(fit: Fit, checkpoint: Checkpoint) -> WeightsError | None:
-    """What is wrong with a fit where the checkpoint's configuration says that it is of another function."""
-    try:
-        check_config(load_spec(fit.name), checkpoint)
-    except WeightsError as error:
-        return error
-    return None
 
 
 def _scope_table(tensors: Sequence[dict[str, Any]]) -> str:

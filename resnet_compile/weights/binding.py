@@ -13,7 +13,7 @@ from resnet_compile.checkpoints.base import QUANTISED, Checkpoint
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
-from resnet_compile.weights.hub import check_config
+from resnet_compile.weights.hub import check_config, contradiction
 from resnet_compile.weights.initial import InitialTensor
 from resnet_compile.weights.matching import Choice, Match, fits, match
 from resnet_compile.weights.naming import STRUCTURE
@@ -134,7 +134,7 @@ def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, 
         # Deferred: the catalogue is looked through only for this message.
         from resnet_compile.weights.fitting import fitting_specs
 
-        fitting = [str(fit) for fit in fitting_specs(tensors)]
+        fitting = [str(fit) for fit in fitting_specs(tensors) if not contradiction(fit.name, source)]
         if not fitting and not told:
             raise
         fit = f"the weights fit {', '.join(fitting[:3])}" if fitting else None

@@ -49,6 +49,16 @@ def check_config(spec: NetworkSpec, source: Checkpoint) -> bool:
     return True
 
 
+def contradiction(name: str, source: Mapping[str, Any]) -> WeightsError | None:
+    """What is wrong with a network of the catalogue where a source's configuration says that it is of another one."""
+    try:
+        if isinstance(source, Checkpoint):
+            check_config(load_spec(name), source)
+    except WeightsError as error:
+        return error
+    return None
+
+
 def _architecture(config: Mapping[str, Any]) -> tuple[str | None, str | None]:
     """What a configuration calls its network, and the catalogue's name for it; no words where it is not known here."""
     said, args = config.get("architecture"), config.get("model_args")

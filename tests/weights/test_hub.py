@@ -54,3 +54,17 @@ def test_inspect_names_no_network_of_another_function(tmp_path: Path) -> None:
     out = command("resnet-inspect", write_hub(tmp_path, {"architecture": "resnetblur18"})).out
     assert out.splitlines()[-1] == "fits no network of the catalogue"
     assert "the weights are for resnetblur18, which is another function than torchvision_resnet18" in out
+
+    assert "the weights are of resnetblur18, another function than torchvision_resnet18" in out
+
+
+def test_a_hint_names_no_network_of_another_function(tmp_path: Path) -> None:
+    for config, hint in (({}, "the weights fit torchvision_resnet18"), ({"architecture": "resnetaa50"}, None)):
+        with pytest.raises(WeightsError) as caught:
+            compile(load_spec("torchvision_resnet34"), weights=write_hub(tmp_path, config))
+        assert (hint or "another function") in str(caught.value)
+        assert hint or "the weights fit" not in str(caught.value)
+    (tmp_path / "config.json").write_text('{"architecture": "resnetblur18"}')
+    with pytest.raises(WeightsError) as caught:
+        compile(load_spec("resnet50"), weights=tmp_path)
+    assert "the weights fit" not in str(caught.value)
