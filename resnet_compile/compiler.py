@@ -214,7 +214,7 @@ def planned_for(
     if source is None or own is None or options.num_classes is not None or chosen:
         return planned, told
     classes = classes_of(planned, tensors_of(source))
-    if classes is None:
+    if classes in (None, own):
         return planned, told
     note = f"the model has the weights' {classes} classes and not the spec's {own}{background(classes)}"
     return plan_network(spec.replace(head=spec.head.replace(num_classes=classes))), (*told, note)

@@ -258,6 +258,11 @@ HINTS = {
         "the file's network is another function; --ignore 'tiny/gate/weights' leaves it out all the same",
         options,
     ),
+    "many in the way": Row(
+        saved({**tiny(), **{f"tiny/block{n}/gate/{part}": np.ones(3, np.float32) for n in (1, 2) for part in "ab"}}),
+        "the file's network is another function; --ignore '*/gate/*' leaves them out all the same",
+        options,
+    ),
     "no name fits": Row(saved(NAMED), "the names are like tiny.x.0, ..."),
     "another kind of units": Row(
         saved(of_keras(), "--naming", "keras-resnetv2"), "it names units of kind keras_v2_bottleneck"

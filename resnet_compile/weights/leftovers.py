@@ -22,6 +22,7 @@ from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section
 from resnet_compile.weights.source import SourceTensor, Tensors, is_within
 
+_FEW = 3  # words of an option that a message tells
 _NORMALIZATION = re.compile(r"(?:^|[./_])(mean|std)$")
 
 
@@ -78,9 +79,7 @@ def leftovers(
             continue
         inside = next((name.removeprefix(p) for p in section.prefixes if name.startswith(p)), None)
         beside = inside is None or _first(inside) not in own
-        asked = any(
-            fnmatchcase(each, word) or is_within(each, word) for each in (name, *tensor.names) for word in ignore
-        )
+        asked = any(_is_meant(each, word) for each in (name, *tensor.names) for word in ignore)
         if asked or is_ignored(section, name, used):
             ignored.append(name)
             averages = averages or name.endswith(AVERAGE)
@@ -186,6 +185,41 @@ def _missing_offsets(plan: Plan, section: Section) -> Iterator[str]:
             theirs = section.wanted.get(parameter.name)
             if theirs and (offset := section.naming.offset(theirs)):
                 yield offset
+
+
+def _is_meant(name: str, word: str) -> bool:
+    """Whether a word of `--ignore` means a tensor."""
+    return fnmatchcase(name, word) or is_within(name, word)
+
+
+def words_for(names: Sequence[str], kept: Collection[str]) -> str | None:
+    """What `--ignore` has to be given to leave out these names: themselves where they are few, else what stands in all
+    of them and in no name that is kept.
+
+    Returns:
+        Names, scopes or patterns with commas between them; None where that would be a long list.
+    """
+    if len(names) <= _FEW:
+        return ",".join(names)
+    left, words = list(names), list[str]()
+    while left:
+        counts = Counter(word for name in left for word in _words_of(name))
+        found = next(
+            (word for word, _ in counts.most_common() if not any(_is_meant(name, word) for name in kept)), None
+        )
+        if found is None or len(words) == _FEW:
+            return None
+        words.append(found)
+        left = [name for name in left if not _is_meant(name, found)]
+    return ",".join(words)
+
+
+def _words_of(name: str) -> Iterator[str]:
+    """The patterns for what a name is made of: its first component as a scope, the others wherever they stand."""
+    parts = re.split(r"([./])", name)
+    yield parts[0]
+    for before, part, after in zip(parts[1::2], parts[2::2], (*parts[3::2], ""), strict=False):
+        yield f"*{before}{part}{after}{'*' if after else ''}"
 
 
 def _scope(name: str, section: Section) -> str:

@@ -12,7 +12,7 @@ from resnet_compile.checkpoints.base import AVERAGE
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
-from resnet_compile.weights.leftovers import Leftovers, is_ignored, leftovers
+from resnet_compile.weights.leftovers import Leftovers, is_ignored, leftovers, words_for
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section, choose, sections
 from resnet_compile.weights.source import Tensors, averaged, is_within
@@ -104,7 +104,7 @@ class Match:
         if self.others.averages and not self.choice.averages:
             told.insert(-1, "moving averages of the parameters are there and were not taken (--averages takes them)")
         if values := self.others.normalization:
-            by = ", ".join(f"{key} {values[key]}" for key in sorted(values))
+            by = ", ".join(f"{key} {'/'.join(f'{number:g}' for number in values[key])}" for key in sorted(values))
             told.insert(-1, f"the file's model normalises its images itself, by {by}: this one takes them normalised")
         return tuple(filter(None, told))
 
@@ -295,7 +295,9 @@ def _hint(found: Match) -> str | None:
             return f"the weights have {classes} classes: --num-classes {classes}{background(classes)}"
         return "--num-classes none takes the features without a head; --head NAME names the head"
     if faults and not missing:
-        return f"the file's network is another function; --ignore '{faults[0][0]}' leaves it out all the same"
+        words = words_for([name for name, _ in faults], section.taken)
+        told = f"; --ignore '{words}' leaves {'it' if len(faults) == 1 else 'them'} out all the same" if words else ""
+        return f"the file's network is another function{told}"
     return None
 
 

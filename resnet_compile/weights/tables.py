@@ -37,7 +37,7 @@ _TORCH_ROLES = {"gamma": "weight", "beta": "bias", "moving_mean": "running_mean"
 # Batch norm's own counter; what the profiler `thop` counts; the ranges that observers of quantisation note.
 _TORCH_IGNORED = (
     r"(^|\.)(num_batches_tracked|total_ops|total_params)$",
-    r"(^|\.)activation_post_process\.(min_val|max_val|eps|histogram)$",
+    r"(^|\.)activation_post_process(_\d+)?\.(min_val|max_val|eps|histogram)$",
 )
 
 NATIVE = Naming(

@@ -14,6 +14,7 @@ from support.specs import parsed
 from resnet_compile import CompileOptions, NetworkSpec, compile, plan_network
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import CheckpointError, WeightsError
+from resnet_compile.weights.leftovers import words_for
 from resnet_compile.weights.tables import TORCHVISION
 
 QUANTISED = Path(__file__).parents[1] / "data" / "readers" / "other.pth"
@@ -251,7 +252,7 @@ def test_a_normalisation_of_the_images_is_told_and_recorded(scope: str) -> None:
     prefix = "" if "backbone" not in scope else "backbone."
     own = {f"{scope}mean": np.array([1.0, 2, 3]), f"{scope}std": np.array([[[4.0]], [[5]], [[6]]])}
     model = compile(spec(), weights={**theirs(prefix), **own})
-    told = "by mean [1.0, 2.0, 3.0], std [4.0, 5.0, 6.0]: this one takes them normalised"
+    told = "by mean 1/2/3, std 4/5/6: this one takes them normalised"
     assert model.notes == (f"the file's model normalises its images itself, {told}",)
     assert model.format.metadata.normalization == '{"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}'
 
@@ -282,6 +283,32 @@ def test_one_network_under_two_names_is_one(tmp_path: Path, first: str, second: 
         assert filled(source)[0] == left
     with open_checkpoint(saved(tmp_path, {first: "0", second: "1"})) as source, pytest.raises(WeightsError):
         filled(source)
+
+
+@pytest.mark.parametrize(
+    ("names", "kept", "words"),
+    [
+        (["a.b", "c.d"], (), "a.b,c.d"),
+        (["x.a", "x.b", "x.c", "x.d"], ("y.a",), "x"),
+        (["1.se.a", "1.se.b", "2.se.a", "2.se.c"], ("1.conv", "2.conv"), "*.se.*"),
+        (["1/q/a", "1/q/b", "2/r/a", "2/r/c"], ("1/w", "2/w"), "*/q/*,*/r/*"),
+        (["1.w", "1.v", "2.w", "2.v"], ("1.conv", "2.conv"), "*.w,*.v"),
+        (["1.w", "2.w", "1.x", "2.v"], ("1.conv", "2.x", "3.w"), None),
+        ([f"{letter}{number}" for letter in "abcd" for number in "12"], (), None),
+    ],
+)
+def test_words_that_leave_out_names(names: list[str], kept: tuple[str, ...], words: str | None) -> None:
+    assert words_for(names, kept) == words
+
+
+def test_a_head_elsewhere_of_as_many_classes_is_no_news() -> None:
+    moved = {name.replace("fc.", "head."): values for name, values in theirs().items()}
+    assert not any("classes" in note for note in filled(moved))
+
+
+@pytest.mark.parametrize("name", ["conv1.activation_post_process.min_val", "activation_post_process_12.max_val"])
+def test_observers_are_passed_over(name: str) -> None:
+    assert filled({**theirs(), name: np.float32(3)}) == ()
 
 
 def test_a_copy_that_says_it_is_of_averages_is_told_of(tmp_path: Path) -> None:
