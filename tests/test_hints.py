@@ -205,12 +205,6 @@ def fits(folder: Path, asked: Sequence[str], hint: str) -> tuple[Callable[[], No
     return compile_main, [found[1], *asked[1:], *shlex.split(found[2] or "")]
 
 
-def naming(folder: Path, asked: Sequence[str], hint: str) -> tuple[Callable[[], None], Sequence[str]]:
-    """A naming that there is."""
-    assert "native" in hint
-    return compile_main, ["native" if word == "keras9" else word for word in asked]
-
-
 @dataclass(frozen=True)
 class Row:
     """A hint.
@@ -239,7 +233,7 @@ HINTS = {
     "averages alone": Row(saved(ALONE), "--averages takes them", options),
     "averages of some": Row(
         saved({name: v for name, v in tiny().items() if "block1" not in name} | ALONE),
-        "only moving averages are there: --averages takes them",
+        "the source has only moving averages: --averages takes them",
         options,
     ),
     "no head": Row(
@@ -267,7 +261,6 @@ HINTS = {
     "another kind of units": Row(
         saved(of_keras(), "--naming", "keras-resnetv2"), "it names units of kind keras_v2_bottleneck"
     ),
-    "no such naming": Row(saved(tiny(), "--naming", "keras9"), "there are tf-slim, ...", naming),
     "another network": Row(hub({"architecture": "resnet18"}), "give torchvision_resnet18 as SPEC", other_spec),
     "another function": Row(hub({"architecture": "resnetblur18"}), "names and shapes of their weights are the same"),
     "what fits": Row(hub({}), "...the weights fit torchvision_resnet18", fits),
@@ -317,6 +310,10 @@ HINTS = {
         given("s.json", spec_text(load_spec("tiny")).encode()),
         "give it as SPEC, and its weights as --weights",
         with_spec,
+    ),
+    "Keras in several files": Row(
+        given("s.weights.json", b'{"weight_map": {"/layers/conv2d/vars": "s_00000.weights.h5"}}'),
+        "save them in one: model.load_weights(path), then model.save_weights('NAME.weights.h5')",
     ),
     "configuration": Row(
         given("config.json", b'{"model_type": "x"}'),

@@ -59,7 +59,7 @@ def is_safetensors(path: Path) -> bool:
 def is_safetensors_index(path: Path) -> bool:
     """Whether the file looks like the JSON index of sharded safetensors (`*.safetensors.index.json`)."""
     head = read_head(path)
-    return head.lstrip().startswith(b"{") and b'"weight_map"' in head
+    return head.lstrip().startswith(b"{") and b'"weight_map"' in head and b".weights.h5" not in head  # Keras's shards
 
 
 @dataclass(frozen=True, slots=True)

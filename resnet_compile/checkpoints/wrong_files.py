@@ -160,6 +160,12 @@ def _config(path: Path, head: bytes) -> str | None:
     return "a model's configuration, without its weights" if found else None
 
 
+def _keras_index(path: Path, head: bytes) -> str | None:
+    shards = _json(path, head).get("weight_map")
+    found = isinstance(shards, dict) and any(str(name).startswith("/") for name in shards)
+    return "the index of Keras weights in several files, which are not read" if found else None
+
+
 def _text(path: Path, head: bytes) -> str | None:
     try:
         text = head.decode()
@@ -185,6 +191,10 @@ _KINDS = (
         lambda path: "save the arrays by their names: numpy.savez(path, **arrays)",
     ),
     _Kind(_spec, lambda path: "give it as SPEC, and its weights as --weights"),
+    _Kind(
+        _keras_index,
+        lambda path: "save them in one: model.load_weights(path), then model.save_weights('NAME.weights.h5')",
+    ),
     _Kind(_config, lambda path: "give the weights that belong to it, or the folder that holds both"),
     _Kind(_text, lambda path: AGAIN),
 )

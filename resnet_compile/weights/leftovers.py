@@ -23,7 +23,8 @@ from resnet_compile.weights.sections import Section
 from resnet_compile.weights.source import SourceTensor, Tensors, is_within
 
 _FEW = 3  # words of an option that a message tells
-_NORMALIZATION = re.compile(r"(?:^|[./_])(mean|std)$")
+# What `Normalization` of Keras calls `variance` others have the root of; a batch norm's statistics are none of these.
+_NORMALIZATION = re.compile(r"(?:^|(?<!moving)(?<!running)[./_])(mean|std|variance)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,10 @@ def _normal(name: str, tensor: SourceTensor, channels: int) -> dict[str, list[fl
     found = _NORMALIZATION.search(name)
     if not found or not tensor.is_numeric or int(np.prod(tensor.shape)) != channels:
         return {}
-    return {found[1]: [float(value) for value in tensor.read().ravel()]}
+    values = tensor.read().ravel()
+    if found[1] == "variance":
+        return {"std": [float(value) for value in np.sqrt(np.maximum(values, 0))]}
+    return {found[1]: [float(value) for value in values]}
 
 
 def is_ignored(section: Section, name: str, used: Collection[str]) -> bool:

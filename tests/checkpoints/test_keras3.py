@@ -15,6 +15,7 @@ from support import checkpoint_seeds as seeds
 
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.checkpoints.hdf5.keras import KerasArchive, KerasCheckpoint
+from resnet_compile.checkpoints.hdf5.keras3 import scaling
 from resnet_compile.errors import CheckpointError
 
 DATA = Path(__file__).parents[1] / "data" / "readers"
@@ -261,3 +262,37 @@ def test_an_archive_is_no_other_zip(tmp_path: Path) -> None:
     np.savez(buffer, config=np.ones(3))
     (tmp_path / "a.keras").write_bytes(buffer.getvalue())
     assert open_checkpoint(tmp_path / "a.keras").format == "NumPy npz"
+
+
+@pytest.mark.parametrize(
+    ("layers", "words"),
+    [
+        ([{"class_name": "Rescaling", "config": {"scale": 0.5, "offset": -1}}], "Rescaling(scale=0.5, offset=-1)"),
+        ([{"class_name": "Normalization", "config": {"mean": None}}], "Normalization()"),
+        (
+            [{"class_name": "Functional", "config": {"layers": [{"class_name": "Rescaling", "config": {}}]}}, 3],
+            "Rescaling()",
+        ),
+    ],
+)
+def test_a_model_that_scales_its_images_is_told(layers: list[object], words: str) -> None:
+    assert scaling({"config": {"layers": layers}}) == f"the file's model scales its images itself, by {words}"
+
+
+@pytest.mark.parametrize("config", [None, {}, {"config": {"layers": [{"class_name": "Dense", "config": {}}, {}]}}])
+def test_any_other_model_scales_none(config: dict[str, object] | None) -> None:
+    assert scaling(config) is None
+
+
+def test_the_note_is_the_archive_s(tmp_path: Path) -> None:
+    layer = {"class_name": "Rescaling", "config": {"name": "r", "scale": 2}}
+    with zipfile.ZipFile(DATA / "keras315.keras") as old, zipfile.ZipFile(tmp_path / "a", "w") as new:
+        for name in old.namelist():
+            data = old.read(name)
+            if name == "config.json":
+                config = json.loads(data)
+                config["config"]["layers"].append(layer)
+                data = json.dumps(config).encode()
+            new.writestr(name, data)
+    with open_checkpoint(tmp_path / "a") as checkpoint:
+        assert checkpoint.notes == ("the file's model scales its images itself, by Rescaling(scale=2)",)

@@ -1,5 +1,6 @@
 """Networks inside larger files: where they are, what else there is, and when that means another function."""
 
+import json
 import re
 import zipfile
 from collections.abc import Mapping
@@ -240,6 +241,18 @@ def test_weights_that_are_kept_as_factors_are_multiplied() -> None:
     np.testing.assert_allclose(found[scope], weight / s[0], rtol=1e-5)
     logits = ours()["net/logits/weights"].reshape(mask.shape)
     np.testing.assert_array_equal(found["net/logits/weights"].reshape(mask.shape), logits * mask)
+
+
+def test_a_variance_is_that_of_images_too() -> None:
+    own = {"normalization/mean": np.array([1.0, 2, 3]), "normalization/variance": np.array([16.0, 25, 36])}
+    model = compile(spec(), weights={**theirs("backbone."), **own, "normalization/count": np.int64(3)})
+    assert "by mean 1/2/3, std 4/5/6" in model.notes[0]
+    assert json.loads(str(model.format.metadata.normalization)) == {"mean": [1, 2, 3], "std": [4, 5, 6]}
+
+
+@pytest.mark.parametrize("name", ["bn.running_mean", "bn/moving_mean", "bn/moving_variance"])
+def test_statistics_of_a_norm_are_no_normalisation_of_images(name: str) -> None:
+    assert filled({**theirs("backbone."), name: np.ones(3, np.float32)}) == ("left: 1 tensor under bn" + name[2],)
 
 
 def test_adapters_are_never_left_out() -> None:

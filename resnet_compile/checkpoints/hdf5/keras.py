@@ -135,6 +135,7 @@ class KerasArchive(KerasCheckpoint):
         if isinstance(version, str):
             self.facts["Keras"] = printable(version)
         self._load(CheckedFile(path, archive.read(_WEIGHTS).data), config)
+        self.notes += tuple(filter(None, [keras3.scaling(config)]))
 
     def _json(self, archive: ZipArchive, member: str) -> Mapping[str, Any] | None:
         """A member's JSON object; None without such a member."""

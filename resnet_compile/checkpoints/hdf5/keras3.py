@@ -24,6 +24,7 @@ from resnet_compile.checkpoints.hdf5.keras_order import application_names
 Config = Mapping[str, Any]
 Shape = tuple[int, ...]
 
+_SCALING = {"Rescaling": ("scale", "offset"), "Normalization": ("mean", "variance")}  # what names do not tell
 _LISTS = ("layers", "_layer_checkpoint_dependencies")  # the second in Keras 2.12
 _VARS = "vars"
 _MAX_DEPTH = 64  # of models within models
@@ -36,6 +37,26 @@ _UNNAMED = (
     "the file keeps no names of layers, as weights of Keras before 3.6 do not: "
     "save the whole model, model.save('NAME.keras')"
 )
+
+
+def scaling(config: Config | None) -> str | None:
+    """What is said of a model that scales its images itself; None where none of its layers does."""
+    found = [
+        f"{layer['class_name']}({', '.join(f'{key}={inner[key]}' for key in keys if inner.get(key) is not None)})"
+        for layer, inner in _layers(config, 0)
+        if (keys := _SCALING.get(str(layer.get("class_name"))))
+    ]
+    return f"the file's model scales its images itself, by {', '.join(found)}" if found else None
+
+
+def _layers(config: Config | None, depth: int) -> Iterator[tuple[Config, Config]]:
+    """The layers of a model and of the models in it, each with its settings."""
+    inner = (config or {}).get("config")
+    layers = inner.get("layers") if isinstance(inner, dict) and depth < _MAX_DEPTH else None
+    for layer in layers if isinstance(layers, list) else ():
+        if isinstance(layer, dict) and isinstance(layer.get("config"), dict):
+            yield layer, layer["config"]
+            yield from _layers(layer, depth + 1)
 
 
 def is_model(members: Mapping[str, int | None]) -> bool:
