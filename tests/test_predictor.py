@@ -107,7 +107,7 @@ def test_what_is_no_image(model: rc.CompiledModel, images: Any, error: type[Exce
 def test_impossible_settings(model: rc.CompiledModel, photos: Path) -> None:
     with pytest.raises(OptionError, match="@ top"):
         model.predict(photos, top=0)
-    with pytest.raises(UsageError, match="2 labels for a network of 10 classes"):
+    with pytest.raises(UsageError, match="labels must be as many as the network's 10 classes, got 2"):
         model.predict(photos, labels=["a", "b"])
 
 
