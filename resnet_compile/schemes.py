@@ -13,6 +13,7 @@ timm          timm's pre-activation weights with batch norm, such as ``resnetv2_
 keras         Keras Applications' ``ResNet*V2``, at 224
 caffe         Keras Applications' ``ResNet*``, at 224
 cifar         the CIFAR networks of the old TensorFlow models, at 32
+mlperf        MLPerf's ResNet-50, at 224: what its reference makes of photographs. The network was trained with ``vgg``.
 ============= =====================================================================================================
 """
 
@@ -28,11 +29,12 @@ from resnet_compile.checked import CheckedModel, Side
 from resnet_compile.checked.text import parse_json
 from resnet_compile.errors import OptionError
 
-SchemeName = Literal["inception", "vgg", "torchvision", "timm", "keras", "caffe", "cifar"]
-Filter = Literal["legacy_bilinear", "nearest", "bilinear", "bicubic"]
+SchemeName = Literal["inception", "vgg", "torchvision", "timm", "keras", "caffe", "cifar", "mlperf"]
+Filter = Literal["legacy_bilinear", "nearest", "bilinear", "bicubic", "area"]
 """How a pixel is made: ``legacy_bilinear`` is ``tf.compat.v1.image.resize_bilinear(align_corners=False)``, which
-neither centres nor antialiases and gives numbers that are not rounded; the others are Pillow's, of which ``bilinear``
-and ``bicubic`` are antialiased where they shrink, and which give 8 bits.
+neither centres nor antialiases and gives numbers that are not rounded; ``area`` is OpenCV's ``INTER_AREA``, the mean of
+what a pixel covers, rounded to 8 bits; the others are Pillow's, of which ``bilinear`` and ``bicubic`` are antialiased
+where they shrink, and which give 8 bits.
 """
 
 LONGEST_ASPECT = 64
@@ -65,7 +67,7 @@ class ShortSide(CheckedModel):
 
     The short side becomes `size / crop`, of the longer side of a network's size that is not square. Pillow's filters
     go with torchvision's rounding: the short side and the long one truncated, the margins halved to even. The legacy
-    filter goes with slim's: both rounded, margins truncated.
+    filter goes with slim's: both rounded, margins truncated. The area filter goes with MLPerf's: all truncated.
     """
 
     kind: Literal["short_side"] = "short_side"
@@ -172,6 +174,11 @@ SCHEMES: Mapping[SchemeName, Scheme] = MappingProxyType(
         # The evaluation input of the CIFAR system, `tf.image.per_image_standardization`. Its images have the network's
         # size; those of another are resized here.
         "cifar": Scheme(resize=Stretch(filter="bilinear"), values=Standardise(), size=32),
+        # `pre_process_vgg` of MLPerf inference's reference, by OpenCV.
+        "mlperf": Scheme(
+            resize=ShortSide(filter="area", crop=0.875),
+            values=Normalise(divisor=1.0, mean=(123.68, 116.78, 103.94)),
+        ),
     }
 )
 """The named schemes."""

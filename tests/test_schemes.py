@@ -71,7 +71,7 @@ def test_a_custom_scheme_is_what_its_record_says() -> None:
 @pytest.mark.parametrize(
     ("preprocess", "words"),
     [
-        ("vgg16", r"preprocess must be 'inception', .* or 'cifar', got 'vgg16' @ \$\.input\.preprocess"),
+        ("vgg16", r"preprocess must be 'inception', .* or 'mlperf', got 'vgg16' @ \$\.input\.preprocess"),
         (5, r"preprocess must be an object, got 5 @ \$\.input\.preprocess"),
         ({**RECORD, "resize": {"kind": "area"}}, r"got 'area' @ \$\.input\.preprocess\.resize\.kind"),
         ({**RECORD, "crop": 1}, r"unknown key @ \$\.input\.preprocess\.crop \(it is a key of resize\)"),

@@ -1,13 +1,13 @@
 """Makes ``tests/golden/images.npz``: what the original systems make of a few small images.
 
-Runs where TensorFlow 2.15 (``tensorflow-cpu==2.15.1``, ``tf_keras==2.15.1``, ``numpy<2``) and Pillow are installed,
-never in this project's own environment::
+Runs where TensorFlow 2.15 (``tensorflow-cpu==2.15.1``, ``tf_keras==2.15.1``, ``numpy<2``), Pillow and OpenCV
+(``opencv-python-headless``) are installed, never in this project's own environment::
 
     python tools/golden_images.py tests/golden/images.npz
 
 The slim schemes are the calls of slim's own evaluation preprocessing, put to TensorFlow's operators; Keras's come from
-``tf_keras`` itself; torchvision's and timm's are their documented steps with Pillow and NumPy, the whole resized image
-being made before it is cropped.
+``tf_keras`` itself; torchvision's and timm's are their documented steps with Pillow and NumPy, MLPerf's those of its
+reference with OpenCV, the whole resized image being made before it is cropped.
 
 Keys: ``source/<image>`` uint8 ``[H, W, 3]``; ``<scheme>/<image>/<height>x<width>`` float32, every `stride`-th row and
 column of the result (``stride/<height>x<width>``), to keep the file small; ``file/<name>`` an encoded file's bytes
@@ -22,6 +22,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import cv2
 import numpy as np
 import tensorflow as tf
 import tf_keras
@@ -96,6 +97,18 @@ def short_side_crop(
     return (unit - np.array(mean, np.float32)) / np.array(std, np.float32)
 
 
+def mlperf(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The reference's `pre_process_vgg`; of other than square sizes by the longer side."""
+    short_side = int(100 * max(height, width) / 87.5)
+    rows, columns = image.shape[:2]
+    new_rows = int(short_side * rows / columns) if rows > columns else short_side
+    new_columns = short_side if rows > columns else int(short_side * columns / rows)
+    resized = cv2.resize(image, (new_columns, new_rows), interpolation=cv2.INTER_AREA)
+    top, left = int((new_rows - height) / 2), int((new_columns - width) / 2)
+    crop = resized[top : top + height, left : left + width].astype(np.float32)
+    return crop - np.array([123.68, 116.78, 103.94], np.float32)
+
+
 SCHEMES = {
     "inception": inception,
     "vgg": vgg,
@@ -104,6 +117,7 @@ SCHEMES = {
     "torchvision": lambda *call: short_side_crop(
         *call, 224 / 256, Image.Resampling.BILINEAR, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
     ),
+    "mlperf": mlperf,
     "timm": lambda *call: short_side_crop(*call, 0.95, Image.Resampling.BICUBIC, [0.5] * 3, [0.5] * 3),
 }
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from resnet_compile import schemes
 from resnet_compile.images.decode import RgbImage
-from resnet_compile.images.resize import Crop, Pixels, legacy_bilinear, pillow_resize
+from resnet_compile.images.resize import Crop, Pixels, area_resize, legacy_bilinear, pillow_resize
 from resnet_compile.schemes import LONGEST_ASPECT, Normalise, Scheme, ShortSide, Stretch
 
 _LARGEST_SMALL_SIDE = 64
@@ -55,7 +55,8 @@ class Preprocessing:
         resize = self.scheme.resize
         if resize.filter == "legacy_bilinear":
             return self._shifted(_legacy(image, height, width, resize, _reciprocal(self.scheme)))
-        return self.normalise(_by_pillow(image, height, width, resize))
+        resized = _by_area if resize.filter == "area" else _by_pillow
+        return self.normalise(resized(image, height, width, resize))
 
     def normalise(self, image: RgbImage) -> Pixels:
         """The last step alone, for images that were resized in another way, as in training:
@@ -95,6 +96,16 @@ def _legacy(image: RgbImage, height: int, width: int, resize: Stretch | ShortSid
     new_height, new_width = (int(np.rint(np.float32(side) * ratio)) for side in (source_height, source_width))
     window = Crop((new_height - height) // 2, (new_width - width) // 2, height, width)
     return legacy_bilinear(image, new_height, new_width, window=window, scale=float(scale))
+
+
+def _by_area(image: RgbImage, height: int, width: int, resize: Stretch | ShortSide) -> RgbImage:
+    """OpenCV's resize of the middle or by the short side; only the pixels in the crop are computed."""
+    if isinstance(resize, Stretch):
+        return area_resize(_middle(image, resize.central), height, width)
+    short_side = math.floor(max(height, width) / resize.crop)
+    new_height, new_width = (short_side * side // min(image.shape[:2]) for side in image.shape[:2])
+    window = Crop((new_height - height) // 2, (new_width - width) // 2, height, width)
+    return area_resize(image, new_height, new_width, window=window)
 
 
 def _by_pillow(image: RgbImage, height: int, width: int, resize: Stretch | ShortSide) -> RgbImage:

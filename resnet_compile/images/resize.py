@@ -67,6 +67,38 @@ def _neighbours(
     return lower.astype(np.int64), upper.astype(np.int64), position - lower
 
 
+def area_resize(image: NDArray[np.uint8], height: int, width: int, *, window: Crop | None = None) -> NDArray[np.uint8]:
+    """Resizes as OpenCV's ``INTER_AREA`` does: a pixel is the mean of what it covers of the source, halves rounded up.
+
+    OpenCV's own weights have fewer bits, which rounds some pixels to the other side: three of 100,000 where it shrinks.
+
+    Args:
+        image: uint8 ``[H, W, C]``.
+        height: Height of the whole result.
+        width: Width of the whole result.
+        window: The part of the result to compute; all of it by default.
+
+    Returns:
+        uint8 ``[window.height, window.width, C]``.
+    """
+    window = window or Crop(0, 0, height, width)
+    rows = _shares(image.shape[0], height, window.top, window.height)
+    columns = _shares(image.shape[1], width, window.left, window.width)
+    lines = np.tensordot(rows, image.astype(np.float64), (1, 0))
+    mean = np.tensordot(columns, lines, (1, 1)).transpose(1, 0, 2)
+    return np.floor(mean + 0.5).astype(np.uint8)
+
+
+def _shares(size: int, new_size: int, start: int, count: int) -> NDArray[np.float64]:
+    """How much of each new pixel, of rows ``[count, size]``, every source pixel along an axis makes up."""
+    step = size / new_size
+    first = np.arange(start, start + count)[:, None] * step
+    each = np.arange(size)[None, :]
+    covered = np.minimum(each + 1, first + step) - np.maximum(each, first)
+    shares: NDArray[np.float64] = np.maximum(covered, 0) / step
+    return shares
+
+
 def pillow_resize(
     image: NDArray[np.uint8],
     height: int,

@@ -10,6 +10,7 @@ Every step is the arithmetic of the system that the scheme comes from, not a lik
   and clips between its two passes, columns first, as Pillow does; in a runtime that does not, rounding costs up to a
   level, and where a bicubic filter overshoots the range in the first pass, what Pillow clips there. So it does in
   Pillow's own newer versions, whose first pass over a tall image is that over rows.
+- OpenCV's area filter is a product with a matrix a side, of how much of a pixel each of the photograph's makes up.
 - Sides and margins are the integer, float32 or float64 arithmetic of `images.preprocess`, step by step.
 """
 
@@ -97,6 +98,8 @@ class _Steps:
             pixels = self._nchw(self._legacy(image, rows, columns, resize))
         elif resize.filter == "nearest":
             pixels = self.cast(self._nchw(self._nearest(image, rows, columns)), "float32")
+        elif resize.filter == "area":
+            pixels = self._by_area(image, rows, columns, resize)
         else:
             pixels = self.cast(self._by_pillow(image, rows, columns, resize), "float32")
         # The same elements in a shape that is known.
@@ -193,6 +196,41 @@ class _Steps:
         """``first + (second - first) * weight`` in float32."""
         first, second = (x if x.type.dtype == "float32" else self.cast(x, "float32") for x in (first, second))
         return self._op("Add", first, self._op("Mul", self._op("Sub", second, first), weight))
+
+    def _by_area(self, image: Value, rows: _Axis, columns: _Axis, resize: Stretch | ShortSide) -> Value:
+        """OpenCV's area filter, of which only what a central crop shows is computed; whole numbers, float32 NCHW."""
+        counts = [self.build.integers((each.count,)) for each in (rows, columns)]
+        if isinstance(resize, ShortSide):
+            short = math.floor(max(self.height, self.width) / resize.crop)
+            shortest = self._op("Min", rows.side, columns.side)
+            scaled = [self._op("Div", self._op("Mul", each.side, short), shortest) for each in (rows, columns)]
+        else:
+            scaled = counts
+        across = self.build.transpose(self._shares(image, columns, scaled[1]), (0, 1, 3, 2))
+        lines = self.build.apply("MatMul", self.cast(self._nchw(image), "float32"), across)
+        mean = self.build.apply("MatMul", self._shares(image, rows, scaled[0]), lines)
+        return self.build.apply("Floor", self._op("Add", mean, 0.5))
+
+    def _shares(self, image: Value, axis: _Axis, scaled: Value) -> Value:
+        """How much of each pixel of the middle, of ``[1, 1, count, side]``, every one of the photograph's makes up."""
+        margin = self._op("Div", self._op("Sub", scaled, axis.count), 2)
+        step = self._op("Div", *(self.cast(each, "float64") for each in (axis.side, scaled)))
+        each = np.arange(axis.count, dtype=np.float64).reshape(1, 1, axis.count, 1)
+        places = self.build.tensor(f"{_SCOPE}/place_{axis.count}", each, "float64")
+        first = self._op("Mul", self._op("Add", places, self.cast(margin, "float64")), step)
+        last = self._op("Add", first, step)
+        after = self._counted(image, axis)
+        before = self._op("Sub", after, 1.0)
+        covered = self._op("Sub", self._op("Min", after, last), self._op("Max", before, first))
+        return self.cast(self._op("Div", self._op("Max", covered, 0.0), step), "float32")
+
+    def _counted(self, image: Value, axis: _Axis) -> Value:
+        """1 to the number of the photograph's rows or columns, float64 ``[1, 1, 1, side]``, from one line of it."""
+        bounds = self.build.integers((0,)), self.build.integers((1,))
+        line = self._cut(image, *((other, *bounds) for other in range(4) if other != axis.axis))
+        ones = self._op("Add", self._op("Mul", self.cast(line, "float64"), 0.0), 1.0)
+        counted = self.build.apply("CumSum", ones, self._number(axis.axis))
+        return self.build.transpose(counted, (0, 2, 3, 1) if axis.axis == 1 else (0, 1, 3, 2))
 
     def _by_pillow(self, image: Value, rows: _Axis, columns: _Axis, resize: Stretch | ShortSide) -> Value:
         """Pillow's resize, of 8 bits throughout; uint8 NCHW."""
