@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from resnet_compile import shards as shards
     from resnet_compile import spec as spec
     from resnet_compile import training as training
+    from resnet_compile import triton as triton
     from resnet_compile import verify as verify
     from resnet_compile.checkpoints.base import Checkpoint
     from resnet_compile.checkpoints.formats import open_checkpoint
@@ -131,7 +132,19 @@ _HOMES = {
 }
 _SUBMODULES = {
     *("bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
-    *("plan", "precision", "quantize", "rebuild", "runtime", "serialize", "shards", "spec", "training", "verify"),
+    *(
+        "plan",
+        "precision",
+        "quantize",
+        "rebuild",
+        "runtime",
+        "serialize",
+        "shards",
+        "spec",
+        "training",
+        "triton",
+        "verify",
+    ),
 }
 
 

@@ -42,6 +42,7 @@ ORDER = [
     "quantize",
     "verify",
     "rebuild",
+    "triton",
     "classify",
     "predictor",
     "features",

@@ -89,6 +89,13 @@ from resnet_compile.targets import Target
     help="Make this model again, byte for byte, from what it says of itself, instead of SPEC; with --weights and "
     "--calibration where it was made from a checkpoint and images.",
 )
+@click.option(
+    "--triton",
+    type=PATH,
+    metavar="DIR",
+    help="Write the model into a repository for a Triton server: NAME/1/model.onnx, config.pbtxt and labels; -o then "
+    "writes it there too.",
+)
 @click.option("--card", type=PATH, metavar="FILE.md", help="Write a model card too.")
 @click.option(
     "--layout",
@@ -163,6 +170,7 @@ def cli(
     reference: Path | None,
     like: Path | None,
     card: Path | None,
+    triton: Path | None,
     labels: Path | None,
     **options: Any,
 ) -> None:
@@ -183,6 +191,7 @@ def cli(
         return
     if spec is None:
         raise click.UsageError("Missing argument 'SPEC', or --like MODEL.")
+    wanted = output is not None or triton is None
     output = _output(output, spec)
     options["labels"] = rc.images.load_labels(labels) if labels else ()
     network = _spec(spec)
@@ -195,6 +204,7 @@ def cli(
             "verify": verify or None,
             "reference": reference,
             "card": card,
+            "triton": triton,
         }
         model = _training_step(network, **unmeant, **options)
     elif precision.calibrated:
@@ -214,7 +224,12 @@ def cli(
         told |= _verified(report, model, network, weights, calibration, options)
     if reference is not None:
         told |= _judged(report, "reference", rc.verify.compare_recorded(model, reference))
-    model.save(output)
+    if triton is not None:
+        place = rc.triton.write_repository(model, triton)
+        told["triton"] = str(place)
+        output = output if wanted else place / rc.triton.MODEL
+    if wanted:
+        model.save(output)
     _told(report, model, output, card, told)
 
 

@@ -1,0 +1,119 @@
+"""A Triton model repository: the folder that a Triton server, or KServe with its runtime, serves a model from.
+
+What the configuration has and has not is on purpose:
+
+- No top-level ``parameters``. The onnxruntime backend takes any of them as a reason to set the CUDA provider's
+  algorithm search, memory limit and arena by its old defaults (``onnxruntime.cc``, `ModelState::LoadModel`); CUDA's
+  options stand in the accelerator's own block.
+- No ``graph { level }``: unset leaves onnxruntime's full optimisation, and level 2 is not more of it.
+- One instance: each has a thread pool of its own for all cores, and two would fight for them.
+- Warm-up requests, so that the first client waits for no plan building.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from resnet_compile.compiler import CompiledModel
+from resnet_compile.errors import OptionError
+from resnet_compile.files import as_path, replacing, writing
+from resnet_compile.graph import Dim, DType, Value
+
+MODEL = Path("1", "model.onnx")
+"""Where the model stands in its folder: version 1 of it."""
+
+MAX_BATCH = 32
+"""Images that the server puts into one request to a model of any batch size, at most."""
+
+_QUEUE_MICROSECONDS = 1000
+# A photograph for the warm-up of a model that takes any size.
+_PHOTOGRAPH = (480, 640)
+_TYPES: dict[DType, str] = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8", "int64": "INT64"}
+_OF_CLASSES = ("predictions", "logits")
+_LABELS = "labels.txt"
+
+
+def write_repository(model: CompiledModel, folder: str | os.PathLike[str]) -> Path:
+    """Writes ``NAME/1/model.onnx``, ``NAME/config.pbtxt`` and, if the model has labels, ``NAME/labels.txt``.
+
+    Args:
+        model: The model; its batch is the server's to fill if it is dynamic.
+        folder: The repository, which may hold other models.
+
+    Returns:
+        The model's folder, called by the network's name with ``_`` for slashes.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    place = as_path(folder) / model.plan.name.replace("/", "_")
+    with writing(place):
+        (place / "1").mkdir(parents=True, exist_ok=True)
+    model.save(place / MODEL)
+    labels = model.format.metadata.labels
+    if labels:
+        with replacing(place / _LABELS) as file:
+            file.write("".join(f"{' '.join(label.split())}\n" for label in labels).encode())
+    with replacing(place / "config.pbtxt") as file:
+        file.write(config_text(model, place.name).encode())
+    return place
+
+
+def config_text(model: CompiledModel, name: str) -> str:
+    """The configuration of a model under a name, in protobuf's text format."""
+    (source,) = model.graph.inputs
+    batched = not isinstance(source.shape[0], int)
+    classes = next((each for each in _OF_CLASSES for out in model.outputs if out.rpartition("/")[2] == each), None)
+    lines = [
+        f'name: "{name}"',
+        'backend: "onnxruntime"',
+        f"max_batch_size: {MAX_BATCH if batched else 0}",
+        *_tensor("input", source, batched),
+    ]
+    for output in model.graph.outputs:
+        labelled = model.format.metadata.labels and output.name.rpartition("/")[2] == classes
+        lines += _tensor("output", output, batched, labels=bool(labelled))
+    lines += _instances(model)
+    if batched:
+        lines += [f"dynamic_batching {{ max_queue_delay_microseconds: {_QUEUE_MICROSECONDS} }}"]
+    for size in sorted({1, MAX_BATCH}) if batched else [1]:
+        lines += _warmup(source, size, batched=batched)
+    return "\n".join(lines) + "\n"
+
+
+def _tensor(kind: str, value: Value, batched: bool, *, labels: bool = False) -> Iterator[str]:
+    """An input or output; of a model whose batch the server fills, without that axis."""
+    dims = value.shape[1:] if batched else value.shape
+    told = ", ".join(str(dim) if isinstance(dim, int) else "-1" for dim in dims)
+    label = f' label_filename: "{_LABELS}"' if labels else ""
+    yield f'{kind} {{ name: "{value.name}" data_type: TYPE_{_type(value)} dims: [ {told} ]{label} }}'
+
+
+def _type(value: Value) -> str:
+    if value.type.dtype not in _TYPES:
+        raise OptionError(f"Triton serves no {value.type.dtype}", where=value.name)
+    return _TYPES[value.type.dtype]
+
+
+def _instances(model: CompiledModel) -> Iterator[str]:
+    kind = {"cpu": "CPU", "cuda": "GPU"}.get(model.format.metadata.target or "", "AUTO")
+    yield f"instance_group {{ count: 1 kind: KIND_{kind} }}"
+    if kind == "GPU":
+        # As this package's own sessions do: the search that has been a slow fallback is never asked for.
+        option = 'parameters { key: "cudnn_conv_algo_search" value: "EXHAUSTIVE" }'
+        block = f'gpu_execution_accelerator {{ name: "cuda" {option} }}'
+        yield f"optimization {{ execution_accelerators {{ {block} }} }}"
+
+
+def _warmup(source: Value, batch: int, *, batched: bool) -> Iterator[str]:
+    """A request of random numbers, of so many images where the server fills the batch."""
+    open_sides = iter(_PHOTOGRAPH)
+    dims: list[Dim] = [dim if isinstance(dim, int) else next(open_sides) for dim in source.shape[1:]]
+    if not batched:
+        dims = [*source.shape[:1], *dims]
+    told = ", ".join(map(str, dims))
+    tensor = f"data_type: TYPE_{_type(source)} dims: [ {told} ] random_data: true"
+    inputs = f'inputs {{ key: "{source.name}" value {{ {tensor} }} }}'
+    yield f'model_warmup {{ name: "of {batch}" batch_size: {batch} {inputs} }}'
