@@ -119,7 +119,6 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         """The values of a tensor that was added."""
 
     def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any], place: object = None) -> None:
-        """Enter a tensor."""
         self._require_new(name)
         self._infos[name] = StoredInfo(_dtype_name(dtype), tuple(shape), place)
 

@@ -32,7 +32,6 @@ class WorkProgress:
             self.say(f"{words}, {timedelta(seconds=round(seconds))} left")
 
     def say(self, text: str) -> None:
-        """Writes one line."""
         click.echo(text, err=True)
 
 

@@ -108,7 +108,6 @@ class Value:
 
     @property
     def shape(self) -> Shape:
-        """The shape of its type."""
         return self.type.shape
 
     @property

@@ -28,16 +28,13 @@ class ConstantTensor:
 
     @property
     def dtype(self) -> DType:
-        """The array's."""
         return self.values.dtype.name  # type: ignore[return-value]  # numpy types the name as str
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The array's."""
         return self.values.shape
 
     def array(self) -> NDArray[Any]:
-        """The array itself."""
         return np.ascontiguousarray(self.values).reshape(self.shape)  # numpy makes a scalar one axis
 
 
@@ -67,7 +64,6 @@ class Kept:
         self._values: NDArray[Any] | None = None
 
     def array(self) -> NDArray[Any]:
-        """The source's values."""
         with self._lock:
             if self._values is None:
                 self._values = self._source.array()
@@ -123,7 +119,6 @@ class ScaledTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The source's."""
         return self.source.shape
 
     def exact(self) -> Vector:

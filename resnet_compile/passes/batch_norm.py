@@ -27,7 +27,6 @@ class Affine:
 
     @property
     def finite(self) -> bool:
-        """Whether a and b are finite."""
         return bool(np.isfinite(self.scale).all() and np.isfinite(self.shift).all())
 
 

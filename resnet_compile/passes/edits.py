@@ -57,7 +57,6 @@ class Edits:
         return None
 
     def edited(self, layer: Value) -> bool:
-        """Whether the layer has edits."""
         return layer in self.biases or layer in self.input_scales or layer in self.output_scales
 
     def rebuild(self, layer: Value, sources: Sequence[Value | None], name: str) -> Value:

@@ -69,7 +69,6 @@ class HalfTensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The source's."""
         return self.source.shape
 
     def array(self) -> NDArray[np.float16]:

@@ -28,7 +28,6 @@ class FeatureMap:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Rows and columns."""
         return self.height, self.width
 
     def with_channels(self, channels: int) -> FeatureMap:

@@ -47,7 +47,6 @@ class BatchNormalization:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """In checkpoint order."""
         gamma = (self.gamma,) if self.gamma else ()
         return (*gamma, self.beta, self.moving_mean, self.moving_variance)
 
@@ -62,7 +61,6 @@ class ChannelAffine:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """In checkpoint order."""
         return self.gamma, self.beta
 
 
@@ -82,12 +80,10 @@ class NormActivation:
 
     @property
     def output(self) -> FeatureMap:
-        """A map of the source's shape."""
         return self.source
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """The norm's."""
         return self.norm.parameters
 
 
@@ -122,7 +118,6 @@ class Conv:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """In checkpoint order."""
         biases = (self.biases,) if self.biases else ()
         return (self.weights, *biases, *(self.norm.parameters if self.norm else ()))
 
@@ -163,12 +158,10 @@ class Dense:
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """In checkpoint order."""
         return self.weights, self.biases
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image."""
         return self.weights.size
 
 
@@ -198,7 +191,6 @@ class MaxPool:
 
     @property
     def description(self) -> str:
-        """Its window."""
         return f"max pool {self.kernel}x{self.kernel}, stride {self.stride}"
 
 
@@ -218,7 +210,6 @@ class AveragePool:
 
     @property
     def description(self) -> str:
-        """Its window."""
         return f"average pool {self.stride}x{self.stride}, stride {self.stride}"
 
 
@@ -250,7 +241,6 @@ class Blur:
 
     @property
     def description(self) -> str:
-        """Its window."""
         return f"blur {self.kernel}x{self.kernel}, stride {self.stride}"
 
 
@@ -267,7 +257,6 @@ class ChannelPad:
 
     @property
     def output(self) -> FeatureMap:
-        """The source's rows and columns."""
         return self.source.with_channels(self.before + self.source.channels + self.after)
 
     @property
@@ -287,7 +276,6 @@ class GlobalPool:
 
     @property
     def output(self) -> FeatureMap:
-        """One row and one column."""
         return FeatureMap(self.source.channels, 1, 1)
 
 
@@ -307,12 +295,10 @@ class ChannelConv:
 
     @property
     def output(self) -> FeatureMap:
-        """A map of the source's shape."""
         return self.source
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """The kernel."""
         return (self.weights,)
 
     @property
@@ -322,7 +308,6 @@ class ChannelConv:
 
     @property
     def description(self) -> str:
-        """Its window."""
         return f"conv of {self.weights.size} channels"
 
 
@@ -345,12 +330,10 @@ class ChannelGate:
 
     @property
     def output(self) -> FeatureMap:
-        """A map of the source's shape."""
         return self.source
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Those of its layers."""
         return tuple(parameter for layer in self.layers for parameter in layer.parameters)
 
     @property

@@ -45,7 +45,6 @@ class BlockPlan:
 
     @property
     def output(self) -> FeatureMap:
-        """The last unit's."""
         return self.units[-1].output
 
 
@@ -71,7 +70,6 @@ class HeadPlan:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """In order."""
         return tuple(layer for layer in (self.postnorm, self.pool, *self.hidden, self.logits) if layer)
 
 
@@ -121,17 +119,14 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """The network's scope."""
         return self.spec.name
 
     @property
     def input(self) -> FeatureMap:
-        """The image."""
         return FeatureMap(self.spec.input.channels, self.spec.input.height, self.spec.input.width)
 
     @property
     def units(self) -> Iterator[UnitPlan]:
-        """Of all blocks, in order."""
         return (unit for block in self.blocks for unit in block.units)
 
     @cached_property
@@ -152,7 +147,6 @@ class Plan:
 
     @property
     def num_parameters(self) -> int:
-        """Trainable values."""
         return sum(p.size for p in self.parameters if p.trainable)
 
     @property

@@ -58,7 +58,6 @@ class Parameter:
 
     @property
     def size(self) -> int:
-        """Number of elements."""
         return math.prod(self.shape)
 
     @property

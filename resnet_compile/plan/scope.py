@@ -47,7 +47,6 @@ class LayerScope:
     initializer: LayerInitializer
 
     def inner(self, name: str) -> LayerScope:
-        """A scope inside this one."""
         return replace(self, name=f"{self.name}/{name}")
 
     def norm_activation(self, name: str, source: FeatureMap, activation: Activation | None) -> NormActivation:

@@ -66,7 +66,6 @@ class UnitPlan:
 
     @property
     def output(self) -> FeatureMap:
-        """The map of the sum."""
         return self.residual[-1].output
 
     @property

@@ -47,7 +47,6 @@ class QuantizedWeights:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The source's."""
         return self.source.shape
 
     def array(self) -> NDArray[np.int8]:

@@ -84,7 +84,6 @@ class RunLog:
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        """Closes the file."""
         # What cannot be written has been told of when it was added.
         with contextlib.suppress(OSError):
             self._file.close()

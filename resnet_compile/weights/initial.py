@@ -28,7 +28,6 @@ class InitialTensor(ParameterTensor):
     seed: int
 
     def array(self) -> NDArray[Any]:
-        """The values."""
         match self.parameter.initial:
             case Constant(value):
                 return np.full(self.shape, value, np.float32)

@@ -68,7 +68,6 @@ class Match:
 
     @property
     def naming(self) -> Naming:
-        """The table."""
         return self.section.naming
 
     @property

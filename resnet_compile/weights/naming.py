@@ -111,7 +111,6 @@ class Naming:
 
     @property
     def logits(self) -> str:
-        """The source's scope of the logits."""
         if self.numbering:
             return self.numbering.dense
         weights = self.translate("logits/weights") or ""

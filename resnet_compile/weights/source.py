@@ -57,7 +57,6 @@ class SourceTensor:
 
     @property
     def is_numeric(self) -> bool:
-        """Whether it holds numbers."""
         return self.dtype.startswith(("float", "bfloat", "int", "uint"))
 
 

@@ -26,7 +26,6 @@ class ParameterTensor(ABC):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of the parameter."""
         return self.parameter.shape
 
     @abstractmethod

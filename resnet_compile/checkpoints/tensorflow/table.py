@@ -65,7 +65,6 @@ class Table:
         self._unpacked: tuple[int, dict[bytes, Buffer]] | None = None
 
     def __len__(self) -> int:
-        """The number of data blocks."""
         return len(self._handles)
 
     def block_of(self, key: bytes) -> int | None:

@@ -52,7 +52,6 @@ class BarePickle(Container):
         self._file = file
 
     def values(self) -> Iterator[tuple[str, Pickled]]:
-        """The only value."""
         pickled = interpret(self._file.view)
         if pickled.end != self._file.size:
             raise PickleError("bytes after the pickle's end")
@@ -123,7 +122,6 @@ class LegacyFile(Container):
         self._places: dict[str, tuple[int, int]] = {}
 
     def values(self) -> Iterator[tuple[str, Pickled]]:
-        """The saved value."""
         end, found = 0, []
         for _ in range(5):
             pickled = interpret(self._file.view, end)
@@ -156,7 +154,6 @@ class LegacyFile(Container):
             raise PickleError("bytes after the last storage")
 
     def size(self, key: str) -> int | None:
-        """Bytes of a storage."""
         return self._places[key][1] if key in self._places else None
 
     def read(self, key: str) -> NDArray[np.uint8]:

@@ -50,11 +50,9 @@ class Machine:
         return value
 
     def push(self, value: Any) -> None:
-        """Put a value on top."""
         self.stack.append(value)
 
     def mark(self) -> None:
-        """Set a mark on top."""
         self.marks.append(len(self.stack))
 
     def pop(self) -> Any:

@@ -129,7 +129,6 @@ class Array:
         return -1 if raw is None else len(raw)
 
     def values(self) -> NDArray[np.uint8]:
-        """The bytes."""
         raw = _plain(self.raw)
         try:
             return np.frombuffer(raw.encode("latin-1") if isinstance(raw, str) else raw or b"", np.uint8)

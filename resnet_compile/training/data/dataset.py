@@ -47,7 +47,6 @@ class ImageArrays:
         return height, width
 
     def image(self, index: int) -> RgbImage:
-        """One image, copied."""
         return np.ascontiguousarray(self.gather(np.array([index]))[0])
 
     def gather(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:

@@ -80,7 +80,6 @@ class ShiftedCrop:
     numbers: int = SHIFT_NUMBERS
 
     def fill(self, dataset: Dataset, indices: NDArray[np.int64], numbers: Numbers, rows: NDArray[np.float32]) -> None:
-        """As `Recipe`."""
         rows[:] = standardise(shifted(_of_size(dataset, indices, rows), numbers, flip=self.flip))
 
 
@@ -93,7 +92,6 @@ class ResizedCrop:
     numbers: int = BOX_NUMBERS + 1
 
     def fill(self, dataset: Dataset, indices: NDArray[np.int64], numbers: Numbers, rows: NDArray[np.float32]) -> None:
-        """As `Recipe`."""
         for index, drawn, row in zip(indices, numbers, rows, strict=True):
             image = dataset.image(index)
             top, left, height, width = random_box(image.shape[0], image.shape[1], drawn[:BOX_NUMBERS])
@@ -111,7 +109,6 @@ class Preprocessed:
     numbers: int = 0
 
     def fill(self, dataset: Dataset, indices: NDArray[np.int64], numbers: Numbers, rows: NDArray[np.float32]) -> None:
-        """As `Recipe`."""
         for index, row in zip(indices, rows, strict=True):
             row[:] = self.scheme(dataset.image(index), *row.shape[1:]).transpose(2, 0, 1)
 

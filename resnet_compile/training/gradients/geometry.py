@@ -94,22 +94,18 @@ class Geometry:
 
     @property
     def windows(self) -> tuple[Window, Window]:
-        """Rows and columns."""
         return self.rows, self.columns
 
     @property
     def inner(self) -> int:
-        """Input channels of a group."""
         return self.source // self.groups
 
     @property
     def outer(self) -> int:
-        """Output channels of a group."""
         return self.depth // self.groups
 
     @property
     def kernel(self) -> tuple[int, int]:
-        """Rows and columns of the kernel."""
         return self.rows.kernel, self.columns.kernel
 
     @property
@@ -133,5 +129,4 @@ class Geometry:
 
     @property
     def strided(self) -> bool:
-        """Whether it strides along either axis."""
         return any(window.stride > 1 for window in self.windows)

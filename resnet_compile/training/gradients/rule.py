@@ -55,7 +55,6 @@ class Applied:
 
     @property
     def x(self) -> Value:
-        """The first input."""
         return self.node.input(0)
 
 
