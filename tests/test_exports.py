@@ -9,7 +9,7 @@ import pytest
 
 import resnet_compile
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+README = Path(__file__).resolve().parents[1] / "resnet_compile" / "README.md"
 
 
 def test_the_public_names_are_exactly_the_documented_ones() -> None:

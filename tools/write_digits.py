@@ -8,8 +8,8 @@ The 1,797 digits travel in scikit-learn's wheel; they are the test set of UCI's 
 Digits". Each of their 8x8 pixels, 0 to 16, becomes 4x4 pixels of 0 to 255, the same in all three channels.
 
 Held out is every fifth digit of each class, in the order of the file: 355 images in ``test_batch.bin``. The other 1,442
-are dealt to ``data_batch_1.bin`` to ``data_batch_5.bin``. Thirteen people wrote them all, and nothing tells who wrote
-which, so the same hands are in both parts.
+are dealt to ``data_batch_1.bin`` to ``data_batch_5.bin``. ``eight.png`` is the first of the eights held out. Thirteen
+people wrote them all, and nothing tells who wrote which, so the same hands are in both parts.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from resnet_compile.errors import ResnetCompileError
 from resnet_compile.files import replacing
@@ -63,6 +64,9 @@ def main() -> int:
                 file.write(part.tobytes())
         with replacing(arguments.folder / "batches.meta.txt") as file:
             file.write("".join(f"{name}\n" for name in NAMES).encode())
+        eight = rows[test][rows[test][:, 0] == NAMES.index("eight")][0, 1:]
+        with replacing(arguments.folder / "eight.png") as file:
+            Image.fromarray(eight.reshape(3, 32, 32).transpose(1, 2, 0)).save(file, "png")
     except (ResnetCompileError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
