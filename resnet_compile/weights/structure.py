@@ -3,8 +3,8 @@
 Exporters rename initializers and fold batch normalisation into the convolution before it. What they keep is the
 function, so the plan is walked from the image on, and for each of its layers the node that does the same is looked up
 among those that read the same value: by operator, by the shape of its weights, by stride, rate and groups. Nodes that
-only move values about are looked through. How the borders are padded is not compared: exporters write that in too many
-ways.
+only move values about are looked through. How the borders are padded is not compared, as exporters write that in too
+many ways, but for a pool that pads its end alone.
 
 Batch normalisation y = (x - m) / sqrt(v + e) g + b is taken over with v + e - e' for our own epsilon e'. Folded into
 its convolution it comes back as g = 1, b = the convolution's biases, m = 0, v = 1 - e', which computes x + b.
@@ -171,7 +171,7 @@ def _layer(walk: _Walk, layer: layers.Layer, value: str) -> Iterator[_Step]:
         case layers.MaxPool(kernel=1):
             return _moved(walk, value, "MaxPool", "Slice", "AveragePool")
         case layers.MaxPool():
-            return _moved(walk, value, "MaxPool")
+            return (step for step in _moved(walk, value, "MaxPool") if _may_pad_so(step.nodes[-1], layer))
         case layers.AveragePool():
             return _moved(walk, value, "AveragePool")
         case layers.GlobalPool():
@@ -190,6 +190,15 @@ def _layer(walk: _Walk, layer: layers.Layer, value: str) -> Iterator[_Step]:
 
 def _moved(walk: _Walk, value: str, *operators: str) -> Iterator[_Step]:
     return (_Step(node.outputs[0], (node,)) for node in walk.next(value, *operators))
+
+
+def _may_pad_so(node: OnnxNode, layer: layers.MaxPool) -> bool:
+    """Whether a pool's borders can be the layer's.
+
+    One that pads its end alone, as TensorFlow's SAME does, is no layer that pads both sides alike whatever the size.
+    """
+    pads = node.ints.get("pads", ())
+    return layer.padding.rule != "fixed" or pads[: len(pads) // 2] == pads[len(pads) // 2 :]
 
 
 def _activation(walk: _Walk, activation: layers.Activation | None, value: str) -> Iterator[_Step]:

@@ -17,6 +17,7 @@ from support.tolerances import NETWORK, relative_error
 from resnet_compile import CompileOptions, NetworkSpec, compile, plan_network
 from resnet_compile.checkpoints.formats import open_checkpoint
 from resnet_compile.errors import CheckpointError, WeightsError
+from resnet_compile.spec import TorchvisionRoot
 from resnet_compile.weights.binding import bind
 
 EXPORTS = Path(__file__).resolve().parents[1] / "data" / "onnx"
@@ -49,6 +50,13 @@ def test_exports_of_tf2onnx(version: str) -> None:
     actual = run(model.to_proto(), case.x)
     for value, expected in case.end_points.items():
         assert relative_error(actual[value], expected) <= NETWORK, value
+
+
+def test_a_pool_that_pads_its_end_alone_is_no_symmetric_one() -> None:
+    """The rest of the model is the same, and torchvision's network would compute something else with its weights."""
+    spec = first_case("v1").spec.replace(root=TorchvisionRoot())
+    with pytest.raises(WeightsError, match=r"no counterpart .*/pool1"):
+        bind(plan_network(spec), open_checkpoint(EXPORTS / "slim_v1_tf2onnx.onnx"), naming="structure")
 
 
 def test_at_least_one_export_has_its_norms_folded() -> None:
