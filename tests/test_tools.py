@@ -201,6 +201,7 @@ def test_claims_are_about_rows_that_are_measured(tool: Callable[[str], ModuleTyp
     assert len(labels) == len(set(labels))
     claimed = {label for claim in tool("gpu_predictions").CLAIMS for label in (claim.row, claim.over)}
     assert claimed <= set(labels)
+    assert labels[0] == "cuda float32 (10 + 100 runs)"  # the original's protocol, before all others
 
 
 def test_outcomes_stand_beside_predictions_and_errors_in_the_place_of_times(tool: Callable[[str], ModuleType]) -> None:
@@ -218,6 +219,10 @@ def test_outcomes_stand_beside_predictions_and_errors_in_the_place_of_times(tool
         "environment": {"time": "now"},
         "images": "",
         "torch_mode": "",
+        "checks": [
+            {"network": "tiny", "label": "cuda float32", "end_points": 23, "worst": 2e-7},
+            {"network": "tiny", "label": "cuda float16", "error": "tiny/block1 is off by 3.0e-01"},
+        ],
         "rows": [timed(claim.row, 1.0), timed(claim.over, 2.0), row("other", error="out of memory")],
         "training": [],
         "commands": [],
@@ -229,6 +234,8 @@ def test_outcomes_stand_beside_predictions_and_errors_in_the_place_of_times(tool
         f"| {claim.row} | 1.000 [1.000, 1.000] | 0.500 | 2.00 | 1000 |  | 2.0e-02 (too large) | 100% | 3 CUDA |"
         in lines
     )
+    assert "| tiny, cuda float32 | 23 | 2.0e-07 | right |" in lines
+    assert "| tiny, cuda float16 |  |  | tiny/block1 is off by 3.0e-01 |" in lines
     assert "| other | out of memory | 0.500 |  |  |  |  |  |  |" in lines
 
 

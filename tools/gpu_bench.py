@@ -1,12 +1,15 @@
 """Everything that is to be known of this package on a GPU, in one command.
 
-    python tools/gpu_bench.py [--networks resnet50 resnet152] [--output tools/results/gpu_bench] [--minutes 8.5]
+    python tools/gpu_bench.py [--networks resnet152 resnet50] [--output tools/results/gpu_bench] [--minutes 8.5]
 
 It needs an NVIDIA GPU, onnxruntime-gpu with its CUDA libraries, and for the comparison PyTorch, in this Python or in
-the one that --torch-python names. Nothing is downloaded. For each network and batch size it times our models, by
-target, precision, layout and with a CUDA graph, and the same network with the same weights in PyTorch, eager and
-compiled; all logits are held against onnxruntime's in float32 on the CPU. Then training steps on the device against
-the CPU's. Beside each outcome stands what `gpu_predictions.py` expected.
+the one that --torch-python names. Nothing is downloaded. Correctness comes first: every end point of small networks,
+and training steps, on the device against the CPU's, so that a wrong kernel is a line and not a figure. Then the
+original's protocol, 10 and 100 runs of ResNet-152 at batch 32 in float32. Then, for each network and batch size, our
+models by target, precision, layout, CUDA's other ways and with a CUDA graph, in TensorRT, and the same network with the
+same weights in PyTorch, eager and compiled; all logits are held against onnxruntime's in float32 on the CPU. Beside
+each outcome stands what `gpu_predictions.py` expected. A node that would run on the CPU, and a convolution in cuDNN's
+slow fallback, is an error.
 
 Every measurement is a request to another process; one that fails, ends its process or takes too long is a row with its
 error. What matters most comes first, and what --minutes leave no time for is a row that says so. Writes OUTPUT.json
@@ -35,19 +38,26 @@ from typing import Any
 import numpy as np
 from bench_common import SYNTHETIC, agreement, environment, relative, synthetic_images
 from gpu_page import page
-from gpu_predictions import CUDA, NO_TARGET, PORTABLE, TRAINING, predicted_seconds
+from gpu_predictions import CUDA, MOST_ERROR, NO_TARGET, PORTABLE, TRAINING, predicted_seconds
 from peers import known_network, save_weights
 from served import Request, Worker, WorkerError
 
 from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.bench import median_ratio
+from resnet_compile.bench.options import variant_settings
 from resnet_compile.errors import ResnetCompileError
 
 TOOLS = Path(__file__).parent
 BURN_IN = {1: 20, 32: 8}
 STEPS = {1: 200, 32: 40}
+ORIGINAL = (10, 100)
+"""Runs to burn in and timed runs of the original's benchmark."""
+CHECKED = ("tiny", "cifar_resnet32", "torchvision_resnet18")
+"""Networks whose end points are compared."""
 PREPARING = 240
 """Seconds that torch.compile may take, for all networks and batch sizes at once."""
+BUILDING = 180
+"""Seconds that one measurement may take where TensorRT builds its engine first."""
 MEASURING = 90
 """Seconds that one measurement may take."""
 COMMAND = """
@@ -64,12 +74,15 @@ class Case:
     """A way to run a network.
 
     Attributes:
-        engine: `onnxruntime`, `eager` or `compiled`, the latter two PyTorch's.
+        engine: `onnxruntime`, `tensorrt` (onnxruntime's provider of it), `eager`, `compiled` or `autotuned`, the
+            latter three PyTorch's.
         target: Of the model that onnxruntime runs.
         precision: `float32`, `tf32` or `float16`.
         channels_last: Whether convolutions run in NHWC.
         graph: Whether a CUDA graph is recorded and replayed.
         tensor_cores: Whether onnxruntime's `use_tf32` is on, which float16 needs too.
+        variant: How else CUDA runs it, in a word of `resnet_compile.bench.VARIANTS`.
+        original: Whether the runs are as many as the original's.
         again: Whether it is a second measurement, which shows how far two of the same differ.
     """
 
@@ -79,16 +92,21 @@ class Case:
     channels_last: bool = False
     graph: bool = False
     tensor_cores: bool = True
+    variant: str = ""
+    original: bool = False
     again: bool = False
 
     @property
     def label(self) -> str:
         """What the table calls it."""
-        name = {"eager": "torch eager", "compiled": "torch.compile"}.get(self.engine, self.target)
+        torch = {"eager": "torch eager", "compiled": "torch.compile", "autotuned": "torch.compile max-autotune"}
+        name = torch.get(self.engine, f"TensorRT {self.target}" if self.engine == "tensorrt" else self.target)
         layout = " NHWC" if self.channels_last and self.engine == "onnxruntime" else ""
         cores = "" if self.tensor_cores else " without tensor cores"
-        graph = ", graph" if self.graph and self.engine == "onnxruntime" else ""
-        return f"{name} {self.precision}{layout}{cores}{graph}{' (again)' if self.again else ''}"
+        graph = ", graph" if self.graph and self.engine in ("onnxruntime", "tensorrt") else ""
+        words = [self.variant, "10 + 100 runs" if self.original else "", "again" if self.again else ""]
+        told = f" ({', '.join(filter(None, words))})" if any(words) else ""
+        return f"{name} {self.precision}{layout}{cores}{graph}{told}"
 
     @property
     def dtype(self) -> str:
@@ -98,11 +116,16 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """All, what matters most first."""
+    yield Case("onnxruntime", CUDA, "float32", original=True)
     yield Case("compiled", "", "float16", channels_last=True, graph=True)
     for target in (NO_TARGET, CUDA):
         yield Case("onnxruntime", target, "float16", channels_last=True, graph=True)
         yield Case("onnxruntime", target, "float32", graph=True)
+    for precision in ("float16", "float32"):
+        yield Case("tensorrt", PORTABLE, precision, graph=True)
     yield Case("eager", "", "float16", channels_last=True)
+    for variant in ("fused-bias", "heuristic", "small-workspace"):
+        yield Case("onnxruntime", CUDA, "float16", channels_last=True, graph=True, variant=variant)
     for graph in (True, False):
         for target in (NO_TARGET, CUDA):
             yield Case("onnxruntime", target, "tf32", graph=graph)
@@ -117,6 +140,7 @@ def cases() -> Iterator[Case]:
     for precision in ("float16", "tf32"):
         yield Case("onnxruntime", PORTABLE, precision, channels_last=True, graph=True)
     yield Case("onnxruntime", PORTABLE, "float32", graph=True)
+    yield Case("autotuned", "", "float16", channels_last=True, graph=True)
     for target in (NO_TARGET, CUDA):
         yield Case("onnxruntime", target, "tf32", channels_last=True, graph=True)
 
@@ -137,6 +161,7 @@ class Bench:
             "images": SYNTHETIC,
             "size": arguments.size,
             "torch_mode": arguments.torch_mode,
+            "checks": [],
             "rows": [],
             "training": [],
             "commands": [],
@@ -147,17 +172,34 @@ class Bench:
         try:
             self._prepare()
             self._attempt("machine", lambda: self.document.update(machine=self._ask({"do": "machine"})))
+            self._check()
+            self._train()
             for case in cases():
-                for network in self._arguments.networks:
-                    for batch in self._arguments.batches:
+                for network in self._arguments.networks[: 1 if case.original else None]:
+                    for batch in [max(self._arguments.batches)] if case.original else self._arguments.batches:
                         self._measure(network, batch, case)
                 if case.engine == "eager" and case.dtype == "float16":
-                    self._train()
                     self._commands()
         finally:
             for worker in (self._onnxruntime, *self._torch.values()):
                 if worker:
                     worker.close()
+
+    def _check(self) -> None:
+        """Every end point of small networks on the device against the CPU."""
+        for network in CHECKED:
+            for target, dtype in ((NO_TARGET, "float32"), (CUDA, "float32"), (CUDA, "float16")):
+                row: dict[str, Any] = {"network": network, "label": f"{target} {dtype}", "most": MOST_ERROR[dtype]}
+                request = {"do": "check", "network": network, "device": self._arguments.device, "dtype": dtype}
+                try:
+                    row |= self._ask({**request, "target": None if target == NO_TARGET else target})
+                    if row["worst"] > row["most"]:
+                        row["error"] = f"{row['end_point']} is off by {row['worst']:.1e}"
+                except WorkerError as error:
+                    row["error"] = " ".join(str(error).split())[:400]
+                self.document["checks"].append(row)
+                print(f"{network}, {row['label']}: {row.get('error') or 'right'}", flush=True)
+                self.write()
 
     def _attempt(self, what: str, work: Any) -> None:
         """Does something whose failure leaves the rest to be done."""
@@ -193,7 +235,9 @@ class Bench:
         for network in self._arguments.networks:
             self._attempt(network, lambda network=network: self._compile(network, NO_TARGET, "float32"))
             self._attempt(f"{network} in torch", lambda network=network: self._start_torch(network))
-        models = dict.fromkeys((case.target, case.dtype) for case in cases() if case.engine == "onnxruntime")
+        models = dict.fromkeys(
+            (case.target, case.dtype) for case in cases() if case.engine in ("onnxruntime", "tensorrt")
+        )
         for network in self._arguments.networks:
             for target, dtype in models:
                 if not self._model(network, target, dtype).exists():
@@ -244,7 +288,7 @@ class Bench:
             "dtype": case.dtype,
             "tf32": case.precision != "float32",
             "channels_last": case.channels_last,
-            "compile": self._arguments.torch_mode if case.engine == "compiled" else None,
+            "compile": {"compiled": self._arguments.torch_mode, "autotuned": "max-autotune"}.get(case.engine),
         }
 
     def _reference(self, network: str) -> None:
@@ -285,7 +329,7 @@ class Bench:
         seconds = predicted_seconds(
             network,
             batch,
-            case.target or case.engine,
+            case.engine if case.engine == "tensorrt" else case.target or case.engine,
             case.precision,
             channels_last=case.channels_last,
             host=None if case.graph else "eager" if case.engine == "eager" else "onnxruntime",
@@ -311,25 +355,32 @@ class Bench:
             raise WorkerError("not run: no time was left", alive=True)
 
     def _time(self, network: str, batch: int, case: Case, logits: Path) -> dict[str, Any]:
-        steps = self._arguments.steps or STEPS.get(batch, 40)
-        if case.engine == "onnxruntime":
+        steps = self._arguments.steps or (ORIGINAL[1] if case.original else STEPS.get(batch, 40))
+        if case.engine in ("onnxruntime", "tensorrt"):
             options = {
                 "tf32": case.tensor_cores and case.precision != "float32",
                 "nhwc": case.channels_last,
                 "cuda_graph": case.graph,
+                "cpu_fallback": False,
+                **variant_settings(case.variant),
             }
+            device = self._arguments.device
+            if case.engine == "tensorrt":
+                device = device.replace("cuda", "tensorrt")
+                options["engine_cache"] = str(self._folder)
             model = self._model(network, case.target, case.dtype)
-            request = self._onnxruntime_request(
-                network, batch, self._arguments.device, options, steps, logits, model=model
-            )
-            return self._ask(request)
+            request = self._onnxruntime_request(network, batch, device, options, steps, logits, model=model)
+            if case.original:
+                request["burn_in"] = min(ORIGINAL[0], steps)
+            return self._ask(request, BUILDING if case.engine == "tensorrt" else MEASURING)
         place = (network, batch)
         if case.engine == "compiled" and place in self._uncompiled:
             raise WorkerError(self._uncompiled[place], alive=True)
         request = {"do": "time", **self._torch_form(batch, case), "logits": str(logits), "steps": steps}
         request["burn_in"] = min(BURN_IN.get(batch, 2), steps)
         try:
-            return self._torch_worker(network, batch).ask(request, min(MEASURING, self._left()))
+            seconds = PREPARING if case.engine == "autotuned" else MEASURING
+            return self._torch_worker(network, batch).ask(request, min(seconds, self._left()))
         except WorkerError as error:
             if not error.alive:
                 self._torch.pop(place).close()
@@ -397,7 +448,7 @@ class Bench:
     @property
     def failed(self) -> bool:
         """Whether anything is not as it should be."""
-        rows = [*self.document["rows"], *self.document["training"]]
+        rows = [*self.document["checks"], *self.document["rows"], *self.document["training"]]
         wrong = [one for one in self.document["commands"] if one["exit_code"] != one["expected"]]
         return bool(wrong or self.document.get("failures") or any("error" in row for row in rows))
 
@@ -421,7 +472,7 @@ def checkpoint(text: str) -> tuple[str, Path]:
 def main() -> None:
     """Parses the command line, runs, writes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--networks", nargs="+", type=known_network, default=["resnet50", "resnet152"])
+    parser.add_argument("--networks", nargs="+", type=known_network, default=["resnet152", "resnet50"])
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"))
     parser.add_argument("--output", type=Path, default=TOOLS / "results" / "gpu_bench", help="without .json and .md")
     parser.add_argument("--minutes", type=float, default=8.5, help="what is not done by then is left out")
@@ -429,7 +480,7 @@ def main() -> None:
     parser.add_argument("--torch-python", type=Path, default=Path(sys.executable), help="a Python that has PyTorch")
     parser.add_argument("--torch-mode", default="reduce-overhead", help="of torch.compile; max-autotune takes minutes")
     parser.add_argument("--size", type=size, default=[224, 224], metavar="HxW")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 32])
+    parser.add_argument("--batches", type=int, nargs="+", default=[32, 1])
     parser.add_argument("--steps", type=int, help="timed runs; by default 200 at batch 1, 40 at 32")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

@@ -23,6 +23,8 @@ def page(document: dict[str, Any]) -> str:
         "norms over norms against float32 on the CPU. Predictions were written before the first run on a GPU. "
         f'PyTorch: channels last, `torch.compile(mode="{document["torch_mode"]}")`. Images: {document["images"]}.'
     )
+    if document["checks"]:
+        parts += ["## Whether it is right", "Every end point against float32 on the CPU.", _checks(document["checks"])]
     for network in dict.fromkeys(row["network"] for row in document["rows"]):
         for batch in dict.fromkeys(row["batch"] for row in document["rows"]):
             rows = [row for row in document["rows"] if (row["network"], row["batch"]) == (network, batch)]
@@ -40,6 +42,19 @@ def page(document: dict[str, Any]) -> str:
 
 def _number(value: float | None, form: str = ".3f") -> str | None:
     return None if value is None else format(value, form)
+
+
+def _checks(rows: list[dict[str, Any]]) -> str:
+    table = [
+        (
+            f"{row['network']}, {row['label']}",
+            row.get("end_points"),
+            _number(row.get("worst"), ".1e"),
+            row.get("error") or "right",
+        )
+        for row in rows
+    ]
+    return markdown(("", "end points", "worst error", ""), table)
 
 
 def _times(rows: list[dict[str, Any]]) -> str:

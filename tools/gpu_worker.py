@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from bench_common import relative
 from numpy.typing import NDArray
 from served import serve
 
-from resnet_compile import load_spec
+from resnet_compile import CompileOptions, compile, load_spec
+from resnet_compile.bench.conditions import Watch
 from resnet_compile.runtime import Session, SessionOptions, describe_gpu, installed_backend, installed_packages
 from resnet_compile.training.options import StepOptions
 
@@ -34,7 +36,7 @@ State = Mapping[str, NDArray[Any]]
 
 def answer(request: dict[str, Any]) -> Any:
     """Does what is asked."""
-    return {"machine": machine, "run": run, "train": train}[request.pop("do")](**request)
+    return {"machine": machine, "check": check, "run": run, "train": train}[request.pop("do")](**request)
 
 
 def machine() -> dict[str, Any]:
@@ -58,10 +60,12 @@ def run(
     session = Session.open(model, device, SessionOptions(**options))
     loaded = time.perf_counter()
     feeds = {next(iter(session.inputs)): np.load(images)[:batch]}
-    outputs = session.run(feeds)
+    outputs = session.first_run(feeds)
     first = time.perf_counter()
     binding = session.bind([feeds], outputs, transfer=False)
-    seconds = timed(binding.run, burn_in, steps)
+    with Watch(session.device, installed_backend()) as watch:
+        seconds = timed(binding.run, burn_in, steps)
+    conditions = watch.conditions()
     (values,) = binding.results().values()
     np.save(logits, values)
     return {
@@ -69,8 +73,31 @@ def run(
         "first_run_seconds": first - loaded,
         "nodes": {provider: sum(kinds.values()) for provider, kinds in (session.assignment or {}).items()},
         "operators": {provider: dict(kinds) for provider, kinds in (session.assignment or {}).items()},
+        "reasons": list(conditions.reasons),
+        "sm_mhz": conditions.clocks(lambda state: state.sm_mhz),
+        "joules": conditions.joules,
         "seconds": seconds,
     }
+
+
+def check(network: str, device: str, target: str | None, dtype: str) -> dict[str, Any]:
+    """All end points of a network on the device against onnxruntime's in float32 on the CPU: the worst error."""
+    spec = load_spec(network)
+
+    def outputs(place: str, options: CompileOptions) -> dict[str, NDArray[Any]]:
+        session = Session.open(
+            compile(spec, options).to_proto().SerializeToString(), place, SessionOptions(cpu_fallback=False)
+        )
+        ((name, info),) = session.inputs.items()
+        shape = (2, *(axis for axis in info.shape[1:] if isinstance(axis, int)))
+        images = np.random.default_rng(0).standard_normal(shape, np.float32)
+        return session.first_run({name: images.astype(info.dtype)})
+
+    expected = outputs("cpu", CompileOptions(outputs="all", target=None))
+    actual = outputs(device, CompileOptions(outputs="all", target=target, dtype=dtype))
+    errors = {name: relative(actual[name], value) for name, value in expected.items()}
+    worst = max(errors, key=lambda name: errors[name])
+    return {"end_points": len(errors), "end_point": worst, "worst": errors[worst]}
 
 
 def train(
