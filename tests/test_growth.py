@@ -14,8 +14,9 @@ from support.growth import NETWORKS, STEPS, measured
 TABLE = Path(__file__).parent / "golden" / "growth.json"
 ROWS = (*NETWORKS, *STEPS)
 # The part by which a count may differ. Nodes, tensors and their bytes are exact; a file has the names and versions of
-# packages in it; memory and calls depend on those packages and on Python, of which 3.12 calls no comprehensions.
-BOUNDS = {"nodes": 0.0, "tensors": 0.0, "tensor_bytes": 0.0, "file_bytes": 0.01, "peak_bytes": 0.2, "calls": 0.25}
+# packages in it; calls depend on those packages and on Python, of which 3.12 calls no comprehensions; the most memory
+# depends on how far threads that draw weights are ahead, by a tensor or two.
+BOUNDS = {"nodes": 0.0, "tensors": 0.0, "tensor_bytes": 0.0, "file_bytes": 0.01, "peak_bytes": 0.4, "calls": 0.25}
 
 
 def differences(now: dict[str, Any], before: dict[str, Any]) -> list[str]:

@@ -80,7 +80,8 @@ def counted(work: Callable[[], CompiledModel]) -> tuple[CompiledModel, int]:
 
 
 def peak(work: Callable[[], object]) -> int:
-    """The most memory that work holds at once, in bytes."""
+    """The most memory that work holds at once, in bytes, the second time: the first one imports modules too."""
+    work()
     gc.collect()
     tracemalloc.start()
     try:
