@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from resnet_compile import precision as precision
     from resnet_compile import quantize as quantize
     from resnet_compile import rebuild as rebuild
+    from resnet_compile import recognise as recognise
     from resnet_compile import runtime as runtime
     from resnet_compile import serialize as serialize
     from resnet_compile import shards as shards
@@ -132,19 +133,8 @@ _HOMES = {
 }
 _SUBMODULES = {
     *("bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
-    *(
-        "plan",
-        "precision",
-        "quantize",
-        "rebuild",
-        "runtime",
-        "serialize",
-        "shards",
-        "spec",
-        "training",
-        "triton",
-        "verify",
-    ),
+    *("plan", "precision", "quantize", "rebuild", "recognise", "runtime", "serialize", "shards", "spec"),
+    *("training", "triton", "verify"),
 }
 
 

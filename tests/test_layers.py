@@ -32,6 +32,7 @@ ORDER = [
     "precision",
     "checkpoints",
     "weights",
+    "recognise",
     "options",
     "serialize",
     "compiler",

@@ -174,12 +174,14 @@ def cli(
     labels: Path | None,
     **options: Any,
 ) -> None:
-    """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model.
+    """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model. Without SPEC the network is read off the
+    names and shapes of --weights.
 
     \b
     resnet-compile resnet50
     resnet-compile specs/resnet152.json -o model.onnx
     resnet-compile specs/resnet152.json --weights resnet_v2_152.ckpt -o model.onnx
+    resnet-compile --weights mine.pth -o model.onnx
     resnet-compile resnet50 --outputs block3,logits --batch 32 -o features.onnx
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
@@ -189,13 +191,17 @@ def cli(
         model = _rebuilt(like, spec, weights, calibration, output)
         _told(report, model, output, card, {"like": str(like)})
         return
-    if spec is None:
-        raise click.UsageError("Missing argument 'SPEC', or --like MODEL.")
     wanted = output is not None or triton is None
-    output = _output(output, spec)
     options["labels"] = rc.images.load_labels(labels) if labels else ()
-    network = _spec(spec)
     told: dict[str, Any] = {}
+    if spec is not None:
+        output = _output(output, spec)
+        network = _spec(spec)
+    elif weights is not None:
+        output = _output(output, weights.name)
+        network, told["recognised"] = _recognised(weights, options["section"])
+    else:
+        raise click.UsageError("Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL.")
     options["dtype"] = precision = _precision(dtype, io_dtype, keep_float, calibration)
     if training_step:
         unmeant: dict[str, Any] = {
@@ -208,7 +214,8 @@ def cli(
         }
         model = _training_step(network, **unmeant, **options)
     elif precision.calibrated:
-        model, told = _quantized(report, network, weights, options)
+        model, quantized = _quantized(report, network, weights, options)
+        told |= quantized
     else:
         if calibration and not verify:
             raise OptionError("--calibration needs --dtype int8 or --verify", where="calibration")
@@ -301,9 +308,19 @@ def _spec(source: str) -> rc.NetworkSpec:
         from resnet_compile.checkpoints.formats import is_checkpoint
 
         if Path(source).exists() and is_checkpoint(source):
-            hint = f"resnet-compile SPEC --weights {source}"
+            hint = f"resnet-compile --weights {source}"
             raise SpecError("SPEC is a file of weights", where=source, hint=hint) from None
         raise
+
+
+def _recognised(weights: Path, section: tuple[str, ...]) -> tuple[rc.NetworkSpec, dict[str, Any]]:
+    """The spec that is read off the weights, and what there is to tell of that: on stderr too."""
+    with rc.open_checkpoint(weights) as source:
+        found = rc.recognise.recognise(source, section=section)
+    click.echo(f"resnet-compile: {found.told}", err=True)
+    click.echo(f"resnet-compile: assumed, as the names do not tell it: {'; '.join(found.assumed)}", err=True)
+    click.echo(f"resnet-compile: resnet-inspect {weights} --spec FILE writes the spec, to change it", err=True)
+    return found.spec, {"told": found.told, "assumed": list(found.assumed)}
 
 
 def _precision(word: str, io: str, keep_float: tuple[str, ...], calibration: Path | None) -> Any:

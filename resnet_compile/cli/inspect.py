@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.cli.inspect_costs import costs_document, csv_text, value_documents
 from resnet_compile.cli.inspect_text import Measured, catalogue_text, comparison_text, network_text, networks_text
-from resnet_compile.cli.parameters import classes, size
+from resnet_compile.cli.parameters import PATH, classes, size
 from resnet_compile.compiler import adapted
 from resnet_compile.errors import ModelFileError, OptionError, SpecError
 from resnet_compile.limits import MAX_BATCH
@@ -38,6 +39,13 @@ from resnet_compile.limits import MAX_BATCH
 @click.option(
     "--num-classes", callback=classes, metavar="N|none", help="Number of classes of the specs, in place of theirs."
 )
+@click.option(
+    "--spec",
+    "spec_file",
+    type=PATH,
+    metavar="FILE",
+    help="Write the spec of SOURCE, to edit and keep: of a checkpoint as its names and shapes tell it.",
+)
 @click.option("--catalogue", is_flag=True, help="Show the networks that come with this package, instead of a source.")
 def cli(
     report: Report,
@@ -46,6 +54,7 @@ def cli(
     as_csv: bool,
     catalogue: bool,
     batch: int | None,
+    spec_file: Path | None,
     **options: Any,
 ) -> None:
     """Show the parameters, shapes and multiply-accumulates of SOURCE, or of two side by side, or of many in a table.
@@ -56,7 +65,7 @@ def cli(
     \b
     resnet-inspect specs/resnet152.json
     resnet-inspect model.onnx --layers --json
-    resnet-inspect checkpoint.pth
+    resnet-inspect checkpoint.pth --spec found.json
     resnet-inspect torchvision_resnet34 torchvision_resnet50 --layers
     resnet-inspect specs/*.json --csv --batch 32 > networks.csv
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
@@ -67,6 +76,8 @@ def cli(
         raise OptionError("what a network costs has one image size", where="size")
     if batch and not as_csv:
         raise OptionError("is for --csv", where="batch")
+    if spec_file is not None and (len(sources) != 1 or as_csv):
+        raise OptionError("is for one SOURCE, and not for --csv", where="spec")
     asked = rc.CompileOptions(batch=batch or "dynamic", **options)
     if catalogue:
         if sources:
@@ -94,14 +105,33 @@ def cli(
         if given := next((name for name, value in options.items() if value is not None), None):
             raise OptionError("is for specs, and this is a checkpoint", where=given)
         document = checkpoint_document(sources[0])
+        if spec_file is not None:
+            _write_spec(spec_file, _recognised(sources[0]))
         report.result(document, lambda: checkpoint_text(sources[0], document, layers=layers))
     else:
         spec, facts = _load(sources[0])
         network = _measured(spec, asked)
+        if spec_file is not None:
+            _write_spec(spec_file, network[0].spec)
         report.result(
             _document(*network, depth, facts),
             lambda: network_text(network, facts, depth),
         )
+
+
+def _recognised(source: str) -> rc.NetworkSpec:
+    """The spec that is read off a checkpoint; what there is to tell of that goes to stderr."""
+    with rc.open_checkpoint(source) as checkpoint:
+        found = rc.recognise.recognise(checkpoint)
+    click.echo(f"resnet-inspect: {found.told}", err=True)
+    click.echo(f"resnet-inspect: assumed, as the names do not tell it: {'; '.join(found.assumed)}", err=True)
+    return found.spec
+
+
+def _write_spec(path: Path, spec: rc.NetworkSpec) -> None:
+    document = {"$schema": "network.schema.json", **json.loads(rc.spec.spec_text(spec))}
+    with rc.files.replacing(path) as file:
+        file.write(f"{json.dumps(document, indent=2)}\n".encode())
 
 
 def _is_checkpoint(source: str) -> bool:

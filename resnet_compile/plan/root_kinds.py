@@ -24,12 +24,12 @@ def plan_root(kind: roots.RootKind | None, scope: LayerScope, source: FeatureMap
     """
     if kind is None:
         return ()
-    root = _in_parts(kind)
+    root = in_parts(kind)
     convolutions = _stem(root, scope, source)
     return (*convolutions, *(_pool(root.pool, scope, convolutions[-1].output) if root.pool else ()))
 
 
-def _in_parts(kind: roots.RootKind) -> roots.StemRoot:
+def in_parts(kind: roots.RootKind) -> roots.StemRoot:
     """A named kind as what it consists of."""
     match kind:
         case roots.StemRoot():

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from sys import intern
 from typing import Literal, NamedTuple
@@ -42,6 +42,8 @@ class Naming:
         projects: Which units of these kinds project, by the `at` of their `shortcut`; none for any.
         untold: What of a network's function the names do not tell, where systems differ in it.
         numbering: How the layers are numbered, in the place of rules.
+        family: What the catalogue's names of its networks begin with, as a pattern: what its names do not tell is as
+            these have it.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Naming:
     projects: tuple[ProjectsAt | None, ...] = ()
     untold: str | None = None
     numbering: Numbering | None = None
+    family: str = ""
 
     def names(self, plan: Plan, source: Iterable[str]) -> dict[str, str]:
         """For each parameter that has one, by our name, the source's name without what comes before it.
@@ -97,17 +100,27 @@ class Naming:
         return {}
 
     def _translated(self, name: str) -> str | None:
+        return next(self.translations(name), None)
+
+    def translations(self, name: str) -> Iterator[str]:
+        """What every rule that matches makes of a name, the first that counts first."""
         kind = _kind(name)
         if kind not in self._rules_by_kind:  # a deep network has a thousand names of some twenty kinds
             self._rules_by_kind[kind] = tuple(rule for rule in self._compiled if rule.kind.fullmatch(name))
         for rule in self._rules_by_kind[kind]:
             if match := rule.ours.fullmatch(name):
-                return "".join([part if isinstance(part, str) else self._fill(part, match) for part in rule.theirs])
-        return None
+                yield "".join([part if isinstance(part, str) else self._fill(part, match) for part in rule.theirs])
 
     @cached_property
     def _rules_by_kind(self) -> dict[str, tuple[_Rule, ...]]:
         return {}
+
+    @cached_property
+    def turned(self) -> Naming:
+        """The table that translates the source's names into ours; a unit's kind, which they do not tell, is ``*``."""
+        rules = ((_FIELD.sub(r"{\g<name>}", theirs), _turned(ours, theirs)) for ours, theirs in self.rules)
+        roles = {self.roles.get(role, role): role for role in _ROLES}
+        return replace(self, rules=tuple(rules), roles=roles)
 
     @property
     def logits(self) -> str:
@@ -153,7 +166,7 @@ class Naming:
 
     def _fill(self, part: tuple[str, int], match: re.Match[str]) -> str:
         name, offset = part
-        value = match[name]
+        value = match.groupdict().get(name, "*")
         if name == "role":
             return self.roles.get(value, value)
         return str(int(value) + offset) if offset else value
@@ -163,15 +176,18 @@ class Naming:
         return tuple(self._rule(ours, theirs) for ours, theirs in self.rules)
 
     def _rule(self, ours: str, theirs: str) -> _Rule:
-        words = {"role": "gamma|beta|moving_mean|moving_variance", "kind": "|".join(self.kinds), "rest": ".+"}
+        words = {"role": "|".join({**dict.fromkeys(_ROLES), **self.roles}), "kind": "|".join(self.kinds), "rest": ".+"}
         exact = kind = ""
+        seen = set()
         for part in _parts(ours):
             if isinstance(part, str):
                 exact += re.escape(part)
                 kind += re.sub("[0-9]+", "[0-9]+", re.escape(part))
             else:
                 pattern = f"(?P<{part[0]}>{words.get(part[0], '[0-9]+')})"
-                exact, kind = exact + pattern, kind + pattern
+                exact += f"(?P={part[0]})" if part[0] in seen else pattern
+                kind += words.get(part[0], "[0-9]+").join(("(?:", ")"))
+                seen.add(part[0])
         return _Rule(re.compile(exact), re.compile(kind), tuple(_parts(theirs)))
 
 
@@ -189,6 +205,16 @@ class _Rule(NamedTuple):
     theirs: tuple[str | tuple[str, int], ...]
 
 
+def _turned(ours: str, theirs: str) -> str:
+    """Our template with the offsets of the source's taken back."""
+    offsets = {part[0]: -part[1] for part in _parts(theirs) if not isinstance(part, str)}
+    return _FIELD.sub(lambda found: _field(found["name"], offsets.get(found["name"], 0)), ours)
+
+
+def _field(name: str, offset: int) -> str:
+    return f"{{{name}{offset:+d}}}" if offset else f"{{{name}}}"
+
+
 def _parts(template: str) -> Iterator[str | tuple[str, int]]:
     end = 0
     for found in _FIELD.finditer(template):
@@ -204,6 +230,7 @@ def _kind(name: str) -> str:
     return re.sub("[0-9]+", "#", name)
 
 
+_ROLES = ("gamma", "beta", "moving_mean", "moving_variance")
 _FIELD = re.compile(r"\{(?P<name>[a-z]+)(?P<offset>[+-]\d+)?\}")
 
 

@@ -79,6 +79,7 @@ TF_CIFAR = Naming(
     ignored=_TENSORFLOW_IGNORED,
     offsets=("DW", "biases"),
     kinds=("cifar_plain", "cifar_bottleneck"),
+    family="(cifar|wrn)_",
 )
 
 # torchvision's `resnet`, and timm's of the same name, which adds deep stems, attention and pooled shortcuts.
@@ -114,6 +115,7 @@ TORCHVISION = Naming(
     untold="anti-aliased pooling, the activation, or which convolution has the stride",
     kinds=("torchvision_basic", "torchvision_bottleneck", "caffe_bottleneck"),
     projects=_BY_SHAPE,
+    family="torchvision_|timm_(?!resnetv2)",
 )
 
 
@@ -160,6 +162,7 @@ TIMM_RESNETV2 = Naming(
     offsets=("weight", "bias"),
     kinds=("timm_preact_bottleneck",),
     projects=_BY_SHAPE,
+    family="timm_resnetv2_",
 )
 
 
@@ -190,6 +193,7 @@ KERAS_RESNET = Naming(
     ignored=_KERAS_LEFT,
     offsets=("kernel", "bias"),
     kinds=("caffe_bottleneck",),
+    family="keras_",
 )
 
 # `keras.applications.resnet_v2`.
@@ -210,6 +214,7 @@ KERAS_RESNETV2 = Naming(
     ignored=_KERAS_LEFT,
     offsets=("kernel", "bias"),
     kinds=("keras_v2_bottleneck",),
+    family="keras_",
 )
 
 # TensorFlow's official `resnet` (`official/r1/resnet`), which names no layer; MLPerf's ResNet-50 is one of it.

@@ -76,7 +76,7 @@ def test_a_catalogue_name_is_a_spec(tmp_path: Path) -> None:
 def test_weights_in_the_place_of_a_spec_are_told(name: str, tmp_path: Path) -> None:
     path = Path(__file__).parents[1] / "data" / name
     done = command("resnet-compile", path, "-o", tmp_path / "model.onnx")
-    said = f"SPEC is a file of weights @ {path} (resnet-compile SPEC --weights {path})"
+    said = f"SPEC is a file of weights @ {path} (resnet-compile --weights {path})"
     assert (done.code, done.err) == (2, f"resnet-compile: error: {said}\n")
 
 

@@ -1,0 +1,89 @@
+"""Commands on a checkpoint alone, whose network is read off its names."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.commands import command
+from support.contents import arrays_of
+
+from resnet_compile import NetworkSpec, compile, load_spec, plan_network
+from resnet_compile.metadata import read_model
+from resnet_compile.spec import parse_spec, torchvision_bottleneck_block
+from resnet_compile.weights.tables import naming_of
+
+
+def thin() -> NetworkSpec:
+    """A network that the catalogue has not: three blocks of torchvision's bottlenecks in groups, 9 classes."""
+    known = load_spec("torchvision_resnext50_32x4d")
+    assert known.root
+    blocks = tuple(
+        torchvision_bottleneck_block(f"block{number}", 8 * number, number, min(number, 2), groups=4)
+        for number in (1, 2, 3)
+    )
+    return known.replace(
+        name="network", root=known.root.replace(depth=8), blocks=blocks, head=known.head.replace(num_classes=9)
+    )
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Its weights under torchvision's names, in a trainer's section beside what is no network."""
+    spec, naming = thin(), naming_of("torchvision")
+    planned = plan_network(spec)
+    values = arrays_of(compile(spec).graph)
+    named = {f"encoder_q.{theirs}": values[ours] for ours, theirs in naming.names(planned, ()).items()}
+    np.savez(tmp_path / "mine.npz", **named, **{"optimizer.step": np.array(7)})
+    return tmp_path / "mine.npz"
+
+
+def test_a_checkpoint_alone_is_compiled(checkpoint: Path) -> None:
+    done = command("resnet-compile", "--weights", checkpoint, cwd=checkpoint.parent)
+    assert done.code == 0, done.err
+    read = "1+2+3 units of kind torchvision_bottleneck, 9 classes (torchvision naming, in section encoder_q)"
+    assert read in done.err
+    assert "assumed, as the names do not tell it: stride 2 in the first unit of every block but the first" in done.err
+    made = read_model(checkpoint.parent / "mine.onnx")
+    assert made.metadata.spec
+    ours, theirs = plan_network(parse_spec(made.metadata.spec)), plan_network(thin())
+    assert (ours.root, ours.blocks, ours.head) == (theirs.root, theirs.blocks, theirs.head)
+    assert made.metadata.weights_section == "encoder_q"
+
+
+def test_the_spec_is_written_to_edit_and_keep(checkpoint: Path) -> None:
+    found = checkpoint.with_name("found.json")
+    done = command("resnet-inspect", checkpoint, "--spec", found)
+    assert done.code == 0, done.err
+    written = load_spec(found)
+    assert [block.num_units for block in written.blocks] == [1, 2, 3]
+    assert written.blocks[0].unit.model_dump()["groups"] == 4
+    again = command("resnet-compile", found, "--weights", checkpoint, "-o", found.with_suffix(".onnx"))
+    assert again.code == 0, again.err
+
+
+def test_the_spec_of_a_model_is_written_too(tmp_path: Path) -> None:
+    model, found = tmp_path / "tiny.onnx", tmp_path / "found.json"
+    compile(load_spec("tiny")).save(model)
+    assert command("resnet-inspect", model, "--spec", found).code == 0
+    assert load_spec(found) == load_spec("tiny")
+
+
+def test_what_holds_no_network_leaves_no_file(tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", **{"encoder.w": np.zeros((3, 3), np.float32)})
+    done = command("resnet-compile", "--weights", tmp_path / "other.npz", cwd=tmp_path)
+    assert done.code == 2
+    assert done.err.count("\n") == 1
+    assert "no naming table reads the names as those of a residual network" in done.err
+    assert [each.name for each in tmp_path.iterdir()] == ["other.npz"]
+
+
+def test_without_spec_and_weights_both_are_named() -> None:
+    done = command("resnet-compile")
+    assert done.code == 2
+    assert "'SPEC', or --weights FILE" in done.err
+
+
+def test_a_spec_is_written_of_one_source() -> None:
+    done = command("resnet-inspect", "tiny", "resnet50", "--spec", "found.json")
+    assert done.code == 2
+    assert "is for one SOURCE" in done.err
