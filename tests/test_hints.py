@@ -320,7 +320,7 @@ HINTS = {
         "give the weights that belong to it, or the folder that holds both",
         the_folder,
     ),
-    "unknown": Row(given("a", b"weights" * 100), "read are: TensorFlow V1 checkpoint; ..."),
+    "unknown": Row(given("a", b"weights" * 100), "read are: safetensors; ..."),
     "saved model": Row(
         given("m/saved_model.pb", b"\x08\x01\x12\x00"),
         "copy the whole folder again: m/variables/variables.index and its data belong to it",

@@ -47,17 +47,18 @@ class CheckpointFormat:
         return getattr(import_module(f"{__package__}.{self.module}"), name)
 
 
+# The readers that cost the least to import come first; a file is of one format.
 FORMATS = (
-    CheckpointFormat("TensorFlow V1 checkpoint", "tensorflow.v1", "TensorFlowV1Checkpoint", "is_tensorflow_v1"),
-    CheckpointFormat("TensorFlow V2 checkpoint", "tensorflow.v2", "TensorFlowV2Checkpoint", "is_tensorflow_v2"),
-    CheckpointFormat("training run", "training_run", "open_training_run", "is_training_run"),
-    CheckpointFormat("NumPy npz", "numpy_npz", "NpzCheckpoint", "is_npz"),
-    CheckpointFormat("PyTorch", "torch.file", "PyTorchCheckpoint", "is_pytorch"),
-    CheckpointFormat("pickle", "torch.file", "PickleCheckpoint", "is_pickle"),
     CheckpointFormat("safetensors", "safetensors_file", "SafetensorsCheckpoint", "is_safetensors"),
     CheckpointFormat(
         "safetensors, sharded", "safetensors_file", "ShardedSafetensorsCheckpoint", "is_safetensors_index"
     ),
+    CheckpointFormat("TensorFlow V1 checkpoint", "tensorflow.v1", "TensorFlowV1Checkpoint", "is_tensorflow_v1"),
+    CheckpointFormat("TensorFlow V2 checkpoint", "tensorflow.v2", "TensorFlowV2Checkpoint", "is_tensorflow_v2"),
+    CheckpointFormat("PyTorch", "torch.file", "PyTorchCheckpoint", "is_pytorch"),
+    CheckpointFormat("pickle", "torch.file", "PickleCheckpoint", "is_pickle"),
+    CheckpointFormat("training run", "training_run", "open_training_run", "is_training_run"),
+    CheckpointFormat("NumPy npz", "numpy_npz", "NpzCheckpoint", "is_npz"),
     CheckpointFormat("Keras HDF5", "hdf5.keras", "KerasCheckpoint", "is_keras_h5"),
     CheckpointFormat("Keras archive", "hdf5.keras", "KerasArchive", "is_keras_archive"),
     CheckpointFormat("ONNX", "onnx_file", "OnnxCheckpoint", "is_onnx"),
