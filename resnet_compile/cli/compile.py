@@ -12,7 +12,7 @@ from click.core import ParameterSource
 
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
-from resnet_compile.cli.parameters import COUNT, PATH, SEED, batch, classes, names, scopes, size
+from resnet_compile.cli.parameters import COUNT, PATH, SEED, batch, classes, image_size, names, scopes, size
 from resnet_compile.errors import ImageError, OptionError, SpecError
 from resnet_compile.report.table import table
 from resnet_compile.targets import Target
@@ -68,7 +68,10 @@ from resnet_compile.targets import Target
     "own.",
 )
 @click.option(
-    "--image-size", callback=size, metavar="HxW", help="With --preprocess: rows and columns of every photograph."
+    "--image-size",
+    callback=image_size,
+    metavar="HxW|dynamic",
+    help="With --preprocess: rows and columns of every photograph; by default dynamic, of any size.",
 )
 @click.option(
     "--top",

@@ -48,6 +48,12 @@ def size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple
     return _number(rows, MAX_SIDE), _number(columns if x else rows, MAX_SIDE)
 
 
+def image_size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """``HEIGHTxWIDTH`` or one number for both; nothing for ``dynamic``, which is what is meant without it."""
+    made = size(ctx, param, value)
+    return None if made == "dynamic" else made
+
+
 def classes(ctx: click.Context, param: click.Parameter, value: str | None) -> int | Literal["none"] | None:
     """``N`` or ``none``."""
     return "none" if value == "none" else None if value is None else _number(value, MAX_CLASSES)

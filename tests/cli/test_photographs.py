@@ -69,6 +69,16 @@ def test_plain_onnxruntime_takes_a_batch_of_one_size(folder: Path) -> None:
     np.testing.assert_allclose(logits, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(
+    ("size", "shape"), [("dynamic", ["batch", "height", "width", 3]), ("48", ["batch", 48, 48, 3])]
+)
+def test_photographs_of_one_size_or_of_any(folder: Path, size: str, shape: list[str | int]) -> None:
+    flags = ["--preprocess", "model", "--image-size", size]
+    assert command("resnet-compile", "tiny.json", "-o", "photos.onnx", *flags, cwd=folder).code == 0
+    session = onnxruntime.InferenceSession(folder / "photos.onnx", providers=["CPUExecutionProvider"])
+    assert session.get_inputs()[0].shape == shape
+
+
 def test_photographs_of_another_size_than_the_models_are_told(folder: Path) -> None:
     flags = ["--preprocess", "model", "--image-size", "300x451"]
     assert command("resnet-compile", "tiny.json", "-o", "photos.onnx", *flags, cwd=folder).code == 0
