@@ -71,8 +71,9 @@ def timeline(seconds: Mapping[str, Sequence[float]], styles: Mapping[str, str]) 
     lines = {model: [(step, second * 1e3) for step, second in enumerate(each)] for model, each in seconds.items()}
     across = Scale(0, max(2, *map(len, lines.values())) - 1, LEFT, RIGHT)
     up = Scale(0, _greatest(lines) * 1.05, _BOTTOM, TOP)
-    below = (across, round_steps(0, across.high), "step; milliseconds upward")
-    return line_chart("Each run's time in order", lines, styles, below, (up, round_steps(0, up.high, 4)))
+    below = (across, round_steps(0, across.high), "step")
+    steps = round_steps(0, up.high, 4)
+    return line_chart("Each run's time in order", lines, styles, below, (up, steps), measure="milliseconds")
 
 
 def sweep(lines: Mapping[str, Points], styles: Mapping[str, str], unit: str) -> str:
@@ -80,7 +81,7 @@ def sweep(lines: Mapping[str, Points], styles: Mapping[str, str], unit: str) -> 
     batches = sorted({batch for points in lines.values() for batch, _ in points})
     across = Scale(batches[0], batches[-1], LEFT + 16, RIGHT - 16, logarithmic=True)
     up = Scale(0, _greatest(lines) * 1.1, _BOTTOM, TOP)
-    below = (across, batches, f"images at a time; {unit} upward")
+    below = (across, batches, "images at a time")
     return line_chart(f"{unit} by batch size", lines, styles, below, (up, round_steps(0, up.high, 5)), "batch", unit)
 
 

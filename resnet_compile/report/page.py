@@ -19,7 +19,7 @@ _STYLE = """
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 900px; margin: 0 auto; padding: 40px 20px 64px; }
 h1 { font-size: 26px; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 17px; margin: 0 0 2px; } svg + h2 { margin-top: 20px; }
+h2 { font-size: 17px; margin: 0 0 2px; } .scroll + h2 { margin-top: 20px; }
 p { margin: 0 0 12px; color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 20px 24px;
   margin-top: 16px; }
@@ -41,6 +41,17 @@ svg { display: block; width: 100%; height: auto; margin-top: 8px; font: 12px sys
 svg .label { fill: var(--ink); } svg .value { fill: var(--soft); white-space: pre; font-variant-numeric: tabular-nums; }
 .grid, .base { stroke: var(--rule); } .mark { stroke: var(--ink); stroke-dasharray: 3 3; opacity: .7; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; } .dot { stroke: var(--card); stroke-width: 1.5; }
+@media (max-width: 640px) { main { padding: 20px 10px 40px; } section { padding: 14px 12px; } h1 { font-size: 21px; }
+  .tiles { grid-template-columns: 1fr 1fr; } .tile { padding: 10px 12px; } .tile b { font-size: 20px; }
+  .scroll > svg { min-width: 600px; font-size: 15px; }
+  td:first-child { overflow-wrap: break-word; min-width: 7em; }
+  .pairs tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--rule); }
+  .pairs td { display: block; border: 0; padding: 0; overflow-wrap: anywhere; }
+  .pairs td:first-child { color: var(--soft); } }
+@media print { :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --rule: #bbb; }
+  main { max-width: none; padding: 0; }
+  section, .tile, svg, tr { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; }
+  .bar, .dot, .legend i { print-color-adjust: exact; } }
 """
 _COLOURS = "".join(
     f".bar.{name}, .dot.{name} {{ fill: var(--{name}); }} .line.{name} {{ stroke: var(--{name}); }} "
@@ -98,4 +109,4 @@ def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], words: Collecti
 
     head = [element("thead", element("tr", cells("th", header)))] if header else []
     body = element("tbody", *(element("tr", cells("td", row)) for row in rows))
-    return element("div", element("table", *head, body), cls="scroll")
+    return element("div", element("table", *head, body, cls=None if header else "pairs"), cls="scroll")

@@ -9,7 +9,7 @@ from html import escape
 
 WIDTH = 760
 """The width of every chart, in its own units."""
-LEFT, RIGHT, TOP = 64, WIDTH - 16, 12
+LEFT, RIGHT, TOP = 64, WIDTH - 16, 24
 """The margins of a drawing."""
 
 Points = Sequence[tuple[int, float]]
@@ -51,8 +51,12 @@ def title(content: str) -> str:
 
 
 def chart(label: str, height: float, *children: str) -> str:
-    """A whole drawing, as wide as the page; the label is for screen readers."""
-    return element("svg", *children, viewBox=f"0 0 {WIDTH} {height:.0f}", role="img", aria_label=label)
+    """A whole drawing, as wide as the page; the label is for screen readers.
+
+    On a narrow page it stays wide enough to be read, in a frame that scrolls.
+    """
+    drawing = element("svg", *children, viewBox=f"0 0 {WIDTH} {height:.0f}", role="img", aria_label=label)
+    return element("div", drawing, cls="scroll")
 
 
 def short(name: str, most: int) -> str:
@@ -128,7 +132,7 @@ def line_chart(
         across: The scale of x, its ticks, and its label.
         up: The scale of y, and the values with a grid line.
         point: The word for an x in tooltips; without it no points are marked.
-        measure: The unit of y in tooltips.
+        measure: The unit of y, at the head of its axis and in tooltips.
     """
     (x, below, unit), (y, beside) = across, up
     parts = [
@@ -137,6 +141,8 @@ def line_chart(
         for value in beside
     ]
     parts.append(axis_below(x, below, y.start, y.start, unit))
+    if measure:
+        parts.append(text(measure, 0, TOP - 10, cls="tick"))
     for name, points in lines.items():
         path = " ".join(f"{x(place):.1f},{y(value):.1f}" for place, value in points)
         parts.append(element("polyline", title(name), points=path, cls=f"line {styles[name]}"))

@@ -50,7 +50,9 @@ def test_ratios_stand_as_far_above_1_as_below() -> None:
 
 def test_strangers_words_stay_words() -> None:
     drawing = chart('<"a">', 10, text("a < b & c", 1, 2), element("g", title("</title>"), cls='x"y'))
-    root = ElementTree.fromstring(drawing)
+    frame = ElementTree.fromstring(drawing)
+    assert frame.attrib["class"] == "scroll", "a narrow page scrolls it"
+    (root,) = frame
     assert root.attrib["aria-label"] == '<"a">'
     assert root[0].text == "a < b & c"
     assert root[1].attrib["class"] == 'x"y'

@@ -69,6 +69,13 @@ def test_the_page_needs_nothing_from_anywhere_else() -> None:
     assert not re.findall(r"(src|href)=|url\(|@import|<script", page)
 
 
+def test_pairs_of_a_name_and_a_value_stack_on_a_narrow_page() -> None:
+    page = training_page("net", trained(), [*steps(10), evaluation(10, 0.5)])
+    setup = page.split("<h2>Setup</h2>")[1]
+    assert '<table class="pairs">' in setup
+    assert '<table class="pairs">' not in page.split("<h2>Setup</h2>")[0], "a table with a header stays one"
+
+
 def test_an_interrupted_run_says_so() -> None:
     page = training_page("net", trained(7, interrupted=True), [])
     assert "Interrupted" in page
