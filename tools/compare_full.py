@@ -2,12 +2,12 @@
 
     python tools/compare_full.py FOLDER [NAME...]
 
-FOLDER is what `golden_full.py`, `golden_timm.py full`, `golden_keras.py`, `golden_official.py` and
-`golden_mlperf_tiny.py` wrote: checkpoints by the original systems, and for each network an .npz with an image and what
-the original computed from it: TF-slim every end point, the others every unit and the logits. Each checkpoint is
-compiled by the installed package and run by onnxruntime on the CPU; the table gives the relative error (norm of the
-difference over norm) of the logits and of the worst of all values, and where the file has logits in float64 too, how
-far the original's own in float32 are from them.
+FOLDER is what `golden_full.py`, `golden_timm.py --full`, `golden_torch.py --full`, `golden_keras.py`,
+`golden_official.py` and `golden_mlperf_tiny.py` wrote: checkpoints by the original systems, and for each network an
+.npz with an image and what the original computed from it: TF-slim every end point, the others every unit and the
+logits. Each checkpoint is compiled by the installed package and run by onnxruntime on the CPU; the table gives the
+relative error (norm of the difference over norm) of the logits and of the worst of all values, and where the file has
+logits in float64 too, how far the original's own in float32 are from them.
 """
 
 import argparse
@@ -54,6 +54,13 @@ NETWORKS = {
     "timm_resnet50d": torch_network("timm_resnet50d"),
     "timm_seresnet50": torch_network("timm_seresnet50"),
     "timm_ecaresnet50d": torch_network("timm_ecaresnet50d"),
+    "transformers_resnet26": Network("transformers_resnet26", ("transformers_resnet26.safetensors",)),
+    "kuangliu_resnet18": Network("kuangliu_resnet18", ("kuangliu_resnet18.pth",)),
+    "kuangliu_preact_resnet18": Network("kuangliu_preact_resnet18", ("kuangliu_preact_resnet18.pth",)),
+    "akamaster_resnet56": Network("akamaster_resnet56", ("akamaster_resnet56.th",)),
+    "detectron2_resnet50": Network("detectron2_resnet50", ("detectron2_resnet50.pth",)),
+    "caffe2_resnet50": Network("caffe2_resnet50", ("caffe2_resnet50.pkl",)),
+    "tensorpack_resnet50": Network("tensorpack_resnet50", ("tensorpack_resnet50_weights.npz",)),
     "timm_resnetv2_50": Network("timm_resnetv2_50", ("timm_resnetv2_50.safetensors", "timm_resnetv2_50.pth")),
     "keras_resnet50": Network("keras_resnet50", ("keras_resnet50.h5", "keras_resnet50_model.h5"), "nhwc"),
     "keras_resnet50v2": Network("keras_resnet50v2", ("keras_resnet50v2.h5", "keras_resnet50v2_model.h5"), "nhwc"),
@@ -126,7 +133,8 @@ def main() -> None:
                     )
                 )
                 worst = max(found, key=lambda key: found[key])
-                logits = next(error for key, error in found.items() if key.endswith("/logits"))
+                # A backbone has no logits; its last map is what it gives.
+                logits = next((each for key, each in found.items() if key.endswith("/logits")), [*found.values()][-1])
                 own = own_error(arguments.folder / f"{name}.npz")
                 print(
                     f"{checkpoint:32} {len(found):4} values, logits {logits:.1e}{own}, "

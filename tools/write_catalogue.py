@@ -9,12 +9,13 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from resnet_compile.schemes import Normalise, Scheme, Stretch
+from resnet_compile.schemes import Normalise, Scheme, ShortSide, Stretch
 from resnet_compile.spec import (
     BatchNorm,
     Block,
+    CifarRoot,
     DeepStem,
     EfficientChannel,
     Head,
@@ -25,23 +26,30 @@ from resnet_compile.spec import (
     KerasV2Root,
     MaxRootPool,
     NetworkSpec,
+    PaddedSubsample,
     PooledProjection,
+    Projection,
+    ScaleOffset,
     SqueezeExcitation,
     StemRoot,
     ThreeStem,
     TimmPreactRoot,
     TorchvisionRoot,
+    caffe_block,
     cifar_network,
     keras_block,
     keras_v2_block,
     mlperf_tiny_block,
+    preact_basic_block,
     resnet_v1_block,
     resnet_v2_block,
     tf_official_block,
     timm_preact_block,
     torchvision_basic_block,
     torchvision_bottleneck_block,
+    transformers_network,
 )
+from resnet_compile.spec.network import NormKind
 from resnet_compile.spec.parts import AttentionKind
 from resnet_compile.spec.writing import document
 
@@ -66,7 +74,7 @@ def four_blocks(builder: BlockBuilder, layers: int, strides: Sequence[int]) -> t
     return tuple(builder(f"block{index + 1}", 64 << index, UNITS[layers][index], strides[index]) for index in range(4))
 
 
-def image(side: int, preprocess: str) -> Input:
+def image(side: int, preprocess: str | Scheme) -> Input:
     """A square image of three channels."""
     return Input.model_validate({"height": side, "width": side, "channels": 3, "preprocess": preprocess})
 
@@ -165,6 +173,122 @@ def torchvision_bottlenecks(name: str, layers: int, groups: int, base_width: int
         return torchvision_bottleneck_block(scope, base_depth, num_units, stride, groups=groups, base_width=base_width)
 
     return torchvision(name, four_blocks(block, layers, STRIDE_FIRST))
+
+
+def resnet26() -> NetworkSpec:
+    """The network of `microsoft/resnet-26`; the other sizes are torchvision's."""
+    return transformers_network("transformers_resnet26", depths=(2, 2, 2, 2)).replace(
+        origin="transformers ResNetForImageClassification, microsoft/resnet-26",
+        input=image(224, "torchvision"),
+    )
+
+
+# How kuangliu's training takes CIFAR's images, by means and deviations that it gives in full.
+KUANGLIU_VALUES = Normalise(mean=(0.4914, 0.4822, 0.4465), std=(0.2023, 0.1994, 0.2010))
+AKAMASTER_VALUES = Normalise(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def cifar_image(values: Normalise) -> Input:
+    """An image of CIFAR's size."""
+    return image(32, Scheme(resize=Stretch(filter="bilinear"), values=values, size=32))
+
+
+def kuangliu(layers: int) -> NetworkSpec:
+    """Kuangliu's `ResNet18` and so on: torchvision's with a 3x3 stem for CIFAR."""
+    builder = torchvision_basic_block if layers < 50 else torchvision_bottleneck_block
+    return NetworkSpec(
+        name=f"kuangliu_resnet{layers}",
+        origin=f"kuangliu/pytorch-cifar models.ResNet{layers}",
+        input=cifar_image(KUANGLIU_VALUES),
+        root=StemRoot(stem=ThreeStem(), pool=None),
+        blocks=four_blocks(builder, layers, STRIDE_FIRST),
+        norm=BatchNorm(decay=0.9),
+        head=Head(num_classes=10, logits="dense", predictions=None),
+        initializer="pytorch",
+        weight_decay=5e-4,
+    )
+
+
+def kuangliu_preact(layers: int) -> NetworkSpec:
+    """Kuangliu's `PreActResNet18` and so on, which end without a norm."""
+    bottleneck = partial(timm_preact_block, shortcut=Projection(at="shape"))
+    return kuangliu(layers).replace(
+        name=f"kuangliu_preact_resnet{layers}",
+        origin=f"kuangliu/pytorch-cifar models.PreActResNet{layers}",
+        root=CifarRoot(depth=64),
+        blocks=four_blocks(preact_basic_block if layers < 50 else bottleneck, layers, STRIDE_FIRST),
+        head=Head(num_classes=10, logits="dense", predictions=None, postnorm="none"),
+    )
+
+
+def akamaster(units: int) -> NetworkSpec:
+    """Akamaster's `resnet20` and so on: He et al.'s for CIFAR, with shortcuts of option A."""
+    block = partial(torchvision_basic_block, shortcut=PaddedSubsample())
+    layers = 6 * units + 2
+    return NetworkSpec(
+        name=f"akamaster_resnet{layers}",
+        origin=f"akamaster/pytorch_resnet_cifar10 resnet{layers}",
+        input=cifar_image(AKAMASTER_VALUES),
+        root=StemRoot(stem=ThreeStem(), depth=16, pool=None),
+        blocks=tuple(block(f"block{number}", 8 << number, units, 1 if number == 1 else 2) for number in (1, 2, 3)),
+        norm=BatchNorm(decay=0.9),
+        head=Head(num_classes=10, logits="dense", predictions=None),
+        initializer="akamaster",
+    )
+
+
+# Detectors take an image of any size; a square one is stretched here. detectron2's mean is of its own rounding.
+DETECTRON2_VALUES = Normalise(divisor=1.0, mean=(103.53, 116.28, 123.675))
+CAFFE2_VALUES = Normalise(divisor=1.0, mean=(102.9801, 115.9465, 122.7717))
+
+
+def detectron2(layers: int) -> NetworkSpec:
+    """The backbone of detectron2's detectors whose first weights are He et al.'s."""
+    return NetworkSpec(
+        name=f"detectron2_resnet{layers}",
+        origin=f"detectron2 build_resnet_backbone, DEPTH {layers}, STRIDE_IN_1X1",
+        input=image(224, Scheme(resize=Stretch(filter="bilinear"), values=DETECTRON2_VALUES, channels="bgr")),
+        root=TorchvisionRoot(),
+        blocks=four_blocks(caffe_block, layers, STRIDE_FIRST),
+        norm=BatchNorm(decay=0.9),
+        head=Head(num_classes=None, global_pool=False),
+        initializer="timm",
+    )
+
+
+def caffe2(layers: int) -> NetworkSpec:
+    """He et al.'s weights as Detectron takes them, the statistics of their norms merged into scales and offsets."""
+    resize = ShortSide(filter="bilinear", crop=0.875)
+    return detectron2(layers).replace(
+        name=f"caffe2_resnet{layers}",
+        origin=f"Detectron modeling.ResNet, R-{layers}.pkl",
+        input=image(224, Scheme(resize=resize, values=CAFFE2_VALUES, channels="bgr")),
+        norm=ScaleOffset(),
+        head=Head(num_classes=1000, logits="dense"),
+    )
+
+
+# tensorpack reads images as blue, green, red, and scales with OpenCV's cubic filter, which does not antialias.
+TENSORPACK_SCHEME = Scheme(
+    resize=ShortSide(filter="bicubic", crop=0.875),
+    values=Normalise(mean=(0.406, 0.456, 0.485), std=(0.225, 0.224, 0.229)),
+    channels="bgr",
+)
+
+
+def tensorpack(layers: int) -> NetworkSpec:
+    """tensorpack's: torchvision's units under TensorFlow's SAME padding everywhere."""
+    builder = torchvision_basic_block if layers < 50 else torchvision_bottleneck_block
+    return NetworkSpec(
+        name=f"tensorpack_resnet{layers}",
+        origin=f"tensorpack examples/ResNet, ImageNet-ResNet{layers}",
+        input=image(224, TENSORPACK_SCHEME),
+        root=StemRoot(padding="same", pool=MaxRootPool(padding="same")),
+        blocks=four_blocks(partial(builder, padding="same"), layers, STRIDE_FIRST),
+        norm=BatchNorm(decay=0.9),
+        head=Head(num_classes=1000, logits="dense", predictions=None),
+        initializer="timm",
+    )
 
 
 def timm_preact(layers: int) -> NetworkSpec:
@@ -308,6 +432,16 @@ def catalogue() -> Iterator[tuple[str, NetworkSpec]]:
         timm("ecaresnet50d", 50, bag_of_tricks=True, attention=EfficientChannel()),
     ):
         yield timm_network.name, timm_network
+    yield "transformers_resnet26", resnet26()
+    for layers in (18, 34, 50, 101, 152):
+        for torch_network in (kuangliu(layers), kuangliu_preact(layers), tensorpack(layers)):
+            yield torch_network.name, torch_network
+    for units in (3, 5, 7, 9, 18, 200):
+        yield f"akamaster_resnet{6 * units + 2}", akamaster(units)
+    for layers in (50, 101):
+        yield f"detectron2_resnet{layers}", detectron2(layers)
+    for layers in (50, 101, 152):
+        yield f"caffe2_resnet{layers}", caffe2(layers)
     for layers in (50, 101, 152):
         yield f"timm_resnetv2_{layers}", timm_preact(layers)
         yield f"keras_resnet{layers}", keras(layers)
@@ -337,14 +471,19 @@ def _members(spec: NetworkSpec) -> Iterator[tuple[str, str]]:
     yield "root", json.dumps(document(spec.root))
     yield "blocks", _indented("[", map(_block, spec.blocks), "]", by=4)
     yield "output_stride", json.dumps(spec.output_stride)
-    norm = {"kind": spec.norm.kind, "epsilon": spec.norm.epsilon, "decay": spec.norm.decay, "scale": spec.norm.scale}
-    yield "norm", json.dumps(norm | spec.norm.model_dump(exclude_defaults=True))
+    yield "norm", json.dumps(_norm(spec.norm))
     head = {"num_classes": spec.head.num_classes, "global_pool": spec.head.global_pool}
     head |= {"spatial_squeeze": spec.head.squeezes, **spec.head.model_dump(exclude_defaults=True)}
     yield "head", json.dumps(head)
     if spec.initializer != "slim":
         yield "initializer", json.dumps(spec.initializer)
     yield "weight_decay", json.dumps(spec.weight_decay)
+
+
+def _norm(norm: NormKind) -> dict[str, Any]:
+    """A batch norm with its numbers, defaults or not."""
+    numbers = ("epsilon", "decay", "scale") if isinstance(norm, BatchNorm) else ()
+    return {"kind": norm.kind, **{name: getattr(norm, name) for name in numbers}} | document(norm)
 
 
 def _block(block: Block) -> str:

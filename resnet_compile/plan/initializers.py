@@ -54,13 +54,18 @@ def _kaiming_normal(fans: Fans) -> Initial:
     return Normal(sqrt(2.0 / fans.outward))
 
 
+def _kaiming_normal_inward(fans: Fans) -> Initial:
+    """PyTorch's `kaiming_normal_` by its defaults: variance 2 / fan_in."""
+    return Normal(sqrt(2.0 / fans.inward))
+
+
 def _unit_scaling(fans: Fans) -> Initial:
     """TensorFlow's `uniform_unit_scaling_initializer` of factor 1: variance 1 / fan_in."""
     return Uniform(sqrt(3.0 / fans.inward))
 
 
 def _linear(fans: Fans) -> Initial:
-    """PyTorch's `Linear.reset_parameters`, for weights and biases: `kaiming_uniform_` with a slope of sqrt(5)."""
+    """PyTorch's `reset_parameters`, for weights and biases: `kaiming_uniform_` with a slope of sqrt(5)."""
     return Uniform(1.0 / sqrt(fans.inward))
 
 
@@ -96,4 +101,8 @@ INITIALIZERS: Mapping[InitializerName, Initializer] = {
     "tf_official": Initializer(LayerInitializer(_unit_truncated), LayerInitializer(_glorot_uniform)),
     "mlperf_tiny": Initializer(LayerInitializer(_he_normal), LayerInitializer(_he_normal)),
     "keras": Initializer(LayerInitializer(_glorot_uniform), LayerInitializer(_glorot_uniform)),
+    "pytorch": Initializer(LayerInitializer(_linear, biases=_linear), LayerInitializer(_linear, biases=_linear)),
+    "akamaster": Initializer(
+        LayerInitializer(_kaiming_normal_inward), LayerInitializer(_kaiming_normal_inward, biases=_linear)
+    ),
 }

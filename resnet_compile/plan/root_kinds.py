@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import assert_never
 
 from resnet_compile.errors import SpecError
-from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, ceil_padding, fixed_padding
+from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, ceil_padding, fixed_padding, same_padding
 from resnet_compile.plan.layers import AveragePool, Blur, Conv, MaxPool
 from resnet_compile.plan.scope import LayerScope
 from resnet_compile.spec import parts, roots
@@ -52,23 +52,31 @@ def in_parts(kind: roots.RootKind) -> roots.StemRoot:
 
 def _stem(root: roots.StemRoot, scope: LayerScope, source: FeatureMap) -> tuple[Conv, ...]:
     """The convolutions: `conv1`, or of a deep stem `stem1` to `stem3`."""
-    relu, last = scope.activation, scope.activation if root.norm else None
+
+    def conv(name: str, source: FeatureMap, depth: int, kernel: int, stride: int = 1, *, norm: bool = True) -> Conv:
+        padding = same_padding(source, kernel, stride) if root.padding == "same" else None
+        activation = scope.activation if norm else None
+        return scope.conv(
+            name,
+            source,
+            depth,
+            kernel,
+            stride=stride,
+            padding=padding,
+            biases=root.biases,
+            norm=norm,
+            activation=activation,
+        )
+
     match root.stem:
         case parts.SevenStem():
-            return (
-                scope.conv(
-                    "conv1", source, root.depth, 7, stride=2, biases=root.biases, norm=root.norm, activation=last
-                ),
-            )
+            return (conv("conv1", source, root.depth, 7, 2, norm=root.norm),)
         case parts.ThreeStem():
-            return (scope.conv("conv1", source, root.depth, 3, biases=root.biases, norm=root.norm, activation=last),)
+            return (conv("conv1", source, root.depth, 3, norm=root.norm),)
         case parts.DeepStem(widths=(first, second)):
-            stem1 = scope.conv("stem1", source, first, 3, stride=2, biases=root.biases, norm=True, activation=relu)
-            stem2 = scope.conv("stem2", stem1.output, second, 3, biases=root.biases, norm=True, activation=relu)
-            stem3 = scope.conv(
-                "stem3", stem2.output, root.depth, 3, biases=root.biases, norm=root.norm, activation=last
-            )
-            return stem1, stem2, stem3
+            stem1 = conv("stem1", source, first, 3, 2)
+            stem2 = conv("stem2", stem1.output, second, 3)
+            return stem1, stem2, conv("stem3", stem2.output, root.depth, 3, norm=root.norm)
         case _:
             assert_never(root.stem)
 

@@ -63,6 +63,7 @@ def _prototype(reading: Reading, kind: str) -> NetworkSpec | None:
     """A network of the catalogue of this kind: the one that is named, or one that has most of the parts."""
     root, attention = _root_parts(reading), _attention([*reading.units.values()])
     pooled = any("projection/weights" in unit for unit in reading.units.values())
+    padded = not pooled and not any("shortcut/weights" in unit for unit in reading.units.values())
 
     def alike(spec: NetworkSpec) -> tuple[bool, ...]:
         unit = spec.blocks[0].unit
@@ -72,6 +73,7 @@ def _prototype(reading: Reading, kind: str) -> NetworkSpec | None:
             (spec.root and _form(in_parts(spec.root))) == (root and _form(root)),
             type(unit.attention) is type(attention),
             isinstance(unit.shortcut, PooledProjection) == pooled,
+            isinstance(unit.shortcut, PaddedSubsample | PaddedPool) == padded,
         )
 
     own = [spec for spec in networks() if spec.blocks[0].unit.kind == kind]

@@ -58,7 +58,7 @@ def recognise(source: Mapping[str, ArrayLike], *, section: Sequence[str] = (), n
         if fitting := _fitting(reading, name):
             return _told(reading, *fitting[0], others=[spec for spec, _ in fitting[1:]])
     # Tables that number layers cannot be run backwards: the catalogue is tried.
-    if fit := next(fitting_specs(tensors), None):
+    if fit := next(iter(fitting_specs(tensors)), None):
         return _of_the_catalogue(fit)
     raise _fault(tensors, found, name)
 

@@ -9,6 +9,7 @@ from resnet_compile.spec.builders import (
     keras_block,
     keras_v2_block,
     mlperf_tiny_block,
+    preact_basic_block,
     resnet_v1_block,
     resnet_v2_block,
     tf_official_block,
@@ -48,6 +49,7 @@ from resnet_compile.spec.roots import (
     TorchvisionRoot,
 )
 from resnet_compile.spec.schema import network_schema, network_schema_text
+from resnet_compile.spec.transformers import transformers_network
 from resnet_compile.spec.units import (
     BottleneckV1,
     BottleneckV2,
@@ -121,6 +123,7 @@ __all__ = [
     "network_schema",
     "network_schema_text",
     "parse_spec",
+    "preact_basic_block",
     "read_spec",
     "resnet_v1_block",
     "resnet_v2_block",
@@ -129,4 +132,5 @@ __all__ = [
     "timm_preact_block",
     "torchvision_basic_block",
     "torchvision_bottleneck_block",
+    "transformers_network",
 ]

@@ -86,6 +86,7 @@ def torchvision_basic_block(
     *,
     attention: Attention | None = None,
     shortcut: Shortcut | None = None,
+    padding: Literal["same"] | None = None,
 ) -> Block:
     """A layer of torchvision's networks of basic units, and of timm's of the same name.
 
@@ -96,8 +97,9 @@ def torchvision_basic_block(
         stride: Stride of the first unit; the others have stride 1.
         attention: What weighs the residuals' channels.
         shortcut: What stands for the units' own shortcut.
+        padding: `same` for TensorFlow's SAME.
     """
-    unit = TorchvisionBasic(**_parts(attention=attention, shortcut=shortcut))
+    unit = TorchvisionBasic(**_parts(attention=attention, shortcut=shortcut, padding=padding))
     return _block(scope, unit, depth, None, num_units, stride)
 
 
@@ -112,6 +114,7 @@ def torchvision_bottleneck_block(
     base_width: int = 64,
     attention: Attention | None = None,
     shortcut: Shortcut | None = None,
+    padding: Literal["same"] | None = None,
 ) -> Block:
     """A layer of torchvision's networks of bottlenecks, and of timm's of the same name.
 
@@ -124,16 +127,26 @@ def torchvision_bottleneck_block(
         base_width: Channels of a group for each 64 of `base_depth`.
         attention: What weighs the residuals' channels.
         shortcut: What stands for the units' own shortcut.
+        padding: `same` for TensorFlow's SAME.
     """
-    parts = _parts(attention=attention, shortcut=shortcut)
+    parts = _parts(attention=attention, shortcut=shortcut, padding=padding)
     unit = TorchvisionBottleneck(groups=groups, base_width=base_width, **parts)
     return _block(scope, unit, 4 * base_depth, base_depth, num_units, stride)
 
 
 @checked_call(SpecModel)
-def timm_preact_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
-    """A stage of timm's `ResNetV2`; arguments as `caffe_block`."""
-    return _block(scope, TimmPreactBottleneck(), 4 * base_depth, base_depth, num_units, stride)
+def timm_preact_block(
+    scope: str, base_depth: Depth, num_units: Positive, stride: Stride, *, shortcut: Shortcut | None = None
+) -> Block:
+    """A stage of timm's `ResNetV2`; arguments as `torchvision_bottleneck_block`."""
+    unit = TimmPreactBottleneck(**_parts(shortcut=shortcut))
+    return _block(scope, unit, 4 * base_depth, base_depth, num_units, stride)
+
+
+@checked_call(SpecModel)
+def preact_basic_block(scope: str, depth: Depth, num_units: Positive, stride: Stride) -> Block:
+    """A layer of pre-activation units of two 3x3 convolutions; arguments as `torchvision_basic_block`."""
+    return _block(scope, PreactBasic(), depth, None, num_units, stride)
 
 
 # The kinds of the official `resnet`'s basic units and bottlenecks, by its version.
@@ -290,7 +303,7 @@ def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | 
     )
 
 
-def _parts(**parts: SpecModel | None) -> dict[str, Any]:
+def _parts(**parts: SpecModel | str | None) -> dict[str, Any]:
     """The parts that are given, so that a unit without them is written without them."""
     return {name: part for name, part in parts.items() if part is not None}
 

@@ -19,6 +19,9 @@ ALIASES = {
     "resnet_v2_101": "resnet101",
     "resnet_v2_152": "resnet152",
     "resnet_v2_200": "resnet200",
+    **{f"transformers_resnet{layers}": f"torchvision_resnet{layers}" for layers in (18, 34, 50, 101, 152)},
+    **{f"timm_resnet{layers}": f"torchvision_resnet{layers}" for layers in (18, 34, 50, 101, 152)},
+    "timm_resnet26": "transformers_resnet26",
 }
 """Other names of the catalogue's networks: those that their systems call them by, where the plan is the same."""
 
@@ -82,9 +85,15 @@ def _near(word: str, names: Sequence[str]) -> list[str]:
     wanted = _letters(word)
     ended = [name for name in names if wanted in _tails(name)]
     if wanted and (within := ended or [name for name in names if wanted in _letters(name)]):
-        return sorted(within, key=lambda name: (not name.startswith("torchvision_"), len(name)))[:_OFFERED]
+        return sorted(within, key=_likelihood)[:_OFFERED]
     alike = {name: max(difflib.SequenceMatcher(None, wanted, tail).ratio() for tail in _tails(name)) for name in names}
-    return sorted((name for name in names if alike[name] >= _ALIKE), key=lambda name: -alike[name])[:_OFFERED]
+    near = [name for name in names if alike[name] >= _ALIKE]
+    return sorted(near, key=lambda name: (-alike[name], *_likelihood(name)))[:_OFFERED]
+
+
+def _likelihood(name: str) -> tuple[bool, int]:
+    """What sorts torchvision's before others, and then the shorter ones, which are the plainer."""
+    return not name.startswith("torchvision_"), len(name)
 
 
 def _tails(name: str) -> Iterator[str]:

@@ -25,7 +25,9 @@ Preprocess = Annotated[
     Annotated[SchemeName, Tag("name")] | Annotated[Scheme, Tag("scheme")],
     Discriminator(lambda value: "name" if isinstance(value, str) else "scheme"),
 ]
-InitializerName = Literal["slim", "cifar", "torchvision", "timm", "keras", "tf_official", "mlperf_tiny"]
+InitializerName = Literal[
+    "slim", "cifar", "torchvision", "timm", "keras", "tf_official", "mlperf_tiny", "pytorch", "akamaster"
+]
 
 
 class Input(SpecModel):

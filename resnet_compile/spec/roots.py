@@ -89,6 +89,9 @@ class StemRoot(SpecModel):
     biases: bool = False
     """Whether the convolutions have biases."""
 
+    padding: Literal["same"] | None = None
+    """`same` pads the convolutions by TensorFlow's SAME; null by as much on either side."""
+
     pool: Annotated[RootPool | None, Field(description="What follows them; null for nothing.")] = MaxRootPool()
 
 

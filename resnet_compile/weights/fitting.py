@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Literal
+from typing import Literal, TypeVar
 
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.errors import WeightsError
@@ -16,6 +17,7 @@ from resnet_compile.weights.naming import STRUCTURE
 from resnet_compile.weights.sections import ROOT, SeveralSectionsError
 from resnet_compile.weights.source import Tensors
 from resnet_compile.weights.structure import match_structure
+from resnet_compile.weights.tables import naming_of
 
 # How much of a network has to fit for it to be called near.
 _NEAR = 0.25
@@ -77,14 +79,40 @@ class Near:
     missing: tuple[str, ...]
     in_the_way: tuple[str, ...]
 
+    @property
+    def part(self) -> float:
+        """How much of both the network and the checkpoint fits."""
+        return self.filled / (self.parameters + len(self.in_the_way))
 
-def fitting_specs(tensors: Tensors, model: OnnxCheckpoint | None = None) -> Iterator[Fit]:
+
+_Found = TypeVar("_Found", Fit, Near)
+
+
+def fitting_specs(tensors: Tensors, model: OnnxCheckpoint | None = None) -> list[Fit]:
     """The networks of the catalogue that a source fills, by names or, for an ONNX model, by structure.
+
+    Names and shapes are those of other systems' networks too, which pad or stride otherwise: where the system whose
+    names they are has such a network, that one counts alone.
 
     Args:
         tensors: The source's, by their plain names.
         model: The model that they are from.
     """
+    return _own_first([*_fitting(tensors, model)])
+
+
+def _own_first(found: Sequence[_Found]) -> list[_Found]:
+    """Of what was found by a system's names, that system's own networks alone, where there are such."""
+    own = {fit.naming for fit in found if _is_own(fit)}
+    return [fit for fit in found if _is_own(fit) or fit.naming not in own]
+
+
+def _is_own(fit: Fit | Near) -> bool:
+    """Whether the network is of the system whose names they are."""
+    return fit.naming != STRUCTURE and bool(re.match(naming_of(fit.naming).family, fit.name))
+
+
+def _fitting(tensors: Tensors, model: OnnxCheckpoint | None) -> Iterator[Fit]:
     for name, spec, plan in _catalogue():
         found = list(_attempts(plan, tensors))
         whole = [one for one in found if one.complete]
@@ -116,9 +144,9 @@ def nearest(tensors: Tensors, limit: int = 3) -> list[Near]:
         for name, _, plan in _catalogue()
         for one in islice(_attempts(plan, tensors), 1)
     ]
-    found.sort(key=lambda near: (-near.filled / near.parameters, len(near.in_the_way), -near.parameters))
-    least = max(_NEAR, _AS_NEAR * found[0].filled / found[0].parameters) if found else 0
-    return [near for near in found if near.filled >= least * near.parameters][:limit]
+    found.sort(key=lambda near: (-near.part, -near.parameters))
+    least = max(_NEAR, _AS_NEAR * found[0].part) if found else 0
+    return _own_first([near for near in found if near.part >= least])[:limit]
 
 
 def _catalogue() -> Iterator[tuple[str, NetworkSpec, Plan]]:

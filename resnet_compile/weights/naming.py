@@ -52,7 +52,7 @@ class Naming:
     dense: Literal["IO", "OI"]
     roles: Mapping[str, str] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
-    separator: Literal[".", "/"] = "/"
+    separator: Literal[".", "/", "_"] = "/"
     offsets: tuple[str, str] = ("weights", "biases")
     kinds: tuple[str, ...] = ()
     projects: tuple[ProjectsAt | None, ...] = ()

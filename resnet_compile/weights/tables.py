@@ -115,7 +115,7 @@ TORCHVISION = Naming(
     untold="anti-aliased pooling, the activation, or which convolution has the stride",
     kinds=("torchvision_basic", "torchvision_bottleneck", "caffe_bottleneck"),
     projects=_BY_SHAPE,
-    family="torchvision_|timm_(?!resnetv2)",
+    family="torchvision_|timm_(?!resnetv2)|transformers_",
 )
 
 
@@ -141,6 +141,113 @@ def _transformers(name: str, body: str) -> Naming:
 
 TRANSFORMERS = _transformers("transformers", "resnet.")
 TRANSFORMERS_BODY = _transformers("transformers-body", "")
+
+# kuangliu's networks for CIFAR, and akamaster's, whose shortcuts have no parameters.
+KUANGLIU = replace(
+    TORCHVISION,
+    name="kuangliu",
+    rules=(
+        ("conv1/weights", "conv1.weight"),
+        ("conv1/BatchNorm/{role}", "bn1.{role}"),
+        (f"{_UNIT}/conv{{k}}/weights", "layer{b}.{u-1}.conv{k}.weight"),
+        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "layer{b}.{u-1}.bn{k}.{role}"),
+        (f"{_UNIT}/shortcut/weights", "layer{b}.{u-1}.shortcut.0.weight"),
+        (f"{_UNIT}/shortcut/BatchNorm/{{role}}", "layer{b}.{u-1}.shortcut.1.{role}"),
+        ("logits/weights", "linear.weight"),
+        ("logits/biases", "linear.bias"),
+    ),
+    untold=None,
+    kinds=("torchvision_basic", "torchvision_bottleneck"),
+    family="kuangliu_(?!preact)|akamaster_",
+)
+
+# kuangliu's of pre-activation units, which number their norms from the first.
+KUANGLIU_PREACT = replace(
+    KUANGLIU,
+    name="kuangliu-preact",
+    rules=(
+        ("conv1/weights", "conv1.weight"),
+        (f"{_UNIT}/preact/{{role}}", "layer{b}.{u-1}.bn1.{role}"),
+        (f"{_UNIT}/conv{{k}}/weights", "layer{b}.{u-1}.conv{k}.weight"),
+        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "layer{b}.{u-1}.bn{k+1}.{role}"),
+        (f"{_UNIT}/shortcut/weights", "layer{b}.{u-1}.shortcut.0.weight"),
+        ("logits/weights", "linear.weight"),
+        ("logits/biases", "linear.bias"),
+    ),
+    kinds=("preact_basic", "timm_preact_bottleneck"),
+    family="kuangliu_preact_",
+)
+
+# detectron2's backbones, which stand under `backbone.bottom_up.` in a detector.
+DETECTRON2 = replace(
+    TORCHVISION,
+    name="detectron2",
+    rules=(
+        ("conv1/weights", "stem.conv1.weight"),
+        ("conv1/BatchNorm/{role}", "stem.conv1.norm.{role}"),
+        (f"{_UNIT}/conv{{k}}/weights", "res{b+1}.{u-1}.conv{k}.weight"),
+        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "res{b+1}.{u-1}.conv{k}.norm.{role}"),
+        (f"{_UNIT}/shortcut/weights", "res{b+1}.{u-1}.shortcut.weight"),
+        (f"{_UNIT}/shortcut/BatchNorm/{{role}}", "res{b+1}.{u-1}.shortcut.norm.{role}"),
+        ("logits/weights", "linear.weight"),
+        ("logits/biases", "linear.bias"),
+    ),
+    untold="which convolution has the stride",
+    family="detectron2_",
+)
+
+# Detectron's blobs. Beside them its training leaves momentum, the learning rate and the order of the weights' channels.
+CAFFE2 = Naming(
+    "caffe2",
+    (
+        ("conv1/weights", "conv1_w"),
+        ("conv1/BatchNorm/{role}", "res_conv1_bn_{role}"),
+        *(
+            rule
+            for number, letter in ((1, "a"), (2, "b"), (3, "c"))
+            for rule in (
+                (f"{_UNIT}/conv{number}/weights", f"res{{b+1}}_{{u-1}}_branch2{letter}_w"),
+                (f"{_UNIT}/conv{number}/BatchNorm/{{role}}", f"res{{b+1}}_{{u-1}}_branch2{letter}_bn_{{role}}"),
+            )
+        ),
+        (f"{_UNIT}/shortcut/weights", "res{b+1}_{u-1}_branch1_w"),
+        (f"{_UNIT}/shortcut/BatchNorm/{{role}}", "res{b+1}_{u-1}_branch1_bn_{role}"),
+        ("logits/weights", "fc1000_w"),
+        ("logits/biases", "fc1000_b"),
+    ),
+    kernel="OIHW",
+    dense="OI",
+    roles={"gamma": "s", "beta": "b"},
+    ignored=(r"_momentum$", r"(^|\.)(lr|weight_order)$"),
+    separator="_",
+    offsets=("w", "b"),
+    untold="which convolution has the stride",
+    kinds=("caffe_bottleneck", "torchvision_bottleneck"),
+    family="caffe2_",
+)
+
+# tensorpack's `examples/ResNet`.
+TENSORPACK = Naming(
+    "tensorpack",
+    (
+        ("conv1/weights", "conv0/W"),
+        ("conv1/BatchNorm/{role}", "conv0/bn/{role}"),
+        (f"{_UNIT}/conv{{k}}/weights", "group{b-1}/block{u-1}/conv{k}/W"),
+        (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "group{b-1}/block{u-1}/conv{k}/bn/{role}"),
+        (f"{_UNIT}/shortcut/weights", "group{b-1}/block{u-1}/convshortcut/W"),
+        (f"{_UNIT}/shortcut/BatchNorm/{{role}}", "group{b-1}/block{u-1}/convshortcut/bn/{role}"),
+        ("logits/weights", "linear/W"),
+        ("logits/biases", "linear/b"),
+    ),
+    kernel="HWIO",
+    dense="IO",
+    roles={"moving_mean": "mean/EMA", "moving_variance": "variance/EMA"},
+    ignored=_TENSORFLOW_IGNORED,
+    offsets=("W", "b"),
+    untold="which convolution has the stride, or the padding",
+    kinds=("torchvision_basic", "torchvision_bottleneck", "caffe_bottleneck"),
+    family="tensorpack_",
+)
 
 TIMM_RESNETV2 = Naming(
     "timm-resnetv2",
@@ -245,8 +352,8 @@ KERAS_LAYERS = Naming(
 )
 
 NAMINGS: tuple[Naming, ...] = (
-    *(TF_SLIM, TF_CIFAR, TORCHVISION, TRANSFORMERS, TRANSFORMERS_BODY, TIMM_RESNETV2, KERAS_RESNET, KERAS_RESNETV2),
-    *(TF_OFFICIAL, KERAS_LAYERS, NATIVE),
+    *(TF_SLIM, TF_CIFAR, TORCHVISION, TRANSFORMERS, TRANSFORMERS_BODY, KUANGLIU, KUANGLIU_PREACT),
+    *(DETECTRON2, CAFFE2, TENSORPACK, TIMM_RESNETV2, KERAS_RESNET, KERAS_RESNETV2, TF_OFFICIAL, KERAS_LAYERS, NATIVE),
 )
 
 

@@ -25,7 +25,7 @@ from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.tables import NAMINGS, naming_of
 
 # What names cannot tell of a network that pools no map and strides no further than this.
-UNTOLD = {"resnet101_segmentation"}
+UNTOLD = {"resnet101_segmentation", "detectron2_resnet50", "detectron2_resnet101"}
 
 
 def arrays(planned: Plan, naming: Naming, prefix: str) -> dict[str, np.ndarray] | None:

@@ -159,12 +159,12 @@ def test_a_faulty_file_is_named_before_the_path(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "hint"),
     [
-        ("resnet18", "did you mean torchvision_resnet18?"),
-        ("ResNet-34", "did you mean torchvision_resnet34?"),
+        ("resnet18", "did you mean torchvision_resnet18 or"),
+        ("ResNet-34", "did you mean torchvision_resnet34 or"),
         ("resnet18d", "did you mean timm_resnet18d?"),
         ("resnet18x", "did you mean torchvision_resnet18"),
         ("wide_resnet50_2", "did you mean torchvision_wide_resnet50_2?"),
-        ("resnet20", "did you mean cifar_resnet20?"),
+        ("resnet20", "did you mean cifar_resnet20 or akamaster_resnet20?"),
         ("resnet50v2", "did you mean keras_resnet50v2 or tf_official_resnet50_v2?"),
         ("resnet_v1_51", "did you mean resnet_v1_50 or"),
         ("vgg16", "resnet-inspect --catalogue lists the names"),

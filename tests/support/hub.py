@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from resnet_compile import load_spec, plan_network
+from resnet_compile import NetworkSpec, plan_network
+from resnet_compile.spec.catalogue import as_spec
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.tables import TORCHVISION
 
 
-def write_hub(folder: Path, config: object, spec: str = "torchvision_resnet18") -> Path:
+def write_hub(folder: Path, config: object, spec: str | NetworkSpec = "torchvision_resnet18") -> Path:
     """A hub's folder with a network of zeros under torchvision's names, in safetensors."""
     naming: Naming = TORCHVISION
-    plan = plan_network(load_spec(spec))
+    plan = plan_network(as_spec(spec))
     header: dict[str, Any] = {}
     at = 0
     for parameter in plan.parameters:

@@ -8,8 +8,14 @@ from support.hub import write_hub
 
 from resnet_compile import compile, load_spec
 from resnet_compile.errors import WeightsError
+from resnet_compile.spec import transformers_network
 
-RESNET18 = {"model_type": "resnet", "layer_type": "basic", "depths": [2, 2, 2, 2]}
+RESNET18 = {
+    "model_type": "resnet",
+    "layer_type": "basic",
+    "depths": [2, 2, 2, 2],
+    "hidden_sizes": [64, 128, 256, 512],
+}
 
 
 @pytest.mark.parametrize(
@@ -33,7 +39,9 @@ def test_any_other_configuration_is_left_alone(config: object, tmp_path: Path) -
             {"architecture": "resnet18", "model_args": {"act_layer": "silu"}},
             "for resnet18 with act_layer, which is another function than torchvision_resnet18",
         ),
-        (RESNET18 | {"hidden_act": "gelu"}, "another function than torchvision_resnet18"),
+        (RESNET18 | {"hidden_act": "gelu"}, "with gelu, which is another function than torchvision_resnet18"),
+        (RESNET18 | {"downsample_in_first_stage": True}, "with downsample_in_first_stage, and the spec is torchvision"),
+        (RESNET18 | {"hidden_sizes": [64, 128, 256, 1024]}, "basic units .*, and the spec is torchvision_resnet18"),
         ({"architecture": "resnet34"}, "for resnet34, and the spec is torchvision_resnet18"),
         ({"architecture": "resnetv2_50"}, "for resnetv2_50, and the spec is torchvision_resnet18"),
     ],
@@ -66,3 +74,20 @@ def test_a_hint_names_no_network_of_another_function(tmp_path: Path) -> None:
     with pytest.raises(WeightsError) as caught:
         compile(load_spec("resnet50"), weights=tmp_path)
     assert "the weights fit" not in str(caught.value)
+
+
+def test_a_configuration_tells_which_convolution_strides(tmp_path: Path) -> None:
+    fields = {"depths": [1, 2], "hidden_sizes": [16, 32], "embedding_size": 8}
+    first, second = (
+        transformers_network("net", **fields, downsample_in_bottleneck=strides) for strides in (True, False)
+    )
+    hub = write_hub(tmp_path, {"model_type": "resnet", **fields, "downsample_in_bottleneck": True}, first)
+    assert compile(first, weights=hub).notes == ()
+    with pytest.raises(WeightsError, match="with downsample_in_bottleneck, and the spec is net"):
+        compile(second, weights=hub)
+
+
+def test_an_alias_is_known_by_its_own_name(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError) as caught:
+        compile(load_spec("torchvision_resnet18"), weights=write_hub(tmp_path, {"architecture": "resnet26"}))
+    assert caught.value.hint == "give transformers_resnet26 as SPEC"
