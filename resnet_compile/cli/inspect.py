@@ -99,15 +99,12 @@ def cli(
             lambda: networks_text(networks) if others else comparison_text(left, right, depth),
         )
     elif _is_checkpoint(sources[0]):
-        # Deferred: the readers are needed for checkpoints alone.
-        from resnet_compile.cli.inspect_checkpoint import checkpoint_document, checkpoint_text
-
         if given := next((name for name, value in options.items() if value is not None), None):
             raise OptionError("is for specs, and this is a checkpoint", where=given)
-        document = checkpoint_document(sources[0])
+        document = _readers().checkpoint_document(sources[0])
         if spec_file is not None:
             _write_spec(spec_file, _recognised(sources[0]))
-        report.result(document, lambda: checkpoint_text(sources[0], document, layers=layers))
+        report.result(document, lambda: _readers().checkpoint_text(sources[0], document, layers=layers))
     else:
         spec, facts = _load(sources[0])
         network = _measured(spec, asked)
@@ -147,7 +144,7 @@ def _is_checkpoint(source: str) -> bool:
 
 
 def _readers() -> Any:
-    """What reads and shows checkpoints."""
+    """The module that reads and shows checkpoints."""
     # Deferred: specs need no reader.
     from resnet_compile.cli import inspect_checkpoint
 
