@@ -38,6 +38,8 @@ _DATA_TYPES: Mapping[int, np.dtype[Any]] = {
     16: np.dtype(ml_dtypes.bfloat16),
 }
 _OTHER_TYPES = {8: "of type string", 14: "of type complex64", 15: "of type complex128"}
+# Names of the domain of ONNX's own operators.
+_OWN_DOMAINS = frozenset({"", "ai.onnx"})
 _FLOAT_DATA, _INT32_DATA, _INT64_DATA, _DOUBLE_DATA, _UINT64_DATA = 4, 5, 7, 10, 11
 # First bytes of a model: field 1, the IR version, then another field of ModelProto by its tag.
 _IR_VERSION_TAG = 0x08
@@ -46,13 +48,26 @@ _NEXT_TAGS = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0x
 
 @dataclass(frozen=True, slots=True)
 class OnnxNode:
-    """One node: names of what it reads and makes, and its integer and float attributes."""
+    """One node: names of what it reads and makes, and its attributes of numbers and text.
+
+    Attributes:
+        operator: ONNX's name for it; of another domain `domain::name`.
+        inputs: Empty for one that is left out.
+        outputs: Likewise.
+        ints: Attributes that are whole numbers, one of them or several.
+        floats: Attributes that are one number, in a tensor or as it is.
+        strings: Attributes that are a word.
+    """
 
     operator: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     ints: Mapping[str, tuple[int, ...]]
     floats: Mapping[str, float]
+    strings: Mapping[str, str]
+
+    def __str__(self) -> str:
+        return f"{self.operator} {printable(self.outputs[0])!r}" if self.outputs else self.operator
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +91,20 @@ class OnnxCheckpoint(Checkpoint):
     Attributes:
         nodes: Every node of the main graph; `Constant` nodes count as initializers under their output's name.
         inputs: The names of the graph's inputs that are no initializers.
+        outputs: The names of the graph's outputs.
+        input_shape: The first input's, None in it where a length is left open; empty where none is said.
+        opset: The version of ONNX's operators.
+        numbers: What `Constant` nodes hold as plain numbers, by their outputs' names; these are no tensors.
     """
 
     format: ClassVar[str] = "ONNX"
     is_graph: ClassVar[bool] = True
     nodes: tuple[OnnxNode, ...]
     inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    input_shape: tuple[int | None, ...]
+    opset: int
+    numbers: Mapping[str, tuple[float, ...]]
 
     def __init__(self, path: Path) -> None:
         super().__init__(CheckedFile(path))
@@ -94,34 +117,64 @@ class OnnxCheckpoint(Checkpoint):
         for tensor in graph.messages(5):
             self._keep(_text(tensor, 8), tensor)
         nodes = []
+        numbers: dict[str, tuple[float, ...]] = {}
         for node in graph.messages(1):
             if _text(node, 4) == "Constant":
-                self._keep_constant(node)
+                self._keep_constant(node, numbers)
             else:
                 nodes.append(self._node(node))
-        self.nodes = tuple(nodes)
-        self.inputs = tuple(name for value in graph.messages(11) if (name := _text(value, 1)) not in self._infos)
+        self.nodes, self.numbers = tuple(nodes), numbers
+        inputs = [value for value in graph.messages(11) if _text(value, 1) not in self._infos]
+        self.inputs = tuple(_text(value, 1) for value in inputs)
+        self.outputs = tuple(_text(value, 1) for value in graph.messages(12))
+        self.input_shape = _shape(inputs[0]) if inputs else ()
+        versions = (row.int64(2) for row in model.messages(8) if _text(row, 1) in _OWN_DOMAINS)
+        self.opset = next(versions, 1)
         self._files += self._external.values()
 
     def _node(self, node: Message) -> OnnxNode:
         ints: dict[str, tuple[int, ...]] = {}
         floats: dict[str, float] = {}
+        strings: dict[str, str] = {}
         for attribute in node.messages(5):
             name = _text(attribute, 1)
             kind = attribute.int64(20)
             if kind == 1:
-                (floats[name],) = struct.unpack("<f", attribute.fixed32(2).to_bytes(4, "little"))
+                floats[name] = _float(attribute)
             elif kind == 2:
                 ints[name] = (attribute.int64(3),)
+            elif kind == 3:
+                strings[name] = _text(attribute, 4)
+            elif kind == 4 and (number := self._number(attribute.message(5))) is not None:
+                floats[name] = number
             elif kind == 7:
                 ints[name] = attribute.int64s(8)
-        return OnnxNode(_text(node, 4), _texts(node, 1), _texts(node, 2), ints, floats)
+        operator, domain = _text(node, 4), _text(node, 7)
+        operator = operator if domain in _OWN_DOMAINS else f"{domain}::{operator}"
+        return OnnxNode(operator, _texts(node, 1), _texts(node, 2), ints, floats, strings)
 
-    def _keep_constant(self, node: Message) -> None:
+    def _number(self, tensor: Message) -> float | None:
+        """The number of a tensor of one; None for any other."""
+        dtype = _DATA_TYPES.get(tensor.int64(2))
+        if dtype is None or tensor.int64s(1) not in ((), (1,)):
+            return None
+        raw = tensor.bytes(9)
+        values = self._typed(_Stored(dtype, None, tensor)) if raw is None else np.frombuffer(raw[:8], np.uint8)
+        values = values if raw is None or len(values) != dtype.itemsize else values.view(dtype)
+        return float(values[0]) if values.size == 1 and values.dtype == dtype else None
+
+    def _keep_constant(self, node: Message, numbers: dict[str, tuple[float, ...]]) -> None:
         names = _texts(node, 2)
-        for attribute in node.messages(5):
-            if _text(attribute, 1) == "value" and attribute.all_bytes(5) and names:
-                self._keep(names[0], attribute.message(5))
+        for attribute in node.messages(5) if names else ():
+            match _text(attribute, 1):
+                case "value" if attribute.all_bytes(5):
+                    self._keep(names[0], attribute.message(5))
+                case "value_int":
+                    numbers[names[0]] = (attribute.int64(3),)
+                case "value_ints":
+                    numbers[names[0]] = attribute.int64s(8)
+                case "value_float":
+                    numbers[names[0]] = (_float(attribute),)
 
     def _keep(self, name: str, tensor: Message) -> None:
         """Takes a tensor into the directory; its values stay where they are."""
@@ -187,3 +240,15 @@ def _text(message: Message, number: int) -> str:
 
 def _texts(message: Message, number: int) -> tuple[str, ...]:
     return tuple(bytes(part).decode(errors="replace") for part in message.all_bytes(number))
+
+
+def _float(attribute: Message) -> float:
+    """An attribute that is one number."""
+    (value,) = struct.unpack("<f", attribute.fixed32(2).to_bytes(4, "little"))
+    return float(value)
+
+
+def _shape(value: Message) -> tuple[int | None, ...]:
+    """The shape of a graph's input, None in it where a length is left open."""
+    axes = value.message(2).message(1).message(2).messages(1)
+    return tuple(axis.int64(1) or None for axis in axes)

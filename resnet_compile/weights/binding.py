@@ -100,6 +100,7 @@ def bind(
         if isinstance(source, OnnxCheckpoint) and _by_structure(plan, tensors, choice.naming):
             return Bound(match_structure(plan, source), {"weights_naming": STRUCTURE})
     found = _matched(plan, tensors, choice, source)
+    shown = _compared(plan, source, found, choice) if isinstance(source, Checkpoint) and source.is_graph else ()
     filled = {parameter: found.tensors[found.names[parameter.name]] for parameter in plan.parameters}
     for tensor in filled.values():
         if not tensor.is_numeric:
@@ -117,8 +118,31 @@ def bind(
     return Bound(
         {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()},
         _facts(found, choice),
-        (*told, *notes),
+        (*told, *notes, *shown),
     )
+
+
+def _compared(plan: Plan, source: Checkpoint, found: Match, choice: Choice) -> tuple[str, ...]:
+    """What a user should know of a graph whose names fit: nothing where it computes what the network does.
+
+    Raises:
+        WeightsError: It computes something else with the weights, and nobody has said that names decide.
+    """
+    # Deferred: only ONNX models have a structure.
+    from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
+    from resnet_compile.weights.structure import match_structure
+    from resnet_compile.weights.structure.model import OtherFunctionError
+
+    if not isinstance(source, OnnxCheckpoint):
+        return ()
+    try:
+        match_structure(plan, source)
+    except WeightsError as error:
+        if isinstance(error, OtherFunctionError) and choice.naming is None:
+            hint = f"{error.hint}; or --naming {found.naming.name} to take the weights alone"
+            raise WeightsError(error.message, where=error.where, hint=hint) from None
+        return (f"the names fit, the model's graph was not shown to compute what the spec does: {error}",)
+    return ()
 
 
 def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, ArrayLike]) -> Match:

@@ -1,0 +1,156 @@
+"""Matching by structure: an ONNX model whose names are not the author's, walked beside the plan of a network.
+
+Exporters rename initializers and fold batch normalisation into the convolution before it. What they keep is the
+function. So the plan is walked from the image on, and each of its layers is looked up among the nodes that read the
+same value. A node is a layer's counterpart where it computes the same from every map of its size: operator,
+weights' shape, strides, dilations, groups, padding whoever pads, what the padding holds, the activation and its slope.
+Nodes that only move numbers about are looked through, and what they do to axes and borders is kept in mind; any other
+node between two layers means that there is no match. The model may compute more beside that, as long as one of its
+outputs is the network's.
+
+A value of the network can be several of the model's, two equal convolutions for one; all are followed, each once, so
+the walk takes time in proportion to the graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, OnnxNode
+from resnet_compile.errors import SpecError, WeightsError
+from resnet_compile.plan import Plan, UnitPlan, plan_network
+from resnet_compile.weights.structure.activations import activated
+from resnet_compile.weights.structure.ends import require_end
+from resnet_compile.weights.structure.layers import chain
+from resnet_compile.weights.structure.model import (
+    ATTRIBUTE,
+    ComputedTensor,
+    Counterpart,
+    Place,
+    Site,
+    Walk,
+    Wanted,
+    pixel,
+)
+from resnet_compile.weights.structure.walk import distinct, takers
+
+_WITH_WEIGHTS = frozenset({"Conv", "Gemm", "MatMul", "BatchNormalization"})
+
+
+def match_structure(plan: Plan, source: OnnxCheckpoint) -> dict[str, ComputedTensor]:
+    """Every parameter of a network from a model that computes the same.
+
+    Raises:
+        WeightsError: The model computes something else; `where` names the first layer that has no counterpart, and the
+            hint the node that comes nearest, what it has and the spec has not, and the spec's field for that.
+    """
+    if len(source.inputs) != 1:
+        raise WeightsError(f"the model must have one input, got {len(source.inputs)}", where=plan.name)
+    plan = _at_size_of(source, plan)
+    model = Walk(source)
+    # The image may come as NHWC; then a Transpose stands before the first layer.
+    steps = [Counterpart(Place(source.inputs[0], axes, plan.input.channels)) for axes in ("NCHW", "NHWC")]
+    model.enter(Site("$.root"))
+    steps = chain(model, plan.root, steps)
+    for index, (block, kind) in enumerate(zip(plan.blocks, plan.spec.blocks, strict=True)):
+        for unit in block.units:
+            model.enter(Site(f"$.blocks[{index}]", kind.unit.fixed_activation))
+            steps = _unit(model, unit, steps)
+    model.enter(Site("$.head"))
+    steps = chain(model, plan.head.layers, steps)
+    last = require_end(model, plan, steps)
+    _require_all_used(plan, source, last)
+    return {tensor.parameter.name: tensor for step in last.all() for tensor in step.filled}
+
+
+def _at_size_of(source: OnnxCheckpoint, plan: Plan) -> Plan:
+    """The network for images of the model's size, where it has one; its padding is for that size."""
+    shape = source.input_shape
+    if len(shape) != 4:
+        return plan
+    height, width = shape[2:] if shape[1] == plan.input.channels else shape[1:3]
+    if height is None or width is None or (height, width) == plan.input.size:
+        return plan
+    try:
+        return plan_network(plan.spec.replace(input=plan.spec.input.replace(height=height, width=width)))
+    except SpecError:  # no network of that size; what does not fit is told by the walk
+        return plan
+
+
+def _unit(model: Walk, unit: UnitPlan, starts: Sequence[Counterpart]) -> list[Counterpart]:
+    """Residual and shortcut that meet in one sum, from every place where the unit may start.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    found, fault = [], None
+    for start in starts:
+        try:
+            found.extend(_unit_from(model, unit, start))
+        except WeightsError as error:
+            fault = error
+    if not found and fault:
+        raise fault
+    return distinct(found)
+
+
+def _unit_from(model: Walk, unit: UnitPlan, start: Counterpart) -> list[Counterpart]:
+    model.stage = 0
+    begins = chain(model, [unit.preactivation], [start]) if unit.preactivation else [start]
+    model.stage = 1
+    residuals = chain(model, unit.residual, begins)
+    model.stage = 2
+    model.taken = {id(node) for end in residuals for step in end.all(since=start) for node in step.nodes}
+    shortcuts = chain(model, unit.shortcut.layers, begins if unit.shortcut.from_preactivation else [start])
+    model.stage, model.taken = 3, set()
+    sums = distinct(_sums(model, unit, residuals, shortcuts))
+    if not sums:
+        raise model.error(Wanted(unit.scope, "a sum with the shortcut"))
+    model.stage = 4
+    ends = distinct(activated(model, unit.activation, iter(sums), unit.scope))
+    if not ends:
+        raise model.error(Wanted(unit.scope, "an activation"))
+    return ends
+
+
+def _sums(
+    model: Walk, unit: UnitPlan, residuals: Sequence[Counterpart], shortcuts: Sequence[Counterpart]
+) -> Iterator[Counterpart]:
+    wanted = Wanted(unit.scope, "a sum with the shortcut")
+    others: dict[int, list[tuple[Counterpart, Place]]] = {}
+    for shortcut in shortcuts:
+        for node, here in takers(model, shortcut, wanted, "Add", "Sum"):
+            others.setdefault(id(node), []).append((shortcut, here))
+    for residual in residuals:
+        for node, here in takers(model, residual, wanted, "Add", "Sum"):
+            met = others.get(id(node), [])
+            for shortcut, there in met:
+                if _adds(node, unit, here, there):
+                    place = Place(node.outputs[0], here.axes, here.channels)
+                    yield residual.on(place, node, also=shortcut)
+            if not met:
+                fault = "adds something else than the spec's shortcut"
+                advice = f"see {model.site.path}.unit.shortcut and the depths and strides beside it"
+                model.note(residual, wanted, node, fault, advice, closeness=ATTRIBUTE)
+
+
+def _adds(node: OnnxNode, unit: UnitPlan, here: Place, there: Place) -> bool:
+    """Whether a node adds two maps that lie alike in memory."""
+    if unit.output.size == (1, 1):
+        here, there = pixel(here), pixel(there)
+    alike = here.axes == there.axes and here.border is None and there.border is None
+    return alike and sorted(node.inputs) == sorted((here.value, there.value))
+
+
+def _require_all_used(plan: Plan, source: OnnxCheckpoint, last: Counterpart) -> None:
+    used = {id(node) for step in last.all() for node in step.nodes}
+    left = [node for node in source.nodes if node.operator in _WITH_WEIGHTS and id(node) not in used]
+    left = [node for node in left if any(name in source for name in node.inputs)]
+    if left and plan.head.logits:
+        raise WeightsError(
+            f"the model has {len(left)} more nodes with weights than the network, the first a {left[0].operator}",
+            where=left[0].outputs[0] if left[0].outputs else plan.name,
+        )
+
+
+__all__ = ["ComputedTensor", "OtherFunctionError", "match_structure"]

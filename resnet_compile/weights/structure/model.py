@@ -1,0 +1,275 @@
+"""A model under way: its nodes by what they read, the places in it that layers lead to, and what did not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, OnnxNode
+from resnet_compile.errors import WeightsError
+from resnet_compile.plan.parameters import Parameter
+from resnet_compile.weights.structure.constants import Constants
+from resnet_compile.weights.tensor import ParameterTensor, finite
+
+NO_WORD = "the spec language has no word for that"
+MAP, PIXEL = "NCHW", "NC11"
+"""The axes of a map and of one pixel as ONNX's operators take them."""
+
+_SMALL = 64
+_TO_PIXEL = str.maketrans("HW", "11")
+
+OPERATOR, WEIGHTS, FOREIGN, ATTRIBUTE = range(4)
+"""How much a node tells of why nothing matches: it is one of another layer, one of other weights, one that no layer
+has, or the layer's but for an attribute.
+"""
+
+Values = Callable[[], NDArray[Any]]
+
+
+class OtherFunctionError(WeightsError):
+    """The model has the network's weights where the network has them, and computes something else with them."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComputedTensor(ParameterTensor):
+    """A parameter computed from a source's tensors."""
+
+    compute: Values
+
+    def array(self) -> NDArray[Any]:
+        """The values; `WeightsError` where one is not a finite number."""
+        return finite(self.compute(), self.shape, self.parameter.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """What Pad nodes have put around a value, until a layer takes it as its own padding.
+
+    Attributes:
+        amounts: Before and after, by axis; an axis without any is not in it.
+        mode: ONNX's word for what it holds.
+        fill: The number that it holds where the mode is `constant`.
+    """
+
+    amounts: Mapping[str, tuple[int, int]]
+    mode: str
+    fill: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A value of the model that is known to be one of the network's, but for how it lies in memory.
+
+    Attributes:
+        value: Its name.
+        axes: What each axis is: N, C, H or W, and 1 for one of that length.
+        channels: How many there are.
+        border: What has been put around it.
+        nonnegative: Whether no number of it is below zero.
+        owed: Biases that it has and the network's value has not, which the next normalisation has to take.
+    """
+
+    value: str
+    axes: str
+    channels: int
+    border: Border | None = None
+    nonnegative: bool = False
+    owed: Values | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counterpart:
+    """A layer's counterpart: where it leads, what it fills, and the steps that it goes on from."""
+
+    place: Place
+    nodes: tuple[OnnxNode, ...] = ()
+    filled: tuple[ComputedTensor, ...] = ()
+    before: tuple[Counterpart, ...] = ()
+    depth: int = 0
+
+    def on(
+        self, place: Place, *nodes: OnnxNode, filled: tuple[ComputedTensor, ...] = (), also: Counterpart | None = None
+    ) -> Counterpart:
+        """The step after this one, and after another that it joins."""
+        return Counterpart(place, nodes, filled, (self, also) if also else (self,), self.depth + len(nodes))
+
+    def all(self, since: Counterpart | None = None) -> Iterator[Counterpart]:
+        """This step and all before it, or those after another."""
+        ahead, seen = [self], {id(self), id(since)}
+        while ahead:
+            step = ahead.pop()
+            yield step
+            fresh = [each for each in step.before if id(each) not in seen]
+            seen.update(map(id, fresh))
+            ahead.extend(fresh)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is looked for: the name of a layer, and the layer in words."""
+
+    scope: str
+    words: str
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """Which part of the spec is walked: its path, and whether its activation is its kind's own."""
+
+    path: str
+    own_activation: bool = False
+
+
+@dataclass
+class Walk:
+    """A model under way.
+
+    Attributes:
+        source: The file.
+        site: Where in the spec the walk is.
+        stage: How many parts of a unit are through.
+        taken: The ids of nodes that have been found to be other layers of the unit.
+    """
+
+    source: OnnxCheckpoint
+    site: Site = field(default_factory=lambda: Site("$"))
+    stage: int = 0
+    taken: set[int] = field(default_factory=set)
+    _readers: dict[str, list[OnnxNode]] = field(default_factory=dict)
+    _makers: dict[str, OnnxNode] = field(default_factory=dict)
+    _batched: set[str] = field(default_factory=set)
+    _constants: Constants = field(init=False)
+    _fault: tuple[tuple[int, int, int], str, str] | None = None
+
+    def __post_init__(self) -> None:
+        for node in self.source.nodes:
+            for name in dict.fromkeys(node.inputs):
+                self._readers.setdefault(name, []).append(node)
+            self._makers.update(dict.fromkeys(node.outputs, node))
+        self._constants = Constants(self.source, self._makers)
+
+    @property
+    def batch(self) -> int | None:
+        """How many images the model takes; None where that is left open."""
+        return self.source.input_shape[0] if self.source.input_shape else None
+
+    def enter(self, site: Site) -> None:
+        """Goes on to another part of the spec."""
+        self.site, self.stage, self.taken, self._fault = site, 0, set(), None
+
+    def readers(self, value: str) -> list[OnnxNode]:
+        """The nodes that read a value."""
+        return self._readers.get(value, [])
+
+    def maker(self, value: str) -> OnnxNode | None:
+        """The node that makes a value; None for inputs and initializers."""
+        return self._makers.get(value)
+
+    def visit(self, place: Place) -> None:
+        """Remembers a value whose first axis is the images."""
+        if place.axes.startswith("N"):
+            self._batched.add(place.value)
+
+    def is_batch(self, name: str) -> bool:
+        """Whether a value is the number of images, read off the shape of a value of the network."""
+        steps = 0
+        while (node := self.maker(name)) and node.operator in ("Unsqueeze", "Squeeze", "Cast", "Identity"):
+            name, steps = node.inputs[0], steps + 1
+            if steps > _SMALL:
+                return False
+        if node and node.operator == "Gather" and len(node.inputs) == 2 and self.numbers(node.inputs[1]) == (0,):
+            node = self.maker(node.inputs[0])
+            return bool(node and node.operator == "Shape" and not node.ints and node.inputs[0] in self._batched)
+        if node and node.operator == "Shape":
+            first = node.ints.get("start", (0,)) == (0,) and node.ints.get("end") == (1,)
+            return first and node.inputs[0] in self._batched
+        return False
+
+    def stored(self, node: OnnxNode, index: int) -> str | None:
+        """The name of the tensor that an input is, given as it is or by an Identity; None for anything else."""
+        name, steps = node.inputs[index] if index < len(node.inputs) else "", 0
+        while (maker := self.maker(name)) and maker.operator == "Identity" and steps < _SMALL:
+            name, steps = maker.inputs[0], steps + 1
+        return name if name in self.source else None
+
+    def has(self, node: OnnxNode, index: int) -> bool:
+        """Whether a node has an input."""
+        return index < len(node.inputs) and node.inputs[index] != ""
+
+    def shape(self, node: OnnxNode, index: int) -> tuple[int, ...] | None:
+        """The shape of an input that is a tensor of the file; None for anything else."""
+        name = self.stored(node, index)
+        return self.source.info(name).shape if name else None
+
+    def values(self, node: OnnxNode, index: int) -> Values:
+        """The values of an input that is a tensor of the file, in float64."""
+        name = self.stored(node, index)
+        assert name, "its shape was asked for"
+        return lambda: np.asarray(self.source[name], np.float64)
+
+    def numbers(self, name: str) -> tuple[float, ...] | None:
+        """The numbers of a small constant; None for anything else."""
+        found = self._constants.array(name)
+        return None if found is None else tuple(np.asarray(found, np.float64).ravel().tolist())
+
+    def is_constant(self, name: str) -> bool:
+        """Whether a value is the same whatever the image."""
+        return name in self.source or name in self.source.numbers
+
+    def integers(self, name: str) -> tuple[int, ...] | None:
+        """The whole numbers of a small constant; None for anything else."""
+        found = self._constants.array(name)
+        return tuple(map(int, found.ravel())) if found is not None and found.dtype.kind in "iu" else None
+
+    def note(
+        self,
+        step: Counterpart,
+        wanted: Wanted | None,
+        node: OnnxNode,
+        fault: str,
+        advice: str | None,
+        *,
+        closeness: int,
+    ) -> None:
+        """Keeps why a node is not what is looked for, if nothing nearer was.
+
+        Args:
+            step: Where the walk is.
+            wanted: What is looked for; None for what is only tried.
+            node: What stands there.
+            fault: What it is or has, and what the spec has.
+            advice: What to change; None where nothing is near.
+            closeness: How much that tells.
+        """
+        rank = self.stage, step.depth, closeness
+        if wanted and id(node) not in self.taken and (self._fault is None or rank >= self._fault[0]):
+            advice = advice or f"see {self.site.path} of the spec"
+            self._fault = rank, wanted.scope, f"{node} {fault}: {advice}"
+
+    def error(self, wanted: Wanted) -> WeightsError:
+        """What to raise where no way leads on."""
+        message = "the model has no counterpart of this layer in its place"
+        if self._fault is None:
+            return WeightsError(message, where=wanted.scope, hint="the model ends before it")
+        (_, _, closeness), scope, hint = self._fault
+        kind = OtherFunctionError if closeness == ATTRIBUTE else WeightsError
+        return kind(message, where=scope, hint=hint)
+
+
+def pixel(place: Place) -> Place:
+    """The place of a map of one pixel, whose rows and columns are axes of length 1."""
+    return replace(place, axes=place.axes.translate(_TO_PIXEL))
+
+
+def through(place: Place, node: OnnxNode) -> Place:
+    """The place behind a node that changes numbers and keeps their places."""
+    return replace(place, value=node.outputs[0], nonnegative=False)
+
+
+def or_zeros(parameter: Parameter, biases: Values | None) -> ComputedTensor:
+    """A parameter of these values, or of zeros without any."""
+    return ComputedTensor(parameter, biases or (lambda: np.zeros(parameter.shape)))

@@ -1,0 +1,123 @@
+"""Normalisations of the model against the plan's.
+
+Batch normalisation y = (x - m) / sqrt(v + e) g + b is taken over with v + e - e' for our own epsilon e'. Folded into
+its convolution it comes back as g = 1, b = the convolution's biases, m = 0, v = 1 - e', which computes x + b.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.onnx_file import OnnxNode
+from resnet_compile.plan import layers
+from resnet_compile.weights.structure.activations import activated
+from resnet_compile.weights.structure.model import (
+    ATTRIBUTE,
+    MAP,
+    NO_WORD,
+    PIXEL,
+    WEIGHTS,
+    ComputedTensor,
+    Counterpart,
+    Values,
+    Walk,
+    Wanted,
+    or_zeros,
+    through,
+)
+from resnet_compile.weights.structure.walk import takers
+
+
+def norm_activation(model: Walk, layer: layers.NormActivation, step: Counterpart) -> Iterator[Counterpart]:
+    """A normalisation that stands alone; where it is folded into the convolution before it, what that owes is paid."""
+    owed = step.place.owed
+    paid = step.on(replace(step.place, owed=None))
+    wanted = Wanted(layer.scope, "a BatchNormalization")
+    found = [*normalised(model, layer.norm, paid, owed, wanted), paid.on(paid.place, filled=folded(layer.norm, owed))]
+    yield from activated(model, layer.activation, iter(found), layer.scope)
+
+
+def normalised(
+    model: Walk, norm: layers.Norm, step: Counterpart, biases: Values | None, wanted: Wanted
+) -> Iterator[Counterpart]:
+    """A BatchNormalization; biases of the convolution before it move its mean."""
+    for node, here in takers(model, step, wanted, "BatchNormalization"):
+        if fault := _fault(model, node, norm):
+            model.note(step, wanted, node, *fault, closeness=ATTRIBUTE)
+            continue
+        if here.axes not in (MAP, PIXEL) or here.border:
+            model.note(step, wanted, node, "normalises other axes than the channels", NO_WORD, closeness=WEIGHTS)
+            continue
+        gamma, beta, mean, variance = (model.values(node, index) for index in (1, 2, 3, 4))
+        epsilon = node.floats.get("epsilon", 1e-5)
+        place = through(here, node)
+        if isinstance(norm, layers.ChannelAffine):
+            scale = partial(_scale, gamma, variance, epsilon)
+            offset = partial(_offset, beta, partial(_minus, mean, biases), scale)
+            merged = ComputedTensor(norm.gamma, scale), ComputedTensor(norm.beta, offset)
+            yield step.on(place, node, filled=merged)
+            continue
+        gammas = (ComputedTensor(norm.gamma, gamma),) if norm.gamma else ()
+        filled = (
+            *gammas,
+            ComputedTensor(norm.beta, beta),
+            ComputedTensor(norm.moving_mean, partial(_minus, mean, biases)),
+            ComputedTensor(norm.moving_variance, partial(_plus, variance, epsilon - norm.epsilon)),
+        )
+        yield step.on(place, node, filled=filled)
+
+
+def _fault(model: Walk, node: OnnxNode, norm: layers.Norm) -> tuple[str, str] | None:
+    """What a BatchNormalization has that the plan's cannot, and what to do."""
+    shapes = [model.shape(node, index) for index in (1, 2, 3, 4)]
+    if any(shape != norm.beta.shape for shape in shapes):
+        return (
+            f"has parameters of shapes {shapes}, the spec {norm.beta.shape}",
+            f"the depths stand in {model.site.path}",
+        )
+    trains = node.ints.get("training_mode", (0,)) != (0,) or node.ints.get("is_test", (1,)) != (1,)
+    if trains or any(node.outputs[1:]):
+        return "normalises by the images it is given", "export the model in evaluation mode"
+    if node.ints.get("spatial", (1,)) != (1,):
+        return "has statistics for every row and column", NO_WORD
+    if norm.gamma is None and not (model.values(node, 1)() == 1).all():
+        return "has a scale, the spec's norm has none", "set $.norm.scale to true"
+    return None
+
+
+def folded(norm: layers.Norm, biases: Values | None) -> tuple[ComputedTensor, ...]:
+    """The normalisation that computes x + biases."""
+    size = norm.beta.size
+    scale = (ComputedTensor(norm.gamma, lambda: np.ones(size)),) if norm.gamma else ()
+    filled = *scale, or_zeros(norm.beta, biases)
+    if isinstance(norm, layers.ChannelAffine):
+        return filled
+    return (
+        *filled,
+        ComputedTensor(norm.moving_mean, lambda: np.zeros(size)),
+        ComputedTensor(norm.moving_variance, lambda: np.full(size, 1 - norm.epsilon)),
+    )
+
+
+def _scale(gamma: Values, variance: Values, epsilon: float) -> NDArray[Any]:
+    scale: NDArray[Any] = gamma() / np.sqrt(variance() + epsilon)
+    return scale
+
+
+def _offset(beta: Values, mean: Values, scale: Values) -> NDArray[Any]:
+    offset: NDArray[Any] = beta() - mean() * scale()
+    return offset
+
+
+def _minus(values: Values, others: Values | None) -> NDArray[Any]:
+    return values() - others() if others else values()
+
+
+def _plus(values: Values, more: float) -> NDArray[Any]:
+    return values() + more

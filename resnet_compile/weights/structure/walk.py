@@ -1,0 +1,73 @@
+"""From a place of the model to the nodes that take it, through nodes that only move it about."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from resnet_compile.checkpoints.onnx_file import OnnxNode
+from resnet_compile.weights.structure.model import (
+    ATTRIBUTE,
+    FOREIGN,
+    NO_WORD,
+    OPERATOR,
+    WEIGHTS,
+    Counterpart,
+    Place,
+    Walk,
+    Wanted,
+)
+from resnet_compile.weights.structure.moves import MOVES, moved
+
+# What reads a value's shape and not its numbers.
+_OF_SHAPES = frozenset({"Shape", "Size"})
+_ACTIVATIONS = frozenset({"Clip", "LeakyRelu", "Max", "Min", "PRelu", "Relu", "Sigmoid", "Softmax"})
+_POOLS = frozenset({"AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean", "Slice"})
+_OF_LAYERS = _ACTIVATIONS | _POOLS | {"Add", "BatchNormalization", "Conv", "Gemm", "MatMul", "Sum"}
+_OF_ANY_INPUT = frozenset({"Add", "Max", "Min", "Mul", "Sum"})
+
+
+def places(model: Walk, step: Counterpart, wanted: Wanted | None) -> Iterator[Place]:
+    """A step's place, and those that lead on from it; without a layer that is wanted no faults are kept."""
+    ahead, seen = [step.place], {step.place.value}
+    while ahead:
+        here = ahead.pop()
+        model.visit(here)
+        yield here
+        for node in model.readers(here.value):
+            if node.operator not in MOVES or node.inputs[0] != here.value:
+                continue
+            there = moved(model, node, here)
+            if isinstance(there, str):
+                model.note(step, wanted, node, there, NO_WORD, closeness=WEIGHTS)
+            elif there.value not in seen:
+                seen.add(there.value)
+                ahead.append(there)
+
+
+def takers(model: Walk, step: Counterpart, wanted: Wanted | None, *operators: str) -> Iterator[tuple[OnnxNode, Place]]:
+    """The nodes of these operators that take a step's value, each with the place that it reads."""
+    for here in places(model, step, wanted):
+        for node in model.readers(here.value):
+            if node.operator in operators and node.outputs:
+                if node.inputs[0] != here.value and node.operator not in _OF_ANY_INPUT:
+                    continue
+                if here.owed:
+                    model.note(step, wanted, node, "reads biases that the spec has not", NO_WORD, closeness=ATTRIBUTE)
+                else:
+                    yield node, here
+            elif wanted and node.operator not in MOVES and node.operator not in _OF_SHAPES:
+                closeness = OPERATOR if _is_of_a_layer(model, node) else FOREIGN
+                model.note(step, wanted, node, f"stands where the spec has {wanted.words}", None, closeness=closeness)
+
+
+def _is_of_a_layer(model: Walk, node: OnnxNode) -> bool:
+    """Whether layers have such nodes; a factor that is the same for every image none has."""
+    return node.operator in _OF_LAYERS or (node.operator == "Mul" and not any(map(model.is_constant, node.inputs)))
+
+
+def distinct(steps: Iterable[Counterpart]) -> list[Counterpart]:
+    """One step for each place that several lead to: they compute the same."""
+    found: dict[tuple[str, str, bool], Counterpart] = {}
+    for step in steps:
+        found.setdefault((step.place.value, step.place.axes, step.place.owed is None), step)
+    return list(found.values())
