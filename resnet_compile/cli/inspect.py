@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, replace
+from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from resnet_compile.cli.parameters import PATH, classes, size
 from resnet_compile.compiler import adapted
 from resnet_compile.errors import ModelFileError, OptionError, SpecError
 from resnet_compile.limits import MAX_BATCH
+from resnet_compile.spec.catalogue import ALIASES
 
 
 @command("resnet-inspect")
@@ -46,7 +48,11 @@ from resnet_compile.limits import MAX_BATCH
     metavar="FILE",
     help="Write the spec of SOURCE, to edit and keep: of a checkpoint as its names and shapes tell it.",
 )
-@click.option("--catalogue", is_flag=True, help="Show the networks that come with this package, instead of a source.")
+@click.option(
+    "--catalogue",
+    is_flag=True,
+    help="Show the networks that come with this package, or those whose names match SOURCE.",
+)
 def cli(
     report: Report,
     sources: tuple[str, ...],
@@ -67,6 +73,7 @@ def cli(
     resnet-inspect model.onnx --layers --json
     resnet-inspect checkpoint.pth --spec found.json
     resnet-inspect torchvision_resnet34 torchvision_resnet50 --layers
+    resnet-inspect --catalogue 'timm_*50*'
     resnet-inspect specs/*.json --csv --batch 32 > networks.csv
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     depth = 3 if layers else 1
@@ -80,9 +87,9 @@ def cli(
         raise OptionError("is for one SOURCE, and not for --csv", where="spec")
     asked = rc.CompileOptions(batch=batch or "dynamic", **options)
     if catalogue:
-        if sources:
-            raise click.UsageError("--catalogue takes no SOURCE.")
-        rows = [_catalogue_row(name) for name in rc.catalogue()]
+        if len(sources) > 1:
+            raise click.UsageError("--catalogue takes one PATTERN (quoted, such as 'timm_*50*').")
+        rows = [_catalogue_row(name) for name in (_matching(sources[0]) if sources else rc.catalogue())]
         report.result({"catalogue": rows}, lambda: catalogue_text(rows))
     elif not sources:
         raise click.UsageError("Missing argument 'SOURCE', or --catalogue.")
@@ -194,15 +201,28 @@ def _measured(spec: rc.NetworkSpec, options: rc.CompileOptions) -> Measured:
     return planned, rc.plan.summarize(planned)
 
 
+def _matching(pattern: str) -> list[str]:
+    """The names of the catalogue, aliases among them, that a pattern matches.
+
+    Raises:
+        SpecError: There is none.
+    """
+    found = sorted(name for name in (*rc.catalogue(), *ALIASES) if fnmatchcase(name, pattern))
+    if not found:
+        hint = "resnet-inspect --catalogue lists the names; a pattern has * and ?, such as 'timm_*50*'"
+        raise SpecError("no name of the catalogue matches", where=pattern, hint=hint)
+    return found
+
+
 def _catalogue_row(name: str) -> dict[str, Any]:
-    """A spec of the catalogue, with its size and origin."""
+    """A network of the catalogue, with its size and origin."""
     planned = rc.plan_network(rc.load_spec(name))
     return {
         "name": name,
         "parameters": planned.num_parameters,
         "moving_statistics": planned.num_moving_statistics,
         "macs": planned.macs,
-        "origin": planned.spec.origin or "",
+        "origin": f"{ALIASES[name]}: {planned.spec.origin}" if name in ALIASES else planned.spec.origin or "",
     }
 
 

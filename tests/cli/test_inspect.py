@@ -248,7 +248,18 @@ def test_the_catalogue_is_listed_with_sizes_and_origins() -> None:
     lines = command("resnet-inspect", "--catalogue").out.splitlines()
     assert len(lines) == 1 + len(rows)
     assert any("wrn_28_10" in line and "36,220,634" in line and "5,214,492,928" in line for line in lines)
-    assert command("resnet-inspect", "tiny", "--catalogue").code == 2
+    assert command("resnet-inspect", "tiny", "resnet50", "--catalogue").code == 2
+
+
+def test_a_pattern_filters_the_catalogue_and_its_aliases() -> None:
+    rows = json.loads(command("resnet-inspect", "--catalogue", "timm_*50*", "--json").out)["catalogue"]
+    origins = {row["name"]: row["origin"] for row in rows}
+    assert {"timm_seresnet50", "timm_resnet50", "timm_resnetv2_50"} <= set(origins)
+    assert all(name.startswith("timm_") and "50" in name for name in origins)
+    assert origins["timm_resnet50"] == "torchvision_resnet50: torchvision.models.resnet50"
+    none = command("resnet-inspect", "--catalogue", "vgg*")
+    assert (none.code, none.out) == (2, "")
+    assert "no name of the catalogue matches @ vgg*" in none.err
 
 
 def test_two_networks_stand_side_by_side(tmp_path: Path) -> None:
