@@ -27,6 +27,7 @@ from resnet_compile.errors import OptionError
 from resnet_compile.runtime import Backend, Session, SessionOptions, installed_backend
 
 _TRIALS = 8
+_MOST_QUERIES = 10_000_000  # of a server, whose arrivals lie in memory
 _NEAR = 0.02
 """How near two rates are for the search to end, as a part of the higher."""
 _TARGET = 0.99
@@ -200,6 +201,9 @@ class _Scenario:
 
     def _serve(self, rate: float, send: Callable[[int, int], None]) -> Trial:
         options, scenario = self._options, SCENARIOS["server"]
+        if rate * options.seconds > _MOST_QUERIES:
+            message = f"{rate:g} queries a second for {options.seconds:g} s are more than {_MOST_QUERIES:,}"
+            raise OptionError(message, where="rate")
         times = arrivals(rate, options.seconds, scenario.queries).tolist()
         self._listener.sending(f"{rate:.4g} queries a second", times[-1])
         send_all = partial(serve, send, times, self._samples.batch, options.bound, _TARGET)

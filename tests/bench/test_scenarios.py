@@ -188,6 +188,11 @@ def test_one_batch_size_and_graphs_where_they_are() -> None:
         run_scenario("net")  # type: ignore[arg-type]
 
 
+def test_more_queries_than_memory_holds_are_refused() -> None:
+    with pytest.raises(OptionError, match=r"1e\+12 queries a second for 1 s are more than 10,000,000 @ rate"):
+        run(scenario="server", rate=1e12, seconds=1.0)
+
+
 def test_on_a_gpu_the_copies_count() -> None:
     machine = FakeMachine()
     machine.nodes = {"CUDAExecutionProvider": ["Relu"]}
