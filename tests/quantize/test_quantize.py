@@ -38,6 +38,8 @@ INTEGER_OPERATORS = {
     "QLinearConv",
     "QLinearGlobalAveragePool",
     "QLinearLeakyRelu",
+    "QLinearMul",
+    "QLinearSigmoid",
     "Transpose",
 }
 HEAD_OPERATORS = {"Conv", "DequantizeLinear", "Flatten", "Gemm", "QuantizeLinear", "Softmax"} | {
