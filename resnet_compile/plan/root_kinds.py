@@ -89,14 +89,19 @@ def _pool(kind: parts.RootPoolKind, scope: LayerScope, source: FeatureMap) -> Ro
             pool = scope.max_pool("pool1/max", source, 3, 1, fixed_padding(3))
             return pool, scope.blur("pool1", pool.output, kernel, 2)
         case parts.AverageRootPool():
-            if min(source.size) < 2:
-                raise SpecError("the image is too small for the root block's average pool", where="$.input")
+            _require_window(source)
             return (scope.average_pool("pool1", source, 2, NO_PADDING),)
         case parts.ConvolutionRootPool():
             depth = source.channels
             return (scope.conv("pool1", source, depth, 3, stride=2, norm=True, activation=scope.activation),)
         case _:
             assert_never(kind)
+
+
+def _require_window(source: FeatureMap) -> None:
+    """Refuses maps of one row or column, of which pools without padding before them make nothing."""
+    if min(source.size) < 2:
+        raise SpecError(f"a map of {source.height}x{source.width} is too small for the root's pool", where="$.input")
 
 
 def _max_pool(padding: parts.PoolPadding, scope: LayerScope, source: FeatureMap) -> MaxPool:
@@ -108,6 +113,7 @@ def _max_pool(padding: parts.PoolPadding, scope: LayerScope, source: FeatureMap)
         case "same":
             return scope.max_pool_same("pool1", source, 3, 2)
         case "ceil":
+            _require_window(source)
             return scope.max_pool("pool1", source, 3, 2, ceil_padding(source, 3, 2))
         case _:
             assert_never(padding)

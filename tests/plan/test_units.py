@@ -276,6 +276,13 @@ def test_a_blur_takes_the_stride_over_from_the_convolution_that_bears_it(
     assert strides(strided) == [2 if place == bearer + 1 else 1 for place in range(len(strided.residual))]
 
 
+@pytest.mark.parametrize("pool", [{"kind": "max", "padding": "ceil"}, {"kind": "average"}])
+def test_a_map_too_small_for_the_roots_pool_is_refused(pool: dict[str, str]) -> None:
+    root = {"kind": "stem", "stem": {"kind": "3x3"}, "depth": 8, "pool": pool}
+    with pytest.raises(SpecError, match=r"a map of 1x5 is too small for the root's pool @ \$\.input"):
+        units("torchvision_basic", PLAIN, input={"height": 1, "width": 5, "channels": 3}, root=root)
+
+
 def test_a_map_too_small_to_be_mirrored_is_refused() -> None:
     image = {"height": 2, "width": 2, "channels": 8}
     with pytest.raises(SpecError, match=r"a map of 2x2 is too small to blur at net/.*conv1/blur @ \$\.input"):

@@ -68,7 +68,10 @@ def networks(draw: st.DrawFn, *, dynamic: bool = False) -> NetworkSpec:
     """
     channels = draw(st.integers(1, 4))
     root, stride = draw(_roots())
-    depth, divisor, least = root["depth"] if root else channels, 1, 1
+    rounds_up = bool(root and root.get("pool") == {"kind": "max", "padding": "ceil"})
+    if dynamic and rounds_up:  # of any size, where a map of one pixel has no such pool
+        root, stride, rounds_up = None, 1, False
+    depth, divisor, least = root["depth"] if root else channels, 1, 4 if rounds_up else 1
     blocks, reachable = [], [stride]
     for number in range(1, draw(st.integers(1, 3)) + 1):
         kind = draw(st.sampled_from([*PLAIN, *BOTTLENECKS]))
