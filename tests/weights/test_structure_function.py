@@ -164,6 +164,10 @@ NEAR_MISSES: dict[str, tuple[Change, tuple[str, ...]]] = {
         at("MaxPool", 0, pads=[0, 0, 1, 1]),
         ("(0, 0, 1, 1)", '{"kind": "max", "padding": "same"}'),
     ),
+    "TensorFlow's pool behind a Pad": (
+        both(at("MaxPool", 0, pads=[0] * 4), in_front("MaxPool", 0, "Pad", SPATIAL)),
+        ("(0, 0, 1, 1)", '{"kind": "max", "padding": "same"}'),
+    ),
     "Caffe's pool": (at("MaxPool", 0, pads=[0] * 4, ceil_mode=1), ("pool1", '"padding": ')),
     "pool's window": (at("MaxPool", 0, kernel_shape=[2, 2]), ("window of 2x2, the spec 3x3",)),
     "pool's stride": (at("MaxPool", 0, strides=[1, 1]), ("strides 1x1, the spec 2x2",)),

@@ -105,7 +105,6 @@ def _advice(model: Walk, layer: layers.MaxPool, node: OnnxNode, here: Place, fou
     """The padding of a root's pool that is the file's."""
     if model.site.path != "$.root" or found is None or layer.kernel != 3 or layer.stride != 2:
         return f"see {model.site.path}"
-    held = _held(node, found, here)
     words: list[tuple[str, Padding, float]] = [
         ("symmetric", fixed_padding(3), -math.inf),
         ("same", same_padding(layer.source, 3, 2), -math.inf),
@@ -113,8 +112,9 @@ def _advice(model: Walk, layer: layers.MaxPool, node: OnnxNode, here: Place, fou
         ("zero", fixed_padding(3), 0.0),
     ]
     for word, padding, value in words:
-        alike = replace(layer, padding=padding)
-        if (held == value or not found.reaches_out) and difference(found, 2, 1, padding, alike.output) is None:
+        other = replace(layer, padding=padding, pad_value=value)
+        alike = not found.reaches_out or _pads_alike(other, node, found, here)
+        if alike and difference(found, 2, 1, padding, other.output) is None:
             return f'give $.root, of kind "stem", the pool {{"kind": "max", "padding": "{word}"}}'
     return NO_WORD
 
