@@ -27,7 +27,7 @@ class CheckedModel(BaseModel):
             faults with their paths; `where` is the path of the first.
     """
 
-    model_config = ConfigDict(**_STRICT, frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(**_STRICT, frozen=True, extra="forbid", defer_build=True)
     raises: ClassVar[type[UsageError]] = OptionError
 
     def __init__(self, /, **values: Any) -> None:
