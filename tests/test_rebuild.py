@@ -182,7 +182,7 @@ def test_the_command_makes_a_model_like_another_and_its_card(tmp_path: Path) -> 
         (["tiny", "--like", "model.onnx"], "makes the model again as it is, and takes no SPEC @ like"),
         (["--like", "model.onnx", "--top", "3"], "makes the model again as it is, and takes no --top @ like"),
         (["--like", "absent.onnx"], "cannot read the model: No such file or directory @ absent.onnx"),
-        ([], "Missing argument 'SPEC', or --like MODEL."),
+        ([], "Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL."),
         (["tiny", "--labels", "two.txt"], "labels must be as many as the network's 10 classes, got 2 @ labels"),
         (["tiny", "--labels", "two.txt", "--num-classes", "none"], "the network has no classes @ labels"),
         (["tiny", "--top", "11"], "must be at most 10, the network's classes, not 11 @ top"),

@@ -36,8 +36,8 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 @click.option(
     "--preprocess",
     metavar="SCHEME",
-    help="inception, vgg, torchvision, timm, keras, caffe or cifar; by default the model's own, else a guess, which is "
-    "told.",
+    help="inception, vgg, torchvision, timm, keras, caffe, mlperf or cifar; by default the model's own, else a guess, "
+    "which is told.",
 )
 @click.option(
     "--outputs",

@@ -23,7 +23,7 @@ from resnet_compile.weights.fitting import Fit, fitting_specs
 from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import Tensors, tensors_of
 
-_READINGS = 8  # that are tried, those with the most names first
+_READINGS = 8  # that are tried, of those with the most names
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def recognise(source: Mapping[str, ArrayLike], *, section: Sequence[str] = (), n
     """
     tensors = tensors_of(source)
     found = readings(tensors, section)
-    for reading in found[:_READINGS]:
+    # One that leaves tensors unread where another reads them is of a part of the network.
+    for reading in [each for each in found if len(each.shapes) == len(found[0].shapes)][:_READINGS]:
         if fitting := _fitting(reading, name):
             return _told(reading, *fitting[0], others=[spec for spec, _ in fitting[1:]])
     # Tables that number layers cannot be run backwards: the catalogue is tried.

@@ -127,7 +127,7 @@ def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "Missing argument 'SPEC', or --like MODEL."),
+        ([], "Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL."),
         (["tiny", "-o", "out.pb"], "what is written is ONNX, not .pb @ out.pb (-o out.onnx)"),
         (["tini", "-o", "m"], "neither a file nor a spec of the catalogue @ tini (did you mean tiny?)"),
         (["none.json", "-o", "m"], "cannot read the spec: No such file or directory @ none.json"),

@@ -18,14 +18,22 @@ def test_every_layer_answers_for_itself(layer: type) -> None:
     assert ANSWERS - set(dir(layer)) == set()
 
 
+def of_words(statement: ast.Match) -> bool:
+    """Whether a match is of strings."""
+    return ast.unparse(statement.cases[0].pattern).startswith("'")
+
+
 @pytest.mark.parametrize("room", ["plan", "lower", "weights"])
 def test_no_match_swallows_a_new_kind(room: str) -> None:
-    """What is matched there is a closed set of ours: where a match has a last resort, the type checker forbids it."""
+    """What is matched there is a closed set of ours: where a match has a last resort, the type checker forbids it.
+
+    But for the words of other systems' graphs.
+    """
     statements = [
         (path.name, node)
         for path in sorted((PACKAGE / room).rglob("*.py"))
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Match)
+        if isinstance(node, ast.Match) and not (path.parent.name == "structure" and of_words(node))
     ]
     swallowing = [
         (name, case.pattern.lineno)
