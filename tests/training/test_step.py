@@ -105,7 +105,7 @@ def has_groups(spec: NetworkSpec) -> bool:
     return grouped or zero_padded or isinstance(spec.root, KerasV2Root)
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(networks(), st.sampled_from(["cpu", "cuda"]), st.integers(2, 3), st.integers(0, 2**32 - 1))
 def test_a_step_of_any_network_goes_down_its_gradient(spec: NetworkSpec, target: Any, batch: int, seed: int) -> None:
     """In float64: at a learning rate of 1 a step is the gradient, and along any direction the loss falls as it says."""
