@@ -8,6 +8,9 @@ from support.golden import GOLDEN, GoldenRun, golden_runs, translated
 from resnet_compile.spec import (
     BatchNorm,
     Block,
+    BlurPool,
+    BlurredMaxRootPool,
+    ConvolutionRootPool,
     DeepStem,
     EfficientChannel,
     Head,
@@ -35,6 +38,9 @@ KINDS = {
     "ecaresnet_d": "torchvision_bottleneck",
     "resnet_d_basic": "torchvision_basic",
     "resnet_t": "torchvision_bottleneck",
+    "resnetblur_basic": "torchvision_basic",
+    "resnetblur": "torchvision_bottleneck",
+    "resnet_strided_stem": "torchvision_basic",
     "resnetv2": "timm_preact_bottleneck",
 }
 UNIT = r"block(\d)/unit_(\d+)/\w+"
@@ -52,6 +58,8 @@ TORCHVISION_RULES = (
     (r"stem2/BatchNorm/(\w+)", r"conv1.4.\1"),
     (r"stem3/weights", "conv1.6.weight"),
     (r"stem3/BatchNorm/(\w+)", r"bn1.\1"),
+    (r"pool1/weights", "maxpool.0.weight"),
+    (r"pool1/BatchNorm/(\w+)", r"maxpool.1.\1"),
     (f"{UNIT}/projection/weights", r"layer\1.\2.downsample.1.weight"),
     (rf"{UNIT}/projection/BatchNorm/(\w+)", r"layer\1.\2.downsample.2.\3"),
     (rf"{UNIT}/attention/conv(\d)/weights", r"layer\1.\2.se.fc\3.weight"),
@@ -97,7 +105,7 @@ def network(kind: str, case: dict[str, Any]) -> NetworkSpec:
     return NetworkSpec(
         name="net",
         input=Input(height=case["height"], width=case["width"]),
-        root=TimmPreactRoot() if preact else root(case.get("stem_type"), case.get("stem_width", 0)),
+        root=TimmPreactRoot() if preact else root(case),
         blocks=tuple(blocks),
         norm=BatchNorm(epsilon=1e-5, decay=0.9),
         head=Head(num_classes=case["num_classes"], logits="conv" if preact else "dense", predictions=None),
@@ -105,14 +113,17 @@ def network(kind: str, case: dict[str, Any]) -> NetworkSpec:
     )
 
 
-def root(stem: str | None, width: int) -> TorchvisionRoot | StemRoot:
+def root(case: dict[str, Any]) -> TorchvisionRoot | StemRoot:
     """timm's stems: the last convolution is twice as wide, the first of a tiered one three quarters as wide."""
-    match stem:
+    width = case.get("stem_width", 0)
+    match case.get("stem_type"):
         case "deep":
             return StemRoot(stem=DeepStem(widths=(width, width)), depth=2 * width)
         case "deep_tiered":
             return StemRoot(stem=DeepStem(widths=(3 * width // 4, width)), depth=2 * width)
-    return TorchvisionRoot()
+    if case.get("aa_layer"):
+        return StemRoot(pool=BlurredMaxRootPool())
+    return StemRoot(pool=ConvolutionRootPool()) if case.get("replace_stem_pool") else TorchvisionRoot()
 
 
 def attention(kind: str, rd_ratio: float = 1 / 16) -> AttentionKind:
@@ -127,12 +138,19 @@ def block(kind: str, case: dict[str, Any], scope: str, units: int, width: int, b
     }
     match kind:
         case "torchvision_basic":
-            return torchvision_basic_block(scope, width, units, stride, **parts)
+            made = torchvision_basic_block(scope, width, units, stride, **parts)
+            return blurred(made) if case.get("aa_layer") else made
         case "torchvision_bottleneck":
             parts |= {"groups": case["cardinality"], "base_width": case["base_width"]}
-            return torchvision_bottleneck_block(scope, width, units, stride, **parts)
+            made = torchvision_bottleneck_block(scope, width, units, stride, **parts)
+            return blurred(made) if case.get("aa_layer") else made
     args = [UnitArgs(depth=width, depth_bottleneck=bottleneck, stride=stride if i == 0 else 1) for i in range(units)]
     return Block(scope=scope, unit=TimmPreactBottleneck(), args=tuple(args))
+
+
+def blurred(made: Block) -> Block:
+    """The block with anti-aliasing."""
+    return made.replace(unit=made.unit.replace(anti_aliasing=BlurPool()))
 
 
 def runs() -> list[GoldenRun]:

@@ -135,6 +135,30 @@ NARROW: dict[str, dict[str, Any]] = {
         "stem_width": 8,
         "avg_down": True,
     },
+    "resnetblur_basic": {
+        "kind": "basic",
+        "layers": [1, 2, 1, 1],
+        "widths": [6, 6, 8, 8],
+        "cardinality": 1,
+        "base_width": 64,
+        "aa_layer": "blur",
+    },
+    "resnetblur": {
+        "kind": "bottleneck",
+        "layers": [1, 1, 2, 1],
+        "widths": [4, 5, 6, 6],
+        "cardinality": 1,
+        "base_width": 64,
+        "aa_layer": "blur",
+    },
+    "resnet_strided_stem": {
+        "kind": "basic",
+        "layers": [1, 1, 1, 1],
+        "widths": [6, 6, 8, 8],
+        "cardinality": 1,
+        "base_width": 64,
+        "replace_stem_pool": True,
+    },
     "resnetv2": {
         "kind": "preactivation",
         "layers": [2, 1, 2, 1],
@@ -193,7 +217,8 @@ def narrow_model(timm: ModuleType, case: dict[str, Any]) -> nn.Module:
         cardinality=case["cardinality"],
         base_width=case["base_width"],
         avg_down=case.get("avg_down", False),
-        **{key: case[key] for key in ("stem_type", "stem_width") if key in case},
+        aa_layer=timm.layers.BlurPool2d if case.get("aa_layer") == "blur" else None,
+        **{key: case[key] for key in ("stem_type", "stem_width", "replace_stem_pool") if key in case},
         **attention_arguments(timm, **case["attention"]) if "attention" in case else {},
     )
 

@@ -13,6 +13,7 @@ from resnet_compile.recognise.reading import Reading, Shape
 from resnet_compile.spec import (
     BatchNorm,
     Block,
+    ConvolutionRootPool,
     DeepStem,
     EfficientChannel,
     Head,
@@ -81,7 +82,7 @@ def _prototype(reading: Reading, kind: str) -> NetworkSpec | None:
 
 
 def _form(root: StemRoot) -> tuple[Any, ...]:
-    return root.stem.kind, root.norm, root.biases
+    return root.stem.kind, root.norm, root.biases, isinstance(root.pool, ConvolutionRootPool)
 
 
 def _root_parts(reading: Reading) -> StemRoot | None:
@@ -90,13 +91,16 @@ def _root_parts(reading: Reading) -> StemRoot | None:
     last = "stem3" if "stem3/weights" in shapes else "conv1"
     if (weights := shapes.get(f"{last}/weights")) is None:
         return None
-    parts = {"depth": weights[0], "norm": f"{last}/BatchNorm/beta" in shapes, "biases": f"{last}/biases" in shapes}
+    parts: dict[str, Any] = {"depth": weights[0], "biases": f"{last}/biases" in shapes}
+    parts["norm"] = f"{last}/BatchNorm/beta" in shapes
+    if "pool1/weights" in shapes:
+        parts["pool"] = ConvolutionRootPool()
     if last == "stem3":
         widths = tuple(shapes.get(f"stem{number}/weights", (1,))[0] for number in (1, 2))
         return StemRoot(stem=DeepStem(widths=widths), **parts)
-    return (
-        StemRoot(stem=SevenStem(), **parts) if weights[2:] == (7, 7) else StemRoot(stem=ThreeStem(), pool=None, **parts)
-    )
+    if weights[2:] == (7, 7):
+        return StemRoot(stem=SevenStem(), **parts)
+    return StemRoot(**{"stem": ThreeStem(), "pool": None, **parts})
 
 
 def _root(reading: Reading, model: NetworkSpec) -> RootKind | None:

@@ -98,6 +98,8 @@ TORCHVISION = Naming(
         (f"{_UNIT}/conv{{k}}/BatchNorm/{{role}}", "layer{b}.{u-1}.bn{k}.{role}"),
         (f"{_UNIT}/shortcut/weights", "layer{b}.{u-1}.downsample.0.weight"),
         (f"{_UNIT}/shortcut/BatchNorm/{{role}}", "layer{b}.{u-1}.downsample.1.{role}"),
+        ("pool1/weights", "maxpool.0.weight"),
+        ("pool1/BatchNorm/{role}", "maxpool.1.{role}"),
         (f"{_UNIT}/projection/weights", "layer{b}.{u-1}.downsample.1.weight"),
         (f"{_UNIT}/projection/BatchNorm/{{role}}", "layer{b}.{u-1}.downsample.2.{role}"),
         (f"{_UNIT}/attention/conv{{k}}/weights", "layer{b}.{u-1}.se.fc{k}.weight"),

@@ -14,6 +14,8 @@ from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.recognise import recognise
 from resnet_compile.spec import (
+    ConvolutionRootPool,
+    StemRoot,
     keras_v2_block,
     resnet_v1_block,
     resnet_v2_block,
@@ -113,6 +115,15 @@ def test_what_names_do_not_tell_is_told_with_its_field() -> None:
         "images of 224x224 (--size)",
     ):
         assert words in assumed
+
+
+def test_a_strided_convolution_in_the_place_of_the_pool_comes_back() -> None:
+    """timm's `resnet18(replace_stem_pool=True)`."""
+    spec = load_spec("torchvision_resnet18").replace(root=StemRoot(pool=ConvolutionRootPool()))
+    source = arrays(plan_network(spec), naming_of("torchvision"), "")
+    assert source
+    assert "maxpool.0.weight" in source
+    assert function(recognise(source).spec, spec) == function(spec, spec)
 
 
 def test_of_two_sections_the_one_asked_for_is_read() -> None:
