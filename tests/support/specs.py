@@ -233,6 +233,13 @@ def narrowed(spec: NetworkSpec) -> NetworkSpec:
 
 
 def families() -> list[NetworkSpec]:
-    """The catalogue narrowed, once each: many members only differ in their depth."""
+    """The catalogue narrowed, once each: many members only differ in their depth and width."""
     specs = [narrowed(load_spec(name)) for name in catalogue()]
-    return list({spec.replace(name="any"): spec for spec in reversed(specs)}.values())
+    return list({_function(spec): spec for spec in reversed(specs)}.values())
+
+
+def _function(spec: NetworkSpec) -> tuple[Any, ...]:
+    """What two networks have in common that differ in depth and width alone."""
+    root = spec.root and spec.root.replace(depth=8)
+    units = tuple(dict.fromkeys(block.unit for block in spec.blocks))
+    return root, units, spec.norm, spec.activation, spec.head, spec.output_stride, spec.input
