@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from functools import wraps
+from functools import cache, wraps
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, ParamSpec, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, validate_call
@@ -89,14 +89,16 @@ def checked_call(kind: type[CheckedModel]) -> Callable[[Callable[_Args, _Made]],
     """
 
     def decorate(function: Callable[_Args, _Made]) -> Callable[_Args, _Made]:
-        checked: Callable[..., _Made] = validate_call(config=_STRICT)(function)
-        signature = inspect.signature(function)
+        @cache  # made when first called: a command calls few of them
+        def checked() -> tuple[inspect.Signature, Callable[..., _Made]]:
+            return inspect.signature(function), validate_call(config=_STRICT)(function)
 
         @wraps(function)
         def call(*args: _Args.args, **kwargs: _Args.kwargs) -> _Made:
+            signature, validated = checked()
             bound = signature.bind(*args, **kwargs)
             with translating(kind):
-                return checked(**bound.arguments)  # by name, so that a fault's path has it
+                return validated(**bound.arguments)  # by name, so that a fault's path has it
 
         return call
 

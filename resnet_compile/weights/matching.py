@@ -193,7 +193,11 @@ def logits_of(plan: Plan) -> tuple[Parameter, ...]:
 def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str | None]:
     """The fullest section of all tables."""
     tables = NAMINGS if choice.naming is None else (naming_of(choice.naming),)
-    by_table = [sections(table, plan, tensors, choice.sections) for table in tables]
+    by_table: list[list[Section]] = []
+    for table in tables:
+        by_table.append(sections(table, plan, tensors, choice.sections))
+        if by_table[-1] and len(by_table[-1][0].filled) == len(plan.parameters):
+            break  # no other can have more
     fullest = max((found[0] for found in by_table if found), key=lambda one: len(one.filled), default=None)
     if fullest is None or not fullest.filled:
         if any(name.endswith(AVERAGE) for name in tensors):

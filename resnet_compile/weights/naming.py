@@ -166,7 +166,7 @@ class Naming:
 
     def _fill(self, part: tuple[str, int], match: re.Match[str]) -> str:
         name, offset = part
-        value = match.groupdict().get(name, "*")
+        value = match[name] if name in match.re.groupindex else "*"
         if name == "role":
             return self.roles.get(value, value)
         return str(int(value) + offset) if offset else value
