@@ -116,7 +116,7 @@ def _told(reading: Reading, spec: NetworkSpec, model: NetworkSpec, others: Seque
     told = f"read off the names: {what}{units} units of kind {kind}, {classes} ({reading.naming.name} naming{where})"
     if known:
         spec = known.replace(head=known.head.replace(num_classes=spec.head.num_classes))
-    return Recognised(spec, told, tuple(_assumptions(reading, spec, model, others)))
+    return Recognised(spec, told, tuple(_assumptions(reading, spec, known or model, others)))
 
 
 def _same(known: NetworkSpec, spec: NetworkSpec) -> bool:
