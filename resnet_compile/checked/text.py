@@ -27,6 +27,8 @@ def parse_json(kind: Any, text: str | bytes | bytearray, **how: Any) -> Any:
     """
     if fault := _fault_of_text(text):
         raise models_in(kind)[0].raises(fault)
+    for model in models_in(kind):
+        model.model_rebuild()  # once, for the text and for all that follows; else the adapter would build its own
     with translating(kind, json.dumps):
         return TypeAdapter(kind).validate_json(text, **how)
 
