@@ -501,7 +501,18 @@ def test_one_unit_more_or_less_is_refused(theirs: int, ours: int, num_classes: i
 
     outputs = ("tiny/logits",) if num_classes else ("tiny/block1",)
     model = compile(spec(theirs), CompileOptions(batch=1, outputs=outputs)).to_proto()
-    require_refused(spec(ours), model, tmp_path)
+    more, fewer = "is another sum of two maps: see $.blocks", "the model ends before it"
+    require_refused(spec(ours), model, tmp_path, *(() if num_classes else (more if theirs > ours else fewer,)))
+
+
+def test_another_sum_and_other_groups_are_told_with_their_field(tmp_path: Path) -> None:
+    doubled = basic()
+    total = nodes(doubled, "Add")[0]
+    total.input[1] = total.input[0]
+    require_refused(BASIC, doubled, tmp_path, "see $.blocks[0].unit.shortcut and the depths and strides beside it")
+    grouped = basic()
+    at("Conv", 1, group=2)(grouped)
+    require_refused(BASIC, grouped, tmp_path, "set $.blocks[0].unit.groups to 2")
 
 
 def test_a_network_of_another_size_is_compared_at_its_own(tmp_path: Path) -> None:
@@ -517,7 +528,8 @@ def test_names_do_not_tell_the_function(tmp_path: Path) -> None:
     """Weights that fit by name are not taken from a graph that computes something else, unless names are asked for."""
     spec, leaky = own(), own(activation={"kind": "leaky_relu", "slope": 0.2})
     compile(leaky).save(tmp_path / "theirs.onnx")
-    with pytest.raises(WeightsError, match=r"leaky ReLU of slope 0\.2, the spec has ReLU.*--naming native"):
+    said = r"leaky ReLU of slope 0\.2, the spec has ReLU.*; or --naming native to take the weights alone\)"
+    with pytest.raises(WeightsError, match=said):
         compile(spec, weights=tmp_path / "theirs.onnx")
     taken = compile(spec, CompileOptions(naming="native"), weights=tmp_path / "theirs.onnx")
     assert list(taken.to_proto().graph.initializer) == list(compile(spec).to_proto().graph.initializer)
