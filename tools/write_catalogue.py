@@ -41,6 +41,7 @@ from resnet_compile.spec import (
     keras_v2_block,
     mlperf_tiny_block,
     preact_basic_block,
+    published_weights,
     resnet_v1_block,
     resnet_v2_block,
     tf_official_block,
@@ -145,11 +146,12 @@ def timm(
     builder = torchvision_basic_block if basic else torchvision_bottleneck_block
     shortcut = PooledProjection() if bag_of_tricks else None
     blocks = four_blocks(partial(builder, attention=attention, shortcut=shortcut), layers, STRIDE_FIRST)
-    return torchvision(name, blocks).replace(
+    spec = torchvision(name, blocks).replace(
         name=f"timm_{name}",
         origin=f"timm.models.resnet.{name}",
         root=StemRoot(stem=DeepStem()) if bag_of_tricks else TorchvisionRoot(),
     )
+    return published_weights(spec.name)[0].prepare(spec)
 
 
 def torchvision(name: str, blocks: tuple[Block, ...]) -> NetworkSpec:
@@ -172,15 +174,16 @@ def torchvision_bottlenecks(name: str, layers: int, groups: int, base_width: int
     def block(scope: str, base_depth: int, num_units: int, stride: int) -> Block:
         return torchvision_bottleneck_block(scope, base_depth, num_units, stride, groups=groups, base_width=base_width)
 
-    return torchvision(name, four_blocks(block, layers, STRIDE_FIRST))
+    spec = torchvision(name, four_blocks(block, layers, STRIDE_FIRST))
+    return published_weights(spec.name)[0].prepare(spec)
 
 
 def resnet26() -> NetworkSpec:
     """The network of `microsoft/resnet-26`; the other sizes are torchvision's."""
-    return transformers_network("transformers_resnet26", depths=(2, 2, 2, 2)).replace(
-        origin="transformers ResNetForImageClassification, microsoft/resnet-26",
-        input=image(224, "torchvision"),
+    spec = transformers_network("transformers_resnet26", depths=(2, 2, 2, 2)).replace(
+        origin="transformers ResNetForImageClassification"
     )
+    return published_weights(spec.name)[0].prepare(spec)
 
 
 # How kuangliu's training takes CIFAR's images, by means and deviations that it gives in full.

@@ -20,6 +20,7 @@ from resnet_compile.compiler import adapted
 from resnet_compile.errors import ModelFileError, OptionError, SpecError
 from resnet_compile.limits import MAX_BATCH
 from resnet_compile.spec.catalogue import ALIASES
+from resnet_compile.spec.published import PublishedWeights
 
 
 @command("resnet-inspect")
@@ -117,9 +118,13 @@ def cli(
         network = _measured(spec, asked)
         if spec_file is not None:
             _write_spec(spec_file, network[0].spec)
+        published = _published(spec)
         report.result(
-            _document(*network, depth, facts),
-            lambda: network_text(network, facts, depth),
+            {
+                **_document(*network, depth, facts),
+                **({"published_weights": [each.model_dump() for each in published]} if published else {}),
+            },
+            lambda: network_text(network, facts, depth, published),
         )
 
 
@@ -199,6 +204,12 @@ def _load(source: str) -> tuple[rc.NetworkSpec, dict[str, Any]]:
 def _measured(spec: rc.NetworkSpec, options: rc.CompileOptions) -> Measured:
     planned = rc.plan_network(adapted(spec, options))
     return planned, rc.plan.summarize(planned)
+
+
+def _published(spec: rc.NetworkSpec) -> tuple[PublishedWeights, ...]:
+    """The weights that are published for a network of the catalogue, by whichever of its names it was read."""
+    name = Path(spec.source or "").stem
+    return rc.published_weights(name) if name in (*rc.catalogue(), *ALIASES) and rc.load_spec(name) == spec else ()
 
 
 def _matching(pattern: str) -> list[str]:

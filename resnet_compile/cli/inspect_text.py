@@ -9,6 +9,7 @@ from typing import Any
 import resnet_compile as rc
 from resnet_compile.plan.names import end_point_words
 from resnet_compile.report.table import Cell, table
+from resnet_compile.spec.published import PublishedWeights
 
 # A network and what it costs.
 Measured = tuple["rc.Plan", "rc.plan.Summary"]
@@ -39,13 +40,16 @@ def networks_text(networks: Sequence[Measured]) -> str:
     return table(header, rows)
 
 
-def network_text(network: Measured, facts: dict[str, Any], depth: int) -> str:
+def network_text(
+    network: Measured, facts: dict[str, Any], depth: int, published: Sequence[PublishedWeights] = ()
+) -> str:
     """A network with its parts, below what its model says of itself.
 
     Args:
         network: What to show.
         facts: By name, for a model.
         depth: 1 for blocks, 2 for their units, 3 for their layers.
+        published: The weights to name behind it.
     """
     planned, summary = network
     header = ["", "kind", "output", "weights", "parameters", "moving", "multiply-accumulates"]
@@ -64,7 +68,25 @@ def network_text(network: Measured, facts: dict[str, Any], depth: int) -> str:
     rows.append(["total", "", "", summary.weights, summary.parameters, summary.moving_statistics, summary.macs])
     lines = [_title(planned), *(f"  {key}: {_words(value)}" for key, value in facts.items())]
     ends = ["", _end_points(planned)] if depth > 1 else []
-    return "\n".join([*lines, "", table(header, rows), *ends])
+    weights = (
+        ["", "published weights; the spec's preprocessing is that of the first:", _weights(published)]
+        if published
+        else []
+    )
+    return "\n".join([*lines, "", table(header, rows), *ends, *weights])
+
+
+def _weights(published: Sequence[PublishedWeights]) -> str:
+    """Published weights in a table, a row each; a dash stands for what their makers do not state."""
+    header = ["tag", "licence", "size", "crop", "interpolation", "top-1 %", "link"]
+    rows: list[list[Cell]] = [
+        [
+            "-" if fact is None else str(fact)
+            for fact in (each.tag, each.licence, each.size, each.crop, each.interpolation, each.top1, each.link)
+        ]
+        for each in published
+    ]
+    return table(header, rows)
 
 
 def _end_points(planned: rc.Plan) -> str:

@@ -17,7 +17,7 @@ from resnet_compile.spec.builders import (
     torchvision_basic_block,
     torchvision_bottleneck_block,
 )
-from resnet_compile.spec.catalogue import SpecSource, as_spec, catalogue, load_spec
+from resnet_compile.spec.catalogue import SpecSource, as_spec, catalogue, load_spec, published_weights
 from resnet_compile.spec.loading import build_spec, parse_spec, read_spec
 from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec, ScaleOffset
 from resnet_compile.spec.parts import (
@@ -124,6 +124,7 @@ __all__ = [
     "network_schema_text",
     "parse_spec",
     "preact_basic_block",
+    "published_weights",
     "read_spec",
     "resnet_v1_block",
     "resnet_v2_block",

@@ -7,11 +7,15 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from resnet_compile.errors import SpecError
 from resnet_compile.files import as_path
 from resnet_compile.spec.loading import read_spec
 from resnet_compile.spec.network import NetworkSpec
+
+if TYPE_CHECKING:
+    from resnet_compile.spec.published import PublishedWeights
 
 ALIASES = {
     "mlperf_resnet50": "tf_official_resnet50_v1",
@@ -56,10 +60,25 @@ def load_spec(source: str | os.PathLike[str]) -> NetworkSpec:
         return read_spec(path)
     name = ALIASES.get(path.name, path.name)
     if name in names:
-        return read_spec(catalogue_folder() / f"{name}.json").coming_from(path.name)
+        spec = read_spec(catalogue_folder() / f"{name}.json").coming_from(path.name)
+        weights = published_weights(path.name) if path.name in ALIASES else ()
+        return weights[0].prepare(spec) if weights else spec
     near = _near(path.name, names)
     hint = f"did you mean {' or '.join(near)}?" if near else "resnet-inspect --catalogue lists the names"
     raise SpecError("neither a file nor a spec of the catalogue", where=str(path), hint=hint)
+
+
+def published_weights(name: str) -> tuple[PublishedWeights, ...]:
+    """The weights that are published for a network of the catalogue, the default first; empty if there are none.
+
+    Args:
+        name: A name of the catalogue, or an alias: it has those of its own system, else those of the network.
+    """
+    # Deferred: a spec that is compiled asks for none.
+    from resnet_compile.spec.published import read_weights
+
+    networks = read_weights(catalogue_folder() / "weights.csv")
+    return networks.get(name) or networks.get(ALIASES.get(name, name), ())
 
 
 SpecSource = NetworkSpec | str | os.PathLike[str]
