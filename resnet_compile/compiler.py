@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from resnet_compile._version import __version__
-from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.errors import OptionError, inside
 from resnet_compile.files import as_path
 from resnet_compile.graph import Graph, Verifier, bound, least_opset
@@ -30,10 +29,8 @@ from resnet_compile.precision import Float32
 from resnet_compile.schemes import SCHEMES, find_scheme
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec, SpecSource, as_spec, spec_text
-from resnet_compile.weights.binding import Bound, bind, bind_initial
-from resnet_compile.weights.hub_images import described
-from resnet_compile.weights.matching import background, classes_of
-from resnet_compile.weights.source import tensors_of
+from resnet_compile.weights.initial import bind_initial
+from resnet_compile.weights.tensor import Bound
 
 if TYPE_CHECKING:
     import onnx
@@ -207,17 +204,14 @@ def planned_for(
 
     Images are preprocessed as a hub's folder says, and there are as many classes as the weights have.
     """
-    spec, told = described(adapted(spec, options), source)
-    planned = plan_network(spec)
-    own = spec.head.num_classes
+    spec = adapted(spec, options)
+    if source is None:
+        return plan_network(spec), ()
+    # Deferred, as below: initial weights need none of the tables.
+    from resnet_compile.weights.given import planned_by
+
     chosen = options.model_dump(include=_CHOICE, exclude_defaults=True)
-    if source is None or own is None or options.num_classes is not None or chosen:
-        return planned, told
-    classes = classes_of(planned, tensors_of(source))
-    if classes in (None, own):
-        return planned, told
-    note = f"the model has the weights' {classes} classes and not the spec's {own}{background(classes)}"
-    return plan_network(spec.replace(head=spec.head.replace(num_classes=classes))), (*told, note)
+    return planned_by(spec, source, counted=options.num_classes is None and not chosen)
 
 
 def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike] | None) -> tuple[Bound, Metadata]:
@@ -225,14 +219,9 @@ def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike
     if source is None:
         drawn = bind_initial(planned.parameters, options.seed)
         return drawn, Metadata(seed=options.seed, numpy_version=np.__version__)
-    given = bind(planned, source, **options.model_dump(include=_CHOICE))
-    facts = Metadata()
-    if isinstance(source, Checkpoint):
-        name = source.files[0].name
-        facts = Metadata(weights_format=source.format, weights_file=name, weights_sha256=source.digests())
-        if len(source.class_names) == planned.spec.head.num_classes:
-            facts = replace(facts, labels=source.class_names)
-    return given, replace(facts, **given.facts)
+    from resnet_compile.weights.given import bound_by
+
+    return bound_by(planned, source, options.model_dump(include=_CHOICE))
 
 
 def adapted(spec: SpecSource, options: CompileOptions) -> NetworkSpec:

@@ -12,9 +12,11 @@ from resnet_compile.errors import WeightsError
 from resnet_compile.plan import plan_network
 from resnet_compile.spec import NetworkSpec
 from resnet_compile.training.step import TrainingStep
-from resnet_compile.weights.binding import Bound, bind, bind_initial
+from resnet_compile.weights.binding import bind
+from resnet_compile.weights.initial import bind_initial
 from resnet_compile.weights.matching import classes_of
 from resnet_compile.weights.source import tensors_of
+from resnet_compile.weights.tensor import Bound
 
 
 def starting_state(

@@ -1,10 +1,10 @@
-"""Binding: the values of a network's parameters, from a mapping, a checkpoint or the seed."""
+"""Binding: the values of a network's parameters, from a mapping or a checkpoint."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from numpy.typing import ArrayLike, NDArray
@@ -14,12 +14,11 @@ from resnet_compile.errors import WeightsError
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.hub import check_config, contradiction
-from resnet_compile.weights.initial import InitialTensor
 from resnet_compile.weights.matching import Choice, Match, fits, match
 from resnet_compile.weights.naming import STRUCTURE
 from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import SourceTensor, Tensors, tensors_of
-from resnet_compile.weights.tensor import ParameterTensor, finite
+from resnet_compile.weights.tensor import Bound, ParameterTensor, finite
 
 # Types that weights are quantised to; no system computes with weights of them but by a scale.
 _QUANTISED = frozenset({"int8", "uint8", "int4", "uint4"})
@@ -40,26 +39,6 @@ class StoredTensor(ParameterTensor):
     def array(self) -> NDArray[Any]:
         """The values; `WeightsError` where one is not a finite number or the source is damaged."""
         return finite(self.source.read().transpose(self.axes), self.shape, self.source.names[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Bound:
-    """A network's parameters with their values.
-
-    Attributes:
-        tensors: The values by parameter name.
-        facts: Metadata about their source, by its keys.
-        notes: Sentences for the user: guesses, and tensors that were left out.
-    """
-
-    tensors: Mapping[str, ParameterTensor]
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-
-
-def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
-    """Every parameter with the original's initial values."""
-    return Bound({parameter.name: InitialTensor(parameter, seed) for parameter in parameters})
 
 
 def bind(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.plan.parameters import Constant, Normal, TruncatedNormal, Uniform
-from resnet_compile.weights.tensor import ParameterTensor
+from resnet_compile.plan.parameters import Constant, Normal, Parameter, TruncatedNormal, Uniform
+from resnet_compile.weights.tensor import Bound, ParameterTensor
 
 # Values drawn at a time: small enough that drawing, comparing and redrawing stay in the cache.
 _CHUNK = 1 << 16
@@ -47,6 +48,11 @@ class InitialTensor(ParameterTensor):
     def _generator(self) -> np.random.Generator:
         digest = hashlib.sha256(f"{self.seed}\0{self.parameter.name}".encode()).digest()
         return np.random.Generator(np.random.SFC64(np.frombuffer(digest, "<u4")))
+
+
+def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
+    """Every parameter with the original's initial values."""
+    return Bound({parameter.name: InitialTensor(parameter, seed) for parameter in parameters})
 
 
 def _truncated_normal(generator: np.random.Generator, size: int, stddev: float) -> NDArray[np.float32]:

@@ -1,9 +1,10 @@
-"""The base of all sources of a parameter's values."""
+"""The base of all sources of a parameter's values, and a network's parameters with theirs."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -31,6 +32,21 @@ class ParameterTensor(ABC):
     @abstractmethod
     def array(self) -> NDArray[Any]:
         """The values; raises `WeightsError` if one is not finite or the source is damaged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """A network's parameters with their values.
+
+    Attributes:
+        tensors: The values by parameter name.
+        facts: Metadata about their source, by its keys.
+        notes: Sentences for the user: guesses, and tensors that were left out.
+    """
+
+    tensors: Mapping[str, ParameterTensor]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 def finite(values: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[Any]:
