@@ -10,6 +10,7 @@ import pytest
 from support.commands import command
 
 from resnet_compile import CompileOptions, catalogue, compile, load_spec, plan_network
+from resnet_compile.spec import spec_text
 
 
 def test_totals_and_blocks_of_a_spec() -> None:
@@ -49,11 +50,21 @@ def test_layers_add_up() -> None:
 
 
 def test_the_table_is_aligned_and_separates_thousands() -> None:
-    lines = command("resnet-inspect", "resnet50").out.splitlines()
-    assert lines[0] == "resnet_v2_50, input 3x224x224"
-    header, *rows = lines[2:]
+    title, network, *_ = command("resnet-inspect", "resnet50").out.split("\n\n")
+    assert title == "resnet_v2_50, input 3x224x224"
+    header, *rows = network.splitlines()
     assert rows[-1].split() == ["total", "25,502,912", "25,568,360", "45,440", "3,482,255,360"]
     assert {len(row) for row in [header, *rows]} == {len(header)}
+
+
+def test_published_weights_are_listed_with_their_network(tmp_path: Path) -> None:
+    weights = command("resnet-inspect", "timm_resnet50").out.split("\n\n")[-1].splitlines()
+    assert weights[2].split()[:6] == ["a1_in1k", "apache-2.0", "224", "0.95", "bicubic", "80.382"]
+    document = json.loads(command("resnet-inspect", "timm_resnet50", "--json").out)
+    assert len(document["published_weights"]) == len(weights) - 2
+    own = tmp_path / "resnet50.json"
+    own.write_text(spec_text(load_spec("resnet50").replace(output_stride=16)))
+    assert "published" not in command("resnet-inspect", str(own)).out, "a network of one's own of the same name"
 
 
 @pytest.mark.parametrize("external", [False, True])
