@@ -149,7 +149,9 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     verifier.verify(graph, "lowering")
     parameters, facts = _bind(planned, options, source)
     filled = verifier.verify(bound(graph, parameters.tensors), "binding", bound=True)
-    optimized, applied = optimize(filled, options.target, options.dtype.passes(), verifier=verifier)
+    optimized, applied = optimize(
+        filled, options.target, options.dtype.passes(), fused_conv=options.fused_conv, verifier=verifier
+    )
     fed = verifier.verify(with_ends(optimized, planned, options), "putting ends to it", bound=True)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
     return CompiledModel(planned, fed, fmt, applied, (*told, *parameters.notes))

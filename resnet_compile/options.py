@@ -79,6 +79,11 @@ class CompileOptions(CheckedModel):
     and parameter of the network.
     """
 
+    fused_conv: bool = False
+    """Whether CUDA in float32 gets each convolution with its ReLU, and what is added between them, as one operator of
+    onnxruntime's, `com.microsoft.FusedConv`. Only onnxruntime runs such a model.
+    """
+
     dtype: AnyPrecision = Float32()
     """Type of weights and activations: `Float32()`, `Float16(io=...)`, `Int8(calibration=..., keep_float=...)`, or the
     word `float32`, `float16` or `int8` for one with its defaults.
@@ -115,6 +120,14 @@ class CompileOptions(CheckedModel):
                     "path": ("target",),
                 },
             )
+        return self
+
+    @model_validator(mode="after")
+    def _fused_convolutions_are_of_cuda_in_float32(self) -> Self:
+        if self.fused_conv and (self.target, self.dtype.kind) != ("cuda", "float32"):
+            fault = "is for target cuda in float32, got target {target} and dtype {dtype}"
+            told = {"target": self.target or "none", "dtype": self.dtype.kind, "path": ("fused_conv",)}
+            raise PydanticCustomError("fused_conv", fault, told)
         return self
 
 

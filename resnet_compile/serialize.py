@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from resnet_compile._version import __version__
 from resnet_compile.errors import GraphError, OptionError
 from resnet_compile.files import replacing
-from resnet_compile.graph import ONNX_TYPES, Attribute, Graph, Node, Shape, Value, verify
+from resnet_compile.graph import ONNX_TYPES, Attribute, Graph, Node, Shape, Value, domain_and_type, verify
 from resnet_compile.metadata import Metadata
 from resnet_compile.wire import length_prefix
 
@@ -179,13 +179,17 @@ def _skeleton(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
     model.graph.output.extend(_value_info(value) for value in graph.outputs)
     for node, made in graph.nodes():
         model.graph.node.append(_node(node, made))
+    for domain in sorted({node.domain for node in model.graph.node if node.domain}):
+        model.opset_import.add(domain=domain, version=1)  # the one version that onnxruntime's own domains have
     return model
 
 
 def _node(node: Node, made: tuple[Value, ...]) -> onnx.NodeProto:
     outputs = {value.index: value.name for value in made}
+    domain, kind = domain_and_type(node.operator)
     return onnx.NodeProto(
-        op_type=node.operator,
+        op_type=kind,
+        domain=domain or None,
         name=made[0].name,
         input=[source.name if source else "" for source in node.inputs],
         output=[outputs.get(index, "") for index in range(max(outputs) + 1)],

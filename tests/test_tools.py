@@ -166,16 +166,16 @@ def test_demands_are_met_up_to_their_limits(
 
 
 @pytest.mark.parametrize("network", ["resnet50", "resnet152"])
-@pytest.mark.parametrize("target", ["portable", "cuda"])
+@pytest.mark.parametrize("target", ["portable", "cuda", "cuda with fused convolutions"])
 def test_predictions_start_from_what_the_compiler_makes(
-    tool: Callable[[str], ModuleType], network: str, target: Any
+    tool: Callable[[str], ModuleType], network: str, target: str
 ) -> None:
     work = tool("gpu_predictions").WORK[network, target]
-    options = CompileOptions(outputs=("logits",), batch=1, target=target)
+    options = CompileOptions(outputs=("logits",), batch=1, **tool("gpu_bench").how(target))
     graph = compile(load_spec(network), options).graph
-    convolutions = [node for node, _ in graph.nodes() if node.operator == "Conv"]
-    biased = sum(len(node.inputs) == 3 for node in convolutions)
-    others = sum(node.operator != "Conv" for node, _ in graph.nodes())
+    convolutions = [node for node, _ in graph.nodes() if node.operator.endswith("Conv")]
+    biased = sum(node.operator == "Conv" and len(node.inputs) == 3 for node in convolutions)
+    others = sum(1 for _ in graph.nodes()) - len(convolutions)
     assert (work.convolutions, work.biased, work.others) == (len(convolutions), biased, others)
 
 

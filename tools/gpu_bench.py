@@ -38,7 +38,7 @@ from typing import Any
 import numpy as np
 from bench_common import SYNTHETIC, agreement, environment, relative, synthetic_images
 from gpu_page import page
-from gpu_predictions import CUDA, MOST_ERROR, NO_TARGET, PORTABLE, TRAINING, predicted_seconds
+from gpu_predictions import CUDA, FUSED, MOST_ERROR, NO_TARGET, PORTABLE, TRAINING, predicted_seconds
 from peers import known_network, save_weights
 from served import Request, Worker, WorkerError
 
@@ -121,6 +121,8 @@ def cases() -> Iterator[Case]:
     for target in (NO_TARGET, CUDA):
         yield Case("onnxruntime", target, "float16", channels_last=True, graph=True)
         yield Case("onnxruntime", target, "float32", graph=True)
+    for precision in ("float32", "tf32"):
+        yield Case("onnxruntime", FUSED, precision, graph=True)
     for precision in ("float16", "float32"):
         yield Case("tensorrt", PORTABLE, precision, graph=True)
     yield Case("eager", "", "float16", channels_last=True)
@@ -143,6 +145,11 @@ def cases() -> Iterator[Case]:
     yield Case("autotuned", "", "float16", channels_last=True, graph=True)
     for target in (NO_TARGET, CUDA):
         yield Case("onnxruntime", target, "tf32", channels_last=True, graph=True)
+
+
+def how(target: str) -> dict[str, Any]:
+    """The options that make a model for a target of the table."""
+    return {"target": {NO_TARGET: None, FUSED: CUDA}.get(target, target), "fused_conv": target == FUSED}
 
 
 class Bench:
@@ -188,11 +195,11 @@ class Bench:
     def _check(self) -> None:
         """Every end point of small networks on the device against the CPU."""
         for network in CHECKED:
-            for target, dtype in ((NO_TARGET, "float32"), (CUDA, "float32"), (CUDA, "float16")):
+            for target, dtype in ((NO_TARGET, "float32"), (CUDA, "float32"), (FUSED, "float32"), (CUDA, "float16")):
                 row: dict[str, Any] = {"network": network, "label": f"{target} {dtype}", "most": MOST_ERROR[dtype]}
                 request = {"do": "check", "network": network, "device": self._arguments.device, "dtype": dtype}
                 try:
-                    row |= self._ask({**request, "target": None if target == NO_TARGET else target})
+                    row |= self._ask({**request, **how(target)})
                     if row["worst"] > row["most"]:
                         row["error"] = f"{row['end_point']} is off by {row['worst']:.1e}"
                 except WorkerError as error:
@@ -259,7 +266,7 @@ class Bench:
         options = CompileOptions(
             outputs=("logits",),
             size=tuple(self._arguments.size),
-            target=None if target == NO_TARGET else target,
+            **how(target),
             dtype=dtype,
         )
         model = compile(load_spec(network), options, weights=self._weights.get(network))

@@ -80,7 +80,7 @@ def run(
     }
 
 
-def check(network: str, device: str, target: str | None, dtype: str) -> dict[str, Any]:
+def check(network: str, device: str, target: str | None, dtype: str, fused_conv: bool) -> dict[str, Any]:
     """All end points of a network on the device against onnxruntime's in float32 on the CPU: the worst error."""
     spec = load_spec(network)
 
@@ -94,7 +94,8 @@ def check(network: str, device: str, target: str | None, dtype: str) -> dict[str
         return session.first_run({name: images.astype(info.dtype)})
 
     expected = outputs("cpu", CompileOptions(outputs="all", target=None))
-    actual = outputs(device, CompileOptions(outputs="all", target=target, dtype=dtype))
+    asked = CompileOptions(outputs="all", target=target, dtype=dtype, fused_conv=fused_conv)
+    actual = outputs(device, asked)
     errors = {name: relative(actual[name], value) for name, value in expected.items()}
     worst = max(errors, key=lambda name: errors[name])
     return {"end_points": len(errors), "end_point": worst, "worst": errors[worst]}

@@ -112,6 +112,11 @@ from resnet_compile.targets import Target
     help="Where the model is to run: rewrites the graph to the same function with fewer operators.",
 )
 @click.option(
+    "--fused-conv",
+    is_flag=True,
+    help="With --target cuda: each convolution and its ReLU as one operator of onnxruntime's, com.microsoft.FusedConv.",
+)
+@click.option(
     "--dtype",
     type=click.Choice(["float32", "float16", "int8"]),
     default="float32",
@@ -364,7 +369,7 @@ def _verified(
     options: dict[str, Any],
 ) -> dict[str, Any]:
     """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
-    plain = rc.CompileOptions(**options).replace(target=None, dtype="float32")
+    plain = rc.CompileOptions(**options).replace(target=None, fused_conv=False, dtype="float32")
     images: Any = None
     if calibration:
         in_model = plain.preprocess is not None

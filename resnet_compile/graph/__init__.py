@@ -16,7 +16,7 @@ from resnet_compile.graph.ir import (
     made_by,
 )
 from resnet_compile.graph.listing import listing
-from resnet_compile.graph.operators import OPERATORS, least_opset
+from resnet_compile.graph.operators import OPERATORS, domain_and_type, least_opset
 from resnet_compile.graph.rewriting import bound, rebuilt, rename, rewrite
 from resnet_compile.graph.tensors import ConstantTensor, ScaledTensor, Unbound, Vector, VectorTensor, exact
 from resnet_compile.graph.verify import Verifier, verify
@@ -46,6 +46,7 @@ __all__ = [
     "apply_many",
     "bound",
     "cast",
+    "domain_and_type",
     "exact",
     "initializer",
     "least_opset",

@@ -18,7 +18,7 @@ from resnet_compile.graph.ir import ONNX_TYPES, Graph, Node, Type
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator of ONNX's default domain.
+    """An operator of ONNX's default domain, or of one of onnxruntime's, whose name then begins its own.
 
     Attributes:
         inputs: The least and the greatest number of inputs.
@@ -74,6 +74,7 @@ _TEXT = AttributeRule("text", required=True)
 _BORDER = AttributeRule("text", "constant", allowed=("constant", "reflect"))
 _CHANNELS = {"axis": AttributeRule("int", 1)}
 _LAST = {"axis": AttributeRule("int", -1)}
+_CONVOLUTION = {"kernel_shape": AttributeRule("ints"), **windows.STRIDES, **windows.DILATIONS, **windows.SAME}
 
 OPERATORS: Mapping[str, Operator] = {
     "Add": Operator((2, 2), shape_rules.broadcast, integer=True),
@@ -89,12 +90,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Clip": Operator((1, 3), shape_rules.like_first),
     "Concat": Operator((1, 2**16), shape_rules.concat, {"axis": _AXIS_REQUIRED}),
     "Constant": Operator((0, 0), shape_rules.constant, {"value_ints": _LIST}),
-    "Conv": Operator(
-        (2, 3),
-        windows.conv,
-        {"kernel_shape": AttributeRule("ints"), **windows.STRIDES, **windows.DILATIONS, **windows.SAME},
-        integer=True,
-    ),
+    "Conv": Operator((2, 3), windows.conv, _CONVOLUTION, integer=True),
     "ConvTranspose": Operator(
         (2, 2),
         windows.conv_transpose,
@@ -156,7 +152,20 @@ OPERATORS: Mapping[str, Operator] = {
     "Sub": Operator((2, 2), shape_rules.broadcast),
     "TopK": Operator((2, 2), shape_rules.top_k, {"axis": AttributeRule("int", -1)}),
     "Transpose": Operator((1, 1), shape_rules.transpose, {"perm": _LIST}, moves=True),
+    # onnxruntime's own: a convolution, what is added to it, and its activation. CUDA knows no other than ReLU
+    # (contrib_ops/cuda/fused_conv.cc).
+    "com.microsoft:FusedConv": Operator(
+        (2, 4),
+        windows.fused_conv,
+        {**_CONVOLUTION, "activation": AttributeRule("text", required=True, allowed=("Relu",))},
+    ),
 }
+
+
+def domain_and_type(operator: str) -> tuple[str, str]:
+    """An operator's domain, empty for ONNX's default one, and its name in it: of ``com.microsoft:FusedConv`` both."""
+    domain, _, kind = operator.rpartition(":")
+    return domain, kind
 
 
 def least_opset(graph: Graph) -> int:

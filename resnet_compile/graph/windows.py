@@ -31,6 +31,15 @@ def conv(node: Node) -> tuple[Type, ...]:
     return (Type(x.type.dtype, (x.shape[0], weights.shape[0], *window(node, x.shape, weights.shape[2:], rates))),)
 
 
+def fused_conv(node: Node) -> tuple[Type, ...]:
+    """As a convolution; what is added has the same type."""
+    (made,) = conv(node)
+    added = node.optional(3)
+    if added and added.type != made:
+        raise GraphError(f"{added!r} must be of the result's type, {made}")
+    return (made,)
+
+
 def pool(node: Node) -> tuple[Type, ...]:
     """Rows and columns as `window` gives them."""
     x = node.input(0)

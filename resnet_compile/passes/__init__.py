@@ -13,6 +13,7 @@ from resnet_compile.graph import Graph, Verifier
 from resnet_compile.passes.base import Pass, PassResult
 from resnet_compile.passes.depthwise_batch_norm import depthwise_batch_norm
 from resnet_compile.passes.fold_batch_norm import fold_batch_norm
+from resnet_compile.passes.fuse_convolutions import fuse_convolutions
 from resnet_compile.passes.half import half_io, to_half
 from resnet_compile.passes.hoist_biases import hoist_biases
 from resnet_compile.passes.identities import remove_identities
@@ -41,6 +42,13 @@ TARGETS: Mapping[Target, tuple[Pass, ...]] = {
 }
 """The passes of each target, in order."""
 
+# A threshold after a convolution would keep its ReLU out of the convolution's kernel.
+CUDA_WITH_FUSED_CONVOLUTIONS: tuple[Pass, ...] = (
+    *(each for each in TARGETS["cuda"] if each is not max_after_convolution),
+    fuse_convolutions,
+)
+"""The passes of `cuda` where convolutions are to have their ReLUs inside (`CompileOptions.fused_conv`), in order."""
+
 
 @dataclass(frozen=True, slots=True)
 class AppliedPass:
@@ -62,6 +70,7 @@ def optimize(
     target: Target | None,
     rounding: Sequence[Pass] = (),
     *,
+    fused_conv: bool = False,
     verifier: Verifier | None = None,
 ) -> tuple[Graph, tuple[AppliedPass, ...]]:
     """The graph after the passes of a target and of a precision, and a report of each pass.
@@ -70,6 +79,7 @@ def optimize(
         graph: The graph, with its initializers bound.
         target: Where it is to run; None for no passes.
         rounding: The precision's passes, which come last.
+        fused_conv: Whether CUDA's passes are those with fused convolutions.
         verifier: Checks the result of each pass; one that has seen the graph before has less to check.
 
     Raises:
@@ -77,7 +87,8 @@ def optimize(
     """
     applied = []
     verifier = verifier or Verifier()
-    for each in (*(TARGETS[target] if target else ()), *rounding):
+    listed = CUDA_WITH_FUSED_CONVOLUTIONS if fused_conv else TARGETS[target] if target else ()
+    for each in (*listed, *rounding):
         result = each(graph)
         graph = verifier.verify(result.graph, each.__name__, bound=True)
         applied.append(AppliedPass(each.__name__, result.done, result.refused))
@@ -85,6 +96,7 @@ def optimize(
 
 
 __all__ = [
+    "CUDA_WITH_FUSED_CONVOLUTIONS",
     "TARGETS",
     "AppliedPass",
     "Pass",

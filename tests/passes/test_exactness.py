@@ -16,7 +16,7 @@ from support.tolerances import ILL_CONDITIONED, REWRITE, REWRITE_GROWTH, REWRITE
 
 from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec
 from resnet_compile.graph import Graph, verify
-from resnet_compile.passes import TARGETS, Pass, optimize
+from resnet_compile.passes import CUDA_WITH_FUSED_CONVOLUTIONS, TARGETS, Pass, optimize
 from resnet_compile.precision import PRECISIONS, Float16, Float32, Int8
 
 SIGNS = st.sampled_from(["positive", "negative", "both"])
@@ -82,7 +82,9 @@ def same(graph: Graph, rewritten: Graph, x: np.ndarray, growth: float) -> bool:
 
 
 @pytest.mark.parametrize(
-    "each", dict.fromkeys(TARGETS["portable"] + TARGETS["cuda"] + Int8().passes()), ids=lambda each: each.__name__
+    "each",
+    dict.fromkeys(TARGETS["portable"] + TARGETS["cuda"] + CUDA_WITH_FUSED_CONVOLUTIONS + Int8().passes()),
+    ids=lambda each: each.__name__,
 )
 @SLOW
 @given(networks(), SIGNS, st.integers(0, 99), st.sampled_from(["all", None]))
@@ -110,6 +112,7 @@ def test_the_catalogue(spec: NetworkSpec) -> None:
             rewritten, applied = optimize(reference.graph, target)
             assert sum(each.done for each in applied) > 0
             reference.require_same(rewritten, REWRITE_GROWTH)
+        reference.require_same(optimize(reference.graph, "cuda", fused_conv=True)[0], REWRITE_GROWTH)
         rewritten, _ = optimize(reference.graph, None, Int8().passes())
         assert not any(value.node and value.node.operator == "BatchNormalization" for value in rewritten.values())
         reference.require_same(rewritten, REWRITE_GROWTH)

@@ -14,16 +14,17 @@ from support.adversarial import calibrated
 from support.contents import arrays_of, single, with_arrays
 from support.interpreter import evaluate
 from support.models import run
-from support.specs import parsed, tiny_document
+from support.specs import narrowed, parsed, tiny_document
 from support.tolerances import NETWORK, REWRITE, REWRITE_GROWTH, relative_error
 
 from resnet_compile import CompiledModel, CompileOptions, compile, load_spec, plan_network
 from resnet_compile.checkpoints.formats import open_checkpoint
-from resnet_compile.errors import GraphError, WeightsError
+from resnet_compile.errors import GraphError, OptionError, WeightsError
 from resnet_compile.graph import Graph, Type, Value, apply, listing, rewrite
 from resnet_compile.passes import TARGETS, Pass, PassResult
 from resnet_compile.passes.cancellation import Load, Moments, growth, relu_moments
 from resnet_compile.passes.fold_batch_norm import fold_batch_norm
+from resnet_compile.passes.fuse_convolutions import fuse_convolutions
 from resnet_compile.passes.half import to_half
 from resnet_compile.passes.hoist_biases import hoist_biases
 from resnet_compile.passes.max_after_convolution import max_after_convolution
@@ -405,3 +406,59 @@ def counting(method: Callable[[Any], np.ndarray], made: Counter[str]) -> Callabl
         return method(tensor)
 
     return array
+
+
+FUSED = CompileOptions(target="cuda", fused_conv=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "left"),
+    [
+        # Every convolution of v1 ends in a ReLU but the projections, whose sums the residual's convolution takes in.
+        ("torchvision_resnet50", Counter({"Conv": 4, "com.microsoft:FusedConv": 49})),
+        # In v2 the root and the last convolution of every unit have none, and neither have the projections.
+        ("resnet50", Counter({"Conv": 1 + 16 + 4 + 1, "com.microsoft:FusedConv": 32})),
+    ],
+)
+def test_convolutions_take_in_their_relus(name: str, left: Counter[str]) -> None:
+    found = operators(compile(load_spec(name), FUSED))
+    assert Counter({key: found[key] for key in left}) == left
+    assert not found["Relu"]
+    assert not found["BatchNormalization"]
+
+
+@pytest.mark.parametrize("name", ["torchvision_resnet18", "resnet50", "torchvision_resnext50_32x4d"])
+def test_onnxruntime_computes_the_same_with_fused_convolutions(name: str) -> None:
+    spec = narrowed(load_spec(name))
+    x = np.random.default_rng(0).standard_normal((2, 3, spec.input.height, spec.input.width), np.float32)
+    expected = run(compile(spec, CompileOptions(outputs="all")).to_proto(), x)
+    proto = compile(spec, FUSED.replace(outputs="all")).to_proto()
+    onnx.checker.check_model(proto)
+    assert [(each.domain, each.version) for each in proto.opset_import] == [("", 18), ("com.microsoft", 1)]
+    assert {node.op_type for node in proto.graph.node if node.domain} == {"FusedConv"}
+    for output, values in run(proto, x, exact=True).items():
+        assert relative_error(values, expected[output]) <= NETWORK, output
+
+
+def test_a_convolution_that_is_needed_before_its_relu_is_not_fused() -> None:
+    weights = single("weights", np.ones((8, 8, 1, 1)))
+    conv = apply("Conv", X, weights, name="conv", kernel_shape=(1, 1))
+    total = apply("Add", conv, X, name="sum")
+    relu = apply("Relu", total, name="relu")
+    fused = fuse_convolutions(Graph("g", (X,), (relu,)))
+    assert [value.name for value in fused.graph.outputs[0].maker.inputs if value] == ["x", "weights", "x"]
+    assert fuse_convolutions(Graph("g", (X,), (relu, conv))).refused == (
+        "relu: sum is no sum with a convolution that it alone reads",
+    )
+    kept = fuse_convolutions(Graph("g", (X,), (relu, total)))
+    assert (kept.done, kept.refused) == (0, ("relu: sum is needed before its ReLU too",))
+
+
+def test_fused_convolutions_are_of_cuda_in_float32() -> None:
+    for wrong in ({"target": "cpu"}, {}, {"target": "cuda", "dtype": "float16"}):
+        with pytest.raises(OptionError, match=r"is for target cuda in float32, got .* @ \$\.fused_conv"):
+            CompileOptions(fused_conv=True, **wrong)
+    conv = apply("Conv", X, single("weights", np.ones((8, 8, 1, 1))), name="conv", kernel_shape=(1, 1))
+    row = Type("float32", ("batch", 8, 1, 6))
+    with pytest.raises(GraphError, match="must be of the result's type"):
+        apply("com.microsoft:FusedConv", X, conv.maker.input(1), None, Value("row", row), name="y", activation="Relu")

@@ -69,6 +69,11 @@ def _conv(node: Node, x: Array, weights: Array, biases: Array | None = None) -> 
     return made if biases is None else made + _channels(biases, made)
 
 
+def _fused_conv(node: Node, x: Array, weights: Array, biases: Array | None = None, added: Array | float = 0.0) -> Array:
+    assert node.attributes["activation"] == "Relu"
+    return np.maximum(_conv(node, x, weights, biases) + added, 0)
+
+
 def _windows(node: Node, x: Array, kernel: tuple[int, ...], fill: float) -> Array:
     """Every window, as N, C, rows, columns, kernel rows, kernel columns."""
     strides = node.attributes.get("strides", (1, 1))
@@ -147,5 +152,6 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "Reshape": lambda node, x, shape: x.reshape(shape),
     "Sigmoid": lambda node, x: 1 / (1 + np.exp(-x)),
     "Softmax": _softmax,
+    "com.microsoft:FusedConv": _fused_conv,
     "Transpose": lambda node, x: x.transpose(node.attributes["perm"]),
 }
