@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from resnet_compile._version import __version__
 from resnet_compile.errors import OptionError, inside
 from resnet_compile.files import as_path
-from resnet_compile.graph import Graph, Verifier, bound, least_opset
+from resnet_compile.graph import Graph, Verifier, bound
 from resnet_compile.labels import align_labels
 from resnet_compile.lower import lower
 from resnet_compile.lower.preprocess import CHANNELS, with_preprocessing
@@ -22,7 +22,7 @@ from resnet_compile.lower.top import with_top
 from resnet_compile.metadata import Metadata
 from resnet_compile.notebook import html_table
 from resnet_compile.options import CompileOptions, options_text
-from resnet_compile.passes import AppliedPass, optimize
+from resnet_compile.passes import AppliedPass, in_older_forms, optimize
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.precision import Float32
@@ -158,14 +158,18 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
 
 
 def with_ends(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
-    """The graph with what the options ask for around the network: preprocessing before it, the best classes behind.
+    """The graph with what the options ask for around the network, preprocessing before it and the best classes behind,
+    in the forms of their opset.
 
     Raises:
-        OptionError: There is no scheme, or no way to say it in the opset that is asked for; or there are no classes.
+        OptionError: There is no scheme, or there are no classes; the opset that is asked for cannot say it all, or the
+            target not run it.
     """
     if options.top is not None:
         graph = with_top(graph, options.top)
-    return graph if options.preprocess is None else _with_photographs(graph, planned, options)
+    if options.preprocess is not None:
+        graph = _with_photographs(graph, planned, options)
+    return in_older_forms(graph, options.opset)
 
 
 def _with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
@@ -182,11 +186,7 @@ def _with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> G
         )
     scheme = find_scheme(named) if isinstance(named, str) else named
     size, image_size = planned.input.size, options.image_size
-    made = with_preprocessing(graph, scheme, size, image_size=image_size, layout=options.layout)
-    if options.opset < (needed := least_opset(made)):
-        fault = f"opset {options.opset} cannot say {scheme.resize.filter} as Pillow antialiases it"
-        raise OptionError(fault, where="opset", hint=f"opset {needed} can")
-    return made
+    return with_preprocessing(graph, scheme, size, image_size=image_size, layout=options.layout)
 
 
 def opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) -> Mapping[str, ArrayLike] | None:

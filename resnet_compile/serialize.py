@@ -28,15 +28,21 @@ from resnet_compile.metadata import Metadata
 from resnet_compile.wire import length_prefix
 
 PRODUCER = "resnet_compile"
-OLDEST_OPSET = 17
+OLDEST_OPSET = 11
 NEWEST_OPSET = 26
 DEFAULT_OPSET = 18
 
 # The IR version that came with each opset: the lowest that may carry it (onnx, docs/Versioning.md).
-_IR_VERSIONS = {17: 8, 18: 8, 19: 9, 20: 9, 21: 10, 22: 10, 23: 11, 24: 12, 25: 13, 26: 13}
+_IR_VERSIONS = dict(zip(range(11, 27), (6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13), strict=True))
 # The first onnxruntime that runs all models of an opset: from 19 on tried on wheels of 1.15 to 1.30, before that by its
-# release notes (1.12: ONNX 1.12; 1.14: ONNX 1.13).
+# table of versions (1.14: ONNX 1.13, 1.12: ONNX 1.12, and so on); 1.6 has opset 13, but no int32 in DequantizeLinear.
 OLDEST_ONNXRUNTIME = {
+    11: "1.0",
+    12: "1.3",
+    13: "1.7",
+    14: "1.8",
+    15: "1.9",
+    16: "1.11",
     17: "1.12",
     18: "1.14",
     19: "1.16",

@@ -16,7 +16,7 @@ from resnet_compile.graph.ir import (
     made_by,
 )
 from resnet_compile.graph.listing import listing
-from resnet_compile.graph.operators import OPERATORS, domain_and_type, least_opset
+from resnet_compile.graph.operators import OPERATORS, domain_and_type, latest_form, newer_forms
 from resnet_compile.graph.rewriting import bound, rebuilt, rename, rewrite
 from resnet_compile.graph.tensors import ConstantTensor, ScaledTensor, Unbound, Vector, VectorTensor, exact
 from resnet_compile.graph.verify import Verifier, verify
@@ -49,9 +49,10 @@ __all__ = [
     "domain_and_type",
     "exact",
     "initializer",
-    "least_opset",
+    "latest_form",
     "listing",
     "made_by",
+    "newer_forms",
     "output_of",
     "rebuilt",
     "rename",

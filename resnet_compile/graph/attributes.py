@@ -21,7 +21,8 @@ class AttributeRule:
         default: Its value where it is left out; for `ints`, the number in every place. None for no default.
         required: Whether it must be given.
         allowed: The values that it can have; empty for any.
-        since: The first opset that has it, from 17 on.
+        since: The first opset that has it.
+        before: The first opset that has it no more; 0 if all newer ones do.
     """
 
     kind: Literal["int", "float", "text", "ints"]
@@ -29,6 +30,7 @@ class AttributeRule:
     required: bool = False
     allowed: tuple[int | str, ...] = ()
     since: int = 0
+    before: int = 0
 
     def fault(self, value: object) -> str | None:
         """What is wrong with a value."""

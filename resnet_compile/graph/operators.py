@@ -1,19 +1,35 @@
 """The operators, one row each: inputs, attributes, shape rule and traits.
 
-Every operator means the same from opset 17 on, so a graph does not depend on the opset it will be written for. An
-attribute that came later is marked in its rule, and `least_opset` gives the opset that a graph needs. Layout is NCHW
-throughout; weights are OIHW. (Gradients are in `training.gradients`.)
+A graph does not depend on the opset it will be written for: an operator means the same in all that have it, from opset
+11 on. What came later is marked, attributes in their rules and other forms of a node in `Operator.later`; `latest_form`
+gives what of a graph came last. (`passes.older_forms` says some of it in older ones.) Layout is NCHW throughout;
+weights are OIHW. (Gradients are in `training.gradients`.)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from resnet_compile.errors import GraphError
 from resnet_compile.graph import shape_rules, windows
 from resnet_compile.graph.attributes import AttributeRule
 from resnet_compile.graph.ir import ONNX_TYPES, Graph, Node, Type
+
+
+class Form(NamedTuple):
+    """A form of an operator's nodes that is newer than the operator.
+
+    Attributes:
+        since: The first opset that has it.
+        words: What it is, behind the operator's name.
+        fits: Whether a node has it.
+    """
+
+    since: int
+    words: str
+    fits: Callable[[Node], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +43,7 @@ class Operator:
         moves: Whether each result is a number of its first input, or 0.
         integer: Whether it computes new numbers and has an 8-bit integer form.
         single: Whether it needs float32 inside, for a long sum for example.
+        later: Its newer forms, attributes aside.
     """
 
     inputs: tuple[int, int]
@@ -35,6 +52,7 @@ class Operator:
     moves: bool = False
     integer: bool = False
     single: bool = False
+    later: tuple[Form, ...] = ()
 
 
 def operator_of(node: Node, where: str) -> Operator:
@@ -72,9 +90,19 @@ _SWITCH = AttributeRule("int", 0, allowed=(0, 1))
 _KEEPDIMS = AttributeRule("int", 1, allowed=(0, 1))
 _TEXT = AttributeRule("text", required=True)
 _BORDER = AttributeRule("text", "constant", allowed=("constant", "reflect"))
-_CHANNELS = {"axis": AttributeRule("int", 1)}
-_LAST = {"axis": AttributeRule("int", -1)}
+_CHANNELS = {"axis": AttributeRule("int", 1, since=13)}
+_ALONG = {"axis": _AXIS_REQUIRED}
 _CONVOLUTION = {"kernel_shape": AttributeRule("ints"), **windows.STRIDES, **windows.DILATIONS, **windows.SAME}
+# Before, a Softmax was over its axis and all behind that; axes of a sum were an attribute; Max and Min had floats only.
+_ONE_AXIS = Form(13, "over an axis before the last", lambda node: not _over_last(node))
+_AXES_READ = Form(13, "with its axes as an input", lambda node: len(node.inputs) > 1)
+_WHOLE = Form(12, "of whole numbers", lambda node: "int" in node.input(0).type.dtype)
+
+
+def _over_last(node: Node) -> bool:
+    rank = len(node.input(0).shape)
+    return node.attributes.integer("axis") % rank == rank - 1
+
 
 OPERATORS: Mapping[str, Operator] = {
     "Add": Operator((2, 2), shape_rules.broadcast, integer=True),
@@ -89,7 +117,7 @@ OPERATORS: Mapping[str, Operator] = {
     "Ceil": Operator((1, 1), shape_rules.like_first),
     "Clip": Operator((1, 3), shape_rules.like_first),
     "Concat": Operator((1, 2**16), shape_rules.concat, {"axis": _AXIS_REQUIRED}),
-    "Constant": Operator((0, 0), shape_rules.constant, {"value_ints": _LIST}),
+    "Constant": Operator((0, 0), shape_rules.constant, {"value_ints": AttributeRule("ints", required=True, since=12)}),
     "Conv": Operator((2, 3), windows.conv, _CONVOLUTION, integer=True),
     "ConvTranspose": Operator(
         (2, 2),
@@ -109,21 +137,27 @@ OPERATORS: Mapping[str, Operator] = {
     "HardSigmoid": Operator((1, 1), shape_rules.like_first, {"alpha": _NUMBER, "beta": _NUMBER}),
     "Identity": Operator((1, 1), shape_rules.like_first, moves=True),
     "LeakyRelu": Operator((1, 1), shape_rules.like_first, {"alpha": AttributeRule("float", 0.01)}, integer=True),
-    "LogSoftmax": Operator((1, 1), shape_rules.like_first, _LAST, single=True),
+    "LogSoftmax": Operator((1, 1), shape_rules.like_first, _ALONG, single=True, later=(_ONE_AXIS,)),
     "MatMul": Operator((2, 2), shape_rules.matmul),
-    "Max": Operator((2, 2), shape_rules.broadcast),
+    "Max": Operator((2, 2), shape_rules.broadcast, later=(_WHOLE,)),
     "MaxPool": Operator(
         (1, 1),
         windows.max_pool,
         {"kernel_shape": windows.KERNEL, "ceil_mode": _SWITCH, **windows.STRIDES, **windows.SAME},
         moves=True,
     ),
-    "Min": Operator((2, 2), shape_rules.broadcast),
+    "Min": Operator((2, 2), shape_rules.broadcast, later=(_WHOLE,)),
     "Mul": Operator((2, 2), shape_rules.broadcast, integer=True),
     "Pad": Operator((2, 3), shape_rules.pad, {"mode": _BORDER}, moves=True),
     "Pow": Operator((2, 2), shape_rules.broadcast),
     "QuantizeLinear": Operator((3, 3), shape_rules.quantize, _CHANNELS),
-    "ReduceSum": Operator((2, 2), shape_rules.reduce_sum, {"keepdims": _KEEPDIMS}, single=True),
+    "ReduceSum": Operator(
+        (1, 2),
+        shape_rules.reduce_sum,
+        {"axes": AttributeRule("ints", before=13), "keepdims": _KEEPDIMS},
+        single=True,
+        later=(_AXES_READ,),
+    ),
     "Relu": Operator((1, 1), shape_rules.like_first, integer=True),
     "Reshape": Operator((2, 2), shape_rules.reshape, moves=True),
     "Resize": Operator(
@@ -142,12 +176,14 @@ OPERATORS: Mapping[str, Operator] = {
     "ScatterElements": Operator(
         (3, 3),
         shape_rules.scatter_elements,
-        {"axis": _AXIS, "reduction": AttributeRule("text", "none", allowed=("none", "add"))},
+        {"axis": _AXIS, "reduction": AttributeRule("text", "none", allowed=("none", "add"), since=16)},
     ),
-    "Shape": Operator((1, 1), shape_rules.shape, {"start": _AXIS_REQUIRED, "end": _AXIS_REQUIRED}),
+    "Shape": Operator(
+        (1, 1), shape_rules.shape, {"start": AttributeRule("int", 0, since=15), "end": AttributeRule("int", since=15)}
+    ),
     "Sigmoid": Operator((1, 1), shape_rules.like_first, integer=True),
     "Slice": Operator((5, 5), shape_rules.slice_, moves=True),
-    "Softmax": Operator((1, 1), shape_rules.like_first, _LAST, single=True),
+    "Softmax": Operator((1, 1), shape_rules.like_first, _ALONG, single=True, later=(_ONE_AXIS,)),
     "Sqrt": Operator((1, 1), shape_rules.like_first),
     "Sub": Operator((2, 2), shape_rules.broadcast),
     "TopK": Operator((2, 2), shape_rules.top_k, {"axis": AttributeRule("int", -1)}),
@@ -168,9 +204,31 @@ def domain_and_type(operator: str) -> tuple[str, str]:
     return domain, kind
 
 
-def least_opset(graph: Graph) -> int:
-    """The first opset that has all attributes and values that a graph uses; 0 if any opset from 17 on does."""
-    return max(
-        (OPERATORS[node.operator].attributes[name].since for node, _ in graph.nodes() for name in node.attributes),
-        default=0,
-    )
+class LatestForm(NamedTuple):
+    """What of a graph came to ONNX last.
+
+    Attributes:
+        since: The first opset that has it; 0 if all have.
+        words: What it is.
+        where: The name of a value that it makes.
+    """
+
+    since: int = 0
+    words: str = ""
+    where: str = ""
+
+
+def newer_forms(node: Node) -> Iterator[tuple[int, str]]:
+    """What of a node is newer than its operator: the first opset that has it, and what it is."""
+    row = OPERATORS[node.operator]
+    for name in node.attributes:
+        if since := row.attributes[name].since:
+            yield since, f"{node.operator} with {name}"
+    for form in row.later:
+        if form.fits(node):
+            yield form.since, f"{node.operator} {form.words}"
+
+
+def latest_form(graph: Graph) -> LatestForm:
+    forms = (LatestForm(*form, made[0].name) for node, made in graph.nodes() for form in newer_forms(node))
+    return max(forms, key=lambda form: form.since, default=LatestForm())

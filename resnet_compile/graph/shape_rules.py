@@ -1,7 +1,7 @@
 """Shape rules of operators without windows.
 
 A length may be unknown (None) or symbolic. Two lengths fit unless they are different numbers. Axes, shapes and bounds
-are inputs in ONNX; a shape rule reads them from Constant nodes.
+are inputs in ONNX; a shape rule reads them from Constant nodes and from initializers.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from resnet_compile.errors import GraphError
 from resnet_compile.graph.ir import ONNX_TYPES, Dim, Node, Shape, Type, Value, made_by
+from resnet_compile.graph.tensors import ConstantTensor
 
 _DTYPES = {number: dtype for dtype, number in ONNX_TYPES.items()}
 
@@ -87,8 +88,7 @@ def gemm(node: Node) -> tuple[Type, ...]:
 
 def pad(node: Node) -> tuple[Type, ...]:
     """Each axis grows by its two pads."""
-    x, made = node.input(0), made_by(node.input(1), "Constant")
-    pads = made.attributes.integers("value_ints") if made else ()
+    x, pads = node.input(0), _held(node.input(1)) or ()
     if len(pads) != 2 * len(x.shape):
         raise GraphError(f"a Constant of two pads for each axis of {x.type} is required")
     both = zip(x.shape, pads[: len(x.shape)], pads[len(x.shape) :], strict=True)
@@ -122,7 +122,8 @@ def expand(node: Node) -> tuple[Type, ...]:
 
 def reduce_sum(node: Node) -> tuple[Type, ...]:
     """The given axes get length 1, or are dropped."""
-    x, axes = node.input(0), list_of(node, 1)
+    x = node.input(0)
+    axes = list_of(node, 1) if len(node.inputs) > 1 else node.attributes.integers("axes")
     if any(not 0 <= axis < len(x.shape) for axis in axes):
         raise GraphError(f"{x.type} has not all axes of {list(axes)}")
     if node.attributes.integer("keepdims"):
@@ -145,7 +146,7 @@ def slice_(node: Node) -> tuple[Type, ...]:
     """
     x = node.input(0)
     shape = list(x.shape)
-    if not all(made_by(node.input(place), "Constant") for place in (1, 2)):
+    if any(_held(node.input(place)) is None for place in (1, 2)):
         for axis in list_of(node, 3):
             shape[axis] = None
         return (Type(x.type.dtype, tuple(shape)),)
@@ -185,14 +186,15 @@ def resize(node: Node) -> tuple[Type, ...]:
     unknown. The third input, scales, is not used.
     """
     x = node.input(0)
-    shape = list_of(node, 3) if made_by(node.input(3), "Constant") else (*x.shape[:2], *(None for _ in x.shape[2:]))
-    return (Type(x.type.dtype, shape),)
+    given: Shape | None = _held(node.input(3))
+    return (Type(x.type.dtype, given or (*x.shape[:2], *(None for _ in x.shape[2:]))),)
 
 
 def shape(node: Node) -> tuple[Type, ...]:
     """An int64 list with an item for each axis from `start` to before `end`."""
-    start, end = node.attributes.integer("start"), node.attributes.integer("end")
-    if not 0 <= start < end <= len(node.input(0).shape):
+    rank = len(node.input(0).shape)
+    start, end = node.attributes.integer("start"), node.attributes.get("end", rank)
+    if not (isinstance(end, int) and 0 <= start < end <= rank):
         raise GraphError(f"{node.input(0).type} has no axes {start} to {end}")
     return (Type("int64", (end - start,)),)
 
@@ -252,11 +254,20 @@ def list_of(node: Node, place: int) -> tuple[int, ...]:
     """The integers that an input holds.
 
     Raises:
-        GraphError: No Constant node makes it.
+        GraphError: They are not known.
     """
-    if (made := made_by(node.input(place), "Constant")) is None:
+    if (held := _held(node.input(place))) is None:
         raise GraphError(f"input {place} must be a Constant")
-    return made.attributes.integers("value_ints")
+    return held
+
+
+def _held(value: Value) -> tuple[int, ...] | None:
+    """The integers that a value is known to hold."""
+    if made := made_by(value, "Constant"):
+        return made.attributes.integers("value_ints")
+    if not isinstance(value.contents, ConstantTensor) or value.type.dtype != "int64":
+        return None
+    return tuple(value.contents.values.tolist())
 
 
 def _fit(a: Dim, b: Dim) -> bool:

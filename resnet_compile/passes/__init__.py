@@ -19,6 +19,7 @@ from resnet_compile.passes.hoist_biases import hoist_biases
 from resnet_compile.passes.identities import remove_identities
 from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
+from resnet_compile.passes.older_forms import in_older_forms
 from resnet_compile.passes.share_constants import share_constants
 from resnet_compile.targets import Target
 
@@ -104,6 +105,7 @@ __all__ = [
     "depthwise_batch_norm",
     "fold_batch_norm",
     "half_io",
+    "in_older_forms",
     "optimize",
     "share_constants",
     "to_half",

@@ -21,6 +21,7 @@ from resnet_compile.graph import Graph, Type, Value, apply
 from resnet_compile.lower import lower
 from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions
+from resnet_compile.passes import in_older_forms
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import frozen_parameters
 from resnet_compile.serialize import ModelFormat
@@ -97,7 +98,7 @@ def compile_step(spec: SpecSource, options: StepOptions) -> TrainingStep:
     Raises:
         SpecError: The spec describes no network.
         OptionError: The network has no logits to train, a scope to freeze is none or leaves nothing to train, or there
-            is no such opset.
+            is no such opset, or none of the step's operators.
     """
     options = StepOptions.model_validate(options)
     spec = sized(spec, options.size)
@@ -109,7 +110,7 @@ def compile_step(spec: SpecSource, options: StepOptions) -> TrainingStep:
             "a network of sigmoid predictions cannot be trained: the loss takes one class an image",
             where="$.head.predictions",
         )
-    graph = _step(planned, options)
+    graph = in_older_forms(_step(planned, options), options.opset)
     metadata = Metadata(
         kind="training_step",
         spec=spec_text(spec),

@@ -135,7 +135,7 @@ def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
         (["tiny", "-o", "."], "is a directory @ . (name a file in it)"),
         (["tiny", "-o", "m", "--outputs", "block9"], "no end point or layer 'block9' @ outputs"),
         (["tiny", "-o", "m", "--outputs", "a,,b"], "a name is empty"),
-        (["tiny", "-o", "m", "--opset", "16"], "opset must be 17 to 26, got 16 @ opset"),
+        (["tiny", "-o", "m", "--opset", "10"], "opset must be 11 to 26, got 10 @ opset"),
         (["tiny", "-o", "m", "--batch", "0"], "'0' is not a number from 1 to 65536"),
         (["tiny", "-o", "m", "--batch", "many"], "'many' is not a number"),
         (["tiny", "-o", "m", "--size", "3x"], "'' is not a number from 1 to 16384"),

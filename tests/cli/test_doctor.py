@@ -49,7 +49,7 @@ def test_this_machine(doctor: Callable[..., Ran]) -> None:
     assert ran.line("onnxruntime").startswith(onnxruntime.__version__)
     assert "CPUExecutionProvider" in ran.line("onnxruntime")
     assert f"numpy {np.__version__}" in ran.line("packages")
-    assert ran.line("opsets").startswith("17 to 26 (IR 8 to 13), ")
+    assert ran.line("opsets").startswith("11 to 26 (IR 6 to 13), ")
     assert ran.line("cuda:0").startswith(("ok: ", "not usable: "))
 
 
@@ -59,7 +59,7 @@ def test_document(doctor: Callable[..., Ran]) -> None:
     document = ran.document
     assert [device["device"] for device in document["devices"]] == ["cpu", "cuda:0", "tensorrt:0"]
     assert document["devices"][0]["usable"] is True
-    assert document["opsets"][0] == {"opset": 17, "ir_version": 8, "runs": True}
+    assert document["opsets"][0] == {"opset": 11, "ir_version": 6, "runs": True}
     assert document["faults"] == []
     assert document["onnxruntime"]["telemetry"] == "off"
 
@@ -105,7 +105,7 @@ def test_a_driver_too_old_for_the_wheel(machine: FakeMachine, doctor: Callable[.
 def test_opsets_that_this_onnxruntime_does_not_take(machine: FakeMachine, doctor: Callable[..., Ran]) -> None:
     machine.newest_opset = 20
     ran = doctor()
-    assert ran.line("opsets") == "17 to 26 (IR 8 to 13), not run here: 21, 22, 23, 24, 25, 26"
+    assert ran.line("opsets") == "11 to 26 (IR 6 to 13), not run here: 21, 22, 23, 24, 25, 26"
     assert [each["opset"] for each in doctor("--json").document["opsets"] if not each["runs"]] == [
         21,
         22,
@@ -159,4 +159,4 @@ def test_a_cpu_that_runs_nothing(machine: FakeMachine, doctor: Callable[..., Ran
     ran = doctor()
     assert ran.code == 4
     assert ran.line("cpu").startswith("not usable: onnxruntime cannot load the model: ")
-    assert ran.line("opsets").endswith("not run here: 17, 18, 19, 20, 21, 22, 23, 24, 25, 26")
+    assert ran.line("opsets").endswith("not run here: 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26")

@@ -14,7 +14,7 @@ from support.tolerances import GREY_LEVELS, GREY_LEVELS_OF_TWO_PASSES, relative_
 import resnet_compile as rc
 from resnet_compile import images
 from resnet_compile.errors import OptionError
-from resnet_compile.graph import Graph, Type, Value, apply, least_opset
+from resnet_compile.graph import Graph, Type, Value, apply, latest_form
 from resnet_compile.lower.network import Layout
 from resnet_compile.lower.preprocess import with_preprocessing
 from resnet_compile.runtime import Session, SessionOptions
@@ -47,7 +47,7 @@ def session(
         numbers = Value("input", Type(dtype, shape))
         network = Graph("g", (numbers,), (apply("Identity", numbers, name="y"),))
         graph = with_preprocessing(network, scheme, size, image_size=image_size, layout=layout)
-        model = to_proto(graph, ModelFormat(max(opset, least_opset(graph))))
+        model = to_proto(graph, ModelFormat(max(opset, latest_form(graph).since)))
         onnx.checker.check_model(model, full_check=True)
         sessions[key] = Session.open(model.SerializeToString(), "cpu", SessionOptions(spinning=False))
     return sessions[key]
@@ -173,7 +173,7 @@ def test_only_antialiasing_needs_opset_18(name: str) -> None:
     spec = rc.spec.build_spec(tiny_document())
     options = rc.CompileOptions(preprocess=name, opset=17)
     if SCHEMES[name].resize.filter in ("bilinear", "bicubic"):
-        words = rf"opset 17 cannot say {SCHEMES[name].resize.filter} as Pillow antialiases it @ opset \(opset 18 can\)"
+        words = r"opset 17 cannot say 'preprocess/Resize', a Resize with antialias @ opset \(opset 18 can\)"
         with pytest.raises(OptionError, match=words):
             rc.compile(spec, options)
         options = options.replace(opset=18)

@@ -1,0 +1,89 @@
+"""A graph in the forms of the opset that it will be written for, where that has not those of newer ones.
+
+What an opset lacks is said by what it has, with the same numbers:
+
+- a list of integers as a Constant's attribute (from opset 12): an initializer;
+- a sum's axes as an input (13): its attribute;
+- Softmax and LogSoftmax over one axis (13), which before were over that axis and all behind it as one: with the axis
+  moved to the end and back, where there is none behind it;
+- a part of a Shape (15): a Slice of it.
+
+The rest, such as a scale for each channel (13) or Resize's antialias (18), no older opset can say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from resnet_compile.errors import OptionError
+from resnet_compile.graph import (
+    ConstantTensor,
+    Graph,
+    Value,
+    apply,
+    initializer,
+    latest_form,
+    newer_forms,
+    rewrite,
+)
+from resnet_compile.graph.shape_rules import list_of
+
+
+def in_older_forms(graph: Graph, opset: int) -> Graph:
+    """The graph for an opset; the graph itself if that has all of it.
+
+    Raises:
+        OptionError: The opset cannot say it.
+    """
+
+    def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
+        if value.node is None or all(since <= opset for since, _ in newer_forms(value.node)):
+            return None
+        form = _OLDER.get(value.node.operator)
+        return form(value, sources[0] if sources else None) if form else None
+
+    older = rewrite(graph, rule)
+    if (needed := latest_form(older)).since > opset:
+        fault = f"opset {opset} cannot say {needed.where!r}, a {needed.words}"
+        raise OptionError(fault, where="opset", hint=f"opset {needed.since} can")
+    return older
+
+
+def _listed(name: str, numbers: Sequence[int]) -> Value:
+    return initializer(name, ConstantTensor(np.array(numbers, np.int64)))
+
+
+def _constant(value: Value, _: Value | None) -> Value:
+    return _listed(value.name, value.maker.attributes.integers("value_ints"))
+
+
+def _sum(value: Value, x: Value | None) -> Value:
+    keepdims = value.maker.attributes.integer("keepdims")
+    return apply("ReduceSum", x, name=value.name, axes=list_of(value.maker, 1), keepdims=keepdims)
+
+
+def _softmax(value: Value, x: Value | None) -> Value:
+    rank, axis = len(value.shape), value.maker.attributes.integer("axis") % len(value.shape)
+    order = [*(each for each in range(rank) if each != axis), axis]
+    moved = apply("Transpose", x, name=f"{value.name}/last", perm=tuple(order))
+    made = apply(value.maker.operator, moved, name=f"{value.name}/{value.maker.operator}", axis=rank - 1)
+    return apply("Transpose", made, name=value.name, perm=tuple(map(order.index, range(rank))))
+
+
+def _shape(value: Value, x: Value | None) -> Value:
+    start = value.maker.attributes.integer("start")
+    whole = apply("Shape", x, name=f"{value.name}/Shape")
+    bounds = {"start": start, "end": start + value.static_shape[0], "axis": 0, "step": 1}
+    lists = (_listed(f"{value.name}/{role}", (number,)) for role, number in bounds.items())
+    return apply("Slice", whole, *lists, name=value.name)
+
+
+_OLDER: Mapping[str, Callable[[Value, Value | None], Value]] = {
+    "Constant": _constant,
+    "LogSoftmax": _softmax,
+    "ReduceSum": _sum,
+    "Shape": _shape,
+    "Softmax": _softmax,
+}
