@@ -29,6 +29,7 @@ from resnet_compile.precision import Float32
 from resnet_compile.schemes import SCHEMES, find_scheme
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
 from resnet_compile.spec import NetworkSpec, SpecSource, as_spec, spec_text
+from resnet_compile.targets import TARGET_REQUIREMENTS, Target
 from resnet_compile.weights.initial import bind_initial
 from resnet_compile.weights.tensor import Bound
 
@@ -169,7 +170,17 @@ def with_ends(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
         graph = with_top(graph, options.top)
     if options.preprocess is not None:
         graph = _with_photographs(graph, planned, options)
+    if options.target is not None:
+        _require_kernels(graph, options.target)
     return in_older_forms(graph, options.opset)
+
+
+def _require_kernels(graph: Graph, target: Target) -> None:
+    for value in graph.values():
+        needed = {value.type.dtype, value.node.operator if value.node else None}
+        if lacking := needed & TARGET_REQUIREMENTS[target].lacks:
+            fault = f"{target} has no kernels for {min(map(str, lacking))}, which {value.name!r} needs"
+            raise OptionError(fault, where="target", hint="without a target the runtime gives such nodes to the CPU")
 
 
 def _with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:

@@ -10,7 +10,7 @@ from pydantic_core import PydanticCustomError
 
 from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Positive, Seed, Side
 from resnet_compile.precision import AnyPrecision, Float32
-from resnet_compile.targets import Target
+from resnet_compile.targets import TARGET_REQUIREMENTS, Target
 
 
 class CompileOptions(CheckedModel):
@@ -114,7 +114,7 @@ class CompileOptions(CheckedModel):
                 "target",
                 "must be {targets} for {kind}, got {target}",
                 {
-                    "targets": " or ".join(self.dtype.targets),
+                    "targets": f"{', '.join(self.dtype.targets[:-1])} or {self.dtype.targets[-1]}",
                     "kind": self.dtype.kind,
                     "target": self.target,
                     "path": ("target",),
@@ -128,6 +128,18 @@ class CompileOptions(CheckedModel):
             fault = "is for target cuda in float32, got target {target} and dtype {dtype}"
             told = {"target": self.target or "none", "dtype": self.dtype.kind, "path": ("fused_conv",)}
             raise PydanticCustomError("fused_conv", fault, told)
+        return self
+
+    @model_validator(mode="after")
+    def _the_target_knows_every_length_that_it_needs(self) -> Self:
+        if self.target is None or not TARGET_REQUIREMENTS[self.target].static:
+            return self
+        open_sides = self.preprocess is not None and self.image_size is None
+        left = {"batch": self.batch == "dynamic", "size": self.size == "dynamic", "image_size": open_sides}
+        for name in (name for name, is_left in left.items() if is_left):
+            fault = "must be {number} for {target}, where no length is left to run time"
+            number = "a number, such as 1," if name == "batch" else "given as HxW"
+            raise PydanticCustomError("static", fault, {"number": number, "target": self.target, "path": (name,)})
         return self
 
 

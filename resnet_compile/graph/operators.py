@@ -229,6 +229,17 @@ def newer_forms(node: Node) -> Iterator[tuple[int, str]]:
             yield form.since, f"{node.operator} {form.words}"
 
 
+_WITH_NEWER_FORMS = {
+    name for name, row in OPERATORS.items() if row.later or any(rule.since for rule in row.attributes.values())
+}
+
+
 def latest_form(graph: Graph) -> LatestForm:
-    forms = (LatestForm(*form, made[0].name) for node, made in graph.nodes() for form in newer_forms(node))
-    return max(forms, key=lambda form: form.since, default=LatestForm())
+    """The form of the highest opset that a graph has."""
+    latest = LatestForm()
+    for value in graph.values():
+        if value.node and value.node.operator in _WITH_NEWER_FORMS:
+            for since, words in newer_forms(value.node):
+                if since > latest.since:
+                    latest = LatestForm(since, words, value.name)
+    return latest

@@ -40,6 +40,10 @@ TARGETS: Mapping[Target, tuple[Pass, ...]] = {
         fold_batch_norm,
         share_constants,
     ),
+    # TensorRT, NPUs' compilers and WebGPU's kernels take a batch norm, a ReLU and a sum as they are.
+    "tensorrt": _EVERYWHERE,
+    "npu": _EVERYWHERE,
+    "web": _EVERYWHERE,
 }
 """The passes of each target, in order."""
 

@@ -1,9 +1,10 @@
 """The QDQ form: pairs of QuantizeLinear and DequantizeLinear around what is computed in integers.
 
 An activation x is stored as q = clip(round(x / s) + z, 0, 255), with one scale s and one zero point z a tensor, and
-read as s (q - z). 0 is exact, and so is zero padding. Weights are int8 with a scale for each output channel and no zero
-point. Biases are int32; their scale is the product of the input's and the weights'. A runtime that knows the form
-computes between the pairs in integers; any other computes the same in float32.
+read as s (q - z). 0 is exact, and so is zero padding. Where the target wants it, q is int8 and z is 0. Weights are int8
+with a scale for each output channel and no zero point. Biases are int32, with the product of the input's scale and the
+weights' as theirs, or float32. A runtime that knows the form computes between the pairs in integers; any other computes
+the same in float32.
 
 Rounding changes the weights of an output channel o by D[o], and the convolution's output by D[o] * x. With m the means
 of the input's channels, the mean of that is sum_c m[c] sum_taps D[o, c, taps], which is subtracted from the biases
@@ -38,7 +39,14 @@ from resnet_compile.quantize.placement import Placement
 from resnet_compile.quantize.tensors import Grid, QuantizedWeights, bias_integers, quantize_weights
 
 
-def insert(graph: Graph, placement: Placement, grids: Mapping[str, Grid], means: Mapping[str, Vector]) -> Graph:
+def insert(
+    graph: Graph,
+    placement: Placement,
+    grids: Mapping[str, Grid],
+    means: Mapping[str, Vector],
+    *,
+    float_biases: bool = False,
+) -> Graph:
     """The graph in QDQ form.
 
     Integer initializers are called `.../quantized`, their scales and zero points `.../quantized/scale` and
@@ -49,11 +57,12 @@ def insert(graph: Graph, placement: Placement, grids: Mapping[str, Grid], means:
         placement: What is computed in integers.
         grids: By the names of the values in `placement.sources`.
         means: The channel means of each integer convolution's input, by the input's name.
+        float_biases: Whether biases stay float32.
 
     Raises:
         WeightsError: A weight is not a finite number.
     """
-    return rewrite(graph, _Insertion(graph, placement, grids, means).rule)
+    return rewrite(graph, _Insertion(graph, placement, grids, means, float_biases).rule)
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,7 @@ class _Insertion:
     placement: Placement
     grids: Mapping[str, Grid]
     means: Mapping[str, Vector]
+    float_biases: bool
     pairs: dict[Value, Value] = field(default_factory=dict)
     constants: dict[str, Value] = field(default_factory=dict)
 
@@ -108,18 +118,18 @@ class _Insertion:
         return self.pairs[value]
 
     def _parameters(self, layer: Value) -> tuple[Value, Value]:
-        """The dequantised weights and biases of a convolution."""
+        """The dequantised weights and the biases of a convolution."""
         x, weights, bias = layer.maker.input(0), layer.maker.input(1), layer.maker.optional(2)
         grid, tensor = self.grids[self.placement.sources[x].name], weights.tensor
         biases = bias.tensor.array().astype(np.float64) if bias else np.zeros(tensor.shape[0])
         held = quantize_weights(tensor, grid, biases, weights.name)
         biases += _mean_shift(held, self.means[x.name])
-        steps = grid.scale * held.scales
+        read_weights = self._read_back(weights.name, held, held.scales)
         stem = bias.name if bias else f"{weights.name}/biases"
-        return (
-            self._read_back(weights.name, held, held.scales),
-            self._read_back(stem, ConstantTensor(bias_integers(biases, steps)), steps),
-        )
+        if self.float_biases:
+            return read_weights, initializer(f"{stem}/corrected", ConstantTensor(biases.astype(np.float32)))
+        steps = grid.scale * held.scales
+        return read_weights, self._read_back(stem, ConstantTensor(bias_integers(biases, steps)), steps)
 
     def _read_back(self, stem: str, integers: Tensor, scales: NDArray[np.float32]) -> Value:
         name = f"{stem}/quantized"

@@ -19,7 +19,7 @@ from resnet_compile.compiler import (
     with_ends,
 )
 from resnet_compile.errors import OptionError
-from resnet_compile.graph import Graph, Type, rewrite
+from resnet_compile.graph import OPERATORS, Graph, Type, rewrite
 from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions, options_text
 from resnet_compile.passes import optimize
@@ -33,6 +33,7 @@ from resnet_compile.quantize.placement import place
 from resnet_compile.quantize.report import QuantizationReport, compare_points
 from resnet_compile.quantize.tensors import Grid
 from resnet_compile.spec import NetworkSpec, SpecSource
+from resnet_compile.targets import TARGET_REQUIREMENTS, Integers
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,9 @@ def quantize(
     precision = options.dtype
     if not isinstance(precision, Int8):
         raise OptionError(f"dtype must be int8 to quantise, got {precision.kind}", where="dtype")
+    if options.opset < (needed := OPERATORS["DequantizeLinear"].attributes["axis"].since):
+        fault = f"opset {options.opset} cannot say weights with a scale for each channel"
+        raise OptionError(fault, where="opset", hint=f"opset {needed} can")
     weights = opened(weights)
     plan, _ = planned_for(spec, options, weights)
     # Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
@@ -94,8 +98,11 @@ def quantize(
     prepared, applied = optimize(plain.graph, options.target, precision.passes())
     placement = place(prepared, kept)
     limits = ranges(prepared, set(placement.sources.values()), calibration)
-    grids = {name: Grid.over(low, high) for name, (low, high) in limits.items()}
-    quantized = insert(prepared, placement, grids, means(prepared, placement.convolved, calibration))
+    form = TARGET_REQUIREMENTS[options.target or "portable"].integers or Integers()
+    grid = Grid.about_zero if form.symmetric else Grid.over
+    grids = {name: grid(low, high) for name, (low, high) in limits.items()}
+    shifts = means(prepared, placement.convolved, calibration)
+    quantized = insert(prepared, placement, grids, shifts, float_biases=form.float_biases)
     report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
     graph = with_ends(_with_batch(_outputs(quantized, requested), options.batch), plan, options)
     fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options, precision, calibration))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from resnet_compile.errors import WeightsError
 from resnet_compile.graph import Tensor, Vector
 
-LARGEST_WEIGHT = 127
+LARGEST = 127
 # A bias has at most this many steps, a quarter of what int32 holds, so that the products have room beside it.
 _MOST_BIAS = 2.0**29
 _SMALLEST = float(np.finfo(np.float32).tiny)
@@ -19,10 +19,10 @@ _SMALLEST = float(np.finfo(np.float32).tiny)
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The values of 8 bits: scale (q - zero_point) for q from 0 to 255."""
+    """The values of 8 bits: scale (q - zero_point) for q from 0 to 255; of int8, from -128 to 127."""
 
     scale: np.float32
-    zero_point: np.uint8
+    zero_point: np.uint8 | np.int8
 
     @classmethod
     def over(cls, low: float, high: float) -> Grid:
@@ -30,6 +30,12 @@ class Grid:
         low, high = min(low, 0.0), max(high, 0.0)
         scale = np.float32(max((high - low) / 255, _SMALLEST) if high > low else 1)
         return cls(scale, np.uint8(min(round(-low / float(scale)), 255)))
+
+    @classmethod
+    def about_zero(cls, low: float, high: float) -> Grid:
+        """The finest grid of int8 with zero point 0 that covers low to high by -127 to 127."""
+        largest = max(-low, high)
+        return cls(np.float32(max(largest / LARGEST, _SMALLEST) if largest > 0 else 1), np.int8(0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +58,7 @@ class QuantizedWeights:
     def array(self) -> NDArray[np.int8]:
         """The integers, -127 to 127."""
         scaled = self.source.array() / self.scales.reshape(-1, *[1] * (len(self.shape) - 1))
-        return np.rint(scaled).clip(-LARGEST_WEIGHT, LARGEST_WEIGHT).astype(np.int8)
+        return np.rint(scaled).clip(-LARGEST, LARGEST).astype(np.int8)
 
     def rounding(self) -> NDArray[np.float64]:
         """The rounding error: the weights minus the dequantised integers."""
@@ -80,7 +86,7 @@ def quantize_weights(weights: Tensor, grid: Grid, biases: Vector, name: str) -> 
     if not (np.isfinite(largest).all() and np.isfinite(biases).all()):
         raise WeightsError("has values that are not finite float32 numbers", where=name)
     step = float(grid.scale)
-    scales = np.maximum(largest / LARGEST_WEIGHT, np.abs(biases) / (step * _MOST_BIAS))
+    scales = np.maximum(largest / LARGEST, np.abs(biases) / (step * _MOST_BIAS))
     # 0 is no scale, nor is its product with the input's.
     least = _SMALLEST / min(step, 1.0)
     return QuantizedWeights(weights, np.where(scales == 0, 1.0, np.maximum(scales, least)).astype(np.float32))

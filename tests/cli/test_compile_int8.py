@@ -124,7 +124,7 @@ def test_the_other_commands_take_the_model(tmp_path: Path, photographs: Path) ->
         ),
         (["--keep-float", "blok1"], 2, "no scope 'blok1' @ keep_float (did you mean block1 "),
         (["--keep-float", "conv1,"], 2, "a name is empty"),
-        (["--target", "cuda"], 2, "target must be portable or cpu for int8, got cuda @ $.target"),
+        (["--target", "cuda"], 2, "target must be portable, cpu, tensorrt or npu for int8, got cuda @ $.target"),
         (["--io-dtype", "float16"], 2, "--io-dtype is for --dtype float16, got int8 @ io_dtype"),
         (["--training-step", "--batch", "2"], 2, "has no meaning for a training step"),
     ],

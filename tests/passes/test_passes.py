@@ -386,7 +386,7 @@ def test_lowering_and_what_is_written_are_judged_too(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
 def test_every_tensor_is_made_once(target: Any, dtype: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """But for matrices against which a pass has to weigh an offset that is not zero: those are looked at before."""
-    spec, options = load_spec("tiny"), CompileOptions(target=target, dtype=dtype)
+    spec, options = load_spec("tiny"), CompileOptions(target=target, dtype=dtype, batch=2)
     lived = arrays_of(calibrated(spec, CompileOptions(), "positive", 0)[0])
     made: Counter[str] = Counter()
     for kind in (InitialTensor, StoredTensor):
