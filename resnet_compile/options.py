@@ -142,6 +142,19 @@ class CompileOptions(CheckedModel):
             raise PydanticCustomError("static", fault, {"number": number, "target": self.target, "path": (name,)})
         return self
 
+    @model_validator(mode="after")
+    def _minimal_filtering_knows_its_maps(self) -> Self:
+        if not (isinstance(self.dtype, Float32) and self.dtype.winograd):
+            return self
+        if self.target != "cpu":
+            fault = "must be cpu with winograd, got {given}"
+            raise PydanticCustomError("target", fault, {"given": self.target or "none", "path": ("target",)})
+        if self.batch == "dynamic":
+            raise PydanticCustomError("batch", "must be a number with winograd, got dynamic", {"path": ("batch",)})
+        if self.size == "dynamic":
+            raise PydanticCustomError("size", "must be fixed with winograd, got dynamic", {"path": ("size",)})
+        return self
+
 
 def options_text(options: CompileOptions) -> str | None:
     """The options that are not at their defaults, as JSON, for a model to say how it was made; None where all are.

@@ -35,6 +35,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "labels": NAMES,
         "licence": "CC0-1.0",
     },
+    "minimal filtering": {"target": "cpu", "batch": 1, "dtype": {"kind": "float32", "winograd": True}},
     "any size": {"size": "dynamic", "external_data": False},
     "8 bits": {"dtype": {"kind": "int8", "keep_float": ("conv1",)}, "target": "cpu", "top": 2},
 }

@@ -140,6 +140,12 @@ from resnet_compile.targets import Target
     default="float32",
     help="Type of the input and the outputs; float16 with --dtype float16.",
 )
+@click.option(
+    "--winograd",
+    is_flag=True,
+    help="Compute 3x3 convolutions by fewer products where that is faster, with larger rounding errors; with --target "
+    "cpu, --batch N and a fixed size. -v tells which.",
+)
 @click.option("--opset", type=int, default=18, help="Version of ONNX's operator set.")
 @click.option(
     "--external-data/--no-external-data",
@@ -173,6 +179,7 @@ def cli(
     io_dtype: str,
     keep_float: tuple[str, ...],
     calibration: Path | None,
+    winograd: bool,
     training_step: bool,
     verify: bool,
     reference: Path | None,
@@ -210,7 +217,7 @@ def cli(
         network, told["recognised"] = _recognised(weights, options["section"])
     else:
         raise click.UsageError("Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL.")
-    options["dtype"] = precision = _precision(dtype, io_dtype, keep_float, calibration)
+    options["dtype"] = precision = _precision(dtype, io_dtype, keep_float, calibration, winograd)
     if training_step:
         unmeant: dict[str, Any] = {
             "weights": weights,
@@ -233,7 +240,7 @@ def cli(
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     for each in model.passes:
         report.note(f"{each.name}: {each.done} rewritten, {len(each.refused)} refused")
-        for reason in each.refused:
+        for reason in (*each.told, *each.refused):
             report.note(f"  {reason}")
     if verify:
         told |= _verified(report, model, network, weights, calibration, options)
@@ -331,12 +338,17 @@ def _recognised(weights: Path, section: tuple[str, ...]) -> tuple[rc.NetworkSpec
     return found.spec, {"told": found.told, "assumed": list(found.assumed)}
 
 
-def _precision(word: str, io: str, keep_float: tuple[str, ...], calibration: Path | None) -> Any:
+def _precision(word: str, io: str, keep_float: tuple[str, ...], calibration: Path | None, winograd: bool) -> Any:
     """The precision of that word, with what was said of it; a flag that only others have is refused."""
     precisions = rc.precision.PRECISIONS
     kind = precisions[word]
-    own = {"io": io, "keep_float": keep_float, "calibration": calibration}
-    for flag, field, given in (("io_dtype", "io", io != "float32"), ("keep_float", "keep_float", keep_float)):
+    own = {"io": io, "keep_float": keep_float, "calibration": calibration, "winograd": winograd}
+    flags = (
+        ("io_dtype", "io", io != "float32"),
+        ("keep_float", "keep_float", keep_float),
+        ("winograd", "winograd", winograd),
+    )
+    for flag, field, given in flags:
         if given and field not in kind.model_fields:
             owner = next(name for name, each in precisions.items() if field in each.model_fields)
             raise OptionError(f"--{flag.replace('_', '-')} is for --dtype {owner}, got {word}", where=flag)

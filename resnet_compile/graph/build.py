@@ -67,9 +67,11 @@ class Builder:
 
     Attributes:
         scope: The prefix of the values' names.
+        shared: The prefix of the constants' names, for a builder whose constants go into a graph that has others.
     """
 
     scope: str
+    shared: str = field(default="", kw_only=True)
     _names: Counter[str] = field(default_factory=Counter, kw_only=True)
     _constants: dict[str, Value] = field(default_factory=dict, kw_only=True)
 
@@ -87,7 +89,7 @@ class Builder:
 
     def integers(self, values: Sequence[int]) -> Value:
         """An int64 list as a constant that the graph has once."""
-        name = f"integers/{'_'.join(map(str, values))}"
+        name = f"{self.shared}integers/{'_'.join(map(str, values))}"
         if name not in self._constants:
             self._constants[name] = apply("Constant", name=name, value_ints=tuple(values))
         return self._constants[name]
@@ -102,7 +104,7 @@ class Builder:
 
     def tensor(self, name: str, values: np.ndarray, dtype: DType) -> Value:
         """A constant that the graph has once for each name and element type."""
-        full = f"constants/{dtype}/{name}"
+        full = f"{self.shared}constants/{dtype}/{name}"
         if full not in self._constants:
             self._constants[full] = initializer(full, ConstantTensor(values))
         return self._constants[full]

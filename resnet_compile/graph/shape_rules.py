@@ -132,9 +132,10 @@ def reduce_sum(node: Node) -> tuple[Type, ...]:
 
 
 def matmul(node: Node) -> tuple[Type, ...]:
-    """A product of matrices in the last two axes, of one batch."""
+    """A product of matrices in the last two axes; the others fit, or one has length 1."""
     a, b = node.input(0), node.input(1)
-    batches = len(a.shape) == len(b.shape) and all(map(_fit, a.shape[:-2], b.shape[:-2]))
+    pairs = [*zip(a.shape[:-2], b.shape[:-2], strict=False)]
+    batches = len(a.shape) == len(b.shape) and all(1 in pair or _fit(*pair) for pair in pairs)
     if len(a.shape) < 2 or not batches or not _fit(a.shape[-1], b.shape[-2]) or a.type.dtype != b.type.dtype:
         raise GraphError(f"{a.type} and {b.type} have no product")
     return (Type(a.type.dtype, (*map(_broadcast, a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])),)

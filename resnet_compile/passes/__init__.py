@@ -21,6 +21,7 @@ from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
 from resnet_compile.passes.older_forms import in_older_forms
 from resnet_compile.passes.share_constants import share_constants
+from resnet_compile.passes.winograd import winograd
 from resnet_compile.targets import Target
 
 _EVERYWHERE: tuple[Pass, ...] = (remove_identities, fold_batch_norm, share_constants)
@@ -63,11 +64,13 @@ class AppliedPass:
         name: The pass.
         done: The number of places that it rewrote.
         refused: The reason for each place that it did not rewrite, one sentence each.
+        told: What it chose at each place where it had a choice, one sentence each.
     """
 
     name: str
     done: int
     refused: tuple[str, ...]
+    told: tuple[str, ...] = ()
 
 
 def optimize(
@@ -96,7 +99,7 @@ def optimize(
     for each in (*listed, *rounding):
         result = each(graph)
         graph = verifier.verify(result.graph, each.__name__, bound=True)
-        applied.append(AppliedPass(each.__name__, result.done, result.refused))
+        applied.append(AppliedPass(each.__name__, result.done, result.refused, result.told))
     return graph, tuple(applied)
 
 
@@ -113,4 +116,5 @@ __all__ = [
     "optimize",
     "share_constants",
     "to_half",
+    "winograd",
 ]

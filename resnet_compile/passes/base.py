@@ -16,11 +16,13 @@ class PassResult:
         graph: The new graph, which computes the same outputs.
         done: The number of places that it rewrote.
         refused: One sentence for each place that it did not rewrite, beginning with the place's name.
+        told: The same for each place where it chose among rewrites.
     """
 
     graph: Graph
     done: int
     refused: tuple[str, ...] = ()
+    told: tuple[str, ...] = ()
 
 
 Pass = Callable[[Graph], PassResult]

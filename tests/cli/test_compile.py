@@ -58,6 +58,21 @@ def test_every_flag_reaches_the_model(spec: Path, tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx.data").exists()
 
 
+def test_minimal_filtering_tells_what_it_chose_and_is_verified(tmp_path: Path) -> None:
+    flags = ["--target", "cpu", "--batch", "1", "--size", "112x112", "--winograd", "--verify", "-v"]
+    done = command("resnet-compile", "torchvision_resnet18", *flags, "-o", "model.onnx", cwd=tmp_path)
+    assert done.code == 0, done.err
+    told = [line.strip() for line in done.err.splitlines()]
+    first = next(place for place, line in enumerate(told) if line.startswith("winograd: "))
+    chosen, refused = (int(word) for word in told[first].split() if word.isdigit())
+    assert chosen + refused == 16, "a line for each 3x3 convolution"
+    reasons = [line.partition(": ")[2] for line in told[first + 1 : first + 1 + chosen + refused]]
+    assert [" million multiply-adds' time against " in line for line in reasons[:chosen]] == [True] * chosen
+    assert reasons.count("its stride or rate is not 1") == 3
+    options = {prop.key: prop.value for prop in onnx.load(tmp_path / "model.onnx").metadata_props}
+    assert '"winograd":true' in options["resnet_compile.options"]
+
+
 def test_a_fault_that_only_the_plan_finds_names_the_file(tmp_path: Path) -> None:
     path = tmp_path / "bad.json"
     path.write_text(json.dumps(tiny_document() | {"output_stride": 6}))
@@ -142,6 +157,11 @@ def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
         (["tiny", "-o", "m", "--size", "99999"], "'99999' is not a number from 1 to 16384"),
         (["tiny", "-o", "m", "--seed", "-1"], "-1 is not in the range"),
         (["tiny", "-o", "m", "--layout", "chwn"], "'chwn' is not one of 'nchw', 'nhwc'"),
+        (
+            ["tiny", "-o", "m", "--dtype", "int8", "--winograd"],
+            "--winograd is for --dtype float32, got int8 @ winograd",
+        ),
+        (["tiny", "-o", "m", "--winograd"], "target must be cpu with winograd, got none @ $.target"),
         (["tiny", "-o", "m", "--io-dtype", "float16"], "--io-dtype is for --dtype float16, got float32 @ io_dtype"),
         (["tiny", "-o", "m", "--colour"], "No such option"),
     ],

@@ -105,6 +105,13 @@ def _gemm(node: Node, x: Array, weights: Array, biases: Array) -> Array:
     return x @ weights.T + biases
 
 
+def _slice(node: Node, x: Array, starts: Array, ends: Array, axes: Array, steps: Array) -> Array:
+    kept = [slice(None)] * x.ndim
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        kept[axis] = slice(start, end, step)
+    return x[tuple(kept)]
+
+
 def _softmax(node: Node, x: Array) -> Array:
     raised = np.exp(x - x.max(axis=1, keepdims=True))
     return raised / raised.sum(axis=1, keepdims=True)
@@ -142,6 +149,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "GlobalAveragePool": lambda node, x: x.mean(axis=(2, 3), keepdims=True),
     "Identity": lambda node, x: x,
     "LeakyRelu": lambda node, x: np.where(x < 0, node.attributes["alpha"] * x, x),
+    "MatMul": lambda node, a, b: a @ b,
     "Max": lambda node, a, b: np.maximum(a, b),
     "MaxPool": _max_pool,
     "Min": lambda node, a, b: np.minimum(a, b),
@@ -151,6 +159,7 @@ OPERATORS: dict[str, Callable[..., Array]] = {
     "Relu": lambda node, x: np.maximum(x, 0),
     "Reshape": lambda node, x, shape: x.reshape(shape),
     "Sigmoid": lambda node, x: 1 / (1 + np.exp(-x)),
+    "Slice": _slice,
     "Softmax": _softmax,
     "com.microsoft:FusedConv": _fused_conv,
     "Transpose": lambda node, x: x.transpose(node.attributes["perm"]),

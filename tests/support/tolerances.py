@@ -31,6 +31,11 @@ REWRITE_GROWTH = 3.0
 # The same for random networks of a few channels, whose few roundings are luck and whose moving statistics are floors;
 # of 5,500 comparisons two were above 3.
 REWRITE_GROWTH_OF_SMALL = 10.0
+# How many times its error a convolution may have by minimal filtering of tiles of 2, 3 and 4. Of filters and maps of
+# independent numbers of one variance, with roundings that are independent too, a product k of an axis has the variance
+# |G[k]|^2 |B[k]|^2 where y has 3, and output i takes A[i, k]^2 of its error, by the matrices of Lavin and Gray:
+# (1/m) sum_ik A[i, k]^2 |G[k]|^2 |B[k]|^2 / 3 of variance for each of two axes, the root of which is the error.
+WINOGRAD_GROWTH = {2: 1.67, 3: 6.0, 4: 10.8}
 # What half a unit in the last place of every weight may move an output by, for its error to be worth measuring.
 ILL_CONDITIONED = 1e-4
 
