@@ -1,20 +1,27 @@
 """Every unit and the logits of narrow networks of timm's: its `resnet`, which is torchvision's, and its `resnetv2`."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
+import onnx
 import pytest
 from support.golden import GOLDEN, GoldenRun, golden_runs, translated
 
+from resnet_compile.errors import WeightsError
 from resnet_compile.spec import (
     BatchNorm,
     Block,
     BlurPool,
     BlurredMaxRootPool,
+    CaffeBottleneck,
     ConvolutionRootPool,
     DeepStem,
     EfficientChannel,
     Head,
     Input,
+    MaxRootPool,
     NetworkSpec,
     PooledProjection,
     SqueezeExcitation,
@@ -199,3 +206,62 @@ def test_units_and_logits_equal_the_originals(golden: GoldenRun) -> None:
     units = sum(block.num_units for block in golden.spec.blocks)
     assert len(golden.expected) == units + 2
     golden.check()
+
+
+def with_unit(golden: GoldenRun, **changes: Any) -> GoldenRun:
+    """Other parts in every unit."""
+    blocks = tuple(block.replace(unit=block.unit.replace(**changes)) for block in golden.spec.blocks)
+    return replace(golden, spec=golden.spec.replace(blocks=blocks))
+
+
+def with_root(golden: GoldenRun, root: StemRoot) -> GoldenRun:
+    return replace(golden, spec=golden.spec.replace(root=root))
+
+
+def with_stride_on_1x1(golden: GoldenRun) -> GoldenRun:
+    """Caffe's units, under whose names the weights fit all the same."""
+    blocks = tuple(block.replace(unit=CaffeBottleneck()) for block in golden.spec.blocks)
+
+    def renamed(values: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {name.replace("torchvision_bottleneck", "caffe_bottleneck"): value for name, value in values.items()}
+
+    weights, expected = renamed(golden.weights), renamed(golden.expected)
+    return replace(golden, spec=golden.spec.replace(blocks=blocks), weights=weights, expected=expected)
+
+
+@pytest.mark.parametrize(
+    ("label", "mistake", "fault"),
+    [
+        (
+            "seresnet_bottleneck-0",
+            lambda golden: with_unit(golden, attention=SqueezeExcitation(reduction=4, rounding=1)),
+            "attention",
+        ),
+        ("ecaresnet_d-0", lambda golden: with_unit(golden, attention=EfficientChannel(kernel=5)), "attention"),
+        ("resnet_t-0", lambda golden: with_root(golden, StemRoot(stem=DeepStem(widths=(8, 8)), depth=16)), "stem1"),
+        ("resnet_basic-0", lambda golden: with_root(golden, StemRoot(pool=MaxRootPool(padding="same"))), "block1"),
+        ("resnetblur_basic-0", lambda golden: with_root(golden, StemRoot()), "block1"),
+        ("resnet_bottleneck-0", with_stride_on_1x1, "block2/unit_1"),
+    ],
+    ids=["SE rounding", "ECA kernel", "deep stem widths", "SAME pool", "no blur", "stride on the 1x1"],
+)
+def test_classic_mistakes_show(label: str, mistake: Callable[[GoldenRun], GoldenRun], fault: str) -> None:
+    with pytest.raises((AssertionError, WeightsError), match=fault):
+        mistake(run_of(label)).check()
+
+
+def test_a_pool_that_counts_its_padding_shows() -> None:
+    """The last windows of an odd map, where the shortcut's mean is of what there is."""
+
+    def count_padding(model: onnx.ModelProto) -> None:
+        for node in model.graph.node:
+            if node.op_type == "AveragePool":
+                node.attribute.append(onnx.helper.make_attribute("count_include_pad", 1))
+
+    golden = run_of("resnet_d_basic-1")
+    with pytest.raises(AssertionError, match="block2/unit_1"):
+        golden.check(count_padding)
+
+
+def run_of(label: str) -> GoldenRun:
+    return next(run for run in RUNS if run.label == label)

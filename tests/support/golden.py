@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 
 from resnet_compile import CompileOptions, NetworkSpec, compile, plan_network
 from resnet_compile.plan import Parameter
@@ -36,10 +37,11 @@ class GoldenRun:
     x: np.ndarray
     expected: Mapping[str, np.ndarray]
 
-    def check(self) -> None:
-        """Asserts that a model of the network computes what the original did."""
-        options = CompileOptions(outputs=tuple(self.expected))
-        actual = run(compile(self.spec, options, weights=self.weights).to_proto(), self.x)
+    def check(self, edit: Callable[[onnx.ModelProto], None] = lambda model: None) -> None:
+        """Asserts that a model of the network, which may be edited first, computes what the original did."""
+        model = compile(self.spec, CompileOptions(outputs=tuple(self.expected)), weights=self.weights).to_proto()
+        edit(model)
+        actual = run(model, self.x)
         errors = {name: relative_error(actual[name][: len(value)], value) for name, value in self.expected.items()}
         assert max(errors.values()) <= NETWORK, {name: error for name, error in errors.items() if error > NETWORK}
 
