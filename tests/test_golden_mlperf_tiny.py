@@ -146,4 +146,4 @@ def test_weights_do_not_fit_units_with_another_shortcut(shortcut: Projection | N
 def test_the_names_tell_only_the_order(tmp_path: Path) -> None:
     np.savez(tmp_path / "weights.npz", **VARIABLES)
     (note,) = compile("mlperf_tiny_resnet8", weights=tmp_path / "weights.npz").notes
-    assert note == "the names do not tell of anything but the order of the layers: taken as the spec has it"
+    assert note == "the names do not determine anything but the order of the layers: the spec does"

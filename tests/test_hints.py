@@ -249,17 +249,17 @@ HINTS = {
     ),
     "in the way": Row(
         saved({**tiny(), "tiny/gate/weights": np.ones(3, np.float32)}),
-        "the file's network is another function; --ignore 'tiny/gate/weights' leaves it out all the same",
+        "the file's network computes another function; --ignore 'tiny/gate/weights' leaves it out anyway",
         options,
     ),
     "many in the way": Row(
         saved({**tiny(), **{f"tiny/block{n}/gate/{part}": np.ones(3, np.float32) for n in (1, 2) for part in "ab"}}),
-        "the file's network is another function; --ignore '*/gate/*' leaves them out all the same",
+        "the file's network computes another function; --ignore '*/gate/*' leaves them out anyway",
         options,
     ),
     "no name fits": Row(saved(NAMED), "the names are like tiny.x.0, ..."),
     "another kind of units": Row(
-        saved(of_keras(), "--naming", "keras-resnetv2"), "it names units of kind keras_v2_bottleneck"
+        saved(of_keras(), "--naming", "keras-resnetv2"), "that naming is for units of kind keras_v2_bottleneck"
     ),
     "another network": Row(hub({"architecture": "resnet18"}), "give torchvision_resnet18 as SPEC", other_spec),
     "another function": Row(hub({"architecture": "resnetblur18"}), "names and shapes of their weights are the same"),

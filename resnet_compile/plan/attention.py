@@ -1,4 +1,4 @@
-"""What weighs the channels of a residual: a gate made of their means."""
+"""Channel attention: a gate on the channels of a residual, from their means."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def attention(kind: parts.AttentionKind, scope: LayerScope, source: FeatureMap, 
     """The gate of a kind on a map.
 
     Raises:
-        SpecError: Its kernel has no middle.
+        SpecError: Its kernel is even.
     """
     match kind:
         case parts.SqueezeExcitation():
@@ -29,7 +29,7 @@ def attention(kind: parts.AttentionKind, scope: LayerScope, source: FeatureMap, 
 
 
 def _squeeze_excitation(kind: parts.SqueezeExcitation, scope: LayerScope, means: FeatureMap) -> tuple[Conv, ...]:
-    """Two 1x1 convolutions, whose ReLU is one whatever the network's activation is."""
+    """Two 1x1 convolutions with a ReLU between them, whatever the network's activation."""
     multiples = int(means.channels / kind.reduction / kind.rounding + 0.5)
     between = max(multiples, 1) * kind.rounding
     conv1 = scope.conv("attention/conv1", means, between, 1, biases=kind.biases, activation=Relu())
@@ -39,11 +39,11 @@ def _squeeze_excitation(kind: parts.SqueezeExcitation, scope: LayerScope, means:
 def _efficient_channel(
     kind: parts.EfficientChannel, scope: LayerScope, where: str, means: FeatureMap
 ) -> tuple[ChannelConv]:
-    """One convolution along the channels; the paper's rule has gamma 2 and b 1."""
+    """One convolution along the C channels; the paper's rule with gamma 2 and b 1: t = (log2(C) + 1) / 2 taps."""
     taps = kind.kernel
     if taps is None:
         rule = int((math.log2(means.channels) + 1) / 2)
         taps = max(rule if rule % 2 else rule + 1, 3)
     if taps % 2 == 0:
-        raise SpecError(f"the kernel must be odd, not {taps}", where=f"{where}.kernel")
+        raise SpecError(f"kernel must be odd, got {taps}", where=f"{where}.kernel")
     return (scope.channel_conv("attention/channels", means, taps),)

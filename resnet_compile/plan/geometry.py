@@ -1,14 +1,12 @@
 """Shapes and padding: the arithmetic of convolution and pooling windows.
 
-Three rules of padding exist among the networks that are compiled here:
+The networks here pad by three rules, with k the effective kernel, s the stride and n the input's side:
 
-* **Fixed**: k_eff - 1 in all, (k_eff - 1) // 2 of it before, for every input size. It is TF-slim's `conv2d_same`
-  (with a stride: explicit padding, then VALID; without: SAME, which then is the same thing), and for odd kernels also
-  PyTorch's symmetric padding.
-* **SAME**: TensorFlow's own rule, by which the output has ceil(n / s) rows and the padding is just what the last window
-  needs, its odd row at the end. With a stride above 1 it depends on the input's size, but for a 1x1 kernel, which needs
-  none at all.
-* **Ceil**: PyTorch's and Caffe's pools with `ceil_mode`: rows at the end alone, so that the last window is whole.
+* **Fixed**: k - 1 rows in all, (k - 1) // 2 of them before, for every n. TF-slim's `conv2d_same` pads so, explicitly
+  with a stride and by SAME without one, where the two are equal. So does PyTorch's symmetric padding of odd kernels.
+* **SAME**, TensorFlow's own: the output has ceil(n / s) rows, and the padding completes the last window; an odd row
+  goes to the end. With s > 1 the padding depends on n, except for a 1x1 kernel, which needs none.
+* **Ceil**: pools of PyTorch and Caffe with `ceil_mode` add rows at the end alone, to complete the last window.
 """
 
 from __future__ import annotations
@@ -39,8 +37,7 @@ class FeatureMap:
 class Padding:
     """Rows and columns added around a map.
 
-    `rule` tells how other input sizes would change it: not at all (`fixed`), or by the SAME or the ceil rule, whose
-    numbers hold for the planned size alone.
+    The numbers of `rule` `fixed` hold for every input size, those of `same` and `ceil` for the planned size alone.
     """
 
     top: int
@@ -54,7 +51,7 @@ NO_PADDING = Padding(0, 0, 0, 0)
 
 
 def effective_kernel(kernel: int, rate: int) -> int:
-    """The number of rows that a kernel spans, with its taps `rate` rows apart."""
+    """The number of rows that a kernel of dilation `rate` spans."""
     return kernel + (kernel - 1) * (rate - 1)
 
 
@@ -76,7 +73,7 @@ def same_padding(source: FeatureMap, kernel: int, stride: int, rate: int = 1) ->
 
 
 def ceil_padding(source: FeatureMap, kernel: int, stride: int) -> Padding:
-    """The padding at the end that fills the last window, for a square kernel not narrower than its stride."""
+    """The padding at the end that completes the last window, for a square kernel no narrower than its stride."""
 
     def one_axis(size: int) -> int:
         return (max(ceil((size - kernel) / stride), 0)) * stride + kernel - size
@@ -87,7 +84,7 @@ def ceil_padding(source: FeatureMap, kernel: int, stride: int) -> Padding:
 def window_output(
     source: FeatureMap, channels: int, kernel: int, stride: int, padding: Padding, rate: int = 1
 ) -> FeatureMap | None:
-    """The map that a window makes of the padded source; None if the window does not fit once."""
+    """The output map of a window on the padded source; None if the window does not fit."""
     span = effective_kernel(kernel, rate)
     height = (source.height + padding.top + padding.bottom - span) // stride + 1
     width = (source.width + padding.left + padding.right - span) // stride + 1

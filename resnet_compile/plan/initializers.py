@@ -1,7 +1,7 @@
-"""The initial weights of each system, by the fans of a layer.
+"""The distributions of initial weights in each system, by the fans of a layer.
 
-The fans of a kernel are the products of its rows, columns and channels: fan_in with the channels that one output reads,
-fan_out with those that the layer makes.
+fan_in is a kernel's rows times columns times the input channels of one output; fan_out is rows times columns times the
+layer's output channels.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ InitialRule = Callable[[Fans], Initial]
 
 @dataclass(frozen=True, slots=True)
 class LayerInitializer:
-    """The first values of one layer's weights and biases."""
+    """The rules for a layer's initial weights and biases."""
 
     weights: InitialRule
     biases: InitialRule = lambda fans: Constant(0.0)
@@ -35,16 +35,16 @@ class LayerInitializer:
 
 @dataclass(frozen=True, slots=True)
 class Initializer:
-    """One system's rules: for the layers of the network's body, and for its logits."""
+    """One system's rules, for the network's body and for its logits."""
 
     body: LayerInitializer
     logits: LayerInitializer
 
 
 def _variance_scaling(fans: Fans) -> Initial:
-    """TF-slim's `variance_scaling_initializer`: a truncated normal whose variance would be 2 / fan_in.
+    """TF-slim's `variance_scaling_initializer`: a truncated normal of variance about 2 / fan_in.
 
-    The factor 1.3 compensates for the truncation at two standard deviations.
+    The factor 1.3 makes up for the truncation at two standard deviations.
     """
     return TruncatedNormal(sqrt(1.3 * 2.0 / fans.inward))
 
@@ -55,7 +55,7 @@ def _kaiming_normal(fans: Fans) -> Initial:
 
 
 def _kaiming_normal_inward(fans: Fans) -> Initial:
-    """PyTorch's `kaiming_normal_` by its defaults: variance 2 / fan_in."""
+    """PyTorch's `kaiming_normal_` with its default mode: variance 2 / fan_in."""
     return Normal(sqrt(2.0 / fans.inward))
 
 
@@ -79,7 +79,7 @@ def _glorot_uniform(fans: Fans) -> Initial:
     return Uniform(sqrt(6.0 / (fans.inward + fans.outward)))
 
 
-# The standard deviation of a normal distribution of deviation 1 that is truncated at two of them.
+# The standard deviation of a standard normal distribution that is truncated at -2 and 2.
 _TRUNCATED_DEVIATION = 0.87962566103423978
 
 

@@ -1,6 +1,6 @@
 """Resolved layers.
 
-Every layer has a `scope`, the map that it reads (`source`) and the one that it makes (`output`), its `parameters` in
+Every layer has a `scope`, the map that it reads (`source`), the map that it makes (`output`), its `parameters` in
 checkpoint order, its `macs` (multiply-accumulates for one image), and a `description` for tables.
 """
 
@@ -36,7 +36,7 @@ Activation = Relu | LeakyRelu | Relu6
 
 @dataclass(frozen=True, slots=True)
 class BatchNormalization:
-    """Batch normalisation over the channels of one map, by moving statistics."""
+    """Batch normalisation of each channel, with moving statistics."""
 
     scope: str
     epsilon: float
@@ -53,7 +53,7 @@ class BatchNormalization:
 
 @dataclass(frozen=True, slots=True)
 class ChannelAffine:
-    """A scale and an offset for each channel of one map."""
+    """A scale and an offset for each channel."""
 
     scope: str
     gamma: Parameter
@@ -68,19 +68,69 @@ Norm = BatchNormalization | ChannelAffine
 
 
 @dataclass(frozen=True, slots=True)
-class NormActivation:
-    """A normalisation and its activation without a convolution: a pre-activation, or the last norm of a network."""
+class _Layer:
+    """What every layer has; most have no parameters.
+
+    Attributes:
+        scope: The name of the layer and of its output.
+        source: The map it reads.
+    """
 
     scope: str
     source: FeatureMap
-    norm: Norm
-    activation: Activation | None
-    macs: ClassVar[int] = 0
-    description: ClassVar[str] = "norm"
+
+    @property
+    def parameters(self) -> tuple[Parameter, ...]:
+        return ()
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Elementwise(_Layer):
+    """A layer whose output has the shape of its source."""
 
     @property
     def output(self) -> FeatureMap:
         return self.source
+
+
+@dataclass(frozen=True, slots=True)
+class _Reshaping(_Layer):
+    """A layer with another output shape.
+
+    Attributes:
+        output: The map it makes.
+    """
+
+    output: FeatureMap
+
+
+@dataclass(frozen=True, slots=True)
+class _Window(_Reshaping):
+    """A layer that slides a square window over its source.
+
+    Attributes:
+        kernel: Rows and columns of the window.
+        stride: The window's stride, reduced by `output_stride`.
+        padding: Rows and columns around the source.
+    """
+
+    kernel: int
+    stride: int
+    padding: Padding
+
+
+@dataclass(frozen=True, slots=True)
+class NormActivation(_Elementwise):
+    """A normalisation and its activation without a convolution: a pre-activation, or the last norm of a network."""
+
+    norm: Norm
+    activation: Activation | None
+    description: ClassVar[str] = "norm"
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -88,29 +138,17 @@ class NormActivation:
 
 
 @dataclass(frozen=True, slots=True)
-class Conv:
-    """A convolution, then bias or normalisation, then an activation.
+class Conv(_Window):
+    """A convolution, zero-padded, then biases or a normalisation, then an activation.
 
     Attributes:
-        scope: The layer's name, and that of its value after norm and activation.
-        source: The map it reads.
-        output: The map it makes.
-        kernel: Rows and columns of the square kernel.
-        stride: The stride, reduced by `output_stride`.
-        rate: The distance of the kernel's taps; 1 for an ordinary convolution.
+        rate: The dilation; 1 for an ordinary convolution.
         groups: The number of channel groups.
-        padding: Zeros around the source.
-        weights: OIHW, I being the channels of one group.
+        weights: OIHW, where I counts the channels of one group.
     """
 
-    scope: str
-    source: FeatureMap
-    output: FeatureMap
-    kernel: int
-    stride: int
     rate: int
     groups: int
-    padding: Padding
     weights: Parameter
     biases: Parameter | None
     norm: Norm | None
@@ -123,7 +161,7 @@ class Conv:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image: every weight once for each output position."""
+        """Multiply-accumulates for one image: each weight, times the output positions."""
         return self.weights.size * self.output.height * self.output.width
 
     @property
@@ -136,21 +174,16 @@ class Conv:
 
 
 @dataclass(frozen=True, slots=True)
-class Dense:
-    """A matrix and biases on the channels of a 1x1 map; rows and columns are dropped.
+class Dense(_Reshaping):
+    """A dense layer: a matrix and biases on the channels of a 1x1 map, then an activation.
+
+    Its value has no rows and columns; `output` counts them, 1x1.
 
     Attributes:
-        scope: The layer's name and its value's.
-        source: The map it reads, 1x1.
-        output: The map it would make if it kept rows and columns, 1x1.
         weights: OI.
         biases: One for each output.
-        activation: What follows.
     """
 
-    scope: str
-    source: FeatureMap
-    output: FeatureMap
     weights: Parameter
     biases: Parameter
     activation: Activation | None
@@ -166,28 +199,14 @@ class Dense:
 
 
 @dataclass(frozen=True, slots=True)
-class MaxPool:
+class MaxPool(_Window):
     """A max pool.
 
     Attributes:
-        scope: The layer's name and its value's.
-        source: The map it reads.
-        output: The map it makes.
-        kernel: Rows and columns of the square window.
-        stride: Of the window.
-        padding: Around the source.
         pad_value: The value of the padding: minus infinity, which is never the maximum, or zero.
     """
 
-    scope: str
-    source: FeatureMap
-    output: FeatureMap
-    kernel: int
-    stride: int
-    padding: Padding
     pad_value: float = -math.inf
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
-    macs: ClassVar[int] = 0
 
     @property
     def description(self) -> str:
@@ -195,18 +214,13 @@ class MaxPool:
 
 
 @dataclass(frozen=True, slots=True)
-class AveragePool:
-    """The mean of windows that do not overlap: kernel and stride are one. Padding does not count; what fills no window
-    is left out.
+class AveragePool(_Reshaping):
+    """The mean of windows that do not overlap: the kernel is the stride. Padding is not counted, and rows and columns
+    that fill no window are dropped.
     """
 
-    scope: str
-    source: FeatureMap
-    output: FeatureMap
     stride: int
     padding: Padding
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
-    macs: ClassVar[int] = 0
 
     @property
     def description(self) -> str:
@@ -214,29 +228,12 @@ class AveragePool:
 
 
 @dataclass(frozen=True, slots=True)
-class Blur:
-    """A binomial filter on each channel by itself, of a map that is mirrored about its edge.
-
-    Attributes:
-        scope: The layer's name and its value's.
-        source: The map it reads.
-        output: The map it makes.
-        kernel: Rows and columns of the filter, C(kernel - 1, i) C(kernel - 1, j) / 4^(kernel - 1).
-        stride: Of the window.
-        padding: Mirrored rows and columns around the source.
-    """
-
-    scope: str
-    source: FeatureMap
-    output: FeatureMap
-    kernel: int
-    stride: int
-    padding: Padding
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
+class Blur(_Window):
+    """A binomial filter on each channel, C(kernel - 1, i) C(kernel - 1, j) / 4^(kernel - 1), padded by reflection."""
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image: every tap, once for each output value."""
+        """Multiply-accumulates for one image: each tap, times the output values."""
         return self.kernel**2 * self.output.channels * self.output.height * self.output.width
 
     @property
@@ -245,15 +242,11 @@ class Blur:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelPad:
-    """Channels of zeros: `before` in front of the source's, and `after` behind."""
+class ChannelPad(_Layer):
+    """Channels of zeros: `before` ahead of the source's, `after` behind them."""
 
-    scope: str
-    source: FeatureMap
     before: int
     after: int
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
-    macs: ClassVar[int] = 0
 
     @property
     def output(self) -> FeatureMap:
@@ -265,13 +258,9 @@ class ChannelPad:
 
 
 @dataclass(frozen=True, slots=True)
-class GlobalPool:
-    """The mean over rows and columns, which are kept with length 1."""
+class GlobalPool(_Layer):
+    """The mean over rows and columns, which stay as axes of length 1."""
 
-    scope: str
-    source: FeatureMap
-    parameters: ClassVar[tuple[Parameter, ...]] = ()
-    macs: ClassVar[int] = 0
     description: ClassVar[str] = "global pool"
 
     @property
@@ -280,22 +269,14 @@ class GlobalPool:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelConv:
-    """A convolution along the channels of a map of one pixel, padded with zeros to as many as it reads.
+class ChannelConv(_Elementwise):
+    """A convolution along the channels of a 1x1 map, zero-padded to keep their number.
 
     Attributes:
-        scope: The layer's name and its value's.
-        source: The map it reads, 1x1.
-        weights: One kernel of one row, (1, 1, 1, taps): the channels are its columns.
+        weights: One kernel, (1, 1, 1, taps): the channels are its columns.
     """
 
-    scope: str
-    source: FeatureMap
     weights: Parameter
-
-    @property
-    def output(self) -> FeatureMap:
-        return self.source
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -303,7 +284,7 @@ class ChannelConv:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image: every tap, once for each channel."""
+        """Multiply-accumulates for one image: each tap, times the channels."""
         return self.weights.size * self.source.channels
 
     @property
@@ -312,25 +293,17 @@ class ChannelConv:
 
 
 @dataclass(frozen=True, slots=True)
-class ChannelGate:
-    """A factor for each channel, from the means of all: y = x * sigmoid(layers(mean(x))).
+class ChannelGate(_Elementwise):
+    """Channel attention: y = x * sigmoid(layers(mean(x))), a factor for each channel.
 
     Attributes:
-        scope: The name of its value.
-        source: The map it weighs.
         pool: The mean over rows and columns.
-        layers: What makes the factors of the means, before the sigmoid.
+        layers: The layers between the mean and the sigmoid.
     """
 
-    scope: str
-    source: FeatureMap
     pool: GlobalPool
     layers: tuple[Conv | ChannelConv, ...]
     description: ClassVar[str] = "channel attention"
-
-    @property
-    def output(self) -> FeatureMap:
-        return self.source
 
     @property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -338,7 +311,7 @@ class ChannelGate:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image: those of its layers."""
+        """Multiply-accumulates for one image, of all its layers."""
         return sum(layer.macs for layer in self.layers)
 
 

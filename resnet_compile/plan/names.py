@@ -24,7 +24,7 @@ def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None
             features of a network without logits.
 
     Raises:
-        OptionError: There is no such value, or one is requested twice.
+        OptionError: There is no such value, or a value is requested twice.
     """
     end_points = tuple(end_point.name for end_point in plan.end_points)
     features = () if plan.head.logits else (plan.features,)
@@ -48,7 +48,7 @@ def resolve_model_outputs(outputs: Collection[str], words: Sequence[str], plan: 
     Args:
         outputs: The names of all its outputs.
         words: The user's words.
-        plan: The model's network. None takes the part of an output before its first slash as the network's name.
+        plan: The model's network; without it, an output's part before the first slash is the network's name.
 
     Raises:
         OptionError: There is no such output.
@@ -58,7 +58,7 @@ def resolve_model_outputs(outputs: Collection[str], words: Sequence[str], plan: 
 
 
 def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:
-    """The full names of scopes to keep in float: end points, layers and the scopes that hold them, except the network.
+    """The full names of scopes to keep in float: end points, layers and the scopes around them, except the network's.
 
     Raises:
         OptionError: There is no such scope.
@@ -68,7 +68,7 @@ def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:
 
 
 def frozen_parameters(plan: Plan, words: Sequence[str]) -> frozenset[str]:
-    """The names of the parameters in scopes, with moving statistics, so that a norm is frozen as a whole.
+    """The names of all parameters in scopes, moving statistics too, so that norms are frozen as a whole.
 
     Raises:
         OptionError: There is no such scope, or no parameter is left to train.
@@ -82,7 +82,7 @@ def frozen_parameters(plan: Plan, words: Sequence[str]) -> frozenset[str]:
 
 
 def end_point_words(plan: Plan) -> tuple[str, ...]:
-    """What can be written for each end point, in order: its name without the network's, a unit's by its place."""
+    """The shortest word for each end point, in order: its name without the network's and without a unit's kind."""
     words: dict[str, str] = {}
     points = (point.name for point in plan.end_points)
     for word, name in _words(plan.name, {unit.scope for unit in plan.units}, points).items():
@@ -91,7 +91,7 @@ def end_point_words(plan: Plan) -> tuple[str, ...]:
 
 
 def is_within(name: str, scopes: Collection[str]) -> bool:
-    """Whether a full name is one of the scopes or below one: `net/block10` is not within `net/block1`."""
+    """Whether a full name is a scope or below one; `net/block10` is not within `net/block1`."""
     return any(name == scope or name.startswith(f"{scope}/") for scope in scopes)
 
 
@@ -112,7 +112,7 @@ def _resolve(
 
 
 def _words(network: str, units: Collection[str], names: Iterable[str]) -> dict[str, str]:
-    """The words for full names: each without the network's name, and also without a unit's kind."""
+    """The words for full names: each name without the network's, and that without a unit's kind too."""
     words: dict[str, str] = {}
     for name in names:
         short = name.removeprefix(f"{network}/")
@@ -124,7 +124,7 @@ def _words(network: str, units: Collection[str], names: Iterable[str]) -> dict[s
 
 
 def _with_parents(plan: Plan, names: Iterable[str]) -> Iterator[str]:
-    """Names and the scopes that hold them, except the network; a scope comes before what it holds."""
+    """Names and the scopes around them, except the network's; a scope comes before its contents."""
     for name in names:
         parts = name.removeprefix(f"{plan.name}/").split("/")
         yield from (f"{plan.name}/{'/'.join(parts[:length])}" for length in range(1, len(parts)))
@@ -132,7 +132,7 @@ def _with_parents(plan: Plan, names: Iterable[str]) -> Iterator[str]:
 
 
 def _hint(word: str, known: Mapping[str, str]) -> str:
-    """The known words that look like an unknown one, or else the widest scopes."""
+    """The known words closest to an unknown one, or else the outermost scopes."""
     if near := difflib.get_close_matches(word, known, n=3):
         return f"did you mean {' or '.join(near)}?"
     widest = [each for each in known if "/" not in each] or [*known]

@@ -38,7 +38,7 @@ from resnet_compile.spec.parts import ActivationKind
 
 @dataclass(frozen=True, slots=True)
 class BlockPlan:
-    """The units of one block. Its end point `scope` is the output of its last unit."""
+    """The units of one block. The end point `scope` is the last unit's output."""
 
     scope: str
     units: tuple[UnitPlan, ...]
@@ -50,15 +50,15 @@ class BlockPlan:
 
 @dataclass(frozen=True, slots=True)
 class HeadPlan:
-    """The layers after the blocks; None for those that the spec leaves out.
+    """The layers after the blocks; None for a layer that the spec leaves out.
 
     Attributes:
         postnorm: The norm and activation after the last sum of a network of pre-activation units.
         pool: The mean over rows and columns.
         hidden: Dense layers before dense logits.
-        logits: Class scores.
+        logits: The class scores.
         squeeze: Whether logits and predictions drop their 1x1 rows and columns.
-        predictions: What follows the logits.
+        predictions: The function from logits to predictions.
     """
 
     postnorm: NormActivation | None
@@ -78,8 +78,8 @@ class EndPoint:
     """A value that can be a graph output.
 
     Attributes:
-        name: Under TF-slim's rules, such as `resnet_v2_50/block1`.
-        shape: For one image: channels, rows and columns, or channels alone where the head squeezes.
+        name: Its name by TF-slim's rules, such as `resnet_v2_50/block1`.
+        shape: Its shape for one image: channels, rows and columns, or channels alone if the head squeezes.
     """
 
     name: str
@@ -92,8 +92,8 @@ class Plan:
 
     Attributes:
         spec: The spec.
-        root: The layers of the root block; empty if the spec leaves it out.
-        blocks: In order.
+        root: The layers of the root block; empty without one.
+        blocks: The blocks, in order.
         head: The layers after the blocks.
     """
 
@@ -107,7 +107,7 @@ class Plan:
         return f"Plan({self.name}: {shape}, {self.num_parameters:,} parameters, {self.macs:,} multiply-accumulates)"
 
     def _repr_html_(self) -> str:
-        # Deferred: a summary is made of a plan.
+        # Deferred: summaries are made from plans.
         from resnet_compile.plan.summary import summarize
 
         whole = summarize(self)
@@ -134,15 +134,15 @@ class Plan:
         """Every layer, in the order in which the original creates its variables.
 
         Each has its `scope`, the shapes of its `source` and its `output` (channels, height, width), its `parameters`,
-        its `macs` and a `description`, such as `conv 3x3, stride 2`. What stands between layers (sums, activations) is
-        in `resnet_compile.costs.costs`.
+        its `macs` and a `description`, such as `conv 3x3, stride 2`. `resnet_compile.costs.costs` also counts the
+        operations between layers (sums, activations).
         """
         units = (layer for unit in self.units for layer in unit.layers)
         return (*self.root, *units, *self.head.layers)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
-        """Every parameter, moving statistics among them, in the original's order."""
+        """Every parameter, moving statistics included, in the original's order."""
         return tuple(p for layer in self.layers for p in layer.parameters)
 
     @property
@@ -156,7 +156,7 @@ class Plan:
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, of all convolutions and matrices including the logits."""
+        """Multiply-accumulates for one image, of all convolutions and matrices, the logits included."""
         return sum(layer.macs for layer in self.layers)
 
     @cached_property
@@ -172,11 +172,11 @@ class Plan:
 
 
 def plan_network(spec: SpecSource) -> Plan:
-    """Resolves a spec, or the one that a name of the catalogue or a path stands for.
+    """Resolves a spec, given as such, as a name of the catalogue or as a path.
 
     Raises:
-        SpecError: The spec describes no network: an output stride that cannot be reached, a squeeze of a map that is
-            not 1x1, more parameters than the limit.
+        SpecError: The spec describes no network: its output stride cannot be reached, it squeezes a map that is not
+            1x1, or it has more parameters than the limit.
     """
     spec = as_spec(spec)
     with inside(spec.source):
@@ -197,7 +197,7 @@ def _planned(spec: NetworkSpec) -> Plan:
 
 
 def _activation(kind: ActivationKind | None) -> Activation:
-    """What stands for a ReLU."""
+    """The network's activation, in place of a ReLU."""
     match kind:
         case None | parts.ReluActivation():
             return Relu()
@@ -242,7 +242,7 @@ def _plan_blocks(
                 planned.append(plan_unit(site))
                 source = planned[-1].output
         blocks.append(BlockPlan(scope.name, tuple(planned)))
-    next(resolved, None)  # lets the resolver judge whether the target was reached
+    next(resolved, None)  # raises the resolver's error if the strides do not reach the target
     return tuple(blocks)
 
 

@@ -1,6 +1,6 @@
-"""The layers of the root block; its stride is the product of theirs.
+"""The layers of the root block, whose strides multiply to the block's.
 
-Every kind but `stem` is a name for a stem and a pool.
+Every kind but `stem` is a name for a certain stem and pool.
 """
 
 from __future__ import annotations
@@ -8,16 +8,16 @@ from __future__ import annotations
 from typing import assert_never
 
 from resnet_compile.errors import SpecError
-from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, ceil_padding, fixed_padding, same_padding
+from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, ceil_padding, fixed_padding
 from resnet_compile.plan.layers import AveragePool, Blur, Conv, MaxPool
-from resnet_compile.plan.scope import LayerScope
+from resnet_compile.plan.scope import ConvOptions, LayerScope
 from resnet_compile.spec import parts, roots
 
 RootLayers = tuple[Conv | MaxPool | AveragePool | Blur, ...]
 
 
 def plan_root(kind: roots.RootKind | None, scope: LayerScope, source: FeatureMap) -> RootLayers:
-    """The root block's layers, none where there is no root block.
+    """The root block's layers; empty without a root block.
 
     Raises:
         SpecError: The image is too small for the pool.
@@ -30,7 +30,7 @@ def plan_root(kind: roots.RootKind | None, scope: LayerScope, source: FeatureMap
 
 
 def in_parts(kind: roots.RootKind) -> roots.StemRoot:
-    """A named kind as what it consists of."""
+    """The stem and pool that a kind names."""
     match kind:
         case roots.StemRoot():
             return kind
@@ -54,19 +54,9 @@ def _stem(root: roots.StemRoot, scope: LayerScope, source: FeatureMap) -> tuple[
     """The convolutions: `conv1`, or of a deep stem `stem1` to `stem3`."""
 
     def conv(name: str, source: FeatureMap, depth: int, kernel: int, stride: int = 1, *, norm: bool = True) -> Conv:
-        padding = same_padding(source, kernel, stride) if root.padding == "same" else None
-        activation = scope.activation if norm else None
-        return scope.conv(
-            name,
-            source,
-            depth,
-            kernel,
-            stride=stride,
-            padding=padding,
-            biases=root.biases,
-            norm=norm,
-            activation=activation,
-        )
+        same, activation = root.padding == "same", scope.activation if norm else None
+        options = ConvOptions(same=same, biases=root.biases, norm=norm, activation=activation)
+        return scope.conv(name, source, depth, kernel, stride=stride, **options)
 
     match root.stem:
         case parts.SevenStem():
@@ -99,7 +89,7 @@ def _pool(kind: parts.RootPoolKind, scope: LayerScope, source: FeatureMap) -> Ro
 
 
 def _require_window(source: FeatureMap) -> None:
-    """Refuses maps of one row or column, of which pools without padding before them make nothing."""
+    """Raises a `SpecError` for a map of one row or column, on which a pool without leading padding has no output."""
     if min(source.size) < 2:
         raise SpecError(f"a map of {source.height}x{source.width} is too small for the root's pool", where="$.input")
 

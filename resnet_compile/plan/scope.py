@@ -1,11 +1,11 @@
-"""Making layers, with the names and settings that layers of a scope share."""
+"""Makers of layers, with the names and settings that the layers of a scope share."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import assert_never
+from typing import TypedDict, Unpack, assert_never
 
 from resnet_compile.errors import SpecError
 from resnet_compile.plan.geometry import NO_PADDING, FeatureMap, Padding, fixed_padding, same_padding, window_output
@@ -30,15 +30,35 @@ from resnet_compile.plan.parameters import Constant, Parameter, Role
 from resnet_compile.spec import network as spec
 
 
+class ConvOptions(TypedDict, total=False):
+    """The options of a convolution beside its stride.
+
+    Attributes:
+        rate: The dilation; 1 by default.
+        groups: The number of channel groups; 1 by default.
+        same: Whether TensorFlow's SAME padding replaces that of TF-slim's `conv2d_same`.
+        biases: Whether it has biases.
+        norm: Whether a normalisation follows.
+        activation: The activation at the end; None by default.
+    """
+
+    rate: int
+    groups: int
+    same: bool
+    biases: bool
+    norm: bool
+    activation: Activation | None
+
+
 @dataclass(frozen=True, slots=True)
 class LayerScope:
-    """A scope in which layers are made: TensorFlow's variable scope and TF-slim's arg scope.
+    """A scope with its layers' settings: TensorFlow's variable scope and TF-slim's arg scope.
 
     Attributes:
         name: The prefix of the layers' names.
         norm: The normalisation of layers that have one.
-        activation: The activation, in place of a ReLU.
-        initializer: The initial weights and biases.
+        activation: The network's activation, in place of a ReLU.
+        initializer: The distributions of initial weights and biases.
     """
 
     name: str
@@ -62,16 +82,13 @@ class LayerScope:
         kernel: int,
         *,
         stride: int = 1,
-        rate: int = 1,
-        groups: int = 1,
-        padding: Padding | None = None,
-        biases: bool = False,
-        norm: bool = False,
-        activation: Activation | None = None,
+        **options: Unpack[ConvOptions],
     ) -> Conv:
-        """A convolution, with the padding of TF-slim's `conv2d_same` unless another is given."""
+        """A convolution to `depth` channels with a square kernel."""
         scope = f"{self.name}/{name}"
-        padding = fixed_padding(kernel, rate) if padding is None else padding
+        rate, groups = options.get("rate", 1), options.get("groups", 1)
+        same = options.get("same", False)
+        padding = same_padding(source, kernel, stride, rate) if same else fixed_padding(kernel, rate)
         output = window_output(source, depth, kernel, stride, padding, rate)
         assert output is not None, "both rules of padding leave room for one window at least"
         assert source.channels % groups == 0, "groups divide the channels"
@@ -87,13 +104,13 @@ class LayerScope:
             groups=groups,
             padding=padding,
             weights=Parameter(f"{scope}/weights", shape, "weights", self.initializer.weights(fans)),
-            biases=self._biases(scope, depth, fans) if biases else None,
-            norm=_norm(f"{scope}/BatchNorm", depth, self.norm) if norm else None,
-            activation=activation,
+            biases=self._biases(scope, depth, fans) if options.get("biases") else None,
+            norm=_norm(f"{scope}/BatchNorm", depth, self.norm) if options.get("norm") else None,
+            activation=options.get("activation"),
         )
 
     def dense(self, name: str, source: FeatureMap, depth: int, activation: Activation | None = None) -> Dense:
-        """A matrix with biases, on a map of one pixel."""
+        """A dense layer on a 1x1 map."""
         scope = f"{self.name}/{name}"
         assert source.size == (1, 1), "dense layers have no rows and columns to slide over"
         fans = Fans(inward=source.channels, outward=depth)
@@ -117,9 +134,9 @@ class LayerScope:
         return (self.max_pool(name, source, 1, stride, NO_PADDING),) if stride > 1 else ()
 
     def average_pool(self, name: str, source: FeatureMap, stride: int, padding: Padding) -> AveragePool:
-        """A mean over windows of the stride's size, which have to fit the padded source."""
+        """The mean over windows of the stride's size; one has to fit the padded source."""
         output = window_output(source, source.channels, stride, stride, padding)
-        assert output is not None, "the caller has seen to it that a window fits"
+        assert output is not None, "the caller has checked that a window fits"
         return AveragePool(f"{self.name}/{name}", source, output, stride, padding)
 
     def blur(self, name: str, source: FeatureMap, kernel: int, stride: int) -> Blur:
@@ -136,7 +153,7 @@ class LayerScope:
         return Blur(scope, source, output, kernel, stride, padding)
 
     def channel_conv(self, name: str, source: FeatureMap, kernel: int) -> ChannelConv:
-        """A convolution along the channels of a map of one pixel."""
+        """A convolution along the channels of a 1x1 map."""
         scope, fans = f"{self.name}/{name}", Fans(inward=kernel, outward=kernel)
         weights = Parameter(f"{scope}/weights", (1, 1, 1, kernel), "weights", self.initializer.weights(fans))
         return ChannelConv(scope, source, weights)
@@ -144,13 +161,13 @@ class LayerScope:
     def channel_gate(
         self, name: str, source: FeatureMap, layers: Callable[[FeatureMap], tuple[Conv | ChannelConv, ...]]
     ) -> ChannelGate:
-        """A factor for each channel, made by layers of the map's means."""
+        """A factor for each channel, from layers on the map's means."""
         scope = f"{self.name}/{name}"
         pool = GlobalPool(f"{scope}/pool", source)
         return ChannelGate(scope, source, pool, layers(pool.output))
 
     def channel_pad(self, name: str, source: FeatureMap, before: int, after: int) -> ChannelPad:
-        """Channels of zeros around the source's."""
+        """Channels of zeros before and after the source's."""
         return ChannelPad(f"{self.name}/{name}", source, before, after)
 
     def _biases(self, scope: str, depth: int, fans: Fans) -> Parameter:
@@ -158,7 +175,7 @@ class LayerScope:
 
 
 def _norm(scope: str, channels: int, kind: spec.NormKind) -> Norm:
-    """A normalisation at its starting values: gamma and variance 1, beta and mean 0."""
+    """A normalisation with its initial values: gamma and variance 1, beta and mean 0."""
 
     def parameter(role: Role, value: float) -> Parameter:
         return Parameter(f"{scope}/{role}", (channels,), role, Constant(value))

@@ -1,4 +1,4 @@
-"""What is added to a residual: what its kind has, or the part that stands in its place."""
+"""Shortcuts: the branch that a unit adds to its residual, by the unit's kind or by the part that replaces it."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Wiring:
     """The shortcut of a kind.
 
     Attributes:
-        projects: Whether the unit projects; else its shortcut is the input, subsampled where it strides.
+        projects: Whether the unit projects; else its shortcut is the input, subsampled where the unit strides.
         norm: Whether a normalisation follows the projection.
         biases: Whether the projection has biases.
-        from_preactivation: Whether the projection reads the pre-activation; what does not project reads the raw input.
+        from_preactivation: Whether the projection reads the pre-activation; other shortcuts read the raw input.
     """
 
     projects: bool
@@ -33,7 +33,7 @@ def shortcut(site: UnitSite, wiring: Wiring) -> Shortcut:
     """The shortcut of a unit.
 
     Raises:
-        SpecError: The part has no form for these depths, stride or sides.
+        SpecError: The part does not allow these depths, stride or sides.
     """
     match site.kind.shortcut:
         case None:
@@ -66,7 +66,7 @@ def _projected(part: parts.Projection, site: UnitSite, wiring: Wiring) -> Shortc
 
 
 def _pooled_projection(part: parts.PooledProjection, site: UnitSite, wiring: Wiring) -> Shortcut:
-    """Its convolution is called `projection`, which tells it from one that strides itself."""
+    """A pooled projection; its convolution is called `projection`, unlike the strided one, which is `shortcut`."""
     if not _projects(part.at, site, wiring):
         return _kept(site)
     source, stride = site.source, site.stride
@@ -91,18 +91,18 @@ def _projects(at: parts.ProjectsAt | None, site: UnitSite, wiring: Wiring) -> bo
 
 
 def _kept(site: UnitSite) -> Shortcut:
-    """The input, subsampled where the unit strides."""
+    """The shortcut without a projection: the input, subsampled where the unit strides."""
     return Shortcut(site.scope.subsample("shortcut", site.source, site.stride), from_preactivation=False)
 
 
 def pooled_and_padded(site: UnitSite) -> tuple[ShortcutLayer, ...]:
     """The CIFAR system's parameterless shortcut: the mean of each stride x stride window, then channels of zeros.
 
-    Its pool drops what fills no window where the strided convolution keeps it; where that does not come out, the
-    original fails too.
+    The pool drops rows that fill no window, and the strided convolution keeps them. The original, too, fails for sides
+    that are not multiples of the stride.
 
     Raises:
-        SpecError: The sides are no multiples of the stride, or the channels cannot be padded.
+        SpecError: The sides are not multiples of the stride, or the channels cannot be padded.
     """
     if site.keeps_depth:
         refuse_stride(site)
@@ -111,15 +111,15 @@ def pooled_and_padded(site: UnitSite) -> tuple[ShortcutLayer, ...]:
     source, stride = site.source, site.stride
     if source.height % stride or source.width % stride:
         raise SpecError(
-            f"a map of {source.height}x{source.width} has no average pool of stride {stride} "
-            f"in {site.scope.name}, whose strided convolution rounds up where the pool rounds down",
+            f"the sides of a {source.height}x{source.width} map are not multiples of the stride {stride} of the "
+            f"average pool in {site.scope.name}",
             where="$.input",
         )
     return _padded(site, site.scope.average_pool("shortcut/pool", source, stride, NO_PADDING) if stride > 1 else None)
 
 
 def _subsampled_and_padded(site: UnitSite) -> tuple[ShortcutLayer, ...]:
-    """Option A: the rows and columns that a strided convolution starts at."""
+    """Option A of He et al. 2015: every stride-th row and column, then channels of zeros."""
     if site.keeps_depth:
         return site.scope.subsample("shortcut", site.source, site.stride)
     _require_even_padding(site)
@@ -127,7 +127,7 @@ def _subsampled_and_padded(site: UnitSite) -> tuple[ShortcutLayer, ...]:
 
 
 def _padded(site: UnitSite, pool: AveragePool | MaxPool | None) -> tuple[ShortcutLayer, ...]:
-    """A pool, and as many channels of zeros before as after."""
+    """A pool, then equally many channels of zeros before and after."""
     pooled: FeatureMap = pool.output if pool else site.source
     missing = site.args.depth - site.source.channels
     pad = site.scope.channel_pad("shortcut", pooled, missing // 2, missing // 2)
@@ -144,11 +144,7 @@ def _require_even_padding(site: UnitSite) -> None:
 
 
 def refuse_stride(site: UnitSite) -> None:
-    """A unit that keeps its depth adds its input as it is, so it cannot stride.
-
-    Raises:
-        SpecError: It strides.
-    """
+    """Raises a `SpecError` if a unit strides and keeps its depth: it adds its input as it is."""
     if site.stride > 1:
         raise SpecError(
             "a unit of this kind cannot stride and keep its depth: its shortcut is its input",

@@ -11,15 +11,15 @@ from resnet_compile.limits import MAX_RATE
 def strides_and_rates(nominal: Iterable[int], target: int | None) -> Iterator[tuple[int, int]]:
     """The stride and rate of each unit.
 
-    Once the strides so far multiply to the target, units use atrous convolution instead: such a unit has stride 1 and
+    When the strides so far multiply to the target, the units after that use atrous convolution: each has stride 1 and
     the current rate, and its nominal stride multiplies the rate of the units after it.
 
     Args:
         nominal: The units' own strides, in order, across all blocks.
-        target: The greatest stride, divided by the root block's; None for no limit.
+        target: The greatest product of strides, without the root block's; None for no limit.
 
     Raises:
-        SpecError: The strides do not multiply to the target.
+        SpecError: No product of the leading strides is the target, or a rate is above the limit.
     """
     current, rate = 1, 1
     for stride in nominal:
@@ -37,5 +37,5 @@ def strides_and_rates(nominal: Iterable[int], target: int | None) -> Iterator[tu
         raise SpecError(
             "output_stride cannot be reached",
             where="$.output_stride",
-            hint=f"the units' strides multiply to {current} after the root block, and {target} is needed",
+            hint=f"the strides after the root block multiply to {current}, not to {target}",
         )

@@ -12,17 +12,17 @@ from resnet_compile.plan.unit import UnitPlan
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The costs of one part of a network, and of the parts in it.
+    """The costs of a network, block, unit or layer.
 
     Attributes:
         name: Its scope.
         kind: Its kind, in a word or two.
         output: Its output for one image: channels, rows, columns.
-        weights: Values of kernels and matrices, the trainable values that multiply-accumulates use.
-        parameters: Trainable values.
-        moving_statistics: Values of moving means and variances.
+        weights: The number of values in kernels and matrices, which multiply-accumulates use.
+        parameters: The number of trainable values.
+        moving_statistics: The number of values in moving means and variances.
         macs: Multiply-accumulates for one image.
-        parts: What it consists of, in order; none for a layer.
+        parts: Its parts, in order; empty for a layer.
     """
 
     name: str

@@ -1,14 +1,14 @@
-"""Resolved residual units: one class for every kind, and the arguments of the functions that plan them."""
+"""Resolved residual units, one class for all kinds, and the arguments of the functions that plan them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 from resnet_compile.errors import SpecError
 from resnet_compile.limits import MAX_RATE
 from resnet_compile.plan.attention import attention
-from resnet_compile.plan.geometry import FeatureMap, same_padding
+from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.layers import (
     Activation,
     AveragePool,
@@ -20,7 +20,7 @@ from resnet_compile.plan.layers import (
     MaxPool,
     NormActivation,
 )
-from resnet_compile.plan.scope import LayerScope
+from resnet_compile.plan.scope import ConvOptions, LayerScope
 from resnet_compile.spec.units import BottleneckModel, UnitArgs, UnitKind
 
 ShortcutLayer = Conv | MaxPool | AveragePool | ChannelPad
@@ -32,8 +32,8 @@ class Shortcut:
     """The shortcut, which is added to the residual.
 
     Attributes:
-        layers: Applied in order; empty for the identity.
-        from_preactivation: Whether it starts from the pre-activation or from the unit's raw input.
+        layers: The layers in order; empty for the identity.
+        from_preactivation: Whether it starts from the pre-activation, not from the unit's raw input.
     """
 
     layers: tuple[ShortcutLayer, ...]
@@ -49,9 +49,9 @@ class UnitPlan:
         source: The map it reads.
         stride: The stride, reduced by `output_stride`.
         rate: The rate of the atrous convolutions.
-        preactivation: The norm and activation before the residual; None if it starts from the raw input.
+        preactivation: The norm and activation before the residual; None if the residual starts from the raw input.
         shortcut: The shortcut.
-        residual: Layers in order, the first on the pre-activation, or on the raw input without one.
+        residual: The layers in order; the first reads the pre-activation, or the raw input if there is none.
         activation: The activation after the sum.
     """
 
@@ -70,20 +70,9 @@ class UnitPlan:
 
     @property
     def layers(self) -> tuple[Layer, ...]:
-        """In the order in which the original creates them, which is the order of its variables."""
+        """The layers, in the order in which the original creates them and their variables."""
         preactivation = (self.preactivation,) if self.preactivation else ()
         return (*preactivation, *self.shortcut.layers, *self.residual)
-
-
-class _Rest(TypedDict, total=False):
-    """What `UnitSite.conv` takes beside the stride."""
-
-    rate: int
-    groups: int
-    biases: bool
-    norm: bool
-    activation: Activation | None
-    same: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,9 +86,9 @@ class UnitSite:
         source: The map it reads.
         stride: The stride, reduced by `output_stride`.
         rate: The rate of its atrous convolutions, up to the one with the stride.
-        first: Whether it is its block's first.
+        first: Whether it is the first unit of its block.
         where: The path of its arguments in the spec.
-        block: The path of its block.
+        block: The path of its block in the spec.
     """
 
     kind: UnitKind
@@ -119,19 +108,19 @@ class UnitSite:
 
     @property
     def width(self) -> int:
-        """Channels of the inner convolution, for kinds of two."""
+        """Channels of the first convolution, for kinds of two convolutions."""
         return self.args.widths[0] if self.args.widths else self.args.depth
 
     @property
     def bottleneck(self) -> tuple[int, int]:
         """Channels of the two inner convolutions, for bottleneck kinds.
 
-        By torchvision's formula, width = int(planes * (base_width / 64)) * groups.
+        torchvision's formula: width = int(planes * (base_width / 64)) * groups.
 
         Raises:
-            SpecError: There are none, or the groups do not divide them.
+            SpecError: The width is 0, or the groups do not divide it.
         """
-        assert isinstance(self.kind, BottleneckModel), "bottleneck kinds alone ask"
+        assert isinstance(self.kind, BottleneckModel), "only bottleneck kinds ask"
         if self.args.widths:
             first, second = self.args.widths
         else:
@@ -149,7 +138,7 @@ class UnitSite:
 
     @property
     def keeps_depth(self) -> bool:
-        """Whether the unit has as many channels out as in."""
+        """Whether the unit's output has as many channels as its input."""
         return self.args.depth == self.source.channels
 
     @property
@@ -159,9 +148,9 @@ class UnitSite:
 
     @property
     def rate_after_stride(self) -> int:
-        """The rate of atrous convolutions after the one with the stride.
+        """The rate of atrous convolutions after the one with the stride: rate * (nominal stride / stride).
 
-        If `output_stride` removed the unit's stride, the rate is multiplied by it.
+        It differs from `rate` where `output_stride` removed the unit's stride.
 
         Raises:
             SpecError: The rate is above the limit.
@@ -179,57 +168,27 @@ class UnitSite:
         kernel: int,
         *,
         stride: int = 1,
-        rate: int = 1,
-        groups: int = 1,
-        biases: bool = False,
-        norm: bool = False,
-        activation: Activation | None = None,
-        same: bool = False,
+        **options: Unpack[ConvOptions],
     ) -> Conv:
-        """A convolution of the unit, with the parts of its kind.
-
-        Args:
-            name: Of the layer in the unit.
-            source: The map it reads.
-            depth: Channels of its output.
-            kernel: Rows and columns.
-            stride: Of the window.
-            rate: Of its taps.
-            groups: Of its channels.
-            biases: Whether the kind has biases here.
-            norm: Whether a normalisation follows.
-            activation: What follows that.
-            same: Whether the kind pads by TensorFlow's SAME here.
-        """
-        same = same or self.kind.padding == "same"
-        return self.scope.conv(
-            name,
-            source,
-            depth,
-            kernel,
-            stride=stride,
-            rate=rate,
-            groups=groups,
-            padding=same_padding(source, kernel, stride, rate) if same else None,
-            biases=biases or self.kind.biases,
-            norm=norm,
-            activation=activation,
-        )
+        """A convolution of the unit: as `LayerScope.conv`, with the biases and padding of the unit's parts."""
+        options["biases"] = options.get("biases", False) or self.kind.biases
+        options["same"] = options.get("same", False) or self.kind.padding == "same"
+        return self.scope.conv(name, source, depth, kernel, stride=stride, **options)
 
     def striding(
-        self, name: str, source: FeatureMap, depth: int, kernel: int, **rest: Unpack[_Rest]
+        self, name: str, source: FeatureMap, depth: int, kernel: int, **options: Unpack[ConvOptions]
     ) -> tuple[Conv | Blur, ...]:
-        """The convolution that bears the unit's stride, or with anti-aliasing one of stride 1 and what takes it over.
+        """The convolution with the unit's stride; with anti-aliasing, one of stride 1 and a blur with that stride.
 
-        A stride that `output_stride` took away is blurred all the same, as in timm. Arguments as for `conv`.
+        As in timm, the blur stays where `output_stride` removed the stride. Arguments as for `conv`.
 
         Raises:
-            SpecError: The map is too small to be mirrored.
+            SpecError: The map is too small for the blur's reflected border.
         """
         blur = self.kind.anti_aliasing
         if blur is None or self.args.stride == 1:
-            return (self.conv(name, source, depth, kernel, stride=self.stride, **rest),)
-        dense = self.conv(name, source, depth, kernel, **rest)
+            return (self.conv(name, source, depth, kernel, stride=self.stride, **options),)
+        dense = self.conv(name, source, depth, kernel, **options)
         return dense, self.scope.blur(f"{name}/blur", dense.output, blur.kernel, self.stride)
 
     def plan(
@@ -240,7 +199,7 @@ class UnitSite:
         preactivation: NormActivation | None = None,
         activation: Activation | None = None,
     ) -> UnitPlan:
-        """The unit that stands here: the convolutions of its kind, and what weighs their channels."""
+        """The unit at this place: the layers of its kind, and its attention part."""
         kind = self.kind.attention
         gate = attention(kind, self.scope, residual[-1].output, f"{self.block}.unit.attention") if kind else ()
         return UnitPlan(

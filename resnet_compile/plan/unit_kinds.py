@@ -1,8 +1,8 @@
 """One planning function per kind of residual unit.
 
-Every kind comes out as the same shape of value, a `UnitPlan`, so whatever comes later (counting, lowering) knows units
-and not kinds: an optional pre-activation, a shortcut, a chain of layers, their sum, an optional activation. The parts
-that a kind is combined with are no business of its function: `UnitSite` and `shortcut` put them in.
+Every kind becomes a `UnitPlan`: an optional pre-activation, a shortcut, a chain of layers, their sum, an optional
+activation. Later stages (counting, lowering) know units, not kinds. A planning function does not know the parts that
+its kind is combined with: `UnitSite` and `shortcut` put them in.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from resnet_compile.spec import units
 
 
 def plan_unit(site: UnitSite) -> UnitPlan:
-    """The unit that stands at a site.
+    """The unit at a site.
 
     Raises:
-        SpecError: Its kind has no unit of these depths, stride or sides.
+        SpecError: The kind has no unit of these depths, stride or sides.
     """
     match site.kind:
         case units.BottleneckV1():
@@ -48,9 +48,9 @@ def plan_unit(site: UnitSite) -> UnitPlan:
 
 
 def _bottleneck(site: UnitSite, wiring: Wiring) -> UnitPlan:
-    """`resnet_v1.bottleneck` of TF-slim and `Bottleneck` of torchvision, which decide each in its way what projects.
+    """`resnet_v1.bottleneck` of TF-slim and `Bottleneck` of torchvision, which differ in the units that project.
 
-    In TF-slim it is the depth alone, and a unit that keeps its depth subsamples its input.
+    TF-slim's project where the depth changes; a unit that keeps its depth subsamples its input.
     """
     conv, (first, second) = site.conv, site.bottleneck
     conv1 = conv("conv1", site.source, first, 1, norm=True, activation=site.relu)
@@ -74,13 +74,13 @@ def _biased_preactivation(site: UnitSite, *, projects: bool) -> UnitPlan:
 
 
 def _middle(site: UnitSite, source: FeatureMap, depth: int) -> tuple[ResidualLayer, ...]:
-    """The 3x3 convolution of a bottleneck, where it bears the stride."""
+    """The 3x3 convolution of a bottleneck that strides there."""
     groups = _groups(site)
     return site.striding("conv2", source, depth, 3, rate=site.rate, groups=groups, norm=True, activation=site.relu)
 
 
 def _after_stride(site: UnitSite, source: FeatureMap, depth: int, activation: Activation) -> Conv:
-    """The 3x3 convolution of a bottleneck whose first convolution bears the stride."""
+    """The 3x3 convolution of a bottleneck that strides in its first convolution."""
     rate, groups = site.rate_after_stride, _groups(site)
     return site.conv("conv2", source, depth, 3, rate=rate, groups=groups, norm=True, activation=activation)
 
@@ -91,7 +91,7 @@ def _groups(site: UnitSite) -> int:
 
 
 def _caffe_bottleneck(site: UnitSite) -> UnitPlan:
-    """The bottleneck of He et al.'s prototxts: branch2a, a 1x1, bears the stride as branch1 does."""
+    """The bottleneck of He et al.'s prototxts: branch2a, a 1x1 convolution, strides, and so does branch1."""
     conv, (first, second) = site.conv, site.bottleneck
     opening = site.striding("conv1", site.source, first, 1, norm=True, activation=site.relu)
     conv2 = _after_stride(site, opening[-1].output, second, site.relu)
@@ -101,7 +101,7 @@ def _caffe_bottleneck(site: UnitSite) -> UnitPlan:
 
 
 def _torchvision_basic(site: UnitSite) -> UnitPlan:
-    """`BasicBlock` of torchvision; its rates are timm's, as torchvision has none here."""
+    """`BasicBlock` of torchvision; with rates as in timm, since torchvision's has none."""
     conv, depth = site.conv, site.args.depth
     opening = site.striding("conv1", site.source, site.width, 3, rate=site.rate, norm=True, activation=site.relu)
     conv2 = conv("conv2", opening[-1].output, depth, 3, rate=site.rate_after_stride, norm=True)
@@ -110,7 +110,7 @@ def _torchvision_basic(site: UnitSite) -> UnitPlan:
 
 
 def _preact_basic(site: UnitSite) -> UnitPlan:
-    """The pre-activation unit of two 3x3 convolutions, as PyTorch's CIFAR networks and TensorFlow's official ones."""
+    """The pre-activation unit of two 3x3 convolutions, of PyTorch's CIFAR networks and TensorFlow's official ones."""
     conv, depth = site.conv, site.args.depth
     preactivation = site.scope.norm_activation("preact", site.source, site.relu)
     opening = site.striding("conv1", site.source, site.width, 3, rate=site.rate, norm=True, activation=site.relu)
@@ -122,7 +122,7 @@ def _preact_basic(site: UnitSite) -> UnitPlan:
 def _timm_preact_bottleneck(site: UnitSite) -> UnitPlan:
     """`PreActBottleneck` of timm: the first unit of a stage projects, whatever its depth.
 
-    timm has no other unit that changes its shape; here such a unit projects too.
+    No other unit of timm's changes its shape; here such a unit projects too.
     """
     conv, (first, second) = site.conv, site.bottleneck
     preactivation = site.scope.norm_activation("preact", site.source, site.relu)
@@ -134,7 +134,7 @@ def _timm_preact_bottleneck(site: UnitSite) -> UnitPlan:
 
 
 def _cifar_plain(kind: units.CifarPlain, site: UnitSite) -> UnitPlan:
-    """`_residual` of the CIFAR system: TensorFlow's SAME padding, which a stride makes follow the input's size."""
+    """`_residual` of the CIFAR system: TensorFlow's SAME padding, which with a stride depends on the input's size."""
     source, depth, activation = site.source, site.args.depth, _leaky(kind.relu_leakiness)
     preactivation = site.scope.norm_activation("preact", source, activation)
     opening = site.striding("conv1", source, site.width, 3, rate=site.rate, norm=True, activation=activation, same=True)
@@ -144,7 +144,7 @@ def _cifar_plain(kind: units.CifarPlain, site: UnitSite) -> UnitPlan:
 
 
 def _cifar_bottleneck(kind: units.CifarBottleneck, site: UnitSite) -> UnitPlan:
-    """`_bottleneck_residual` of the CIFAR system: the projection reads what the shortcut starts from, mostly raw."""
+    """`_bottleneck_residual` of the CIFAR system: the projection reads the shortcut's start, mostly the raw input."""
     conv, source, stride, (first, second) = site.conv, site.source, site.stride, site.bottleneck
     activation = _leaky(kind.relu_leakiness)
     preactivation = site.scope.norm_activation("preact", source, activation)
@@ -165,10 +165,9 @@ def _cifar(
     preactivation: NormActivation,
     own: tuple[ShortcutLayer, ...],
 ) -> UnitPlan:
-    """The unit with its own shortcut or the part in its place.
+    """The unit with its own shortcut, or with the part that replaces it.
 
-    Either starts from the activated input where `activate_before_residual` says so, which only a group's first unit
-    can have.
+    Either starts from the activated input in a group's first unit with the original's `activate_before_residual`.
     """
     activated = site.first and kind.first_shortcut == "activated"
     layers = own if kind.shortcut is None else shortcut(site, Wiring(projects=not site.keeps_shape)).layers

@@ -1,4 +1,4 @@
-"""Binding: the values of a network's parameters, from a mapping or a checkpoint."""
+"""Binding: from a mapping or a checkpoint to the values of a network's parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import SourceTensor, Tensors, tensors_of
 from resnet_compile.weights.tensor import Bound, ParameterTensor, finite
 
-# Types that weights are quantised to; no system computes with weights of them but by a scale.
+# Types of quantised weights, which are meaningless without a scale.
 _QUANTISED = frozenset({"int8", "uint8", "int4", "uint4"})
 
 
@@ -51,21 +51,21 @@ def bind(
     averages: bool = False,
     head: str | None = None,
 ) -> Bound:
-    """Every parameter with its values from a checkpoint or a mapping. Arguments that are left out are found.
+    """The values of every parameter, from a checkpoint or a mapping. Binding finds the arguments that are left out.
 
     Args:
         plan: The network.
         source: A checkpoint, or arrays by name.
-        naming: The naming table. `native` is this package's own names and layouts, convolution weights OIHW;
-            `structure` matches an ONNX model by its structure, which is also done if no table fits its names.
-        section: The section with the network: keys or prefixes of names; several for one that is spread over them.
+        naming: The naming table. `native` is this package's own names and layouts, convolution weights OIHW.
+            `structure` matches an ONNX model by its structure, which is also the way if no table fits its names.
+        section: The section with the network: keys or prefixes of names; several if the network is spread over them.
         ignore: Tensors to ignore: names, scopes or patterns such as `*.total_ops`.
         averages: Whether to take the moving averages of the weights, if there are any.
-        head: The scope of the logits; empty for that of the table.
+        head: The scope of the logits; None for the table's.
 
     Raises:
-        WeightsError: The source does not fill the network (the message has all faults), has no numbers, or is for
-            another network by its configuration.
+        WeightsError: The source does not fill the network (the message lists all faults), a tensor has no numbers, or
+            the source's configuration names another network.
         OptionError: There is no table of that name.
     """
     choice = Choice(naming, tuple(section), tuple(ignore), averages, head)
@@ -93,7 +93,7 @@ def bind(
     told = source.notes if isinstance(source, Checkpoint) else ()
     notes = found.notes
     if found.naming.untold and not configured:
-        notes += (f"the names do not tell of {found.naming.untold}: taken as the spec has it",)
+        notes += (f"the names do not determine {found.naming.untold}: the spec does",)
     return Bound(
         {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()},
         _facts(found, choice),
@@ -102,10 +102,10 @@ def bind(
 
 
 def _compared(plan: Plan, source: Checkpoint, found: Match, choice: Choice) -> tuple[str, ...]:
-    """What a user should know of a graph whose names fit: nothing where it computes what the network does.
+    """Notes on an ONNX graph with fitting names: none if it computes what the network does.
 
     Raises:
-        WeightsError: It computes something else with the weights, and nobody has said that names decide.
+        WeightsError: It computes something else with the weights, and the user did not choose a naming.
     """
     # Deferred: only ONNX models have a structure.
     from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
@@ -120,20 +120,18 @@ def _compared(plan: Plan, source: Checkpoint, found: Match, choice: Choice) -> t
         if isinstance(error, OtherFunctionError) and choice.naming is None:
             hint = f"{error.hint}; or --naming {found.naming.name} to take the weights alone"
             raise WeightsError(error.message, where=error.where, hint=hint) from None
-        return (f"the names fit, the model's graph was not shown to compute what the spec does: {error}",)
+        return (f"the names fit, but the graph could not be shown to compute what the spec does: {error}",)
     return ()
 
 
 def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, ArrayLike]) -> Match:
-    """The match. The error for none names the networks of the catalogue that fit, and has the reader's notes about the
-    names.
-    """
+    """The match; its error adds the networks of the catalogue that fit, and the reader's notes."""
     try:
         return match(plan, tensors, choice)
     except WeightsError as error:
         told, unread = (source.notes, source.unread) if isinstance(source, Checkpoint) else ((), {})
         if quantised := next((name for name, each in unread.items() if each.kind == QUANTISED), None):
-            _ = source[quantised]  # an error: the reader says what to do
+            _ = source[quantised]  # raises the reader's error, which says what to do
         # Deferred: the catalogue is looked through only for this message.
         from resnet_compile.weights.fitting import fitting_specs
 
@@ -146,12 +144,12 @@ def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, 
 
 
 def _by_structure(plan: Plan, tensors: Tensors, naming: str | None) -> bool:
-    """Whether to match by structure: on request, or if no table knows the names."""
+    """Whether to match by structure: on request, or if no table fits the names."""
     return naming == STRUCTURE or (naming is None and fits(plan, tensors) is None)
 
 
 def _facts(found: Match, choice: Choice) -> dict[str, Any]:
-    """Metadata about the match, without what is the default."""
+    """Metadata about the match, defaults left out."""
     facts = {
         "weights_naming": found.naming.name,
         "weights_section": found.section.word if found.section.word != ROOT else None,

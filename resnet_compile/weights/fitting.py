@@ -1,4 +1,4 @@
-"""The networks of the catalogue that a checkpoint fits, and those that it nearly fits."""
+"""The networks of the catalogue that a checkpoint fills, and those that it nearly fills."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from resnet_compile.weights.source import Tensors
 from resnet_compile.weights.structure import match_structure
 from resnet_compile.weights.tables import naming_of
 
-# How much of a network has to fit for it to be called near.
+# The least part of a network that has to fit for it to be near.
 _NEAR = 0.25
-# How many sections are looked at that are as good as each other.
+# The most sections that are tried, of equally good ones.
 _SECTIONS = 20
-# How much nearer another one may be.
+# The least part of a near network that fits, as a ratio to the nearest one's.
 _AS_NEAR = 0.9
 
 
@@ -37,7 +37,7 @@ class Fit:
         section: The section of the checkpoint, for `--section`.
         num_classes: The value for `--num-classes`, `none` without a head; None if the spec's is right.
         head: The scope of the logits, if they were found by shape.
-        several: Whether other sections have the network too, so that `--section` must choose.
+        several: Whether `--section` must choose among several sections.
     """
 
     name: str
@@ -62,13 +62,13 @@ class Near:
     """A network of the catalogue that a checkpoint fills in part.
 
     Attributes:
-        name: The catalogue's name for it.
-        naming: The naming table by which most fits.
+        name: Its name in the catalogue.
+        naming: The naming table with the most matches.
         section: The section of the checkpoint.
         filled: The number of parameters that fit.
         parameters: The number of its parameters.
-        missing: The source's names for those that do not fit, as far as the table has them.
-        in_the_way: The checkpoint's tensors that the network does not have.
+        missing: The names of the parameters that do not fit: the source's, or ours if the table has none.
+        in_the_way: The checkpoint's tensors that belong to another network.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Near:
 
     @property
     def part(self) -> float:
-        """How much of both the network and the checkpoint fits."""
+        """The part of the network and the checkpoint together that fits, 0 to 1."""
         return self.filled / (self.parameters + len(self.in_the_way))
 
 
@@ -91,24 +91,24 @@ _Found = TypeVar("_Found", Fit, Near)
 def fitting_specs(tensors: Tensors, model: OnnxCheckpoint | None = None) -> list[Fit]:
     """The networks of the catalogue that a source fills, by names or, for an ONNX model, by structure.
 
-    Names and shapes are those of other systems' networks too, which pad or stride otherwise: where the system whose
-    names they are has such a network, that one counts alone.
+    Networks of several systems can have the same names and shapes but other paddings or strides. If the system of the
+    names has such a network, the others are left out.
 
     Args:
-        tensors: The source's, by their plain names.
-        model: The model that they are from.
+        tensors: The source's tensors, by plain names.
+        model: The ONNX model that holds them, if one does.
     """
     return _own_first([*_fitting(tensors, model)])
 
 
 def _own_first(found: Sequence[_Found]) -> list[_Found]:
-    """Of what was found by a system's names, that system's own networks alone, where there are such."""
+    """The networks, without those of other systems than their naming's if that naming's own system has one."""
     own = {fit.naming for fit in found if _is_own(fit)}
     return [fit for fit in found if _is_own(fit) or fit.naming not in own]
 
 
 def _is_own(fit: Fit | Near) -> bool:
-    """Whether the network is of the system whose names they are."""
+    """Whether the network belongs to the system of the naming."""
     return fit.naming != STRUCTURE and bool(re.match(naming_of(fit.naming).family, fit.name))
 
 
@@ -128,7 +128,7 @@ def nearest(tensors: Tensors, limit: int = 3) -> list[Near]:
     """The networks of the catalogue that a source fills best, the nearest first.
 
     Args:
-        tensors: The source's, by their plain names.
+        tensors: The source's tensors, by plain names.
         limit: The greatest number of networks.
     """
     found = [
@@ -170,7 +170,7 @@ def _fits(name: str, found: Sequence[Match], num_classes: int | Literal["none"] 
 
 
 def _attempts(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Iterator[Match]:
-    """The ways in which a source could fill a network: one, or one for each of several equal sections."""
+    """The best match of a source and a network, or one for each of several equally good sections."""
     if len(plan.parameters) > len(tensors) / _NEAR:
         return
     try:

@@ -1,4 +1,4 @@
-"""What given weights decide of a model: what the spec leaves open, the parameters' values, facts about their source."""
+"""What the given weights decide: fields that the spec leaves open, parameter values, metadata about the source."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from resnet_compile.weights.tensor import Bound
 
 
 def planned_by(spec: NetworkSpec, source: Mapping[str, ArrayLike], *, counted: bool) -> tuple[Plan, tuple[str, ...]]:
-    """The plan, with what a spec leaves open as the weights have it, and what there is to tell of that.
+    """The plan of a spec whose open fields the weights fill, and notes for the user.
 
-    Images are preprocessed as a hub's folder says.
+    A spec without preprocessing takes that of the checkpoint's hub folder.
 
     Args:
         spec: The network.
         source: A checkpoint, or arrays by name.
-        counted: Whether there are as many classes as the weights have, and not as the spec says.
+        counted: Whether the weights set the number of classes, not the spec.
     """
     spec, told = described(spec, source)
     planned = plan_network(spec)
@@ -37,7 +37,7 @@ def planned_by(spec: NetworkSpec, source: Mapping[str, ArrayLike], *, counted: b
     classes = classes_of(planned, tensors_of(source))
     if classes in (None, own):
         return planned, told
-    note = f"the model has the weights' {classes} classes and not the spec's {own}{background(classes)}"
+    note = f"the model has the weights' {classes} classes, not the spec's {own}{background(classes)}"
     return plan_network(spec.replace(head=spec.head.replace(num_classes=classes))), (*told, note)
 
 
@@ -47,7 +47,7 @@ def bound_by(planned: Plan, source: Mapping[str, ArrayLike], choice: Mapping[str
     Args:
         planned: The network.
         source: A checkpoint, or arrays by name.
-        choice: The arguments of `bind` that are not to be found.
+        choice: Arguments of `bind`; it finds the others itself.
     """
     given = bind(planned, source, **choice)
     facts = Metadata()

@@ -1,7 +1,8 @@
-"""What the `config.json` of a hub's folder says of a network: the function that its weights were trained for.
+"""The network that the `config.json` of a hub folder names.
 
-timm writes ``architecture``, the name of its function, and ``model_args``; transformers ``model_type`` and the numbers
-of units. Names and shapes of weights cannot tell all of it: timm's ``resnetblur50`` fills ResNet-50.
+timm writes ``architecture``, the name of a model function, and ``model_args``; transformers writes ``model_type`` and
+the numbers of units. Names and shapes of weights do not identify a network: those of timm's ``resnetblur50`` fill
+ResNet-50 too.
 """
 
 from __future__ import annotations
@@ -15,24 +16,24 @@ from resnet_compile.errors import SpecError, WeightsError
 from resnet_compile.spec import NetworkSpec, catalogue, load_spec, transformers_network
 from resnet_compile.spec.catalogue import ALIASES
 
-# Those of timm 1.0.31 whose names and shapes are those of a network of the catalogue, though they compute another
-# function: they are anti-aliased. Found by making every model of timm's `resnet` family.
+# Models of timm 1.0.31 with the names and shapes of a network of the catalogue, but anti-aliased, which is another
+# function. Found by making every model of timm's `resnet` family.
 _OTHER_FUNCTIONS = frozenset({"resnetaa50", "resnetblur18", "resnetblur50"})
-_OTHER_LAYERS = ("aa_layer", "act_layer")  # of timm's model_args: they change the function, and no name
+_OTHER_LAYERS = ("aa_layer", "act_layer")  # keys of timm's model_args that change the function and no name
 # The fields of transformers' ResNetConfig that change the function.
 _TRANSFORMERS_FIELDS = (
     *("num_channels", "embedding_size", "hidden_sizes", "depths", "layer_type", "hidden_act"),
     *("downsample_in_first_stage", "downsample_in_bottleneck"),
 )
-# The networks of the catalogue that a configuration could be of.
+# The networks of the catalogue that a configuration can describe.
 _TRANSFORMERS = tuple(f"transformers_resnet{layers}" for layers in (18, 26, 34, 50, 101, 152))
 
 
 def check_config(spec: NetworkSpec, source: Checkpoint) -> bool:
-    """Whether a checkpoint's configuration says that it is of a network; False where it does not say.
+    """Whether a checkpoint's configuration names this network; False if it names none.
 
     Raises:
-        WeightsError: It says that it is another's.
+        WeightsError: It names another network.
     """
     said, theirs = _architecture(source.config or {})
     if said is None:
@@ -42,7 +43,7 @@ def check_config(spec: NetworkSpec, source: Checkpoint) -> bool:
     if theirs is None:
         hint = "names and shapes of their weights are the same"
         raise WeightsError(
-            f"the weights are for {said}, which is another function than {spec.name}", where=where, hint=hint
+            f"the weights are for {said}, which computes another function than {spec.name}", where=where, hint=hint
         )
     if _function(theirs) != _function(spec):
         hint = f"give {theirs.name} as SPEC" if theirs.source else None
@@ -51,7 +52,7 @@ def check_config(spec: NetworkSpec, source: Checkpoint) -> bool:
 
 
 def contradiction(name: str, source: Mapping[str, Any]) -> WeightsError | None:
-    """What is wrong with a network of the catalogue where a source's configuration says that it is of another one."""
+    """The error of `check_config` for a network of the catalogue; None if there is none."""
     try:
         if isinstance(source, Checkpoint):
             check_config(load_spec(name), source)
@@ -61,8 +62,10 @@ def contradiction(name: str, source: Mapping[str, Any]) -> WeightsError | None:
 
 
 def _architecture(config: Mapping[str, Any]) -> tuple[str | None, NetworkSpec | None]:
-    """What a configuration calls its network, and its spec, which has a source where it is of the catalogue; no words
-    where it is not known here, and no spec where it computes what no spec of it says.
+    """The name of a configuration's network, and its spec.
+
+    The name is None for an unknown network. The spec is None if no spec expresses the network; it has a source if it is
+    a spec of the catalogue.
     """
     said, args = config.get("architecture"), config.get("model_args")
     if isinstance(said, str):
@@ -79,7 +82,7 @@ def _architecture(config: Mapping[str, Any]) -> tuple[str | None, NetworkSpec | 
 
 
 def _transformers(config: Mapping[str, Any]) -> tuple[str | None, NetworkSpec | None]:
-    """The same of transformers' configuration."""
+    """As `_architecture`, for a configuration of transformers."""
     fields = {field: config[field] for field in _TRANSFORMERS_FIELDS if field in config}
     activation = fields.pop("hidden_act", "relu")
     try:
@@ -96,7 +99,7 @@ def _transformers(config: Mapping[str, Any]) -> tuple[str | None, NetworkSpec | 
 
 
 def _function(spec: NetworkSpec) -> tuple[Any, ...]:
-    """What two specs have in common that compute the same on images of any size, with heads of any width."""
+    """A value that is equal for specs that compute the same features, whatever the image size and the head."""
     units = (
         (block.unit, args.replace(repeat=1)) for block in spec.blocks for args in block.args for _ in range(args.repeat)
     )

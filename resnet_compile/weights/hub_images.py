@@ -1,9 +1,9 @@
-"""What a hub's folder says of the images that its weights were trained on.
+"""The preprocessing scheme of a checkpoint, from the files of its hub folder.
 
-transformers writes `preprocessor_config.json`, the arguments of an image processor; timm has ``mean``, ``std``,
-``crop_pct`` and ``interpolation`` in its `config.json`, below ``pretrained_cfg`` since 0.9. Sources: transformers'
-`image_processing_*.py` of ConvNeXt, which ResNet uses, BiT and ViT; timm's `transforms_factory.py`. Where a margin is
-odd the processors of transformers round it down, torchvision's crop to even.
+transformers writes `preprocessor_config.json`, the arguments of an image processor. timm writes ``mean``, ``std``,
+``crop_pct`` and ``interpolation`` to `config.json`, since 0.9 under ``pretrained_cfg``. Sources: transformers'
+`image_processing_*.py` of ConvNeXt (which ResNet uses), BiT and ViT; timm's `transforms_factory.py`. The processors of
+transformers round an odd margin down, torchvision's crop rounds it to even.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _FILTERS = {
 
 
 class _UnsaidError(Exception):
-    """No scheme says it; the message is what."""
+    """No scheme can express the preprocessing; the message names what is missing."""
 
 
 def described(spec: NetworkSpec, source: object) -> tuple[NetworkSpec, tuple[str, ...]]:
-    """The spec with the preprocessing that a checkpoint's folder names, where it names none itself.
+    """The spec, with the preprocessing of the checkpoint's folder if the spec has none.
 
     Args:
         spec: The network.
-        source: Where its weights are from; nothing but a hub's folder names any.
+        source: The weights; only a checkpoint in a hub folder has preprocessing.
 
     Returns:
-        The spec, and what there is to tell.
+        The spec, and notes for the user.
     """
     scheme, said = hub_scheme(source) if isinstance(source, Checkpoint) else (None, None)
     own = spec.input.preprocess
@@ -54,15 +54,15 @@ def described(spec: NetworkSpec, source: object) -> tuple[NetworkSpec, tuple[str
     if _record(own) == _record(scheme):
         return spec, ()
     own_words, words = scheme_words(own), scheme_words(scheme)
-    note = f"{said} says that images are preprocessed otherwise than the spec's {own_words}: {words}"
-    return spec, (f'{note} (an "input" with "preprocess": null in the spec takes that)',)
+    note = f"the spec preprocesses images as {own_words}, but {said} says: {words}"
+    return spec, (f'{note} (an "input" with "preprocess": null in the spec takes the latter)',)
 
 
 def hub_scheme(source: Checkpoint) -> tuple[str | Scheme | None, str | None]:
-    """The preprocessing that a checkpoint's folder names: a scheme's name, or a record where it is none of the named.
+    """The preprocessing in a checkpoint's folder: the name of a scheme, or a record if no named scheme equals it.
 
     Returns:
-        It and the file that says it; or None, and why it cannot be said, if there is anything to say.
+        The preprocessing and the name of its file; or None and the reason, which is None if no file has preprocessing.
     """
     config = source.config or {}
     timm = config.get("pretrained_cfg", config)
@@ -73,9 +73,9 @@ def hub_scheme(source: Checkpoint) -> tuple[str | Scheme | None, str | None]:
         try:
             made = read(said or {})
         except _UnsaidError as unsaid:
-            return None, f"{name} says of the images what no scheme can: {unsaid}; give the spec's preprocess"
+            return None, f"no scheme can express {unsaid}, which {name} asks for; set preprocess in the spec's input"
         except (OptionError, TypeError, ValueError, ArithmeticError, LookupError):
-            return None, f"{name} says of the images what makes no sense"
+            return None, f"the preprocessing in {name} makes no sense"
         if made:
             named = next((key for key, scheme in SCHEMES.items() if scheme == made), None)
             return named or made, name
@@ -83,7 +83,7 @@ def hub_scheme(source: Checkpoint) -> tuple[str | Scheme | None, str | None]:
 
 
 def _of_transformers(said: Mapping[str, Any]) -> Scheme | None:
-    """The scheme of an image processor's arguments."""
+    """The scheme for an image processor's arguments; None if they have none."""
     if "image_mean" not in said and "do_normalize" not in said:
         return None
     if said.get("do_pad") or said.get("rescale_offset"):
@@ -99,9 +99,9 @@ def _of_transformers(said: Mapping[str, Any]) -> Scheme | None:
 
 
 def _transformers_resize(said: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
-    """How an image processor brings images to a size, and the size."""
+    """How an image processor resizes images, and the side of the result."""
     if not said.get("do_resize", True):
-        raise _UnsaidError("images of one size")
+        raise _UnsaidError("images that are not resized")
     size, resample = said.get("size"), said.get("resample", 3)
     kind = str(said.get("image_processor_type", said.get("feature_extractor_type", "")))
     cropped = said.get("crop_size") if said.get("do_center_crop", True) else None
@@ -114,12 +114,12 @@ def _transformers_resize(said: Mapping[str, Any]) -> tuple[dict[str, Any], int]:
             raise _UnsaidError("a short side without a crop")
         return _resize(resample, None), side
     if not is_short or _side(cropped) > side:
-        raise _UnsaidError("a crop of what is not scaled by its short side")
+        raise _UnsaidError("a crop without scaling by the short side")
     return _resize(resample, _side(cropped) / side), _side(cropped)
 
 
 def _of_timm(said: Mapping[str, Any]) -> Scheme | None:
-    """The scheme of timm's evaluation transform."""
+    """The scheme for timm's evaluation transform; None if the configuration has none."""
     if not {"mean", "std"} <= said.keys():
         return None
     size = said.get("input_size") or (3, 224, 224)
@@ -154,11 +154,11 @@ def _scheme(resize: tuple[dict[str, Any], int], *, divisor: float, mean: Any, st
 
 
 def _record(scheme: str | Scheme) -> Scheme | str:
-    """What a scheme does at the network's size; an unknown name as it is."""
+    """The record of a scheme, at any size; an unknown name stays a name."""
     record = next((each for name, each in SCHEMES.items() if name == scheme), scheme)
     return record.replace(size=1) if isinstance(record, Scheme) else record
 
 
 def scheme_words(scheme: str | Scheme) -> str:
-    """A scheme in a line: its name, or what it does."""
+    """The name of a scheme, or a one-line description of a record."""
     return scheme if isinstance(scheme, str) else scheme.description

@@ -1,4 +1,4 @@
-"""Initial values: drawn as the original draws them, from the seed and the parameter's own name alone."""
+"""Initial values, drawn from the original's distributions; they depend on the seed and the parameter's name alone."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _CHUNK = 1 << 16
 
 @dataclass(frozen=True, slots=True)
 class InitialTensor(ParameterTensor):
-    """A parameter at the start of training.
+    """The initial values of a parameter.
 
-    Every parameter has a generator of its own (SFC64, seeded by a SHA-256 of seed and name), so its values do not
-    change with the order of drawing, the number of threads or the rest of the network. numpy keeps a generator's stream
-    within a version, not across versions.
+    Every parameter has its own generator (SFC64, seeded with a SHA-256 of seed and name), so its values do not depend
+    on the order of drawing, the number of threads or the rest of the network. A generator's stream is the same within a
+    version of numpy, not across versions.
     """
 
     seed: int
@@ -56,7 +56,7 @@ def bind_initial(parameters: Iterable[Parameter], seed: int) -> Bound:
 
 
 def _truncated_normal(generator: np.random.Generator, size: int, stddev: float) -> NDArray[np.float32]:
-    """Normal values of the given deviation, those beyond two deviations drawn again until none is left."""
+    """Normal values of the given deviation; values beyond two deviations are drawn again until none is left."""
     values = np.empty(size, np.float32)
     for start in range(0, size, _CHUNK):
         chunk = values[start : start + _CHUNK]

@@ -1,9 +1,12 @@
-"""What is in a source beside a network's parameters: what computes nothing, what is another part, what is in the way.
+"""The tensors of a source that fill no parameter.
 
-Every parameter is filled exactly once; the rest of a file is one of three things. It computes nothing at inference
-(optimizers' slots and averages below a parameter's own name, counters, an offset of zeros). Or it is outside of the
-section that holds the network, and is left. Or it is inside and no parameter of ours: then the file's network is
-another function, and to read it as this one would be wrong.
+Each is one of three:
+
+* ignored: inference does not use it (optimizer slots and averages below a parameter's own name, counters, biases that
+  are all zero);
+* left: it is outside the section that holds the network;
+* in the way: it is inside that section. Then the file's network computes another function, and reading it as this one
+  would be wrong.
 """
 
 from __future__ import annotations
@@ -22,21 +25,21 @@ from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section
 from resnet_compile.weights.source import SourceTensor, Tensors, is_within
 
-_FEW = 3  # words of an option that a message tells
-# What `Normalization` of Keras calls `variance` others have the root of; a batch norm's statistics are none of these.
+_FEW = 3  # the most words in a suggested option
+# Keras's `Normalization` stores the variance, others its root. A batch norm's moving statistics do not match.
 _NORMALIZATION = re.compile(r"(?:^|(?<!moving)(?<!running)[./_])(mean|std|variance)$")
 
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """What is beside the parameters.
+    """The tensors that fill no parameter.
 
     Attributes:
-        ignored: The names of tensors that compute nothing, or that the user named.
-        left: The names of those outside, each with the scope that it lies in.
-        faults: The tensors that are in the way, each with the reason.
+        ignored: The names of tensors that inference does not use, or that the user ignores.
+        left: The names of tensors outside the section, each with its scope.
+        faults: The tensors in the way, each with the reason.
         averages: Whether some are moving averages of parameters.
-        normalization: The `mean` and `std` of a model that normalises its images itself, a number a channel.
+        normalization: The `mean` and `std` of a model that normalises its images itself, a number for each channel.
     """
 
     ignored: tuple[str, ...]
@@ -46,7 +49,7 @@ class Leftovers:
     normalization: Mapping[str, list[float]]
 
     def note(self) -> str | None:
-        """What was left, in a line."""
+        """The tensors that were left, in a line; None if there are none."""
         if not self.left:
             return None
         scopes = [scope for scope, _ in Counter(self.left.values()).most_common()]
@@ -61,11 +64,12 @@ def leftovers(
 
     Args:
         plan: The network.
-        section: Where it is.
-        tensors: The source's, by their plain names.
-        used: The names of those that fill a parameter.
-        ignore: Patterns of names, or scopes, that the user wants to be left out.
-        guessed: Whether the head was taken by its shape, so that whatever reads as many channels could be before it.
+        section: The section that holds it.
+        tensors: The source's tensors, by plain names.
+        used: The names of the tensors that fill a parameter.
+        ignore: The user's patterns of names, or scopes, to ignore.
+        guessed: Whether the head was found by its shape: then another layer that reads as many channels could precede
+            it.
     """
     own = {_first(theirs) for theirs in section.wanted.values()}
     places = {tensors[name].place for name in used if name in tensors} - {None}
@@ -100,7 +104,7 @@ def leftovers(
 
 
 def _normal(name: str, tensor: SourceTensor, channels: int) -> dict[str, list[float]]:
-    """The mean or the standard deviation by which a model normalises its images; empty of any other tensor."""
+    """The mean or the standard deviation with which a model normalises its images; empty for any other tensor."""
     found = _NORMALIZATION.search(name)
     if not found or not tensor.is_numeric or int(np.prod(tensor.shape)) != channels:
         return {}
@@ -111,7 +115,7 @@ def _normal(name: str, tensor: SourceTensor, channels: int) -> dict[str, list[fl
 
 
 def is_ignored(section: Section, name: str, used: Collection[str]) -> bool:
-    """Whether it lies below a parameter's own name, or computes nothing by the table."""
+    """Whether the name is below a parameter's own, or the table ignores it."""
     if section.naming.ignores(name):
         return True
     return any(name[:at] in used for at, char in enumerate(name) if char in "./")
@@ -120,7 +124,7 @@ def is_ignored(section: Section, name: str, used: Collection[str]) -> bool:
 def _in_the_way(
     plan: Plan, section: Section, inside: str, own: Collection[str], tensor: SourceTensor, path: _ImagePath
 ) -> str | None:
-    """Why a tensor of the section that is no parameter makes its network another one; None where it does not."""
+    """The reason why a tensor in the section makes its network another function; None if it does not."""
     naming, separator = section.naming, section.naming.separator
     if not plan.head.logits and (inside + separator).startswith(f"{naming.logits}{separator}"):
         return None  # the head of a network of which only the features are wanted
@@ -137,12 +141,12 @@ def _first(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _ImagePath:
-    """Which tensors could act on an image on its way through a network.
+    """The widths on an image's way through a network: a tensor of such a width could act on the image.
 
     Attributes:
-        widths: Channels of the image and of what goes from one block to the next.
-        pooled: Channels that the head reads; None without a head.
-        guessed: Numbers that it gives, where it is a guess.
+        widths: The channels of the image, of the root's maps, and of the maps between blocks.
+        pooled: The channels that the head reads; None without a head.
+        guessed: The number of classes of a guessed head; None for a certain one.
     """
 
     widths: frozenset[int]
@@ -151,14 +155,14 @@ class _ImagePath:
 
     @classmethod
     def of(cls, plan: Plan, *, guessed: bool) -> _ImagePath:
-        """The path through a network."""
+        """The image path of a network."""
         maps = [plan.input.channels, *(layer.output.channels for layer in plan.root)]
         maps += [block.output.channels for block in plan.blocks[:-1]]
         pooled = plan.blocks[-1].output.channels if plan.head.logits else None
         return cls(frozenset(maps), pooled, plan.spec.head.num_classes if guessed else None)
 
     def beside_head(self, tensor: SourceTensor, naming: Naming) -> str | None:
-        """Why a tensor could act on what the head reads, or on what a guessed head gives, which is no head then."""
+        """The reason why a tensor could act on the input of the head, or on the output of a guessed one; else None."""
         if self.pooled is None or not tensor.dtype.startswith(("float", "bfloat")):
             return None
         if int(np.prod(tensor.shape)) == 1:
@@ -171,7 +175,7 @@ class _ImagePath:
         return None
 
     def in_body(self, tensor: SourceTensor, naming: Naming) -> str | None:
-        """Why a tensor could act on a map that goes from one block to the next."""
+        """The reason why a tensor could act on a map between blocks; else None."""
         if not tensor.is_numeric:
             return None
         shape = naming.ours(tensor.shape)
@@ -181,7 +185,7 @@ class _ImagePath:
 
 
 def _missing_offsets(plan: Plan, section: Section) -> Iterator[str]:
-    """The source's names, inside its section, for biases that our layers do not have."""
+    """The source's names, without its prefix, of biases that our layers lack."""
     ours = set(section.names)
     for parameter in plan.parameters:
         scope, _, role = parameter.name.rpartition("/")
@@ -192,16 +196,15 @@ def _missing_offsets(plan: Plan, section: Section) -> Iterator[str]:
 
 
 def _is_meant(name: str, word: str) -> bool:
-    """Whether a word of `--ignore` means a tensor."""
+    """Whether a word of `--ignore` names a tensor: by its name, a pattern or a scope."""
     return fnmatchcase(name, word) or is_within(name, word)
 
 
 def words_for(names: Sequence[str], kept: Collection[str]) -> str | None:
-    """What `--ignore` has to be given to leave out these names: themselves where they are few, else what stands in all
-    of them and in no name that is kept.
+    """The value of `--ignore` that leaves out these names and none that is kept.
 
     Returns:
-        Names, scopes or patterns with commas between them; None where that would be a long list.
+        The names themselves if they are few, else scopes or patterns, with commas between them; None for a long list.
     """
     if len(names) <= _FEW:
         return ",".join(names)
@@ -219,7 +222,7 @@ def words_for(names: Sequence[str], kept: Collection[str]) -> str | None:
 
 
 def _words_of(name: str) -> Iterator[str]:
-    """The patterns for what a name is made of: its first component as a scope, the others wherever they stand."""
+    """The patterns for a name's components: the first as a scope, the others in any place."""
     parts = re.split(r"([./])", name)
     yield parts[0]
     for before, part, after in zip(parts[1::2], parts[2::2], (*parts[3::2], ""), strict=False):
@@ -227,7 +230,7 @@ def _words_of(name: str) -> Iterator[str]:
 
 
 def _scope(name: str, section: Section) -> str:
-    """The scope that a note speaks of: the first component behind what the name shares with the section."""
+    """The scope of a tensor, for a note: the prefix that it shares with the section, and the next component."""
     shared = ""
     for at, char in enumerate(name):
         if char in "./" and any(prefix.startswith(name[: at + 1]) for prefix in section.prefixes):

@@ -1,4 +1,4 @@
-"""Matching: which tensor of a source fills which parameter, and what else the source holds."""
+"""Matching: the tensor of a source that fills each parameter, and the tensors that fill none."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from resnet_compile.weights.tables import NAMINGS, naming_of
 
 # Faults that one message lists before it only counts them.
 _FAULTS_SHOWN = 6
-_ALIKE = 0.7  # of names' letters; names of one network's layers share that much, others' a scope alone
+_ALIKE = 0.7  # share of equal letters; names in one layer reach it, names that share only a scope do not
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What a user says of a source; nothing, for what is found by itself.
+    """The user's choices about a source; matching finds what is left out.
 
     Attributes:
         naming: The table.
-        sections: Where the network is.
+        sections: The sections with the network.
         ignore: Names, patterns or scopes to ignore.
-        averages: Take moving averages in the place of the variables that they follow.
+        averages: Whether moving averages replace the variables that they follow.
         head: The scope of the logits.
     """
 
@@ -48,13 +48,13 @@ class Match:
 
     Attributes:
         plan: The network.
-        section: Where the network is, and by which table it is read.
-        names: For each parameter, by our name, the source's name.
-        tensors: The source's.
-        choice: What the user said of it.
-        head: The scope of the logits, where it is not the table's.
-        missing: The parameters that nothing fills.
-        note: What there is to tell of the section.
+        section: The section with the network, and its table.
+        names: The source's name of each parameter, by our name.
+        tensors: The source's tensors.
+        choice: The user's choices.
+        head: The scope of the logits, if it is not the table's.
+        missing: The parameters without a tensor.
+        note: A note for the user about the section.
     """
 
     plan: Plan
@@ -72,18 +72,18 @@ class Match:
 
     @property
     def complete(self) -> bool:
-        """Whether every parameter is filled, and nothing is in the way."""
+        """Whether every parameter has its tensor, and no other tensor belongs to the network."""
         return not self.missing and not self.others.faults
 
     @property
     def _guessed(self) -> bool:
-        """Whether the head is not where the table has it, and nobody said where it is."""
+        """Whether the head is not at the table's place, and the user did not say where it is."""
         missing = [p for p in self.plan.parameters if p.name not in self.section.filled]
         return bool(missing) and set(missing) <= set(logits_of(self.plan)) and not self.choice.head
 
     @cached_property
     def others(self) -> Leftovers:
-        """What else there is."""
+        """The tensors that fill no parameter."""
         return leftovers(
             self.plan,
             self.section,
@@ -99,26 +99,26 @@ class Match:
         told = [self.note, self.others.note()]
         if self.head and self._guessed:
             scope = self.head
-            told.insert(1, f"the head is taken from {scope}, by its shape: a guess (--head {scope} makes it sure)")
+            told.insert(1, f"the head is guessed to be {scope}, by its shape (--head {scope} confirms it)")
         if self.others.averages and not self.choice.averages:
-            told.insert(-1, "moving averages of the parameters are there and were not taken (--averages takes them)")
+            told.insert(-1, "the moving averages of the parameters were not taken (--averages takes them)")
         if values := self.others.normalization:
             by = ", ".join(f"{key} {'/'.join(f'{number:g}' for number in values[key])}" for key in sorted(values))
-            told.insert(-1, f"the file's model normalises its images itself, by {by}: this one takes them normalised")
+            told.insert(-1, f"the file's model normalises its images itself, by {by}; this one takes normalised images")
         return tuple(filter(None, told))
 
 
 def match(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
-    """The one way in which a source fills a network.
+    """The complete match of a source and a network.
 
     Args:
-        plan: What has to be filled.
-        tensors: The source's tensors, by their plain names.
-        choice: What the user says of it.
+        plan: The network to fill.
+        tensors: The source's tensors, by plain names.
+        choice: The user's choices.
 
     Raises:
-        WeightsError: The source does not fill the network, or holds another one. Everything that is missing, of another
-            shape or in the way stands in one message.
+        WeightsError: The source does not fill the network, or holds another one. One message lists all tensors that are
+            missing, have another shape, or belong to another network.
         OptionError: There is no table of that name.
     """
     found = attempt(plan, tensors, choice)
@@ -128,7 +128,7 @@ def match(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
 
 
 def fits(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match | None:
-    """The way in which a source fills a network; None where it does not."""
+    """The complete match of a source and a network; None if there is none."""
     try:
         found = attempt(plan, tensors, choice)
     except WeightsError:
@@ -137,7 +137,7 @@ def fits(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match | 
 
 
 def attempt(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
-    """The best way to fill a network with a source, which need not be complete. Arguments and errors as for `match`."""
+    """The best match of a source and a network, complete or not. Arguments and errors as for `match`."""
     choice = choice or Choice()
     tensors = averaged(tensors) if choice.averages else tensors
     section, note = _section(plan, tensors, choice)
@@ -152,7 +152,7 @@ def attempt(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match
 
 
 def classes_of(plan: Plan, tensors: Tensors) -> int | None:
-    """The number of classes of a source that would fill a network but for the width of its logits; else None."""
+    """The number of classes of a source that fills a network except for its logits; else None."""
     logits = logits_of(plan)
     headless: list[Section] = []
     for naming in NAMINGS:
@@ -166,12 +166,12 @@ def classes_of(plan: Plan, tensors: Tensors) -> int | None:
 
 
 def background(classes: int) -> str:
-    """The words to add to a number of classes."""
+    """A remark on a number of classes, to append to a message; empty for most numbers."""
     return "; the first class of TF-slim's 1001 is the background" if classes == 1001 else ""
 
 
 def _classes_there(plan: Plan, section: Section, tensors: Tensors) -> int | None:
-    """The classes of the logits' tensors, or of the one dense layer elsewhere that reads as many channels."""
+    """The classes of the logits' tensors, or of the only other dense layer that reads the last block's channels."""
     logits = logits_of(plan)
     if theirs := tensors.get(section.names.get(logits[-1].name, "")):
         return _classes(logits[-1], theirs.shape, section.naming)
@@ -186,7 +186,7 @@ def _classes_there(plan: Plan, section: Section, tensors: Tensors) -> int | None
 
 
 def logits_of(plan: Plan) -> tuple[Parameter, ...]:
-    """The parameters of the logits; none for a network without a head."""
+    """The parameters of the logits; empty for a network without a head."""
     return tuple(p for p in plan.parameters if p.name.startswith(f"{plan.name}/logits/"))
 
 
@@ -219,7 +219,7 @@ def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str
 
 
 def _require_one_place(plan: Plan, found_by_table: Sequence[Section]) -> None:
-    """Tells of a network that several sections make up together."""
+    """Raises a `WeightsError` if several sections make up the network together."""
     parts: list[Section] = []
     found: frozenset[str] = frozenset()
     for part in found_by_table:
@@ -232,10 +232,10 @@ def _require_one_place(plan: Plan, found_by_table: Sequence[Section]) -> None:
 
 
 def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> dict[str, str] | None:
-    """The logits' tensors under another scope, by their shapes: the only ones, or those of the scope asked for.
+    """The logits' tensors outside the table's scope, found by shape: the only ones, or those in the scope asked for.
 
     Raises:
-        WeightsError: There is no such scope, or several could be the head.
+        WeightsError: There is no such scope, or several scopes fit.
     """
     logits = logits_of(plan)
     used = section.taken
@@ -258,7 +258,7 @@ def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> 
 
 
 def _fault(found: Match) -> WeightsError:
-    """The error that tells what is missing, of another shape, and in the way."""
+    """The error that lists the tensors that are missing, have another shape, or belong to another network."""
     missing, others = found.missing, found.others
     in_the_way = ((name, f"{name} {why}") for name, why in others.faults)
     faults = list(islice(chain(_missing(found), in_the_way), _FAULTS_SHOWN))
@@ -289,7 +289,7 @@ def _hint(found: Match) -> str | None:
     plan, section, missing, faults = found.plan, found.section, found.missing, found.others.faults
     logits = logits_of(plan)
     if missing and all(p.name not in section.names for p in missing):
-        return f"it names {section.naming.units}"
+        return f"that naming is for {section.naming.units}"
     if any(f"{section.names.get(p.name)}{AVERAGE}" in found.tensors for p in missing):
         return "the source has only moving averages: --averages takes them"
     if missing and all(p in logits for p in missing):
@@ -299,13 +299,13 @@ def _hint(found: Match) -> str | None:
         return "--num-classes none takes the features without a head; --head NAME names the head"
     if faults and not missing:
         words = words_for([name for name, _ in faults], section.taken)
-        told = f"; --ignore '{words}' leaves {'it' if len(faults) == 1 else 'them'} out all the same" if words else ""
-        return f"the file's network is another function{told}"
+        told = f"; --ignore '{words}' leaves {'it' if len(faults) == 1 else 'them'} out anyway" if words else ""
+        return f"the file's network computes another function{told}"
     return None
 
 
 def _classes(parameter: Parameter, shape: tuple[int, ...], naming: Naming) -> int | None:
-    """The number of classes of a tensor that stands where a parameter of the logits is wanted."""
+    """The number of classes of a tensor in the place of a parameter of the logits."""
     if len(shape) not in (1, 2, 4):
         return None
     return naming.ours(shape)[0] if parameter.role == "weights" else shape[0]

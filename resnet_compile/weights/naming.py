@@ -1,9 +1,14 @@
 """Naming tables: what other systems call the parameters of these networks, and how they lay them out.
 
 A table is data (`tables`). Its rules translate our names, which are TF-slim's, into the source's; the first rule that
-matches counts. In a rule, a one-letter field such as ``{u}`` is a number, with an offset where the two count from
-different starts (``{u-1}``); ``{role}`` is a role, by the table's own words for roles; ``{kind}`` is one of the table's
-unit kinds; ``{rest}`` is anything. A system that numbers its layers has a `Numbering` in the place of rules.
+matches counts. The fields of a rule:
+
+* ``{u}``, a single letter: a number; ``{u-1}`` adds an offset, for sources that count from 0;
+* ``{role}``: the role of a normalisation's parameter, translated by the table's `roles`;
+* ``{kind}``: one of the table's unit kinds;
+* ``{rest}``: any text.
+
+A system that numbers its layers has a `Numbering` instead of rules.
 """
 
 from __future__ import annotations
@@ -21,7 +26,7 @@ from resnet_compile.spec.parts import ProjectsAt
 from resnet_compile.weights.numbering import Numbering
 
 STRUCTURE = "structure"
-"""What `--naming` calls it to match an ONNX model by its structure, whatever its names."""
+"""The value of `--naming` that matches an ONNX model by its structure, whatever its names."""
 
 
 @dataclass(frozen=True)
@@ -29,21 +34,22 @@ class Naming:
     """How one system names and lays out its weights.
 
     Attributes:
-        name: What `--naming` calls it.
-        rules: Pairs of templates: our name without the network's, and the source's without its prefix.
-        kernel: Order of a convolution kernel's axes.
-        dense: Order of a dense kernel's axes.
+        name: Its name for `--naming`.
+        rules: Pairs of templates: our name without the network's, and the source's name without its prefix.
+        kernel: The order of a convolution kernel's axes.
+        dense: The order of a dense kernel's axes.
         roles: The source's words for our roles, where they differ.
-        ignored: Patterns of tensors that compute nothing at inference.
-        separator: What parts the components of its names.
-        offsets: The source's words for weights and for biases: the last component of their names.
-        kinds: The unit kinds that ``{kind}`` stands for: those that compute what the source's units compute. Weights of
-            another function would fit others too.
-        projects: Which units of these kinds project, by the `at` of their `shortcut`; none for any.
-        untold: What of a network's function the names do not tell, where systems differ in it.
-        numbering: How the layers are numbered, in the place of rules.
-        family: What the catalogue's names of its networks begin with, as a pattern: what its names do not tell is as
-            these have it.
+        ignored: Patterns of tensors that inference does not use.
+        separator: The character between the components of its names.
+        offsets: The source's words for weights and biases, which end its names.
+        kinds: The values of ``{kind}``: the unit kinds that compute what the source's units compute. The names and
+            shapes of others may be the same.
+        projects: The values of the `at` of a `shortcut` with which these units compute what the source's do; empty for
+            all values.
+        untold: What names do not determine of the network's function, where systems differ.
+        numbering: The numbers of the layers, instead of rules.
+        family: A pattern for the start of its networks' names in the catalogue. These networks settle what the names
+            do not determine.
     """
 
     name: str
@@ -61,11 +67,11 @@ class Naming:
     family: str = ""
 
     def names(self, plan: Plan, source: Iterable[str]) -> dict[str, str]:
-        """For each parameter that has one, by our name, the source's name without what comes before it.
+        """The source's name, without its prefix, of each parameter that has one, by our name.
 
         Args:
             plan: The network.
-            source: The names of the source, for where its numbers start.
+            source: The names of the source; a `Numbering` starts at their lowest numbers.
         """
         units = [block.unit for block in plan.spec.blocks]
         if self.projects and any(getattr(unit.shortcut, "at", None) not in self.projects for unit in units):
@@ -80,17 +86,17 @@ class Naming:
 
     @property
     def units(self) -> str:
-        """The units that it names, in words."""
+        """The units whose parameters have names, in words."""
         kinds = f"units of kind {' and '.join(self.kinds)}"
         return f"{kinds} whose shortcut projects at {self.projects[-1]}" if self.projects else kinds
 
     def _word(self, parameter: Parameter) -> str:
-        """The source's word for a role."""
+        """The source's word for the parameter's role."""
         weights, biases = self.offsets
         return {"weights": weights, "biases": biases, **self.roles}.get(parameter.role, parameter.role)
 
     def translate(self, name: str) -> str | None:
-        """The source's name for a parameter, both without what comes before; None where no rule matches."""
+        """The source's name without its prefix, of our name without the network's; None if no rule matches."""
         if name not in self._known:  # many networks have the same names
             self._known[name] = self._translated(name)
         return self._known[name]
@@ -103,7 +109,7 @@ class Naming:
         return next(self.translations(name), None)
 
     def translations(self, name: str) -> Iterator[str]:
-        """What every rule that matches makes of a name, the first that counts first."""
+        """The name by every rule that matches, in the order of the rules."""
         kind = _kind(name)
         if kind not in self._rules_by_kind:  # a deep network has a thousand names of some twenty kinds
             self._rules_by_kind[kind] = tuple(rule for rule in self._compiled if rule.kind.fullmatch(name))
@@ -117,7 +123,7 @@ class Naming:
 
     @cached_property
     def turned(self) -> Naming:
-        """The table that translates the source's names into ours; a unit's kind, which they do not tell, is ``*``."""
+        """The inverse table, from the source's names to ours; the unit's kind, which they lack, becomes ``*``."""
         rules = ((_FIELD.sub(r"{\g<name>}", theirs), _turned(ours, theirs)) for ours, theirs in self.rules)
         roles = {self.roles.get(role, role): role for role in _ROLES}
         return replace(self, rules=tuple(rules), roles=roles)
@@ -130,12 +136,12 @@ class Naming:
         return weights.rpartition(self.separator)[0]
 
     def offset(self, weights: str) -> str | None:
-        """The source's name for the biases of a layer, by that of its weights; None without biases."""
+        """The source's name of a layer's biases, by that of its weights; None if the name is not one of weights."""
         stem = weights.removesuffix(self.offsets[0])
         return f"{stem}{self.offsets[1]}" if stem != weights else None
 
     def axes(self, rank: int) -> tuple[int, ...]:
-        """The order in which a weight tensor's axes have to be taken to be ours, OIHW or OI."""
+        """The permutation of a weight tensor's axes that makes it OIHW or OI."""
         if rank == 4:
             return (3, 2, 0, 1) if self.kernel == "HWIO" else (0, 1, 2, 3)
         if rank == 2:
@@ -143,25 +149,24 @@ class Naming:
         return tuple(range(rank))
 
     def ours(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of a weight tensor as we lay it out."""
+        """The shape of a weight tensor in our layout."""
         return tuple(shape[axis] for axis in self.axes(len(shape)))
 
     def fits(self, parameter: Parameter, shape: tuple[int, ...]) -> bool:
         """Whether a tensor of this shape, in the source's layout, can fill the parameter.
 
-        A 1x1 convolution and a dense layer of the same depths are one thing, and so are a 1-D convolution and a 2-D one
-        of a single row.
+        A dense layer can fill a 1x1 convolution of the same depths, and a 1-D convolution a 2-D one of a single row.
         """
         ours = self.ours(shape) if parameter.role == "weights" else shape
         return _without_ones(ours) == _without_ones(parameter.shape)
 
     def source_shape(self, parameter: Parameter) -> tuple[int, ...]:
-        """The parameter's shape as the source would have it."""
+        """The parameter's shape in the source's layout."""
         axes = self.axes(len(parameter.shape)) if parameter.role == "weights" else (0,)
         return tuple(parameter.shape[axes.index(axis)] for axis in range(len(parameter.shape)))
 
     def ignores(self, name: str) -> bool:
-        """Whether a tensor of the source is known to be no parameter: a step counter, an optimizer's slot."""
+        """Whether inference does not use a tensor of the source: a step counter, an optimizer's slot."""
         return any(re.search(pattern, name) for pattern in self.ignored)
 
     def _fill(self, part: tuple[str, int], match: re.Match[str]) -> str:
@@ -192,12 +197,12 @@ class Naming:
 
 
 class _Rule(NamedTuple):
-    """A rule, read.
+    """A parsed rule.
 
     Attributes:
-        ours: What matches our name.
-        kind: What matches it with other numbers.
-        theirs: What the source's name is made of: text, and fields by name and offset.
+        ours: The pattern of our name.
+        kind: The pattern of our name with any numbers.
+        theirs: The parts of the source's name: text, and fields by name and offset.
     """
 
     ours: re.Pattern[str]
@@ -206,7 +211,7 @@ class _Rule(NamedTuple):
 
 
 def _turned(ours: str, theirs: str) -> str:
-    """Our template with the offsets of the source's taken back."""
+    """Our template with the negated offsets of the source's."""
     offsets = {part[0]: -part[1] for part in _parts(theirs) if not isinstance(part, str)}
     return _FIELD.sub(lambda found: _field(found["name"], offsets.get(found["name"], 0)), ours)
 

@@ -1,6 +1,6 @@
-"""Names by the order in which layers are made: `conv2d`, `conv2d_1` and so on.
+"""Layer names by order of creation: `conv2d`, `conv2d_1` and so on.
 
-TensorFlow's layers and Keras's are called so where nobody names them: by their sort, and their place among its layers.
+TensorFlow and Keras give a layer without a name that of its type, and count the layers of a type.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ class Numbering:
     """How a system numbers its layers.
 
     Attributes:
-        shortcut_last: Whether a unit's shortcut is made after its convolutions, not before them.
-        convolution: What the first convolution is called; the next has `_1` behind it.
-        norm: The same of normalisations.
-        dense: The same of dense layers.
+        shortcut_last: Whether a unit creates its shortcut after its convolutions, not before.
+        convolution: The name of the first convolution; the second adds `_1`.
+        norm: The name of the first normalisation.
+        dense: The name of the first dense layer.
     """
 
     shortcut_last: bool = False
@@ -31,12 +31,12 @@ class Numbering:
     dense: str = "dense"
 
     def names(self, plan: Plan, source: Iterable[str]) -> Mapping[str, str]:
-        """For the scope of each parameter, the layer's name.
+        """The layer's name for the scope of each parameter.
 
         Args:
             plan: The network.
-            source: The names of a source. A session counts on from one network to the next: the lowest number there
-                is the first layer's.
+            source: The names of a source. Its lowest number is the first layer's: a session does not start again at 0
+                for a second network.
         """
         numbers = Counter(self._lowest(source))
         names: dict[str, str] = {}
@@ -64,7 +64,7 @@ class Numbering:
         yield from plan.head.layers
 
     def _lowest(self, source: Iterable[str]) -> dict[str, int]:
-        """The lowest number behind each word; 0 for the word alone."""
+        """The lowest number of each word in the source; 0 for a word without a number."""
         lowest: dict[str, int] = {}
         for name in source:
             for word, number in self._numbered.findall(name):

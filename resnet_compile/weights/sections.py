@@ -1,4 +1,4 @@
-"""Sections: the part of a source with the network, by which naming table, and the choice among several copies."""
+"""Sections: the part of a source that holds the network, its naming table, and the choice among several copies."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from resnet_compile.weights.source import Tensors, is_within
 ROOT = "."
 """The name of the section without a prefix."""
 
-_MOST = 500  # sections that are looked at, those with the most names first
+_MOST = 500  # sections to look at, those with the most names first
 
 _AVERAGES = frozenset({"ema", "swa", "averaged", "average"})
 
 
 class SeveralSectionsError(WeightsError):
-    """A network is in several sections, and the user must choose one; `words` are their names."""
+    """Several sections hold the network, and the user must choose; `words` are their names."""
 
     def __init__(self, words: Sequence[str]) -> None:
         self.words = tuple(words)
@@ -34,12 +34,12 @@ class SeveralSectionsError(WeightsError):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a source read by a table.
+    """A part of a source, read by a table.
 
     Attributes:
         naming: The table.
-        prefixes: The prefixes of its names, such as ``model.`` or ``resnet_v2_50/``; several for a network that is
-            spread over several parts.
+        prefixes: The prefixes of its names, such as ``model.`` or ``resnet_v2_50/``; several if the network is spread
+            over several parts.
         wanted: The table's name of each parameter.
         present: The source's name of each parameter that has a tensor, of any shape.
         filled: The parameters that have a tensor of their shape.
@@ -53,7 +53,7 @@ class Section:
 
     @cached_property
     def names(self) -> Mapping[str, str]:
-        """The source's name of each parameter, whether the source has it or not."""
+        """The source's name of each parameter, present or not."""
         return {**{name: self.prefixes[0] + theirs for name, theirs in self.wanted.items()}, **self.present}
 
     @property
@@ -63,12 +63,12 @@ class Section:
 
     @property
     def taken(self) -> frozenset[str]:
-        """The source's names of the parameters that are filled."""
+        """The source's names of the filled parameters."""
         return frozenset(self.present[name] for name in self.filled)
 
     @property
     def averages(self) -> bool:
-        """Whether its name says that it has moving averages of another section."""
+        """Whether its name says that it holds moving averages of another section."""
         return any(part in _AVERAGES for part in re.split(r"[./_]", self.word.lower()))
 
 
@@ -77,9 +77,9 @@ def sections(naming: Naming, plan: Plan, tensors: Tensors, asked: Sequence[str])
 
     Args:
         naming: The table.
-        plan: What has to be filled.
-        tensors: The source's, by their plain names.
-        asked: The sections to look in, in the user's words; anywhere without one. Several are read as one.
+        plan: The network to fill.
+        tensors: The source's tensors, by plain names.
+        asked: The sections to look in, in the user's words; empty for all. Several are read as one.
     """
     wanted = naming.names(plan, tensors)
     places: dict[str, dict[str, str]] = {}
@@ -103,12 +103,12 @@ def sections(naming: Naming, plan: Plan, tensors: Tensors, asked: Sequence[str])
 
 
 def choose(found: Sequence[Section], tensors: Tensors, *, averages: bool) -> tuple[Section, str | None]:
-    """The intended section of several that are equally full, and a note for the user, if any.
+    """The section to take of several equally full ones, and a note for the user, if any.
 
-    Sections with the very same tensors of a file count as one, named by the first.
+    Sections that share their tensors in the file count as one, with the first one's name.
 
     Raises:
-        SeveralSectionsError: Several are as good as each other.
+        SeveralSectionsError: Several are equally good.
     """
     found = _distinct(found, tensors)
     plain, averaged = ([one for one in found if one.averages == kind] for kind in (False, True))
@@ -117,12 +117,12 @@ def choose(found: Sequence[Section], tensors: Tensors, *, averages: bool) -> tup
         raise SeveralSectionsError([one.word for one in meant])
     note = None
     if averaged and not averages and plain:
-        note = f"moving averages are in {averaged[0].word} and were not taken (--averages takes them)"
+        note = f"the moving averages in {averaged[0].word} were not taken (--averages takes them)"
     return meant[0], note
 
 
 def _distinct(found: Sequence[Section], tensors: Tensors) -> list[Section]:
-    """The sections without those that are others under a second name; one of averages is kept."""
+    """The sections, without those that repeat another's tensors; a section of averages stays beside its original."""
     distinct: dict[object, Section] = {}
     for one in found:
         places = [tensors[theirs].place for name, theirs in one.present.items() if name in one.filled]

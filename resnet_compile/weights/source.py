@@ -1,10 +1,10 @@
-"""What a source of weights holds, under the names that its network has without what was wrapped around it.
+"""The tensors of a source of weights, by plain names: those of the bare network.
 
-PyTorch's wrappers (`DataParallel`, `torch.compile`, FSDP, activation checkpointing) put a component of their own into
-names; it is left out. Weights that are kept as factors are computed:
+PyTorch's wrappers (`DataParallel`, `torch.compile`, FSDP, activation checkpointing) add a component to names; plain
+names leave it out. A weight that is stored as factors is their product:
 
 * weight norm (torch.nn.utils.weight_norm, and its parametrization): g v / |v|, the norm over the axes where g has 1;
-* spectral norm: W / (u^T W v), W as a matrix of its first axis;
+* spectral norm: W / (u^T W v), W as a matrix with a row for each entry of its first axis;
 * pruning: W times its mask.
 """
 
@@ -32,7 +32,7 @@ _LORA = re.compile(r"(^|[./])lora_[A-Za-z_]+([./]|$)")
 
 
 def is_within(name: str, scope: str) -> bool:
-    """Whether a name of a source is a scope's, or below it after a dot or a slash."""
+    """Whether a name of a source is the scope, or below it after a dot or a slash."""
     scope = scope.rstrip("./")
     return name == scope or name.startswith((f"{scope}.", f"{scope}/"))
 
@@ -43,10 +43,10 @@ class SourceTensor:
 
     Attributes:
         shape: As the source lays it out.
-        dtype: As numpy calls it; `unread` where reading is an error that says what to do.
-        names: The source's own names for what it is made of.
-        read: Gives the values.
-        place: Equal for tensors that are the same values of a file; None where nothing is known of that.
+        dtype: numpy's name of the type; `unread` if reading raises an error that says what to do.
+        names: The source's own names of the tensor, or of its factors.
+        read: Reads the values.
+        place: Equal for tensors that share their values in the file; None if unknown.
     """
 
     shape: tuple[int, ...]
@@ -65,7 +65,7 @@ class Tensors(dict[str, SourceTensor]):
 
     @cached_property
     def prefixes(self) -> Mapping[str, Sequence[str]]:
-        """For each end of a name that begins with a component, what stands before it."""
+        """The text before each ending of a name that starts at a component, by ending."""
         found: dict[str, list[str]] = {}
         for name in self:
             starts = [0, *(at + 1 for at, char in enumerate(name) if char in "./")]
@@ -75,34 +75,34 @@ class Tensors(dict[str, SourceTensor]):
 
 
 def tensors_of(source: Mapping[str, ArrayLike]) -> Tensors:
-    """The tensors of a checkpoint or mapping by their plain names, factors put together.
+    """The tensors of a checkpoint or mapping by plain names, factors multiplied.
 
     Raises:
-        WeightsError: It holds no arrays by name, or adapters that change weights when the network runs.
+        WeightsError: It is no mapping from names to arrays, or has adapters that change weights when the network runs.
     """
     if not isinstance(source, Mapping) or not all(isinstance(name, str) for name in source):
         raise WeightsError(f"weights must be a checkpoint's path or arrays by name, got {type(source).__name__}")
     names = _names(source) if isinstance(source, Checkpoint) else [*source]
     if found := next(filter(_LORA.search, names), None):
         raise WeightsError(
-            "a LoRA adapter, whose product is part of the weights", where=found, hint="save model.merge_and_unload()"
+            "a LoRA adapter is not merged into the weights", where=found, hint="save model.merge_and_unload()"
         )
     plain = {name: _WRAPPERS.sub("", name) for name in names}
     counts = Counter(plain.values())
-    # What only a wrapper tells apart keeps it: a copy beside its averages.
+    # Two names that differ in a wrapper alone keep it: a model and its average.
     tensors = {plain[name] if counts[plain[name]] == 1 else name: _tensor(source, name) for name in names}
     return Tensors(_multiplied(tensors))
 
 
 def _names(source: Checkpoint) -> list[str]:
-    """The names of what could be weights."""
+    """The names of tensors that could be weights: not the integers of a graph, which are shapes and axes."""
     if not source.is_graph:
         return [*source, *source.unread]
     return [*(name for name in source if source.info(name).dtype not in _INTEGERS), *source.unread]
 
 
 def averaged(tensors: Tensors) -> Tensors:
-    """The tensors with TensorFlow's moving averages in the places of the variables that have one."""
+    """The tensors, TensorFlow's moving averages in place of their variables."""
     averages = {name.removesuffix(AVERAGE): tensor for name, tensor in tensors.items() if name.endswith(AVERAGE)}
     return Tensors({**{name: tensor for name, tensor in tensors.items() if not name.endswith(AVERAGE)}, **averages})
 
@@ -124,7 +124,7 @@ def _tensor(source: Mapping[str, ArrayLike], name: str) -> SourceTensor:
 
 
 def _multiplied(tensors: Mapping[str, SourceTensor]) -> Mapping[str, SourceTensor]:
-    """The tensors with each weight that is kept as factors in their place."""
+    """The tensors, each weight in place of its factors."""
     made = dict(tensors)
     for suffixes, combine in _FACTORS:
         for name in tensors:
@@ -169,4 +169,4 @@ _FACTORS: tuple[tuple[tuple[str, ...], Callable[..., NDArray[Any]]], ...] = (
     ((f"{_KEPT}.original", f"{_KEPT}.0._u", f"{_KEPT}.0._v"), _spectral_norm),
     ((".weight_orig", ".weight_mask"), _pruned),
 )
-"""The factors of a weight by what their names end with, and how they make it."""
+"""The endings of the factors' names, and the function that makes a weight of them."""

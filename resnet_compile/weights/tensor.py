@@ -1,4 +1,4 @@
-"""The base of all sources of a parameter's values, and a network's parameters with theirs."""
+"""The base class of parameter values, and all values of a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from resnet_compile.plan.parameters import Parameter
 
 @dataclass(frozen=True, slots=True)
 class ParameterTensor(ABC):
-    """The lazily made float32 values of one parameter; thread-safe.
+    """The float32 values of one parameter, computed on demand; thread-safe.
 
     Attributes:
         parameter: The parameter.
@@ -36,11 +36,11 @@ class ParameterTensor(ABC):
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A network's parameters with their values.
+    """The values of all parameters of a network.
 
     Attributes:
         tensors: The values by parameter name.
-        facts: Metadata about their source, by its keys.
+        facts: Fields of `Metadata` about the source.
         notes: Sentences for the user: guesses, and tensors that were left out.
     """
 
@@ -55,7 +55,7 @@ def finite(values: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[Any
     Raises:
         WeightsError: A value is not finite, or not finite in float32.
     """
-    with np.errstate(over="ignore"):  # what overflows is told below, by name
+    with np.errstate(over="ignore"):  # the error below names the tensor that overflows
         array = np.ascontiguousarray(values, np.float32).reshape(shape)
     if not np.isfinite(array).all():
         raise WeightsError("has values that are not finite float32 numbers", where=where)

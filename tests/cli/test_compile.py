@@ -261,7 +261,7 @@ def test_the_weights_say_how_many_classes_there_are(tmp_path: Path) -> None:
     np.savez(tmp_path / "w.npz", **network_arrays("tiny/", 1001))
     done = command("resnet-compile", "tiny", "--weights", "w.npz", cwd=tmp_path)
     assert done.code == 0
-    assert "resnet-compile: the model has the weights' 1001 classes and not the spec's 10; the first" in done.err
+    assert "resnet-compile: the model has the weights' 1001 classes, not the spec's 10; the first" in done.err
     shape = onnx.load(tmp_path / "tiny.onnx").graph.output[0].type.tensor_type.shape
     assert shape.dim[1].dim_value == 1001
     kept = command("resnet-compile", "tiny", "--weights", "w.npz", "--num-classes", 10, cwd=tmp_path)

@@ -170,7 +170,7 @@ def test_a_wide_group_pads_its_activated_input() -> None:
         ("cifar_plain", {"depth": 8, "stride": 2}, "$.blocks[0].args[0].stride", "cannot stride"),
         ("cifar_plain", {"depth": 6}, "$.blocks[0].args[0].depth", "8 channels cannot be padded to 6"),
         ("cifar_plain", {"depth": 11}, "$.blocks[0].args[0].depth", "8 channels cannot be padded to 11"),
-        ("cifar_plain", {"depth": 12, "stride": 3}, "$.input", "16x16 has no average pool of stride 3"),
+        ("cifar_plain", {"depth": 12, "stride": 3}, "$.input", "16x16 map are not multiples of the stride 3"),
         (
             "cifar_bottleneck",
             {"depth": 8, "depth_bottleneck": 2, "stride": 2},
@@ -315,7 +315,7 @@ def test_widths_are_those_of_each_inner_convolution() -> None:
             "torchvision_basic",
             PLAIN,
             {"attention": {"kind": "efficient_channel", "kernel": 4}},
-            r"must be odd, not 4 @",
+            r"must be odd, got 4 @",
         ),
         ("torchvision_basic", PLAIN, {"groups": 2}, r"unknown .*@ \$\.blocks\[0\]\.unit\.groups"),
         (

@@ -117,7 +117,7 @@ def test_the_weights_say_how_many_classes_there_are() -> None:
     given["tiny/logits/biases"] = np.zeros(1001, np.float32)
     model = compile(SPEC, weights=given)
     (told,) = model.notes
-    assert told.startswith("the model has the weights' 1001 classes and not the spec's 10; the first class of TF-slim")
+    assert told.startswith("the model has the weights' 1001 classes, not the spec's 10; the first class of TF-slim")
     assert model.plan == plan_network(SPEC.replace(head=SPEC.head.replace(num_classes=1001)))
     assert compile(SPEC, CompileOptions(num_classes=1001), weights=given).notes == ()
     words = re.escape(

@@ -28,18 +28,21 @@ def test_what_agrees_is_taken_without_a_note(config: object, tmp_path: Path) -> 
 @pytest.mark.parametrize("config", [{}, [], {"architecture": "vit"}, {"model_type": "resnet"}, {"depths": [1]}])
 def test_any_other_configuration_is_left_alone(config: object, tmp_path: Path) -> None:
     (note,) = compile(load_spec("torchvision_resnet18"), weights=write_hub(tmp_path, config)).notes
-    assert note.startswith("the names do not tell of anti-aliased pooling, the activation, or which convolution")
+    assert note.startswith("the names do not determine anti-aliased pooling, the activation, or which convolution")
 
 
 @pytest.mark.parametrize(
     ("config", "words"),
     [
-        ({"architecture": "resnetblur18"}, "for resnetblur18, which is another function than torchvision_resnet18"),
+        (
+            {"architecture": "resnetblur18"},
+            "for resnetblur18, which computes another function than torchvision_resnet18",
+        ),
         (
             {"architecture": "resnet18", "model_args": {"act_layer": "silu"}},
-            "for resnet18 with act_layer, which is another function than torchvision_resnet18",
+            "for resnet18 with act_layer, which computes another function than torchvision_resnet18",
         ),
-        (RESNET18 | {"hidden_act": "gelu"}, "with gelu, which is another function than torchvision_resnet18"),
+        (RESNET18 | {"hidden_act": "gelu"}, "with gelu, which computes another function than torchvision_resnet18"),
         (RESNET18 | {"downsample_in_first_stage": True}, "with downsample_in_first_stage, and the spec is torchvision"),
         (RESNET18 | {"hidden_sizes": [64, 128, 256, 1024]}, "basic units .*, and the spec is torchvision_resnet18"),
         ({"architecture": "resnet34"}, "for resnet34, and the spec is torchvision_resnet18"),
@@ -61,7 +64,7 @@ def test_a_spec_of_another_name_and_size_is_the_same_function(tmp_path: Path) ->
 def test_inspect_names_no_network_of_another_function(tmp_path: Path) -> None:
     out = command("resnet-inspect", write_hub(tmp_path, {"architecture": "resnetblur18"})).out
     assert out.splitlines()[-1] == "fits no network of the catalogue"
-    assert "the weights are for resnetblur18, which is another function than torchvision_resnet18" in out
+    assert "the weights are for resnetblur18, which computes another function than torchvision_resnet18" in out
 
 
 def test_a_hint_names_no_network_of_another_function(tmp_path: Path) -> None:

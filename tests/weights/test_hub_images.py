@@ -91,27 +91,26 @@ def test_nothing_said(document: object, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        (CONVNEXT | {"resample": 1}, "what no scheme can: the filter '1'"),
-        (
-            BIT | {"size": {"height": 256, "width": 256}},
-            "what no scheme can: a crop of what is not scaled by",
-        ),
-        (BIT | {"do_center_crop": False}, "what no scheme can: a short side without a crop"),
-        (BIT | {"crop_size": {"height": 224, "width": 192}}, "what no scheme can: a size that is not square"),
-        (VIT | {"do_pad": True}, "what no scheme can: padding"),
-        (VIT | {"rescale_offset": True}, "what no scheme can: an offset"),
-        (VIT | {"do_resize": False}, "what no scheme can: images of one size"),
-        (VIT | {"image_mean": [0.5]}, "what makes no sense"),
-        (VIT | {"rescale_factor": 0}, "what makes no sense"),
-        (VIT | {"size": {"height": "224", "width": []}}, "what no scheme can: a size"),
-        (VIT | {"size": {}}, "what makes no sense"),
-        (VIT | {"resample": []}, "what makes no sense"),
+        (CONVNEXT | {"resample": 1}, "the filter '1'"),
+        (BIT | {"size": {"height": 256, "width": 256}}, "a crop without scaling by the short side"),
+        (BIT | {"do_center_crop": False}, "a short side without a crop"),
+        (BIT | {"crop_size": {"height": 224, "width": 192}}, "a size that is not square"),
+        (VIT | {"do_pad": True}, "padding"),
+        (VIT | {"rescale_offset": True}, "an offset after scaling"),
+        (VIT | {"do_resize": False}, "images that are not resized"),
+        (VIT | {"image_mean": [0.5]}, None),
+        (VIT | {"rescale_factor": 0}, None),
+        (VIT | {"size": {"height": "224", "width": []}}, "a size that is not square"),
+        (VIT | {"size": {}}, None),
+        (VIT | {"resample": []}, None),
     ],
 )
-def test_what_cannot_be_said_is_told(document: object, words: str, tmp_path: Path) -> None:
-    scheme, note = said(tmp_path, document)
-    assert scheme is None
-    assert str(note).startswith(f"preprocessor_config.json says of the images {words}")
+def test_preprocessing_that_no_scheme_expresses_is_named(document: object, words: str | None, tmp_path: Path) -> None:
+    unknown = (
+        f"no scheme can express {words}, which preprocessor_config.json asks for; set preprocess in the spec's input"
+    )
+    nonsense = "the preprocessing in preprocessor_config.json makes no sense"
+    assert said(tmp_path, document) == (None, unknown if words else nonsense)
 
 
 def test_crop_modes_of_timm(tmp_path: Path) -> None:
@@ -140,17 +139,18 @@ def test_what_a_spec_leaves_open_is_filled_told_and_recorded(tmp_path: Path) -> 
 def test_what_a_spec_says_stands_and_a_difference_is_told(tmp_path: Path) -> None:
     said(tmp_path, CONVNEXT)
     model = compile(spec_of("torchvision"), weights=tmp_path)
-    assert "otherwise than the spec's torchvision: short side" in model.notes[0]
+    told = "the spec preprocesses images as torchvision, but preprocessor_config.json says: short side"
+    assert model.notes[0].startswith(told)
     assert '"preprocess": null' in model.notes[0]  # which the test above does
     assert model.format.metadata.preprocess == "torchvision"
     said(tmp_path, CONVNEXT | {"resample": 2, "size": {"shortest_edge": 288}})
     (note,) = compile(spec_of("torchvision"), weights=tmp_path).notes
-    assert note.startswith("the names do not tell")
+    assert note.startswith("the names do not determine")
 
 
 def test_what_cannot_be_said_matters_only_where_the_spec_says_nothing(tmp_path: Path) -> None:
     said(tmp_path, CONVNEXT | {"resample": 1})
-    assert "what no scheme can" in compile(spec_of(None), weights=tmp_path).notes[0]
+    assert "no scheme can express" in compile(spec_of(None), weights=tmp_path).notes[0]
     assert len(compile(spec_of("torchvision"), weights=tmp_path).notes) == 1
 
 

@@ -158,7 +158,7 @@ def test_a_network_spread_over_sections_is_put_together() -> None:
 def test_averages_are_announced_and_taken_when_asked_for() -> None:
     doubled = {name: 2 * values for name, values in theirs("ema.module.").items()}
     (told, left) = filled({**theirs("model."), **doubled})
-    assert told == "moving averages are in ema and were not taken (--averages takes them)"
+    assert told == "the moving averages in ema were not taken (--averages takes them)"
     assert left == f"left: {len(theirs())} tensors under ema."
     halved = {name: values / 2 for name, values in theirs("model.").items()}
     assert filled({**halved, **theirs("ema.module.")}, averages=True) == (
@@ -171,7 +171,7 @@ def test_averages_of_tensorflow_stand_below_the_variables() -> None:
     shadows = {f"{name}/ExponentialMovingAverage": values for name, values in plain.items()}
     doubled = {name: 2 * values for name, values in plain.items()}
     assert filled({**plain, **{name: -v for name, v in shadows.items()}}) == (
-        "moving averages of the parameters are there and were not taken (--averages takes them)",
+        "the moving averages of the parameters were not taken (--averages takes them)",
     )
     assert filled({**doubled, **shadows}, averages=True) == ()
     with pytest.raises(WeightsError, match=r"the source has only moving averages @ net \(--averages takes them\)"):
@@ -185,7 +185,7 @@ def renamed(source: Arrays, old: str, new: str) -> Arrays:
 
 @pytest.mark.parametrize("scope", ["fc.1", "head.fc", "linear", "new_fc"])
 def test_a_head_under_another_name_is_found_and_told(scope: str) -> None:
-    told = f"the head is taken from {scope}, by its shape: a guess (--head {scope} makes it sure)"
+    told = f"the head is guessed to be {scope}, by its shape (--head {scope} confirms it)"
     assert filled(renamed(theirs(), "fc.", f"{scope}.")) == (told,)
     assert filled(renamed(theirs(), "fc.", f"{scope}."), head=scope) == ()
 
@@ -265,7 +265,7 @@ def test_a_normalisation_of_the_images_is_told_and_recorded(scope: str) -> None:
     prefix = "" if "backbone" not in scope else "backbone."
     own = {f"{scope}mean": np.array([1.0, 2, 3]), f"{scope}std": np.array([[[4.0]], [[5]], [[6]]])}
     model = compile(spec(), weights={**theirs(prefix), **own})
-    told = "by mean 1/2/3, std 4/5/6: this one takes them normalised"
+    told = "by mean 1/2/3, std 4/5/6; this one takes normalised images"
     assert model.notes == (f"the file's model normalises its images itself, {told}",)
     assert model.format.metadata.normalization == '{"mean": [1.0, 2.0, 3.0], "std": [4.0, 5.0, 6.0]}'
 
@@ -326,7 +326,7 @@ def test_observers_are_passed_over(name: str) -> None:
 
 def test_a_copy_that_says_it_is_of_averages_is_told_of(tmp_path: Path) -> None:
     with open_checkpoint(saved(tmp_path, {"net.": "0", "ema.": "0"})) as source:
-        assert filled(source)[0] == "moving averages are in ema and were not taken (--averages takes them)"
+        assert filled(source)[0] == "the moving averages in ema were not taken (--averages takes them)"
 
 
 def test_without_tensors_that_is_said(tmp_path: Path) -> None:

@@ -92,7 +92,7 @@ def test_weights_of_another_function_are_refused_although_they_fit() -> None:
     }
     assert bind(plan_network(load_spec("torchvision_resnet50")), source).facts["weights_naming"] == "torchvision"
     with pytest.raises(
-        WeightsError, match=r"has no name in the torchvision naming.*names units of kind torchvision_basic"
+        WeightsError, match=r"has no name in the torchvision naming.*that naming is for units of kind torchvision_basic"
     ):
         bind(plan, source)
 
