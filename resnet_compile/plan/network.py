@@ -269,7 +269,7 @@ def _plan_head(spec: NetworkSpec, body: LayerScope, scores: LayerScope, last: Bl
         raise SpecError(
             f"the map must be 1x1 to be squeezed, got {source.height}x{source.width}",
             where="$.head.spatial_squeeze",
-            hint="only a 1x1 map can; turn global_pool on or spatial_squeeze off",
+            hint="turn global_pool on or spatial_squeeze off",
         )
     hidden: list[Dense] = []
     for number, depth in enumerate(spec.head.hidden, start=1):

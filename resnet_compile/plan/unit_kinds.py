@@ -159,7 +159,7 @@ def _cifar_bottleneck(kind: units.CifarBottleneck, site: UnitSite) -> UnitPlan:
 
 
 def _cifar(
-    kind: units.CifarPlain | units.CifarBottleneck,
+    kind: units.CifarModel,
     site: UnitSite,
     residual: tuple[ResidualLayer, ...],
     preactivation: NormActivation,

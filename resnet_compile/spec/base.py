@@ -1,4 +1,4 @@
-"""What all spec models share: their error, and fields that several have."""
+"""The base classes of spec models, and types of fields that several have."""
 
 from __future__ import annotations
 
@@ -19,22 +19,23 @@ class SpecModel(CheckedModel):
 
 
 class PositionalModel(SpecModel):
-    """A part that can be written by the places of its values too, as TF-slim's namedtuples can: positional arguments
-    and tuples in Python, arrays in JSON.
+    """A part with positional values, like TF-slim's namedtuples: positional arguments and tuples in Python, arrays in
+    JSON.
     """
 
     places: ClassVar[tuple[str, ...]]
-    """The fields in the order of the values, those that have to be given first."""
+    """The positional fields in order, required ones first."""
 
     def __init__(self, /, *values: Any, **named: Any) -> None:
         by_place = dict(zip(self.places, values, strict=False))
         if len(values) > len(self.places):
-            raise self.raises(f"at most {len(self.places)} values by their place: {', '.join(self.places)}")
+            allowed = ", ".join(self.places)
+            raise self.raises(f"at most {len(self.places)} positional values ({allowed}), got {len(values)}")
         if twice := [name for name in by_place if name in named]:
-            raise self.raises("given by its place and by its name", where=f"$.{twice[0]}")
+            raise self.raises("given by position and by name", where=f"$.{twice[0]}")
         super().__init__(**by_place, **named)
 
-    # As `CheckedModel.__init__` has it.
+    # As in `CheckedModel`.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
     @model_validator(mode="before")
@@ -43,10 +44,8 @@ class PositionalModel(SpecModel):
         if not isinstance(value, list | tuple):
             return value
         if len(value) > len(cls.places):
-            places = ", ".join(cls.places)
-            raise PydanticCustomError(
-                "places", "at most {n} values: {places}", {"n": len(cls.places), "places": places}
-            )
+            facts = {"most": len(cls.places), "places": ", ".join(cls.places), "given": len(value)}
+            raise PydanticCustomError("places", "at most {most} values ({places}), got {given}", facts)
         return dict(zip(cls.places, value, strict=False))
 
     @classmethod
@@ -57,7 +56,7 @@ class PositionalModel(SpecModel):
         required = sum(name in named["required"] for name in cls.places)
         by_place = {
             "type": "array",
-            "description": f"The same by the places of its values: {', '.join(cls.places)}.",
+            "description": f"The same as an array: {', '.join(cls.places)}.",
             "prefixItems": [named["properties"][name] for name in cls.places],
             "items": False,
             "minItems": required,

@@ -1,7 +1,7 @@
-"""Specs in a line a block, under the originals' own names.
+"""Builders of blocks and networks, under the originals' own names.
 
-A block is a run of units of one depth. The blocks of TF-slim and of Keras's version 2 bear their stride in the last
-unit, all others in the first. Arguments that make no block are a `SpecError`.
+A block is a run of units of one depth. The last unit strides in blocks of TF-slim and of Keras's version 2, the first
+in all others. Arguments that make no block raise a `SpecError`.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from resnet_compile.spec.units import (
 
 @checked_call(SpecModel)
 def resnet_v1_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
-    """A block of TF-slim's original bottlenecks, as its `resnet_v1_block`.
+    """A block of TF-slim's original bottlenecks: its `resnet_v1_block`.
 
     Args:
         scope: The block's name.
@@ -45,20 +45,20 @@ def resnet_v1_block(scope: str, base_depth: Depth, num_units: Positive, stride: 
 
 @checked_call(SpecModel)
 def resnet_v2_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
-    """A block of pre-activation bottlenecks, as TF-slim's `resnet_v2_block`; arguments as `resnet_v1_block`."""
+    """A block of pre-activation bottlenecks: TF-slim's `resnet_v2_block`. Arguments as `resnet_v1_block`."""
     return _block(scope, BottleneckV2(), 4 * base_depth, base_depth, num_units, stride, last=True)
 
 
 @checked_call(SpecModel)
 def keras_v2_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
-    """A stack of Keras's `ResNetV2`, as its `stack2`; arguments as `resnet_v1_block`."""
+    """A stack of Keras's `ResNetV2`: its `stack2`. Arguments as `resnet_v1_block`."""
     return _block(scope, KerasV2Bottleneck(), 4 * base_depth, base_depth, num_units, stride, last=True)
 
 
 @checked_call(SpecModel)
 def keras_block(scope: str, base_depth: Depth, num_units: Positive, stride: Stride) -> Block:
-    """A stack of Keras's `ResNet`, as its `stack1`: Caffe's bottlenecks with biases, of which the first projects
-    whatever its depth; arguments as `caffe_block`.
+    """A stack of Keras's `ResNet`: its `stack1`, of Caffe's bottlenecks with biases. The first unit projects whatever
+    its depth. Arguments as `caffe_block`.
     """
     unit = CaffeBottleneck(biases=True, shortcut=Projection(at="first"))
     return _block(scope, unit, 4 * base_depth, base_depth, num_units, stride)
@@ -88,15 +88,15 @@ def torchvision_basic_block(
     shortcut: Shortcut | None = None,
     padding: Literal["same"] | None = None,
 ) -> Block:
-    """A layer of torchvision's networks of basic units, and of timm's of the same name.
+    """A layer of basic units of torchvision's networks, and of timm's of the same name.
 
     Args:
         scope: The block's name.
-        depth: What torchvision calls planes.
+        depth: Channels of the units' outputs; torchvision's `planes`.
         num_units: How many units.
         stride: Stride of the first unit; the others have stride 1.
-        attention: What weighs the residuals' channels.
-        shortcut: What stands for the units' own shortcut.
+        attention: The gate on the residuals' channels.
+        shortcut: The shortcut, instead of the units' own.
         padding: `same` for TensorFlow's SAME.
     """
     unit = TorchvisionBasic(**_parts(attention=attention, shortcut=shortcut, padding=padding))
@@ -116,17 +116,17 @@ def torchvision_bottleneck_block(
     shortcut: Shortcut | None = None,
     padding: Literal["same"] | None = None,
 ) -> Block:
-    """A layer of torchvision's networks of bottlenecks, and of timm's of the same name.
+    """A layer of bottlenecks of torchvision's networks, and of timm's of the same name.
 
     Args:
         scope: The block's name.
-        base_depth: What torchvision calls planes; the units' outputs have four times as many channels.
+        base_depth: torchvision's `planes`; the units' outputs have four times as many channels.
         num_units: How many units.
         stride: Stride of the first unit; the others have stride 1.
         groups: Groups of the 3x3 convolutions.
         base_width: Channels of a group for each 64 of `base_depth`.
-        attention: What weighs the residuals' channels.
-        shortcut: What stands for the units' own shortcut.
+        attention: The gate on the residuals' channels.
+        shortcut: The shortcut, instead of the units' own.
         padding: `same` for TensorFlow's SAME.
     """
     parts = _parts(attention=attention, shortcut=shortcut, padding=padding)
@@ -138,14 +138,14 @@ def torchvision_bottleneck_block(
 def timm_preact_block(
     scope: str, base_depth: Depth, num_units: Positive, stride: Stride, *, shortcut: Shortcut | None = None
 ) -> Block:
-    """A stage of timm's `ResNetV2`; arguments as `torchvision_bottleneck_block`."""
+    """A stage of timm's `ResNetV2`. Arguments as `torchvision_bottleneck_block`."""
     unit = TimmPreactBottleneck(**_parts(shortcut=shortcut))
     return _block(scope, unit, 4 * base_depth, base_depth, num_units, stride)
 
 
 @checked_call(SpecModel)
 def preact_basic_block(scope: str, depth: Depth, num_units: Positive, stride: Stride) -> Block:
-    """A layer of pre-activation units of two 3x3 convolutions; arguments as `torchvision_basic_block`."""
+    """A layer of pre-activation units of two 3x3 convolutions. Arguments as `torchvision_basic_block`."""
     return _block(scope, PreactBasic(), depth, None, num_units, stride)
 
 
@@ -168,11 +168,11 @@ def tf_official_block(
     version: Literal[1, 2] = 2,
     bottleneck: bool = True,
 ) -> Block:
-    """A block of TensorFlow's official `resnet`, as its `block_layer`: the first unit projects whatever its depth.
+    """A block of TensorFlow's official `resnet`: its `block_layer`. The first unit projects whatever its depth.
 
     Args:
         scope: The block's name.
-        base_depth: What the original calls filters; the outputs of bottlenecks have four times as many channels.
+        base_depth: The original's `filters`; the outputs of bottlenecks have four times as many channels.
         num_units: How many units.
         stride: Stride of the first unit; the others have stride 1.
         version: 1, or 2 for pre-activation units.
@@ -186,8 +186,8 @@ def tf_official_block(
 
 @checked_call(SpecModel)
 def mlperf_tiny_block(scope: str, depth: Depth, num_units: Positive, stride: Stride) -> Block:
-    """A stack of MLPerf Tiny's ResNet-8: basic units with biases and TensorFlow's SAME padding, whose projection has no
-    normalisation; arguments as `torchvision_basic_block`.
+    """A stack of MLPerf Tiny's ResNet-8: basic units with biases and TensorFlow's SAME padding; the projection has no
+    normalisation. Arguments as `torchvision_basic_block`.
     """
     unit = TorchvisionBasic(biases=True, padding="same", shortcut=Projection(norm=False))
     return _block(scope, unit, depth, None, num_units, stride)
@@ -211,7 +211,7 @@ def cifar_plain_block(
         num_units: How many units.
         stride: Stride of the first unit; the others have stride 1.
         relu_leakiness: Slope of the leaky ReLU below zero.
-        first_shortcut: What the first unit's shortcut starts from.
+        first_shortcut: The start of the first unit's shortcut: its activated or its raw input.
     """
     unit = CifarPlain(relu_leakiness=relu_leakiness, first_shortcut=first_shortcut)
     return _block(scope, unit, depth, None, num_units, stride)
@@ -227,22 +227,22 @@ def cifar_bottleneck_block(
     relu_leakiness: float = 0.1,
     first_shortcut: FirstShortcut = "raw",
 ) -> Block:
-    """A group of the CIFAR system's bottlenecks, a quarter as wide inside; arguments as `cifar_plain_block`."""
+    """A group of the CIFAR system's bottlenecks, a quarter as wide inside. Arguments as `cifar_plain_block`."""
     unit = CifarBottleneck(relu_leakiness=relu_leakiness, first_shortcut=first_shortcut)
     return _block(scope, unit, depth, depth // 4, num_units, stride)
 
 
 class HParams(NamedTuple):
-    """The CIFAR system's hyperparameters, with the values that its training program sets."""
+    """The CIFAR system's hyperparameters, with the values of its training program."""
 
     batch_size: int = 128
-    """Images at a time, in training."""
+    """Images in a training batch."""
 
     num_classes: int = 10
-    """10, or 100."""
+    """10 or 100."""
 
     min_lrn_rate: float = 0.0001
-    """Nothing reads it, as nothing does in the original."""
+    """Unused, as in the original."""
 
     lrn_rate: float = 0.1
     """The first learning rate."""
@@ -271,12 +271,12 @@ BOTTLENECK_FILTERS = (16, 64, 128, 256)
 def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | None = None) -> NetworkSpec:
     """The network that the CIFAR system builds for its hyperparameters.
 
-    `batch_size`, `min_lrn_rate`, `lrn_rate` and `optimizer` say how it is trained and do not change it.
+    `batch_size`, `min_lrn_rate`, `lrn_rate` and `optimizer` concern training and do not change the network.
 
     Args:
         hps: The hyperparameters.
         name: The network's name.
-        filters: Channels of the root and of the three groups; None for the system's own, by `use_bottleneck`.
+        filters: Channels of the root and of the three groups; None for the system's own.
     """
     root, *depths = filters or (BOTTLENECK_FILTERS if hps.use_bottleneck else PLAIN_FILTERS)
     group = cifar_bottleneck_block if hps.use_bottleneck else cifar_plain_block
@@ -304,14 +304,14 @@ def cifar_network(hps: HParams, name: str, filters: tuple[int, int, int, int] | 
 
 
 def _parts(**parts: SpecModel | str | None) -> dict[str, Any]:
-    """The parts that are given, so that a unit without them is written without them."""
+    """The parts that are not None: a unit's JSON leaves out fields that were not given."""
     return {name: part for name, part in parts.items() if part is not None}
 
 
 def _block(
     scope: str, unit: UnitKind, depth: int, inner: int | None, num_units: int, stride: int, *, last: bool = False
 ) -> Block:
-    """Units of one depth; the first or the last has the stride."""
+    """A block of units of one depth, where the first or the last strides."""
     strided = [UnitArgs(depth=depth, depth_bottleneck=inner, stride=stride)] if stride > 1 else []
     rest = num_units - len(strided)
     even = [UnitArgs(depth=depth, depth_bottleneck=inner, stride=1, repeat=rest)] if rest else []

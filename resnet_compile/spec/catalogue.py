@@ -27,7 +27,7 @@ ALIASES = {
     **{f"timm_resnet{layers}": f"torchvision_resnet{layers}" for layers in (18, 34, 50, 101, 152)},
     "timm_resnet26": "transformers_resnet26",
 }
-"""Other names of the catalogue's networks: those that their systems call them by, where the plan is the same."""
+"""Other systems' names for networks of the catalogue with the same plan."""
 
 _OFFERED = 3
 _ALIKE = 0.75
@@ -46,13 +46,13 @@ def catalogue() -> tuple[str, ...]:
 
 
 def load_spec(source: str | os.PathLike[str]) -> NetworkSpec:
-    """The network of a file or a name of the catalogue.
+    """The network in a spec file, or of a name of the catalogue.
 
     Args:
         source: A path (``specs/resnet152.json``), a name of the catalogue (``resnet152``), or one of `ALIASES`.
 
     Raises:
-        SpecError: There is no such file or name, or it holds no spec.
+        SpecError: There is no such file or name, or the file holds no spec.
     """
     path = as_path(source)
     names = catalogue()
@@ -69,12 +69,12 @@ def load_spec(source: str | os.PathLike[str]) -> NetworkSpec:
 
 
 def published_weights(name: str) -> tuple[PublishedWeights, ...]:
-    """The weights that are published for a network of the catalogue, the default first; empty if there are none.
+    """The published weights of a network of the catalogue, the default first; empty if there are none.
 
     Args:
-        name: A name of the catalogue, or an alias: it has those of its own system, else those of the network.
+        name: A name of the catalogue, or an alias. An alias has its own system's weights, else those of the network.
     """
-    # Deferred: a spec that is compiled asks for none.
+    # Deferred: compiling needs none.
     from resnet_compile.spec.published import read_weights
 
     networks = read_weights(catalogue_folder() / "weights.csv")
@@ -82,23 +82,22 @@ def published_weights(name: str) -> tuple[PublishedWeights, ...]:
 
 
 SpecSource = NetworkSpec | str | os.PathLike[str]
-"""What a function takes for a network: a spec, a name of the catalogue, or a path."""
+"""A spec, a name of the catalogue, or a path to a spec."""
 
 
 def as_spec(source: SpecSource) -> NetworkSpec:
-    """The spec itself, or the one that a name or a path stands for.
+    """The spec itself, or the one of a name or a path.
 
     Raises:
-        SpecError: It is none of these, or as `load_spec`.
+        SpecError: The source is none of these; or as for `load_spec`.
     """
     return load_spec(source) if isinstance(source, str | os.PathLike) else NetworkSpec.model_validate(source)
 
 
 def _near(word: str, names: Sequence[str]) -> list[str]:
-    """The names that a word may have been meant to be: those that it ends, else those that hold it, else those that end
-    most alike.
+    """The names closest to a word: those that end with it, else those that contain it, else those with a similar end.
 
-    Case and punctuation do not count: `ResNet-18` ends `torchvision_resnet18`. torchvision's come first, then the
+    Case and punctuation do not count: `torchvision_resnet18` ends with `ResNet-18`. torchvision's come first, then the
     shorter ones.
     """
     wanted = _letters(word)
@@ -111,12 +110,12 @@ def _near(word: str, names: Sequence[str]) -> list[str]:
 
 
 def _likelihood(name: str) -> tuple[bool, int]:
-    """What sorts torchvision's before others, and then the shorter ones, which are the plainer."""
+    """The sorting key: torchvision's networks first, then the shorter names."""
     return not name.startswith("torchvision_"), len(name)
 
 
 def _tails(name: str) -> Iterator[str]:
-    """The whole name, and what stands behind each of its underscores, as letters."""
+    """The whole name, and the rest after each underscore, as letters."""
     parts = name.split("_")
     return (_letters("".join(parts[start:])) for start in range(len(parts)))
 

@@ -14,10 +14,10 @@ def parse_spec(text: str | bytes) -> NetworkSpec:
     """The network in a JSON text.
 
     Args:
-        text: JSON; bytes are read as UTF-8.
+        text: JSON; bytes are UTF-8.
 
     Raises:
-        SpecError: The text is not JSON, or describes no network; `where` is the path of the first fault.
+        SpecError: The text is not JSON, or not a spec; `where` is the path of the first fault.
     """
     spec: NetworkSpec = parse_json(NetworkSpec, text)
     return spec
@@ -32,7 +32,7 @@ def read_spec(path: str | os.PathLike[str]) -> NetworkSpec:
     """The network in a JSON file.
 
     Raises:
-        SpecError: The file cannot be read or is no spec; `where` begins with the file's name.
+        SpecError: The file cannot be read, or is not a spec; `where` begins with the file's name.
     """
     spec: NetworkSpec = read_json(NetworkSpec, as_path(path), "spec")
     return spec.coming_from(os.fspath(path))

@@ -15,9 +15,9 @@ from resnet_compile.spec.parts import Activation, DeepStem
 from resnet_compile.spec.roots import ImagenetRoot, Root, StemRoot
 from resnet_compile.spec.units import Unit, UnitArgs
 
-# Scopes that the network itself uses beside its blocks: a block of the same name would own the same values.
+# Scopes of the network's own layers: a block of that name would have values of the same names.
 RESERVED_SCOPES = frozenset({"conv1", "pool1", "postnorm", "pool5", "logits", "predictions"})
-# The same of parts that some networks have.
+# Those of a deep stem.
 STEM_SCOPES = frozenset({"stem1", "stem2", "stem3"})
 HIDDEN_SCOPE = "hidden"
 
@@ -31,7 +31,7 @@ InitializerName = Literal[
 
 
 class Input(SpecModel):
-    """The image that the network is planned for."""
+    """The input image of the network."""
 
     height: Side
     """Rows of pixels."""
@@ -43,8 +43,7 @@ class Input(SpecModel):
     """Channels of a pixel; 3 is red, green, blue."""
 
     preprocess: Preprocess | None = None
-    """The preprocessing scheme that the network's weights were trained with, by its name or as a record; travels in the
-    model's metadata.
+    """The preprocessing scheme of the network's training images, by name or as a record; the model's metadata holds it.
     """
 
 
@@ -57,20 +56,20 @@ class BatchNorm(SpecModel):
     """Added to the variance."""
 
     decay: Annotated[float, Field(ge=0, lt=1)] = 0.997
-    """Decay of the moving averages; training reads it."""
+    """Decay of the moving averages; used in training."""
 
     scale: bool = True
     """Whether there is a gamma."""
 
     averages: Literal["corrected", "zero_debiased"] = "corrected"
-    """How training keeps the moving averages: `corrected` counts a batch's variance over n - 1 values, as TF-slim and
-    PyTorch do; `zero_debiased` counts it over n and divides the average by 1 - decay^t, as the CIFAR system does.
+    """The moving averages in training. `corrected` divides a batch's variance by n - 1, as TF-slim and PyTorch do.
+    `zero_debiased` divides it by n, and the average by 1 - decay^t, as the CIFAR system does.
     """
 
 
 class ScaleOffset(SpecModel):
-    """A scale and an offset a channel: y = x * gamma + beta, what is left of a frozen batch normalisation whose
-    statistics were merged into it, as in Caffe's and Detectron's files.
+    """A scale and an offset for each channel: y = x * gamma + beta. In files of Caffe and Detectron it is a frozen
+    batch normalisation with its statistics merged into gamma and beta.
     """
 
     kind: Literal["scale_offset"] = "scale_offset"
@@ -81,7 +80,7 @@ Norm = Annotated[NormKind, Field(discriminator="kind", description="The normalis
 
 
 class Head(SpecModel):
-    """What turns the last feature map into class scores."""
+    """The layers from the last feature map to the class scores."""
 
     num_classes: Classes | None
     """Number of classes; null leaves the logits and predictions out."""
@@ -90,13 +89,15 @@ class Head(SpecModel):
     """Whether the last map is averaged over height and width before the logits."""
 
     spatial_squeeze: bool | None = None
-    """Whether logits and predictions drop their 1x1 height and width; by default they do where `global_pool` is on."""
+    """Whether logits and predictions drop their 1x1 height and width. The default is `global_pool`."""
 
     logits: Literal["conv", "dense"] = "conv"
-    """What makes the logits: a biased 1x1 convolution, or a biased matrix on the squeezed features."""
+    """The layer that makes the logits: a biased 1x1 convolution, or a dense layer on the squeezed features."""
 
     predictions: Literal["softmax", "sigmoid"] | None = "softmax"
-    """What follows the logits: of one class among all, of each class by itself; null leaves the predictions out."""
+    """The function from logits to predictions: `softmax` for one class among all, `sigmoid` for independent classes;
+    null leaves the predictions out.
+    """
 
     postnorm: Literal["none"] | None = None
     """`none` leaves out the normalisation and activation that close a network of pre-activation units."""
@@ -108,10 +109,12 @@ class Head(SpecModel):
     def _dense_layers_are_squeezed(self) -> Self:
         if self.logits == "dense" and not self.squeezes:
             raise PydanticCustomError(
-                "dense_logits", "dense logits have no height and width to keep", {"path": ("spatial_squeeze",)}
+                "dense_logits",
+                "must be on for dense logits, which have no height and width",
+                {"path": ("spatial_squeeze",)},
             )
         if self.hidden and (self.logits != "dense" or self.num_classes is None):
-            raise PydanticCustomError("hidden", "hidden layers stand before dense logits alone", {"path": ("hidden",)})
+            raise PydanticCustomError("hidden", "needs dense logits", {"path": ("hidden",)})
         return self
 
     @property
@@ -121,7 +124,7 @@ class Head(SpecModel):
 
 
 class Block(PositionalModel):
-    """A run of residual units under one scope, as TF-slim's `Block(scope, unit_fn, args)`; so can it be written."""
+    """A run of residual units under one scope. It can be an array like TF-slim's `Block(scope, unit_fn, args)`."""
 
     places: ClassVar[tuple[str, ...]] = ("scope", "unit", "args")
 
@@ -130,7 +133,7 @@ class Block(PositionalModel):
 
     unit: Unit
     args: Annotated[tuple[UnitArgs, ...], Field(min_length=1, strict=False)]
-    """One entry a unit, or a run of equal units."""
+    """One entry for each unit, or for each run of equal units."""
 
     @model_validator(mode="after")
     def _inner_depths_fit_the_kind(self) -> Self:
@@ -139,7 +142,7 @@ class Block(PositionalModel):
             if args.widths is not None and len(args.widths) != inner:
                 raise PydanticCustomError(
                     "widths",
-                    "units of kind {kind} have {inner} inner convolutions, not {given}",
+                    "must have {inner} entries in units of kind {kind}, got {given}",
                     {"kind": kind, "inner": inner, "given": len(args.widths), "path": ("args", index, "widths")},
                 )
             if (args.depth_bottleneck is not None) != (self.unit.bottleneck and args.widths is None):
@@ -159,7 +162,7 @@ class Block(PositionalModel):
 
     @property
     def num_units(self) -> int:
-        """How many units the block has, repeats counted."""
+        """The number of units, repeats counted."""
         return sum(args.repeat for args in self.args)
 
 
@@ -167,13 +170,13 @@ class NetworkSpec(SpecModel):
     """A residual network, from its input to its class probabilities."""
 
     schema_uri: Annotated[str | None, Field(alias="$schema", exclude=True, repr=False)] = None
-    """Where an editor finds the JSON Schema; means nothing to the compiler."""
+    """The place of the JSON Schema, for editors; the compiler ignores it."""
 
     name: NetworkName
     """The scope of every parameter and end point, such as `resnet_v2_152`."""
 
     origin: Annotated[str | None, Field(max_length=200, pattern=r"^[^\n]+$")] = None
-    """Which system's network this is, in a line; means nothing to the compiler."""
+    """The system that the network comes from, in a line; the compiler ignores it."""
 
     input: Input
     root: Root | None = ImagenetRoot()
@@ -181,36 +184,36 @@ class NetworkSpec(SpecModel):
     """The blocks, in order."""
 
     output_stride: Annotated[int, Field(ge=1)] | None = None
-    """Ratio of the input's side to the last feature map's; units past it trade their stride for an atrous rate. Null
-    keeps every unit's own stride.
+    """Ratio of the input's side to the last feature map's. Units after that ratio is reached replace their stride by an
+    atrous rate. Null keeps every unit's own stride.
     """
 
     norm: Norm = BatchNorm()
     activation: Annotated[
-        Activation | None, Field(description="What stands for every ReLU of the network; null leaves them.")
+        Activation | None, Field(description="The activation in place of every ReLU; null keeps the ReLUs.")
     ] = None
     head: Head
     initializer: InitializerName = "slim"
-    """Whose rules draw the first weights: each system has its own distributions."""
+    """The system whose distributions the initial weights follow."""
 
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """Factor of the L2 penalty on convolution weights; training reads it."""
+    """Factor of the L2 penalty on convolution weights; used in training."""
 
     _source: str | None = None
 
     @property
     def source(self) -> str | None:
-        """The file or the name that the spec was read from, for errors to tell; equal specs may differ in it."""
+        """The file or the name that the spec was read from, for errors; equal specs may differ in it."""
         return self._source
 
     def coming_from(self, source: str | None) -> Self:
-        """The same spec, read from there."""
+        """The same spec with another source."""
         made = self.model_copy()
         made._source = source
         return made
 
     def replace(self, **changes: Any) -> Self:
-        """As of every model; the copy has the same source."""
+        """As for every `CheckedModel`; the copy keeps the source."""
         return super().replace(**changes).coming_from(self._source)
 
     def __eq__(self, other: object) -> bool:
@@ -227,7 +230,7 @@ class NetworkSpec(SpecModel):
         if self.activation and fixed:
             raise PydanticCustomError(
                 "activation",
-                "units of kind {kind} have an activation of their own, their relu_leakiness",
+                "cannot be set with units of kind {kind}, which have their own (relu_leakiness)",
                 {"kind": fixed[0], "path": ("activation",)},
             )
         return self

@@ -1,4 +1,4 @@
-"""Parts: what systems combine with a kind of unit, root or network. A part is absent by default."""
+"""Parts, which combine with a kind of unit, root or network. A part is absent by default."""
 
 from __future__ import annotations
 
@@ -38,32 +38,32 @@ Activation = Annotated[ActivationKind, Field(discriminator="kind")]
 
 
 class SqueezeExcitation(SpecModel):
-    """Squeeze and excitation: the mean over rows and columns, a 1x1 convolution to fewer channels, a ReLU, a 1x1
-    convolution back and a sigmoid give a factor for each channel. Hu et al. 2018, Squeeze-and-Excitation Networks.
+    """Squeeze and excitation, a factor for each channel: the mean over rows and columns, a 1x1 convolution to fewer
+    channels, a ReLU, a 1x1 convolution back, a sigmoid. Hu et al. 2018, Squeeze-and-Excitation Networks.
     """
 
     kind: Literal["squeeze_excitation"] = "squeeze_excitation"
 
     reduction: Annotated[float, Field(ge=1, le=MAX_DEPTH)] = 16
-    """The unit's channels over those between the two convolutions."""
+    """The ratio of the unit's channels to those between the two convolutions."""
 
     rounding: Depth = 8
-    """The channels between are the nearest multiple of this, halves up, and at least one such; 1 takes any number."""
+    """The channels between are the nearest multiple of this, halves rounded up, and at least one multiple."""
 
     biases: bool = True
     """Whether the two convolutions have biases."""
 
 
 class EfficientChannel(SpecModel):
-    """Efficient channel attention: the mean over rows and columns, a convolution along the channels and a sigmoid give
-    a factor for each channel. Wang et al. 2020, ECA-Net.
+    """Efficient channel attention, a factor for each channel: the mean over rows and columns, a convolution along the
+    channels, a sigmoid. Wang et al. 2020, ECA-Net.
     """
 
     kind: Literal["efficient_channel"] = "efficient_channel"
 
     kernel: Annotated[int, Field(ge=1, le=255)] | None = None
-    """Taps of the convolution, an odd number. By default the paper's rule for C channels: t = int((log2(C) + 1) / 2),
-    or t + 1 where t is even, and at least 3.
+    """Taps of the convolution, an odd number. The default is the paper's rule for C channels: t = int((log2(C) + 1) /
+    2), plus 1 if t is even, and at least 3.
     """
 
 
@@ -72,54 +72,58 @@ Attention = Annotated[AttentionKind, Field(discriminator="kind")]
 
 
 class BlurPool(SpecModel):
-    """Blurring before a stride: the convolution that bears it keeps its map's size, and what follows its activation is
-    a binomial filter of that stride, on each channel by itself. Zhang 2019, Making Convolutional Networks
-    Shift-Invariant Again; with the border of timm's `BlurPool2d`, which mirrors the map about its edge.
+    """Anti-aliasing: the unit's strided convolution gets stride 1, and a binomial filter on each channel strides after
+    its activation. Zhang 2019, Making Convolutional Networks Shift-Invariant Again. The border is padded by reflection,
+    as in timm's `BlurPool2d`.
     """
 
     kind: Literal["blur"] = "blur"
 
     kernel: Literal[3, 5, 7] = 3
-    """Rows and columns of the filter; 3 is 1, 2, 1 over 4."""
+    """Rows and columns of the filter; 3 has the taps 1/4, 2/4, 1/4."""
 
 
 ProjectsAt = Literal["first", "shape"]
 
 
 class Projection(SpecModel):
-    """A strided convolution of what the shortcut starts from."""
+    """A strided convolution of the shortcut's input."""
 
     kind: Literal["projection"] = "projection"
 
     at: ProjectsAt | None = None
-    """Which units project: those that change the shape, or a block's first unit too. By default as the kind does."""
+    """The units that project: `shape`, those that change the shape; `first`, also a block's first unit. The default is
+    the kind's own rule.
+    """
 
     kernel: Kernel = 1
     """Rows and columns of the kernel."""
 
     norm: bool | None = None
-    """Whether a normalisation follows. By default as the kind does."""
+    """Whether a normalisation follows. The default is the kind's own."""
 
     biases: bool | None = None
-    """Whether it has biases. By default as the kind does, or as the unit's other convolutions."""
+    """Whether it has biases. By default it has if the kind's own projection or the unit's other convolutions have."""
 
 
 class PooledProjection(SpecModel):
-    """The mean of stride x stride windows, those at the end as large as the map leaves them, then a 1x1 convolution of
-    stride 1. He et al. 2019, Bag of Tricks (ResNet-D).
+    """The mean of stride x stride windows, cropped at the map's end, then a 1x1 convolution of stride 1. He et al.
+    2019, Bag of Tricks (ResNet-D).
     """
 
     kind: Literal["pooled_projection"] = "pooled_projection"
 
     at: ProjectsAt | None = None
-    """Which units project: those that change the shape, or a block's first unit too. By default as the kind does."""
+    """The units that project: `shape`, those that change the shape; `first`, also a block's first unit. The default is
+    the kind's own rule.
+    """
 
     norm: bool | None = None
-    """Whether a normalisation follows. By default as the kind does."""
+    """Whether a normalisation follows. The default is the kind's own."""
 
 
 class PaddedSubsample(SpecModel):
-    """Every stride-th row and column, with channels of zeros, half of them before and half after: option A of He et al.
+    """Every stride-th row and column, with channels of zeros, half of them before and half after. Option A of He et al.
     2015.
     """
 
@@ -145,30 +149,30 @@ class MaxRootPool(SpecModel):
     kind: Literal["max"] = "max"
 
     padding: PoolPadding = "symmetric"
-    """`symmetric`: a row on every side, which never wins. `same`: TensorFlow's SAME. `ceil`: rows at the end alone, as
-    many as the last window needs. `zero`: a row of zeros on every side, which beat negative values.
+    """`symmetric`: a row of minus infinity on every side. `same`: TensorFlow's SAME. `ceil`: rows of minus infinity at
+    the end alone, to complete the last window. `zero`: a row of zeros on every side.
     """
 
 
 class AverageRootPool(SpecModel):
-    """The mean of 2x2 windows of stride 2; what fills no window is left out."""
+    """The mean of 2x2 windows of stride 2; an odd last row or column is left out."""
 
     kind: Literal["average"] = "average"
 
 
 class ConvolutionRootPool(SpecModel):
-    """A 3x3 convolution of stride 2 in the place of a pool, normalised and activated."""
+    """A 3x3 convolution of stride 2 instead of a pool, normalised and activated."""
 
     kind: Literal["convolution"] = "convolution"
 
 
 class BlurredMaxRootPool(SpecModel):
-    """A 3x3 max pool of stride 1 padded by a row that never wins, then a binomial filter of stride 2."""
+    """A 3x3 max pool of stride 1 padded (1, 1) with minus infinity, then a binomial filter of stride 2."""
 
     kind: Literal["blurred_max"] = "blurred_max"
 
     kernel: Literal[3, 5, 7] = 3
-    """Rows and columns of the filter; 3 is 1, 2, 1 over 4."""
+    """Rows and columns of the filter; 3 has the taps 1/4, 2/4, 1/4."""
 
 
 RootPoolKind = AverageRootPool | BlurredMaxRootPool | ConvolutionRootPool | MaxRootPool

@@ -1,4 +1,4 @@
-"""Published weights: where they lie, under which licence, how their images are made, how often they are right.
+"""Published weights: their place, licence, preprocessing and accuracy.
 
 The facts are the rows of `weights.csv`, beside the catalogue's specs. The first row of a network is its default.
 """
@@ -17,46 +17,46 @@ from resnet_compile.checked import CheckedModel, Side
 from resnet_compile.schemes import SCHEMES, Filter, Scheme, SchemeName, ShortSide
 from resnet_compile.spec.network import NetworkSpec
 
-# What makes values of the columns that are no text.
+# The parsers of columns that are not text.
 _NUMBERS: dict[str, Callable[[str], Any]] = {"size": int, "crop": float, "top1": float}
 
 
 class PublishedWeights(CheckedModel):
-    """One file of weights that its makers give away."""
+    """One file of published weights."""
 
     network: str
     """The network's name in the catalogue, or an alias."""
 
     tag: str
-    """What its makers call these weights."""
+    """The publisher's name for these weights."""
 
     licence: str | None = None
-    """SPDX name of the licence; none where its makers state none for the weights."""
+    """SPDX name of the licence; None if the publisher states none for the weights."""
 
     scheme: SchemeName | None = None
-    """The preprocessing scheme, save what the three columns beside it say; none for that of the spec."""
+    """The preprocessing scheme, apart from `crop` and `interpolation`; None for the spec's."""
 
     size: Side | None = None
     """Side of the square image, in pixels, at which `top1` was measured."""
 
     crop: float | None = Field(default=None, gt=0, le=1)
-    """`size` over the short side to which an image is scaled first."""
+    """Ratio of `size` to the short side of the scaled image, before the crop."""
 
     interpolation: Filter | None = None
-    """The filter by which it is scaled."""
+    """The filter that scales the image."""
 
     top1: float | None = Field(default=None, ge=0, le=100)
     """Accuracy in percent on the validation images of ImageNet, or the test images of CIFAR-10, as published."""
 
     link: str
-    """Where the file is."""
+    """The URL of the file."""
 
     source: str
-    """Where the facts are published."""
+    """The URL of the facts."""
 
     @property
     def preprocess(self) -> SchemeName | Scheme | None:
-        """How these weights take their images: a scheme of a name where one says it all, else a record."""
+        """The preprocessing of these weights: a named scheme if one matches, else a record; None for the spec's."""
         if self.scheme is None or self.crop is None or self.interpolation is None:
             return self.scheme
         resize = ShortSide(filter=self.interpolation, crop=self.crop)
@@ -64,7 +64,7 @@ class PublishedWeights(CheckedModel):
         return self.scheme if scheme == SCHEMES[self.scheme] else scheme
 
     def prepare(self, spec: NetworkSpec) -> NetworkSpec:
-        """The spec with these weights' preprocessing, whose its origin then says it is; unchanged where it has that."""
+        """The spec with these weights' preprocessing, which its origin then states; unchanged if it has it."""
         if self.preprocess in (None, spec.input.preprocess):
             return spec
         return spec.replace(
@@ -75,10 +75,10 @@ class PublishedWeights(CheckedModel):
 
 @cache
 def read_weights(path: Path) -> dict[str, tuple[PublishedWeights, ...]]:
-    """The rows of a file, by network; a network's default is its first.
+    """The rows of a file, by network; a network's first row is its default.
 
     Raises:
-        OptionError: A row is wrong; the message has the column.
+        OptionError: A row is wrong; the message names the column.
     """
     networks: dict[str, tuple[PublishedWeights, ...]] = {}
     with path.open(newline="", encoding="utf-8") as file:

@@ -1,4 +1,4 @@
-"""The kinds of root block: what turns the image into the first feature map."""
+"""The kinds of root block, which turns the image into the first feature map."""
 
 from __future__ import annotations
 
@@ -10,59 +10,53 @@ from resnet_compile.spec.base import Depth, SpecModel
 from resnet_compile.spec.parts import MaxRootPool, RootPool, SevenStem, Stem
 
 
-class ImagenetRoot(SpecModel):
+class ImagenetModel(SpecModel):
+    """A root block for ImageNet, by name."""
+
+    kind: str
+
+    depth: Depth = 64
+    """Channels of the root convolution; 64 in every published network."""
+
+
+class ImagenetRoot(ImagenetModel):
     """TF-slim's v2 root: a biased 7x7 convolution of stride 2 padded (3, 3), without normalisation or activation, then
     a 3x3 max pool of stride 2 with TensorFlow's SAME padding.
     """
 
     kind: Literal["imagenet"] = "imagenet"
 
-    depth: Depth = 64
-    """Channels of the root convolution; 64 in every published network."""
 
-
-class ImagenetV1Root(SpecModel):
+class ImagenetV1Root(ImagenetModel):
     """TF-slim's v1 root: a 7x7 convolution of stride 2 padded (3, 3), batch-normalised and rectified, then a 3x3 max
     pool of stride 2 with TensorFlow's SAME padding.
     """
 
     kind: Literal["imagenet_v1"] = "imagenet_v1"
 
-    depth: Depth = 64
-    """Channels of the root convolution; 64 in every published network."""
 
-
-class TorchvisionRoot(SpecModel):
+class TorchvisionRoot(ImagenetModel):
     """torchvision's root: a 7x7 convolution of stride 2 padded (3, 3), batch-normalised and rectified, then a 3x3 max
-    pool of stride 2 padded (1, 1), which never wins.
+    pool of stride 2 padded (1, 1) with minus infinity.
     """
 
     kind: Literal["torchvision"] = "torchvision"
 
-    depth: Depth = 64
-    """Channels of the root convolution; 64 in every published network."""
 
-
-class TimmPreactRoot(SpecModel):
+class TimmPreactRoot(ImagenetModel):
     """The root of timm's pre-activation networks: a 7x7 convolution of stride 2 padded (3, 3), without bias,
-    normalisation or activation, then a 3x3 max pool of stride 2 padded (1, 1), which never wins.
+    normalisation or activation, then a 3x3 max pool of stride 2 padded (1, 1) with minus infinity.
     """
 
     kind: Literal["timm_preact"] = "timm_preact"
 
-    depth: Depth = 64
-    """Channels of the root convolution; 64 in every published network."""
 
-
-class KerasV2Root(SpecModel):
+class KerasV2Root(ImagenetModel):
     """The root of Keras's `ResNetV2`: a biased 7x7 convolution of stride 2 padded (3, 3), without normalisation or
-    activation, then a 3x3 max pool of stride 2 over the map padded (1, 1) with zeros, which beat negative values.
+    activation, then a 3x3 max pool of stride 2 padded (1, 1) with zeros.
     """
 
     kind: Literal["keras_v2"] = "keras_v2"
-
-    depth: Depth = 64
-    """Channels of the root convolution; 64 in every published network."""
 
 
 class CifarRoot(SpecModel):
@@ -75,7 +69,7 @@ class CifarRoot(SpecModel):
 
 
 class StemRoot(SpecModel):
-    """A root block of parts: a stem of convolutions and a pool. The other kinds are such, by name."""
+    """A root block of parts: a stem of convolutions, and a pool. The other kinds name certain parts."""
 
     kind: Literal["stem"] = "stem"
 
@@ -90,9 +84,11 @@ class StemRoot(SpecModel):
     """Whether the convolutions have biases."""
 
     padding: Literal["same"] | None = None
-    """`same` pads the convolutions by TensorFlow's SAME; null by as much on either side."""
+    """`same` pads the convolutions by TensorFlow's SAME; null pads both sides equally."""
 
-    pool: Annotated[RootPool | None, Field(description="What follows them; null for nothing.")] = MaxRootPool()
+    pool: Annotated[RootPool | None, Field(description="The pool after the convolutions; null for none.")] = (
+        MaxRootPool()
+    )
 
 
 RootKind = ImagenetRoot | ImagenetV1Root | TorchvisionRoot | TimmPreactRoot | KerasV2Root | CifarRoot | StemRoot

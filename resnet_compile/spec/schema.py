@@ -14,7 +14,7 @@ from resnet_compile.checked import CheckedModel
 from resnet_compile.spec.network import NetworkSpec
 
 _PACKAGE = __package__.partition(".")[0]
-# The modules that define the language, each after those that it takes models from.
+# The modules that define the language, each after those that it uses.
 _MODULES = ("schemes", "spec.parts", "spec.roots", "spec.units", "spec.network")
 
 
@@ -28,20 +28,20 @@ def network_schema() -> dict[str, Any]:
 
 
 def network_schema_text() -> str:
-    """`network_schema` as the text of its file."""
+    """The text of ``specs/network.schema.json``: `network_schema` as JSON."""
     return json.dumps(network_schema(), indent=2, ensure_ascii=False) + "\n"
 
 
 def _models(module: ModuleType) -> list[type[CheckedModel]]:
-    """The models that a module defines, in its order."""
+    """The models that a module defines, in order."""
     own = (each for each in vars(module).values() if getattr(each, "__module__", None) == module.__name__)
     return [each for each in own if isinstance(each, type) and issubclass(each, CheckedModel)]
 
 
 def _describe(model: type[CheckedModel]) -> None:
-    """Gives each field what stands below it, unless it has a description of its own.
+    """Makes the docstring below each field its description, unless it has one.
 
-    pydantic can do so itself (`use_attribute_docstrings`), but then reads the sources whenever the models are imported.
+    pydantic can do this itself (`use_attribute_docstrings`), but reads the sources at every import.
     """
     for cls in model.__mro__:
         for name, text in _attribute_docstrings(cls):
@@ -51,7 +51,7 @@ def _describe(model: type[CheckedModel]) -> None:
 
 
 def _attribute_docstrings(cls: type[Any]) -> Iterator[tuple[str, str]]:
-    """The names of a class's attributes with the strings that stand below them."""
+    """The names of a class's attributes, with the docstrings below them."""
     if not cls.__module__.startswith(_PACKAGE):
         return
     tree = ast.parse(inspect.getsource(sys.modules[cls.__module__]))

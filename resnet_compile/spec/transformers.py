@@ -31,25 +31,27 @@ def transformers_network(
     downsample_in_bottleneck: bool = False,
     num_labels: Classes = 1000,
 ) -> NetworkSpec:
-    """The network that `ResNetForImageClassification` is for a configuration, on images of 224 by 224.
+    """The network of `ResNetForImageClassification` for a configuration, on images of 224 by 224.
 
     Args:
         name: The network's name.
         num_channels: Channels of a pixel.
         embedding_size: Channels of the root block.
-        hidden_sizes: Channels of every stage's output; a bottleneck's inside are a quarter.
+        hidden_sizes: Channels of every stage's output; a bottleneck has a quarter of them inside.
         depths: Units of every stage.
         layer_type: The kind of unit.
-        hidden_act: Any other activation than a ReLU stands only in some places of the original, and is refused.
+        hidden_act: Only `relu`: the original uses any other activation in some places and a ReLU in the rest.
         downsample_in_first_stage: Whether the first stage strides too.
-        downsample_in_bottleneck: Whether a bottleneck's stride is its first convolution's. Basic units do not read it.
+        downsample_in_bottleneck: Whether a bottleneck strides in its first convolution. Basic units ignore it.
         num_labels: Classes.
 
     Raises:
-        SpecError: An argument is none of these, or there are not as many sizes as depths.
+        SpecError: An argument is wrong, or there are more or fewer sizes than depths.
     """
     if len(hidden_sizes) != len(depths):
-        raise SpecError(f"{len(hidden_sizes)} hidden_sizes and {len(depths)} depths", where="depths")
+        raise SpecError(
+            f"depths must be {len(hidden_sizes)}, one for each of hidden_sizes, got {len(depths)}", where="depths"
+        )
 
     def stage(index: int, size: int, units: int) -> Block:
         scope, stride = f"block{index + 1}", 2 if index or downsample_in_first_stage else 1

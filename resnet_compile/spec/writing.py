@@ -22,7 +22,7 @@ def document(value: object) -> Any:
     match value:
         case CheckedModel():
             fields = type(value).model_fields
-            # A kind stands even where the model has only one: that says which model it is.
+            # The kind is written although it is a default: it says which model this is.
             kept = {name: part for name, part in value if name == "kind" or part != fields[name].default}
             return {name: document(part) for name, part in kept.items() if not fields[name].exclude}
         case tuple():

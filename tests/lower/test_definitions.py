@@ -100,7 +100,7 @@ def test_a_convolution_with_raw_same_padding(
 ) -> None:
     rng = np.random.default_rng(seed)
     source = FeatureMap(3, height, width)
-    layer = SCOPE.conv("layer", source, 4, kernel, stride=stride, padding=same_padding(source, kernel, stride))
+    layer = SCOPE.conv("layer", source, 4, kernel, stride=stride, same=True)
     x = rng.standard_normal((1, 3, height, width), np.float32)
     weights = rng.standard_normal(layer.weights.shape, np.float32)
     actual = run(model_of(layer, {"net/layer/weights": weights}, dynamic_size=dynamic), x)["net/layer"]

@@ -308,7 +308,7 @@ def test_widths_are_those_of_each_inner_convolution() -> None:
 @pytest.mark.parametrize(
     ("kind", "args", "unit", "message"),
     [
-        ("torchvision_basic", PLAIN | {"widths": [3, 5]}, {}, r"have 1 inner convolutions, not 2 @ .*\.widths"),
+        ("torchvision_basic", PLAIN | {"widths": [3, 5]}, {}, r"widths must have 1 entries .*, got 2 @ .*\.widths"),
         ("torchvision_bottleneck", INNER | {"widths": [3, 5]}, {}, r"has no meaning .* beside widths @ .*bottleneck"),
         ("bottleneck_v1", PLAIN | {"widths": [3, 5]}, {"groups": 2}, r"2 groups do not divide widths of 3 and 5 @"),
         (
@@ -334,7 +334,7 @@ def test_parts_that_make_no_sense_are_refused_with_their_path(
 
 
 def test_an_activation_has_no_place_in_units_with_their_own() -> None:
-    with pytest.raises(SpecError, match=r"have an activation of their own, their relu_leakiness @ \$\.activation"):
+    with pytest.raises(SpecError, match=r"^activation cannot be set with units .* \(relu_leakiness\) @ \$\.activation"):
         units("cifar_plain", PLAIN, activation={"kind": "relu6"})
 
 

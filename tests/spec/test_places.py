@@ -50,7 +50,7 @@ def test_a_document_of_arrays_is_the_same_spec() -> None:
         ([[256, "64", 1]], r'must be an integer, got "64" @ \$\.blocks\[0\]\.args\[0\]\.depth_bottleneck$'),
         (
             [[256, 64, 1, 1, 1]],
-            r"at most 4 values: depth, depth_bottleneck, stride, repeat @ \$\.blocks\[0\]\.args\[0\]$",
+            r"at most 4 values \(depth, depth_bottleneck, stride, repeat\), got 5 @ \$\.blocks\[0\]\.args\[0\]$",
         ),
         ([[]], r"is required @ \$\.blocks\[0\]\.args\[0\]\.depth$"),
         ([[256]], r"depth_bottleneck is required .* @ \$\.blocks\[0\]\.args\[0\]\.depth_bottleneck$"),
@@ -66,9 +66,9 @@ def test_faults_of_arrays_have_the_fields_path(args: Any, message: str) -> None:
 
 
 def test_faults_of_arguments() -> None:
-    with pytest.raises(SpecError, match=r"^given by its place and by its name @ \$\.depth$"):
+    with pytest.raises(SpecError, match=r"^given by position and by name @ \$\.depth$"):
         rc.UnitArgs(256, depth=3)
-    with pytest.raises(SpecError, match=r"^at most 3 values by their place: scope, unit, args$"):
+    with pytest.raises(SpecError, match=r"^at most 3 positional values \(scope, unit, args\), got 4$"):
         rc.Block("block1", UNIT, [(256, 64)], 5)
     with pytest.raises(SpecError, match=r"got 'a' @ \$\.args\[1\]\.stride"):
         rc.Block("block1", UNIT, [(256, 64), (256, 64, "a")])
