@@ -172,6 +172,7 @@ class ModelInterface:
         outputs: Those of its outputs.
         producer: The program that wrote it.
         softmaxes: The outputs that are a Softmax's, whatever only copies, casts or reshapes them behind it.
+        external: The files beside it that hold weights, by name.
     """
 
     metadata: Metadata
@@ -182,6 +183,7 @@ class ModelInterface:
     outputs: Mapping[str, tuple[int | str, ...]]
     producer: str = ""
     softmaxes: frozenset[str] = frozenset()
+    external: tuple[str, ...] = ()
 
 
 def read_model(source: Path | bytes) -> ModelInterface:
@@ -214,6 +216,7 @@ def read_model(source: Path | bytes) -> ModelInterface:
         outputs={value.text(1): _shape(value) for value in graph.messages(12)},
         producer=model.text(2),
         softmaxes=_softmaxes(graph),
+        external=_external(graph),
     )
 
 
@@ -239,6 +242,12 @@ def _softmaxes(graph: Message) -> frozenset[str]:
         if operator == "Softmax":
             found.append(name)
     return frozenset(found)
+
+
+def _external(graph: Message) -> tuple[str, ...]:
+    """The files that initializers stand in."""
+    entries = (entry for tensor in graph.messages(5) for entry in tensor.messages(13))
+    return tuple(dict.fromkeys(entry.text(2) for entry in entries if entry.text(1) == "location"))
 
 
 def _shape(value: Message) -> tuple[int | str, ...]:

@@ -153,6 +153,12 @@ from resnet_compile.targets import Target
     help="Put the weights into a file of their own beside the model; by default only past 2 GB.",
 )
 @click.option(
+    "--prepare",
+    is_flag=True,
+    help="Make the model ready for this machine's CPU too, in the folder MODEL.prepared, from which resnet-run --cache "
+    "opens it at once.",
+)
+@click.option(
     "--training-step",
     is_flag=True,
     help="Compile a step of training, momentum 0.9: old state in, new state out. Wants --batch N.",
@@ -180,6 +186,7 @@ def cli(
     keep_float: tuple[str, ...],
     calibration: Path | None,
     winograd: bool,
+    prepare: bool,
     training_step: bool,
     verify: bool,
     reference: Path | None,
@@ -226,6 +233,7 @@ def cli(
             "reference": reference,
             "card": card,
             "triton": triton,
+            "prepare": prepare or None,
         }
         model = _training_step(network, **unmeant, **options)
     elif precision.calibrated:
@@ -252,6 +260,8 @@ def cli(
         output = output if wanted else place / rc.triton.MODEL
     if wanted:
         model.save(output)
+    if prepare:
+        told["prepared"] = str(rc.runtime.prepare(output))
     _told(report, model, output, card, told)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -63,6 +64,7 @@ def open_model(
     report: Report,
     *,
     outputs: tuple[str, ...] | Literal["all"] | None = None,
+    cache: bool = False,
 ) -> OpenedModel:
     """Opens a model's file, or a spec, which is compiled in memory.
 
@@ -73,13 +75,26 @@ def open_model(
         preprocess: The name of the scheme that was asked for.
         report: Takes notes.
         outputs: What a spec is compiled for.
+        cache: Whether to keep what is made of the file, as `SessionOptions.cache` says.
+
+    Raises:
+        OptionError: There is nothing to keep, of a spec or on another device than the CPU.
     """
+    if cache and (means_spec(model) or device not in ("auto", "cpu")):
+        fault = (
+            f"is for the CPU, got {device}" if device not in ("auto", "cpu") else "is for a model's file, not a spec"
+        )
+        hint = "--device cpu" if device not in ("auto", "cpu") else f"resnet-compile {model} makes one"
+        raise OptionError(fault, where="cache", hint=hint)
     file: Path | bytes = Path(model)
     if means_spec(model):
         file = rc.compile(rc.load_spec(model), rc.CompileOptions(outputs=outputs)).to_proto().SerializeToString()
-    settings = rc.runtime.SessionOptions(log_severity=report.log_severity)
+    settings = rc.runtime.SessionOptions(log_severity=report.log_severity, cache=cache)
     session = rc.runtime.Session.open(file, device, settings)
     report.note(f"device {session.device} ({session.reason})")
+    if cache:
+        became = session.cache or f"not prepared: {session.device} is not the CPU"
+        (report.note if became.startswith("prepared") else partial(click.echo, err=True))(f"{command}: {became}")
     source = rc.runtime.image_input(session, channels=3)
     scheme, guessed = _scheme(command, session, source, preprocess, report)
     return OpenedModel(session, source, scheme, guessed, rc.metadata.read_model(file))

@@ -56,6 +56,11 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
     type=click.Choice(["jsonl", "csv"]),
     help="Stream the classes, a line an image: to stdout, or with -o into a folder of shards of 1000 images.",
 )
+@click.option(
+    "--cache",
+    is_flag=True,
+    help="On the CPU: keep what onnxruntime makes of MODEL in the folder MODEL.prepared, from which it opens at once.",
+)
 @click.option("--resume", is_flag=True, help="With --format and -o: go on with the shards that are there.")
 @click.option(
     "-o",
@@ -75,6 +80,7 @@ def cli(
     outputs: tuple[str, ...] | Literal["all"] | None,
     embed: bool,
     kind: rc.shards.Format | None,
+    cache: bool,
     resume: bool,
     output: Path | None,
 ) -> None:
@@ -100,7 +106,7 @@ def cli(
     paths = rc.images.find_images(_listed(images))
     if embed:
         outputs = (_embedding(model),)
-    opened = open_model("resnet-run", model, device, preprocess, report, outputs=outputs)
+    opened = open_model("resnet-run", model, device, preprocess, report, outputs=outputs, cache=cache)
     session, scheme, said = opened.session, opened.scheme, opened.said
     height, width = opened.size
     describe = None

@@ -22,7 +22,7 @@ from resnet_compile.runtime.options import SessionOptions
 from resnet_compile.runtime.provider import DeviceFault, Provider
 from resnet_compile.runtime.providers import AUTO, PROVIDERS
 from resnet_compile.runtime.recurrence import Recurrence
-from resnet_compile.runtime.session import Session
+from resnet_compile.runtime.session import Session, prepare
 from resnet_compile.runtime.signature import TensorInfo
 
 __all__ = [
@@ -55,6 +55,7 @@ __all__ = [
     "installed_packages",
     "onnxruntime_wheels",
     "parse_device",
+    "prepare",
     "telemetry_is_off",
 ]
 

@@ -81,6 +81,15 @@ def describe_cpu() -> Cpu:
     )
 
 
+def processor_features() -> str:
+    """What the processor is and can: what decides which kernels, and layouts of weights, a library chooses on it."""
+    information = _read(Path("/proc/cpuinfo"))
+    # Linux calls them flags on x86, features on ARM.
+    flags = re.search(r"^(?:flags|Features)\s*: (.+)$", information, re.MULTILINE)
+    told = " ".join(sorted(flags[1].split())) if flags else platform.processor()
+    return f"{platform.machine()} {told}"
+
+
 def describe_gpu(index: int, backend: Backend) -> Gpu | None:
     """CUDA device `index`; None where there is none, or ``nvidia-smi`` is not installed or says nothing."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Literal
 
 from resnet_compile.checked import CheckedModel, Threads
@@ -41,6 +42,11 @@ class SessionOptions(CheckedModel):
     graph_optimization: GraphOptimization = "all"
     """The level of onnxruntime's graph optimisations."""
 
+    cache: bool = False
+    """Whether the CPU keeps what it has made of a model's file in a folder beside it, `MODEL.prepared`, from which the
+    model opens at once the next time, on a machine like this one.
+    """
+
     tf32: bool = False
     """Whether CUDA may round the factors of float32 products to 10 bits of mantissa, which is faster. Without it,
     onnxruntime does not use tensor cores for float16 convolutions either, although it rounds nothing there.
@@ -78,12 +84,13 @@ class SessionOptions(CheckedModel):
     log_severity: LogSeverity = "fatal"
     """The least severe message that onnxruntime writes to stderr."""
 
-    def native(self, backend: Backend, *, refuse_cpu: bool = False) -> Any:
+    def native(self, backend: Backend, *, refuse_cpu: bool = False, written: Path | None = None) -> Any:
         """onnxruntime's session options; also sets the severity of its process-wide logger.
 
         Args:
             backend: Where onnxruntime is had from.
             refuse_cpu: Whether a node on the CPU is an error.
+            written: Where to write the model as it is when it is ready, if anywhere.
         """
         onnxruntime = backend.onnxruntime
         native = onnxruntime.SessionOptions()
@@ -99,6 +106,13 @@ class SessionOptions(CheckedModel):
         if refuse_cpu:
             # onnxruntime_session_options_config_keys.h: kOrtSessionOptionsDisableCPUEPFallback
             native.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+        if written is not None:
+            # onnxruntime_session_options_config_keys.h: weights as the kernels take them, in a file to be mapped.
+            native.optimized_model_filepath = str(written)
+            external = "session.optimized_model_external_initializers"
+            native.add_session_config_entry(f"{external}_file_name", f"{written.name}.data")
+            native.add_session_config_entry(f"{external}_min_size_in_bytes", "1024")
+            native.add_session_config_entry("session.save_external_prepacked_constant_initializers", "1")
         if self.profile is not None:
             native.enable_profiling = True
             native.profile_file_prefix = self.profile

@@ -15,13 +15,15 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
+from resnet_compile.errors import DeviceError, ModelFileError, OptionError, OutputError, ResnetCompileError
 from resnet_compile.files import as_path
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding, Places
 from resnet_compile.runtime.devices import Device, parse_device
+from resnet_compile.runtime.kept import Shelf
 from resnet_compile.runtime.log import caught_log
 from resnet_compile.runtime.options import LOG_SEVERITY, SessionOptions
+from resnet_compile.runtime.provider import CPU
 from resnet_compile.runtime.providers import AUTO
 from resnet_compile.runtime.recurrence import Recurrence
 from resnet_compile.runtime.signature import TensorInfo, by_name, check_inputs, known_outputs, tensors
@@ -48,11 +50,22 @@ class Session:
         producer: The program that wrote the model.
         assignment: For each provider, the number of nodes of each operator, after onnxruntime's basic rewrites. None
             for onnxruntime before 1.24, which does not tell.
+        cache: What became of `SessionOptions.cache`: ``prepared before``, ``prepared now`` or ``not prepared`` and the
+            reason; None where none was asked for, or for another device than the CPU.
         native: onnxruntime's own session, for binding inputs and outputs and for profiles.
     """
 
-    def __init__(self, native: Any, device: Device, reason: str, options: SessionOptions, backend: Backend) -> None:
+    def __init__(
+        self,
+        native: Any,
+        device: Device,
+        reason: str,
+        options: SessionOptions,
+        backend: Backend,
+        cache: str | None = None,
+    ) -> None:
         self.native = native
+        self.cache = cache
         self.device = device
         self.reason = reason
         self.options = options
@@ -92,17 +105,19 @@ class Session:
         backend = backend or installed_backend()
         options = SessionOptions.given(options)
         if wanted is not None:
-            return cls(_create(model, wanted, options, backend), wanted, "asked for", options, backend)
+            native, cache = _create(model, wanted, options, backend)
+            return cls(native, wanted, "asked for", options, backend, cache)
         *preferred, last = map(Device, AUTO)
         refusals = []
         for candidate in preferred:
             try:
-                native = _create(model, candidate, options, backend)
+                native, cache = _create(model, candidate, options, backend)
             except DeviceError as error:
                 refusals.append(error.message)
                 continue
-            return cls(native, candidate, f"auto: {candidate.provider.title} works", options, backend)
-        return cls(_create(model, last, options, backend), last, f"auto: {'; '.join(refusals)}", options, backend)
+            return cls(native, candidate, f"auto: {candidate.provider.title} works", options, backend, cache)
+        native, cache = _create(model, last, options, backend)
+        return cls(native, last, f"auto: {'; '.join(refusals)}", options, backend, cache)
 
     def run(self, inputs: Mapping[str, NDArray[Any]], outputs: Sequence[str] | None = None) -> dict[str, NDArray[Any]]:
         """Runs the model once.
@@ -248,8 +263,58 @@ def _require_file(model: str | os.PathLike[str] | bytes) -> None:
         raise ModelFileError("the file is empty", where=str(path))
 
 
-def _create(model: str | os.PathLike[str] | bytes, device: Device, options: SessionOptions, backend: Backend) -> Any:
-    """An onnxruntime session on exactly this device."""
+def prepare(
+    model: str | os.PathLike[str], options: SessionOptions | None = None, *, backend: Backend | None = None
+) -> Path:
+    """Makes a model ready for the CPU of this machine, for `SessionOptions.cache` to open it at once.
+
+    Args:
+        model: A file's path.
+        options: Settings; the level of graph optimisation counts.
+        backend: A replacement of the installed onnxruntime, for tests.
+
+    Returns:
+        What was made, in the folder `MODEL.prepared`; what was there for this machine and this model already.
+
+    Raises:
+        ModelFileError: As `Session.open`.
+        OutputError: The folder cannot be written.
+    """
+    _require_file(model)
+    backend, options = backend or installed_backend(), SessionOptions.given(options)
+    shelf = Shelf.beside(as_path(model), options.graph_optimization, backend)
+    return shelf.find() or shelf.make(lambda path: _write(shelf.model, path, options, backend))
+
+
+def _write(model: Path, path: Path, options: SessionOptions, backend: Backend) -> None:
+    _native(model, Device(CPU), options, backend, written=path)
+
+
+def _create(
+    model: str | os.PathLike[str] | bytes, device: Device, options: SessionOptions, backend: Backend
+) -> tuple[Any, str | None]:
+    """An onnxruntime session on exactly this device; and what became of the cache, where one is asked for."""
+    if not options.cache or device.provider is not CPU or isinstance(model, bytes):
+        return _native(model, device, options, backend), None
+    told = "prepared before"
+    shelf = Shelf.beside(as_path(model), options.graph_optimization, backend)
+    try:
+        if (path := shelf.find()) is None:
+            path, told = shelf.make(lambda path: _write(shelf.model, path, options, backend)), "prepared now"
+        return _native(path, device, options.replace(graph_optimization="disabled"), backend), told
+    except (OutputError, ModelFileError) as error:
+        # A model that onnxruntime does not take is refused here again, under its own name.
+        return _native(model, device, options, backend), f"not prepared: {error.message}"
+
+
+def _native(
+    model: str | os.PathLike[str] | bytes,
+    device: Device,
+    options: SessionOptions,
+    backend: Backend,
+    written: Path | None = None,
+) -> Any:
+    """An onnxruntime session on exactly this device, which writes the model as it is when it is ready."""
     device.require(backend)
     provider = device.provider
     refuse_cpu = not (options.cpu_fallback or device.on_host)
@@ -264,7 +329,10 @@ def _create(model: str | os.PathLike[str] | bytes, device: Device, options: Sess
     try:
         # Left to itself onnxruntime prints a banner to stdout and retries on the CPU.
         native = backend.onnxruntime.InferenceSession(
-            source, options.native(backend, refuse_cpu=refuse_cpu), providers=providers, enable_fallback=0
+            source,
+            options.native(backend, refuse_cpu=refuse_cpu, written=written),
+            providers=providers,
+            enable_fallback=0,
         )
     except backend.error_types(*_MODEL_ERRORS) as error:
         raise ModelFileError(f"not a model that onnxruntime takes: {_sentence(error)}", where=place) from error
