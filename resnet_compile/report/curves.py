@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from resnet_compile.report.svg import LEFT, RIGHT, TOP, Points, Scale, line_chart, round_steps
+from resnet_compile.report.svg import TOP, Frame, Points, Scale, for_all_widths, line_chart, round_steps
 
 _BOTTOM = 210
 # Points of a line: more than a screen's columns only make the page large.
@@ -15,21 +15,26 @@ _MOST = 600
 _WINDOW = 0.03
 
 
-def curves(label: str, lines: Mapping[str, Points], styles: Mapping[str, str], *, logarithmic: bool = False) -> str:
+@for_all_widths
+def curves(
+    frame: Frame, label: str, lines: Mapping[str, Points], styles: Mapping[str, str], *, logarithmic: bool = False
+) -> str:
     """A line chart of values over steps.
 
     Args:
+        frame: Its width.
         label: The description for screen readers.
         lines: The points of each line, at least one in all.
         styles: The CSS class of each line, by its name.
         logarithmic: Whether the axis of values is logarithmic.
     """
     steps = [step for points in lines.values() for step, _ in points]
-    across = Scale(min(0, *steps), max(steps), LEFT, RIGHT)
+    across = Scale(min(0, *steps), max(steps), frame.left, frame.right)
     up = _scale([value for points in lines.values() for _, value in points], logarithmic=logarithmic)
     marks = _decades(up) if logarithmic else round_steps(up.low, up.high)
     drawn = {name: thinned(points) for name, points in lines.items()}
-    return line_chart(label, drawn, styles, (across, round_steps(0, across.high), "step"), (up, marks), "step")
+    below = (across, round_steps(0, across.high, frame.ticks), "step")
+    return line_chart(frame, label, drawn, styles, below, (up, marks), "step")
 
 
 def _scale(values: Sequence[float], *, logarithmic: bool) -> Scale:

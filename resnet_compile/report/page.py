@@ -36,21 +36,29 @@ th { text-align: left; font-weight: 500; color: var(--soft); }
 th, td { padding: 6px 10px 6px 0; border-bottom: 1px solid var(--rule); vertical-align: top; }
 tr:last-child td { border-bottom: 0; }
 th.n, td.n { text-align: right; white-space: nowrap; }
-td:first-child { overflow-wrap: anywhere; }
+td:first-child { overflow-wrap: anywhere; } .many td:not(:first-child) { white-space: nowrap; }
+.many td:first-child { overflow-wrap: break-word; min-width: 7em; }
+.narrow { display: none; }
 svg { display: block; width: 100%; height: auto; margin-top: 8px; font: 12px system-ui, sans-serif; overflow: visible; }
 svg .label { fill: var(--ink); } svg .value { fill: var(--soft); white-space: pre; font-variant-numeric: tabular-nums; }
 .grid, .base { stroke: var(--rule); } .mark { stroke: var(--ink); stroke-dasharray: 3 3; opacity: .7; }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round; } .dot { stroke: var(--card); stroke-width: 1.5; }
 @media (max-width: 640px) { main { padding: 20px 10px 40px; } section { padding: 14px 12px; } h1 { font-size: 21px; }
   .tiles { grid-template-columns: 1fr 1fr; } .tile { padding: 10px 12px; } .tile b { font-size: 20px; }
-  .scroll > svg { min-width: 600px; font-size: 15px; }
+  .wide { display: none; } .narrow { display: block; } svg { max-width: 480px; }
   td:first-child { overflow-wrap: break-word; min-width: 7em; }
+  .many thead { display: none; } .many tr { display: block; padding: 8px 0; border-bottom: 1px solid var(--rule); }
+  .many td, .many td.n { display: flex; justify-content: space-between; border: 0; padding: 1px 0; }
+  .many td:not(:first-child)::before, .many td.n::before { content: attr(data-name); color: var(--soft); }
+  .many td:first-child { font-weight: 600; } .many td::before { font-weight: 400; }
   .pairs tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--rule); }
   .pairs td { display: block; border: 0; padding: 0; overflow-wrap: anywhere; }
   .pairs td:first-child { color: var(--soft); } }
-@media print { :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --rule: #bbb; }
+@media print { .wide { display: block; } .narrow { display: none; }
+  :root { --page: #fff; --card: #fff; --ink: #000; --soft: #444; --rule: #bbb; }
   main { max-width: none; padding: 0; }
-  section, .tile, svg, tr { break-inside: avoid; } h2 { break-after: avoid; } .scroll { overflow: visible; }
+  table { font-size: 11px; } .scroll { overflow: visible; }
+  section, .tile, svg, tr { break-inside: avoid; } h2 { break-after: avoid; }
   .bar, .dot, .legend i { print-color-adjust: exact; } }
 """
 _COLOURS = "".join(
@@ -58,6 +66,10 @@ _COLOURS = "".join(
     f"i.{name} {{ background: var(--{name}); }}\n"
     for name in (*(series(position) for position in range(SERIES)), "quiet")
 )
+
+
+_MOST_COLUMNS = 4
+"""Columns that a narrow page has room for."""
 
 
 def page(heading: str, *body: str) -> str:
@@ -98,15 +110,25 @@ def legend(styles: dict[str, str]) -> str:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], words: Collection[int] = (0,)) -> str:
-    """A table. With a header, all columns except `words` are aligned as numbers; None is a dash."""
+    """A table. With a header, all columns except `words` are aligned as numbers; None is a dash.
+
+    On a narrow page a row of many columns becomes a line for each, which the column's name begins.
+    """
+    many = len(header) > _MOST_COLUMNS - (0 in words)  # words take more room than numbers
 
     def cells(tag: str, row: Sequence[Cell]) -> str:
         texts = ("–" if cell is None else cell if isinstance(cell, str) else number(cell) for cell in row)
         return "".join(
-            element(tag, escape(cell), cls="n" if header and column not in words else None)
+            element(
+                tag,
+                escape(cell),
+                cls="n" if header and column not in words else None,
+                data_name=header[column] if many and tag == "td" else None,
+            )
             for column, cell in enumerate(texts)
         )
 
     head = [element("thead", element("tr", cells("th", header)))] if header else []
     body = element("tbody", *(element("tr", cells("td", row)) for row in rows))
-    return element("div", element("table", *head, body, cls=None if header else "pairs"), cls="scroll")
+    style = "many" if many else None if header else "pairs"
+    return element("div", element("table", *head, body, cls=style), cls="scroll")

@@ -1,16 +1,20 @@
-"""SVG elements, scales and axes. Colours come from the page's style sheet."""
+"""SVG elements, scales and axes. Colours come from the page's style sheet.
+
+Text in a drawing shrinks with it, so every chart is drawn for a wide page and again for a narrow one; the style sheet
+shows one of the two.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from html import escape
+from typing import Concatenate, ParamSpec
 
-WIDTH = 760
-"""The width of every chart, in its own units."""
-LEFT, RIGHT, TOP = 64, WIDTH - 16, 24
-"""The margins of a drawing."""
+TOP = 24
+"""Where a chart of lines begins."""
 
 Points = Sequence[tuple[int, float]]
 """The points of a line: (x, y)."""
@@ -19,6 +23,49 @@ _MARKED = 40  # points of a line that are marked
 
 SERIES = 6
 """The number of colours for series."""
+
+
+_Args = ParamSpec("_Args")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """How wide a chart is.
+
+    Attributes:
+        style: The CSS class of the pages that it is for.
+        width: In the drawing's units, which are the screen's on a page of that width.
+        left: Where axes begin.
+        ticks: About how many numbers an axis has room for.
+    """
+
+    style: str
+    width: int
+    left: int
+    ticks: int
+
+    @property
+    def right(self) -> int:
+        """Where axes end."""
+        return self.width - 16
+
+    @property
+    def narrow(self) -> bool:
+        """Whether words stand above what they name, for want of room beside it."""
+        return self.style == "narrow"
+
+
+WIDE, NARROW = Frame("wide", 760, 64, 6), Frame("narrow", 340, 48, 4)
+
+
+def for_all_widths(draw: Callable[Concatenate[Frame, _Args], str]) -> Callable[_Args, str]:
+    """Makes a drawing for a frame one for all of them, of which a page shows the one that fits."""
+
+    @wraps(draw)
+    def drawn(*args: _Args.args, **kwargs: _Args.kwargs) -> str:
+        return "".join(element("div", draw(frame, *args, **kwargs), cls=frame.style) for frame in (WIDE, NARROW))
+
+    return drawn
 
 
 def series(position: int) -> str:
@@ -50,13 +97,9 @@ def title(content: str) -> str:
     return element("title", escape(content))
 
 
-def chart(label: str, height: float, *children: str) -> str:
-    """A whole drawing, as wide as the page; the label is for screen readers.
-
-    On a narrow page it stays wide enough to be read, in a frame that scrolls.
-    """
-    drawing = element("svg", *children, viewBox=f"0 0 {WIDTH} {height:.0f}", role="img", aria_label=label)
-    return element("div", drawing, cls="scroll")
+def chart(frame: Frame, label: str, height: float, *children: str) -> str:
+    """A whole drawing, as wide as the page; the label is for screen readers."""
+    return element("svg", *children, viewBox=f"0 0 {frame.width} {height:.0f}", role="img", aria_label=label)
 
 
 def short(name: str, most: int) -> str:
@@ -115,6 +158,7 @@ def axis_below(scale: Scale, values: Iterable[float], top: float, bottom: float,
 
 
 def line_chart(
+    frame: Frame,
     label: str,
     lines: Mapping[str, Points],
     styles: Mapping[str, str],
@@ -126,6 +170,7 @@ def line_chart(
     """A line chart; the points of short lines are marked.
 
     Args:
+        frame: Its width.
         label: The description for screen readers.
         lines: The points of each line, by its name.
         styles: The CSS class of each line, by its name.
@@ -136,8 +181,8 @@ def line_chart(
     """
     (x, below, unit), (y, beside) = across, up
     parts = [
-        element("line", x1=LEFT, x2=RIGHT, y1=y(value), y2=y(value), cls="grid")
-        + text(number(value), LEFT - 8, y(value) + 4, anchor="end", cls="tick")
+        element("line", x1=frame.left, x2=frame.right, y1=y(value), y2=y(value), cls="grid")
+        + text(number(value), frame.left - 8, y(value) + 4, anchor="end", cls="tick")
         for value in beside
     ]
     parts.append(axis_below(x, below, y.start, y.start, unit))
@@ -149,4 +194,4 @@ def line_chart(
         for place, value in points if point and len(points) <= _MARKED else ():
             what = title(f"{name}, {point} {place:,}: {number(value)} {measure}".rstrip())
             parts.append(element("circle", what, cx=x(place), cy=y(value), r=4.0, cls=f"dot {styles[name]}"))
-    return chart(label, y.start + 40, *parts)
+    return chart(frame, label, y.start + 40, *parts)
