@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from resnet_compile import serialize as serialize
     from resnet_compile import shards as shards
     from resnet_compile import spec as spec
+    from resnet_compile import sweep as sweep
     from resnet_compile import training as training
     from resnet_compile import triton as triton
     from resnet_compile import verify as verify
@@ -146,7 +147,7 @@ _HOMES = {
 _SUBMODULES = {
     *("bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
     *("plan", "precision", "quantize", "rebuild", "recognise", "runtime", "serialize", "shards", "spec"),
-    *("training", "triton", "verify"),
+    *("sweep", "training", "triton", "verify"),
 }
 
 

@@ -50,6 +50,8 @@ ORDER = [
     "shards",
     "metrics",
     "bench",
+    "roofline",
+    "sweep",
     "training",
     "evaluate",
     "report",
@@ -83,7 +85,7 @@ OWNERS = {
     "onnx": {"serialize", "compiler"},
     # quantize has onnxruntime's calibrators, and imports the room runtime first, which turns telemetry off.
     "onnxruntime": {"runtime", "quantize"},
-    "pydantic": {"checked", "schemes", "spec", "precision", "options", "training"},
+    "pydantic": {"checked", "schemes", "spec", "precision", "options", "sweep", "training", "cli"},
     "PIL": {"images"},
     "pynvml": {"runtime"},
     "click": {"cli"},

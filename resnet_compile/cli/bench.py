@@ -8,19 +8,22 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import click
 
 import resnet_compile as rc
 from resnet_compile.cli.bench_scenario import scenario_listener
+from resnet_compile.cli.bench_sweep import axes, run_sweep
 from resnet_compile.cli.common import Report, command, means_spec, run
-from resnet_compile.cli.parameters import COUNT, PATH, POSITIVE, batches, device_option, percent
+from resnet_compile.cli.parameters import COUNT, PATH, POSITIVE, batches, classes, device_option, percent, size
 from resnet_compile.cli.progress import WorkProgress, progress
+from resnet_compile.errors import OptionError
 from resnet_compile.limits import MAX_THREADS
 
 
 @command("resnet-bench")
-@click.argument("model", metavar="MODEL|SPEC")
+@click.argument("models", metavar="MODEL|SPEC...", nargs=-1, required=True)
 @device_option
 @click.option(
     "--batch",
@@ -54,6 +57,21 @@ from resnet_compile.limits import MAX_THREADS
     help="Of --scenario server, by default 15; without a scenario, find the batch size that has the most images a "
     "second with 99 % of its runs within that.",
 )
+@click.option("--size", callback=size, metavar="HxW", help="Rows and columns of the specs' images, in place of theirs.")
+@click.option(
+    "--num-classes", callback=classes, metavar="N|none", help="Number of classes of the specs, in place of theirs."
+)
+@click.option(
+    "--sweep",
+    "varied",
+    multiple=True,
+    callback=axes,
+    metavar="NAME=V[,V...]",
+    help="Time at every value of depth and width (factors for a network's units and channels), size, dtype, batch or "
+    "threads; given several times, at every combination.",
+)
+@click.option("--csv", "table", type=PATH, help="Write a row for each measurement, when it is made.")
+@click.option("--resume", is_flag=True, help="With --csv: go on with the measurements that are there.")
 @click.option("--vs", multiple=True, metavar="MODEL|SPEC", help="Compare with this one; may be given several times.")
 @click.option(
     "--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads on the CPU; 0 for one a physical core."
@@ -72,7 +90,7 @@ from resnet_compile.limits import MAX_THREADS
 @click.option("--html", type=PATH, help="Write the result as one self-contained page.")
 def cli(
     report: Report,
-    model: str,
+    models: tuple[str, ...],
     device: str,
     batch: tuple[int, ...] | None,
     steps: int,
@@ -82,6 +100,11 @@ def cli(
     duration: float | None,
     rate: float | None,
     latency_bound: float | None,
+    size: tuple[int, int] | Literal["dynamic"] | None,
+    num_classes: int | Literal["none"] | None,
+    varied: dict[str, tuple[Any, ...]],
+    table: Path | None,
+    resume: bool,
     vs: tuple[str, ...],
     threads: int,
     cuda_graph: bool,
@@ -91,7 +114,8 @@ def cli(
     profile: bool,
     html: Path | None,
 ) -> None:
-    """Time the forward pass of MODEL, an ONNX file, or of SPEC, which is compiled in memory.
+    """Time the forward pass of MODEL, an ONNX file, or of SPEC, which is compiled in memory. Many, and --sweep and
+    --csv, make one table, whose page has the roofline of this machine.
 
     Inputs are random and lie in place before a run begins. On CUDA, "device" has inputs and outputs there; "host to
     host" includes their copies. Ctrl-C shows what was measured so far; the exit code is then 1.
@@ -102,13 +126,24 @@ def cli(
     resnet-bench model.onnx --vs other.onnx --batch 1
     resnet-bench model.onnx --scenario single --duration 60
     resnet-bench model.onnx --latency-bound 50
+    resnet-bench resnet50 resnet101 --sweep width=0.5,1 --sweep batch=1,8 --csv runs.csv --html runs.html
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need nothing of it.
     from resnet_compile.report.bench_page import bench_page
     from resnet_compile.report.bench_text import bench_text
 
+    if size == "dynamic":
+        raise OptionError("a benchmark has one image size", where="size")
+    model, *others = models
+    many = bool(others or varied or table)
+    if resume and not table:
+        raise click.UsageError("--resume goes on with the table of --csv FILE")
+    if many:
+        what = "several models, --sweep or --csv"
+        _refuse_beside(what, scenario=scenario, latency_bound=latency_bound, vs=vs, variant=variant, profile=profile)
     if scenario or latency_bound:
-        _refuse_beside_scenario(until=until, vs=vs, variant=variant, flush=flush, profile=profile)
+        what = "--scenario or --latency-bound"
+        _refuse_beside(what, until=until, vs=vs, variant=variant, flush=flush, profile=profile)
     elif duration or rate:
         raise click.UsageError("--duration and --rate are of --scenario")
     if rate and scenario != "server":
@@ -134,15 +169,27 @@ def cli(
         wanted = rc.bench.ScenarioOptions(
             scenario=scenario, burn_in=burn_in, **common, **{name: value for name, value in given.items() if value}
         )
-        _scenario(report, model, wanted, html)
+        _scenario(report, _subject(model, model, size, num_classes), wanted, html)
         return
     options = rc.bench.BenchOptions(
         protocol=rc.bench.Protocol(steps=steps, burn_in=burn_in, until=until), flush=flush, profile=profile, **common
     )
+    if many:
+        fixed: dict[str, tuple[Any, ...] | None] = {
+            "size": (size,) if size else None,
+            "batch": batch,
+            "threads": (threads,) if threads else None,
+        }
+        given_twice = next((name for name, value in fixed.items() if value and name in varied), None)
+        if given_twice:
+            raise click.UsageError(f"--{given_twice} and --sweep {given_twice}=... exclude each other")
+        chosen = {**varied, **{name: value for name, value in fixed.items() if value}}
+        run_sweep(report, models, chosen, options, num_classes=num_classes, table=table, resume=resume, html=html)
+        return
     with ExitStack() as stack:
         # Before hours of measuring, so that a path that cannot be written is known at once.
         page = stack.enter_context(rc.files.replacing(html)) if html else None
-        subjects = [_subject(source, label) for source, label in _labelled([model, *vs])]
+        subjects = [_subject(source, label, size, num_classes) for source, label in _labelled([model, *vs])]
         subjects += [replace(subjects[0], label=f"{model} {words}", variant=words) for words in dict.fromkeys(variant)]
         # The lines of a benchmark are its progress, where somebody sees them.
         lines_are_seen = sys.stdout.isatty() and not report.as_json
@@ -155,13 +202,13 @@ def cli(
         raise KeyboardInterrupt
 
 
-def _refuse_beside_scenario(**given: object) -> None:
+def _refuse_beside(what: str, **given: object) -> None:
     for name, value in given.items():
         if value:
-            raise click.UsageError(f"--{name} is not of --scenario or --latency-bound")
+            raise click.UsageError(f"--{name.replace('_', '-')} does not go with {what}")
 
 
-def _scenario(report: Report, model: str, options: rc.bench.ScenarioOptions, html: Path | None) -> None:
+def _scenario(report: Report, model: rc.bench.Subject, options: rc.bench.ScenarioOptions, html: Path | None) -> None:
     """Runs a scenario, or the search for a batch size, and reports it."""
     # Deferred, as above.
     from resnet_compile.report.scenario_page import scenario_page
@@ -170,7 +217,7 @@ def _scenario(report: Report, model: str, options: rc.bench.ScenarioOptions, htm
     with ExitStack() as stack:
         page = stack.enter_context(rc.files.replacing(html)) if html else None
         bar = stack.enter_context(progress())
-        result = rc.bench.run_scenario(_subject(model, model), options, listener=scenario_listener(report, bar))
+        result = rc.bench.run_scenario(model, options, listener=scenario_listener(report, bar))
         if page:
             page.write(scenario_page(result).encode())
     report.result(result.document(), lambda: scenario_text(result))
@@ -185,11 +232,16 @@ def _labelled(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield source, f"{source} ({earlier + 1})" if earlier else source
 
 
-def _subject(source: str, label: str) -> rc.bench.Subject:
+def _subject(
+    source: str, label: str, size: tuple[int, int] | None, num_classes: int | Literal["none"] | None
+) -> rc.bench.Subject:
     if means_spec(source):
-        compiled = rc.compile(rc.load_spec(source))
+        compiled = rc.compile(rc.load_spec(source), rc.CompileOptions(size=size, num_classes=num_classes))
         macs = _macs(compiled.plan, compiled.outputs)
         return rc.bench.Subject(label, compiled.to_proto().SerializeToString(), macs)
+    if size or num_classes is not None:
+        hint = f"{source} is a model; compile the spec with it"
+        raise OptionError("is for specs", where="size" if size else "num_classes", hint=hint)
     path = Path(source)
     read = rc.metadata.read_model(path)
     if read.metadata.spec is None:

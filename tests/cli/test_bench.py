@@ -1,5 +1,6 @@
 """``resnet-bench``: what it prints, what it refuses, and what an interrupt leaves."""
 
+import csv
 import json
 import os
 import re
@@ -19,6 +20,7 @@ from support.machine import FakeMachine, tiny_model
 import resnet_compile
 from resnet_compile.bench import Measured, Protocol, measure
 from resnet_compile.cli.bench import main
+from resnet_compile.roofline import Roofline
 
 QUICK = ("--steps", 3, "--burn-in", 1, "--threads", 1, "--device", "cpu")
 
@@ -126,7 +128,7 @@ def test_every_scenario_gives_a_document_and_a_page(
     assert ran.document["scenario"] == scenario
     (trial,) = ran.document["trials"]
     assert len(trial["latencies"]) == trial["statistics"]["count"]
-    assert Page(page.read_text("utf-8")).drawings == 2
+    assert Page(page.read_text("utf-8")).drawings == {"wide": 2, "narrow": 2}
 
 
 def test_a_latency_bound_finds_a_batch_size(model: Path, resnet_bench: Callable[..., Ran]) -> None:
@@ -140,9 +142,9 @@ def test_a_latency_bound_finds_a_batch_size(model: Path, resnet_bench: Callable[
 @pytest.mark.parametrize(
     ("arguments", "fault"),
     [
-        (("--scenario", "single", "--vs", "tiny"), "--vs is not of --scenario or --latency-bound"),
-        (("--scenario", "single", "--until", "1%"), "--until is not of --scenario or --latency-bound"),
-        (("--latency-bound", 5, "--profile"), "--profile is not of --scenario or --latency-bound"),
+        (("--scenario", "single", "--vs", "tiny"), "--vs does not go with --scenario or --latency-bound"),
+        (("--scenario", "single", "--until", "1%"), "--until does not go with --scenario or --latency-bound"),
+        (("--latency-bound", 5, "--profile"), "--profile does not go with --scenario or --latency-bound"),
         (("--duration", 5), "--duration and --rate are of --scenario"),
         (("--scenario", "multi", "--rate", 5), "--rate is of --scenario server"),
         (("--scenario", "offline", "--latency-bound", 5), "--scenario offline has no latency bound"),
@@ -176,13 +178,17 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.links: list[str] = []
         self.headings: list[str] = []
-        self.drawings = 0
+        self.drawings = {"wide": 0, "narrow": 0}
+        self.width = ""
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
         self.links += [value or "" for key, value in attributes if key in ("src", "href", "srcset", "data")]
-        self.drawings += tag == "svg"
+        if (style := dict(attributes).get("class")) in self.drawings:
+            self.width = style
+        if tag == "svg":
+            self.drawings[self.width] += 1
         if tag != "meta":
             self.open.append(tag)
 
@@ -214,7 +220,7 @@ def test_html_is_one_page_that_loads_nothing(model: Path, tmp_path: Path, resnet
         ),
         *("All figures", "Environment"),
     ]
-    assert page.drawings == 2 * 2 + 1 + 2 + 2
+    assert page.drawings == dict.fromkeys(("wide", "narrow"), 2 * 2 + 1 + 2 + 2)
     for word in ("block2", "onnxruntime", "threads 1", "prefers-color-scheme: dark"):
         assert word in text
 
@@ -395,3 +401,87 @@ def test_an_interrupt_while_loading_leaves_nothing(
     ran = resnet_bench(model, *QUICK, "--html", tmp_path / "bench.html")
     assert (ran.code, ran.out, ran.err) == (1, "", "resnet-bench: error: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+# --- many networks ----------------------------------------------------------------------------------------------------
+
+MANY = ("--device", "cpu", "--steps", 8, "--burn-in", 1, "--threads", 1)
+
+
+@pytest.fixture
+def no_roof(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the machine can do takes seconds to measure."""
+    monkeypatch.setattr("resnet_compile.sweep.roofline", lambda device, threads, backend: Roofline(threads, 50.0, 10.0))
+
+
+@pytest.mark.usefixtures("no_roof")
+def test_many_networks_make_one_table_and_one_page(
+    resnet_bench: Callable[..., Ran], tmp_path: Path, model: Path
+) -> None:
+    table, page = tmp_path / "runs.csv", tmp_path / "runs.html"
+    axes = ["--sweep", "width=0.5,1", "--sweep", "batch=1,2"]
+    ran = resnet_bench("tiny", *MANY, *axes, "--csv", table, "--html", page, "--json")
+    assert (ran.code, ran.err) == (0, "")
+    rows = list(csv.DictReader(table.read_text().splitlines()))
+    told = [[row[name] for name in ("network", "width_factor", "batch", "dtype", "error")] for row in rows]
+    assert told == [["tiny", width, batch, "float32", ""] for width in ("0.5", "1.0") for batch in ("1", "2")]
+    assert all(float(row["p50_s"]) > 0 for row in rows)
+    text = page.read_text("utf-8")
+    assert Page(text).headings == ["Roofline", "All measurements"]
+    assert "1 network, timed" in text
+    assert Page(text).drawings == {"wide": 1, "narrow": 1}
+    assert 'data-name="images/s"' in text, "what a narrow page stacks says what it is"
+    # Once more measures nothing, and with one batch more only that.
+    again = resnet_bench("tiny", *MANY, *axes, "--csv", table)
+    assert (again.code, again.err.splitlines()[-1]) == (
+        2,
+        f"resnet-bench: error: has measurements already @ {table} (--resume goes on with them)",
+    )
+    before = table.read_text()
+    assert resnet_bench("tiny", *MANY, *axes, "--csv", table, "--resume").code == 0
+    assert table.read_text() == before
+    more = resnet_bench("tiny", model, *MANY, "--batch", 1, "--csv", table, "--resume", "-v")
+    assert more.code == 0
+    assert table.read_text().startswith(before)
+    assert [row["network"] for row in csv.DictReader(table.read_text().splitlines())][4:] == [str(model)]
+    assert "1 of 2 measurements are there already" in more.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (
+            ["tiny", "--sweep", "hight=3"],
+            "'hight=3' is not NAME=VALUE,VALUE... with a name of depth, width, size, batch,",
+        ),
+        (["tiny", "--sweep", "batch=1", "--sweep", "batch=2"], "batch is given twice"),
+        (["tiny", "--sweep", "batch=1", "--batch", 2], "--batch and --sweep batch=... exclude each other"),
+        (["tiny", "--sweep", "width=-1"], "width[0] must be greater than 0.0, got -1.0"),
+        (["tiny", "--sweep", "dtype=int4"], "must be 'float32', 'float16' or 'int8', got 'int4'"),
+        (["tiny", "tiny", "--profile"], "--profile does not go with several models, --sweep or --csv"),
+        (["tiny", "--resume"], "--resume goes on with the table of --csv FILE"),
+        (["tiny", "--size", "dynamic"], "a benchmark has one image size"),
+    ],
+)
+def test_what_cannot_be_swept_is_one_line(arguments: list[Any], words: str, resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench(*arguments)
+    assert ran.code == 2
+    assert words in ran.err
+    assert len(ran.err.splitlines()) == 1
+
+
+def test_size_and_classes_are_of_specs(model: Path, resnet_bench: Callable[..., Ran]) -> None:
+    ran = resnet_bench("tiny", *QUICK, "--batch", 1, "--size", "48x40", "--num-classes", 7, "--json")
+    (run,) = ran.document["runs"]
+    assert run["shape"] == [1, 3, 48, 40]
+    expected = resnet_compile.plan_network(
+        resnet_compile.load_spec("tiny").replace(
+            input=resnet_compile.Input(height=48, width=40), head=resnet_compile.Head(num_classes=7)
+        )
+    )
+    assert run["macs"] == expected.macs
+    refused = resnet_bench(model, *QUICK, "--size", 48)
+    assert (refused.code, refused.err) == (
+        2,
+        f"resnet-bench: error: is for specs @ size ({model} is a model; compile the spec with it)\n",
+    )

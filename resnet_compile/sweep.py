@@ -1,0 +1,373 @@
+"""Many networks timed one after another, as rows of one table that can be gone on with.
+
+What is varied are the axes of `Axes`; every network is timed at every combination of them, by the benchmark's protocol.
+Each row appears in the table's file when it is measured, so whatever ends a run loses one measurement at most.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from resnet_compile.bench import BenchOptions, Subject, bench
+from resnet_compile.checked import Batches, CheckedModel, Classes, PositiveNumber, Side, Threads
+from resnet_compile.compiler import adapted, compile  # noqa: A004  # the verb of this package
+from resnet_compile.costs import costs
+from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
+from resnet_compile.files import replacing
+from resnet_compile.metadata import read_model
+from resnet_compile.options import CompileOptions
+from resnet_compile.plan import plan_network
+from resnet_compile.quantize import quantize
+from resnet_compile.roofline import Roofline, roofline
+from resnet_compile.runtime import Backend, Device, parse_device
+from resnet_compile.spec import NetworkSpec, load_spec, parse_spec
+from resnet_compile.spec.scaling import scaled
+
+Word = Literal["float32", "float16", "int8"]
+Row = Mapping[str, Any]
+"""A measurement: a value for each of `COLUMNS`, None where it is not known."""
+
+COLUMNS: Mapping[str, str] = {
+    "network": "As it was given.",
+    "depth_factor": "For the number of units in every block.",
+    "width_factor": "For the channels of every layer.",
+    "height": "Rows of an image.",
+    "width": "Columns of an image.",
+    "batch": "Images at a time.",
+    "dtype": "The precision.",
+    "threads": "On the CPU; 0 for one a physical core.",
+    "parameters": "Trainable values.",
+    "macs": "Multiply-accumulates for the batch.",
+    "activation_bytes": "The size of all values, in that precision.",
+    "bytes_moved": "Bytes that operators read and write, in that precision.",
+    "flop_per_byte": "Operations, two a multiply-accumulate, for a byte moved.",
+    "runs": "How many were timed.",
+    "p50_s": "Seconds of the median run.",
+    "p50_low_s": "Where its 95 % interval begins.",
+    "p50_high_s": "Where it ends.",
+    "images_per_second": "Images in the seconds of the median run.",
+    "gflop_per_second": "10^9 operations a second, two a multiply-accumulate.",
+    "device": "What it ran on.",
+    "processor": "The host's.",
+    "onnxruntime": "Its version.",
+    "load_s": "Seconds of opening the session.",
+    "first_run_s": "Seconds of the first run.",
+    "memory_bytes": "The rise of the process's memory.",
+    "time": "Of its beginning, ISO 8601.",
+    "error": "Why it could not be measured.",
+}
+"""What stands in each column."""
+KEYS = ("network", "depth_factor", "width_factor", "height", "width", "batch", "dtype", "threads")
+"""The columns that say what was measured."""
+MACHINE = ("device", "processor", "onnxruntime")
+"""The columns in which all rows of a table agree."""
+WORDS = frozenset({"network", "dtype", *MACHINE, "time", "error"})
+"""The columns that are no numbers."""
+_COSTS = ("parameters", "macs", "activation_bytes", "bytes_moved", "flop_per_byte")
+_TIMES = ("runs", "p50_s", "p50_low_s", "p50_high_s", "images_per_second", "gflop_per_second")
+_OTHERS = ("load_s", "first_run_s", "memory_bytes", "time", "error")
+_BYTES: Mapping[Word, int] = {"float32": 4, "float16": 2, "int8": 1}
+
+
+_MANY = Field(min_length=1, strict=False)
+
+
+class Axes(CheckedModel):
+    """What is varied; an axis without values is as the networks have it."""
+
+    depth: Annotated[tuple[PositiveNumber, ...], _MANY] = (1.0,)
+    """Factors for the number of units in every block."""
+
+    width: Annotated[tuple[PositiveNumber, ...], _MANY] = (1.0,)
+    """Factors for the channels of every layer."""
+
+    size: Annotated[tuple[tuple[Side, Side], ...], _MANY] | None = None
+    """Rows and columns of images."""
+
+    dtype: Annotated[tuple[Word, ...], _MANY] = ("float32",)
+    """Precisions; int8 is calibrated on random numbers, which is enough for its speed."""
+
+    batch: Batches = (32,)
+    """Images at a time."""
+
+    threads: Annotated[tuple[Threads, ...], _MANY] = (0,)
+    """Threads on the CPU; 0 for one a physical core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Many measurements.
+
+    Attributes:
+        rows: Of this run and of those that it goes on with, in order.
+        rooflines: What the device can do at most, for each number of threads.
+        interrupted: Whether Ctrl-C ended it early.
+    """
+
+    rows: tuple[Row, ...]
+    rooflines: tuple[Roofline, ...]
+    interrupted: bool
+
+    @property
+    def failed(self) -> tuple[Row, ...]:
+        """The rows that have an error in the place of a measurement."""
+        return tuple(row for row in self.rows if row["error"])
+
+    def document(self) -> dict[str, Any]:
+        """The same as plain JSON values."""
+        return {
+            "rows": [dict(row) for row in self.rows],
+            "rooflines": [
+                {
+                    "threads": each.threads,
+                    "gflop_per_second": each.gflop_per_second,
+                    "gbyte_per_second": each.gbyte_per_second,
+                }
+                for each in self.rooflines
+            ],
+            "interrupted": self.interrupted,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Variant:
+    """A network at one depth, width, size and precision; of a model's file nothing of that is varied."""
+
+    network: str
+    model: Path | None
+    spec: NetworkSpec | None
+    depth: float
+    width: float
+    dtype: Word
+
+    def subject(self) -> Subject:
+        """What is timed."""
+        if self.model is not None:
+            return Subject(self.network, self.model)
+        assert self.spec is not None
+        options = CompileOptions(dtype=self.dtype)
+        made = quantize(self.spec, options).model if options.dtype.calibrated else compile(self.spec, options)
+        return Subject(self.network, made.to_proto().SerializeToString())
+
+    def keys(self, batch: int, threads: int) -> dict[str, Any]:
+        """The columns that say what is measured."""
+        height, width = self.spec.input.height if self.spec else None, self.spec.input.width if self.spec else None
+        given = (self.network, self.depth, self.width, height, width, batch, self.dtype, threads)
+        return dict(zip(KEYS, given, strict=True))
+
+    def costs(self, batch: int) -> dict[str, Any]:
+        """What it costs by `resnet_compile.costs`, its bytes those of its precision; nothing where it is unknown."""
+        if self.spec is None:
+            return {}
+        found = costs(self.spec, CompileOptions(batch=batch))
+        size = _BYTES[self.dtype] / _BYTES["float32"]
+        moved = int(found.bytes_moved * size)
+        stored = int(found.activation_bytes * size)
+        values = (found.plan.num_parameters, found.macs, stored, moved, round(2 * found.macs / moved, 3))
+        return dict(zip(_COSTS, values, strict=True))
+
+
+class SweepListener:
+    """Told how a sweep goes; this one does not listen."""
+
+    def started(self, total: int, done: int) -> None:
+        """There are so many measurements, of which so many are done already."""
+
+    def measured(self, row: Row) -> None:
+        """One more measurement is made."""
+
+
+def sweep(
+    networks: Sequence[str],
+    axes: Axes | None = None,
+    options: BenchOptions | None = None,
+    *,
+    num_classes: Classes | Literal["none"] | None = None,
+    table: Path | None = None,
+    resume: bool = False,
+    roofs: bool = True,
+    listener: SweepListener | None = None,
+    backend: Backend | None = None,
+) -> Sweep:
+    """Times networks at every combination of the axes.
+
+    A network that cannot be measured is a row with its error, which going on tries again.
+
+    Args:
+        networks: Specs' files or names, and ONNX models, of which only batch and threads are varied.
+        axes: What is varied; None for nothing.
+        options: How each is timed; its batches and threads are those of the axes.
+        num_classes: In the place of the specs'.
+        table: The CSV file of the rows.
+        resume: Whether to go on with that file.
+        roofs: Whether to measure what the device can do at most.
+        listener: Who is told how it goes.
+        backend: What stands in for the installed onnxruntime.
+
+    Raises:
+        SpecError: A spec describes no network; nothing has been measured then.
+        OptionError: The file is there and is not gone on with, is no such table, or was measured on another machine.
+        DeviceError: The device cannot be used.
+    """
+    axes, options, listener = Axes.given(axes), BenchOptions.given(options), listener or SweepListener()
+    variants = [*_variants(networks, axes, num_classes)]
+    written = _Table(table, resume=resume)
+    points = [*itertools.product(variants, axes.batch, axes.threads)]
+    wanted = {tuple(variant.keys(batch, threads).values()) for variant, batch, threads in points}
+    listener.started(len(points), len(wanted & written.done))
+    interrupted = False
+    found: list[Roofline] = []
+    subject: tuple[_Variant, Subject] | None = None
+    try:
+        for variant, batch, threads in points:
+            keys = variant.keys(batch, threads)
+            if tuple(keys.values()) in written.done:
+                continue
+            try:
+                if subject is None or subject[0] is not variant:
+                    subject = variant, variant.subject()
+                asked = options.replace(batches=(batch,), threads=threads)
+                measured = _measured(subject[1], asked, variant.costs(batch), backend)
+            except DeviceError:
+                raise
+            except ResnetCompileError as error:
+                measured = {"error": str(error)}
+            row = {**dict.fromkeys(COLUMNS), **keys, **measured}
+            written.add(row)
+            listener.measured(row)
+        device = written.device
+        if roofs and device is not None:
+            found += [roofline(device, threads, backend=backend) for threads in axes.threads]
+    except KeyboardInterrupt:
+        if not written.rows:
+            raise
+        interrupted = True
+    return Sweep(tuple(written.rows), tuple(found), interrupted)
+
+
+def _variants(networks: Sequence[str], axes: Axes, num_classes: int | Literal["none"] | None) -> Iterator[_Variant]:
+    """The networks as the axes vary them, each planned once so that what is none is known at once."""
+    for network in dict.fromkeys(networks):
+        if Path(network).suffix == ".onnx":
+            yield _model(network, axes)
+            continue
+        own = load_spec(network)
+        for depth, width, size, dtype in itertools.product(axes.depth, axes.width, axes.size or (None,), axes.dtype):
+            asked = CompileOptions(size=size, num_classes=num_classes)
+            spec = adapted(scaled(own, depth=depth, width=width), asked)
+            plan_network(spec)
+            yield _Variant(network, None, spec, depth, width, dtype)
+
+
+def _model(network: str, axes: Axes) -> _Variant:
+    if varied := axes.model_fields_set - {"batch", "threads"}:
+        raise OptionError("of a model only batch and threads can be varied", where=f"sweep {min(varied)}", hint=network)
+    said = read_model(Path(network)).metadata
+    spec = None if said.spec is None else parse_spec(said.spec)
+    dtype: Any = said.dtype or "float32"
+    return _Variant(network, Path(network), spec, 1.0, 1.0, dtype)
+
+
+def _measured(subject: Subject, options: BenchOptions, costs: Row, backend: Backend | None) -> dict[str, Any]:
+    """The columns of a measurement.
+
+    Raises:
+        KeyboardInterrupt: It was interrupted.
+        ResnetCompileError: It cannot be made.
+    """
+    result = bench([subject], options, backend=backend)
+    if result.interrupted:
+        raise KeyboardInterrupt
+    row = result.rows[0]
+    summary = row.summary
+    low, high = summary.intervals.get("p50", (None, None))
+    rate = 2 * costs["macs"] / summary.p50 / 1e9 if costs else None
+    times = (summary.count, summary.p50, low, high, row.images_per_second, rate)
+    machine = (result.device, result.environment.cpu.model, row.session["onnxruntime"])
+    others = (row.load_seconds, row.first_run_seconds, row.memory_bytes, result.environment.time, None)
+    return {
+        **costs,
+        **dict(zip(_TIMES, times, strict=True)),
+        **dict(zip(MACHINE, machine, strict=True)),
+        **dict(zip(_OTHERS, others, strict=True)),
+    }
+
+
+class _Table:
+    """The rows, and their file where there is one."""
+
+    def __init__(self, path: Path | None, *, resume: bool) -> None:
+        self._path = path
+        self.rows: list[Row] = []
+        if path is None:
+            return
+        if path.exists() and (rows := read_table(path)):
+            if not resume:
+                raise OptionError("has measurements already", where=str(path), hint="--resume goes on with them")
+            self.rows = [row for row in rows if not row["error"]]
+        self._write()  # so that a path that cannot be written is known at once
+
+    @property
+    def done(self) -> set[tuple[Any, ...]]:
+        """What is measured, by its keys."""
+        return {tuple(row[key] for key in KEYS) for row in self.rows if not row["error"]}
+
+    @property
+    def device(self) -> Device | None:
+        """What it was measured on; None where nothing was."""
+        return next((parse_device(row["device"]) for row in self.rows if row["device"]), None)
+
+    def add(self, row: Row) -> None:
+        """Takes a row; raises `OptionError` where it was measured on another machine than the others."""
+        first = next((each for each in self.rows if each["device"]), row)
+        if row["device"] and any(row[name] != first[name] for name in MACHINE):
+            theirs, ours = (", ".join(str(each[name]) for name in MACHINE) for each in (first, row))
+            hint = "another file for this machine"
+            raise OptionError(f"was measured on {theirs}, and this is {ours}", where=str(self._path), hint=hint)
+        self.rows.append(row)
+        if self._path is not None:
+            self._write()
+
+    def _write(self) -> None:
+        assert self._path is not None
+        with replacing(self._path) as file:
+            file.write(table_text(self.rows).encode())
+
+
+def table_text(rows: Sequence[Row]) -> str:
+    """Rows as CSV with a header."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [*COLUMNS], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def read_table(path: Path) -> list[Row]:
+    """The rows of a file.
+
+    Raises:
+        ModelFileError: It is no such table.
+    """
+    try:
+        lines = [*csv.DictReader(io.StringIO(path.read_text("utf-8")))]
+        if any(tuple(line) != tuple(COLUMNS) for line in lines):
+            raise ValueError
+        return [{name: _value(name, text) for name, text in line.items()} for line in lines]
+    except (OSError, ValueError, TypeError) as error:
+        raise ModelFileError("is no table of resnet-bench", where=str(path)) from error
+
+
+def _value(name: str, text: str) -> str | int | float | None:
+    if name in WORDS:
+        return text or None
+    number: Callable[[str], int | float] = int if text.isdecimal() else float
+    return number(text) if text else None
