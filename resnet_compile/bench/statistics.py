@@ -51,7 +51,14 @@ class TimingSummary:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A median and what it may be: between `low` and `high` with the confidence `level`."""
+    """A median and what it may be.
+
+    Attributes:
+        median: The median.
+        low: The lowest that it may be.
+        high: The highest that it may be.
+        level: The confidence of that.
+    """
 
     median: float
     low: float

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -19,6 +20,10 @@ from resnet_compile._version import __version__
 from resnet_compile.errors import ResnetCompileError
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100, "show_default": True}
+
+
+SCHEMA_VERSION = 1
+"""The version of the documents that --json prints; it rises where a field changes or goes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,32 @@ class Report:
         if self.verbose:
             click.echo(text, err=True)
 
-    def result(self, document: Any, text: Callable[[], str]) -> None:
-        """Prints the result: the document with --json, else the text."""
-        click.echo(json.dumps(document, indent=2) if self.as_json else text())
+    def result(self, document: Mapping[str, Any], text: Callable[[], str]) -> None:
+        """Prints the result: the document with --json, as `resnet_compile.cli.documents` has it, else the text."""
+        versioned = {"schema_version": SCHEMA_VERSION, **document}
+        click.echo(json.dumps(_finite(versioned), indent=2) if self.as_json else text())
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that JSON has no words for, such as a loss that is not finite."""
+    match value:
+        case Mapping():
+            return {key: _finite(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_finite(each) for each in value]
+        case float() if not math.isfinite(value):
+            return None
+        case _:
+            return value
+
+
+def _print_schema(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        # Deferred: only this needs the types of documents.
+        from resnet_compile.cli.documents import output_schema
+
+        click.echo(json.dumps(output_schema(ctx.command.name or ""), indent=2))
+        ctx.exit()
 
 
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
@@ -57,6 +85,14 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
     def decorate(function: Callable[..., None]) -> click.Command:
         @click.command(name, context_settings=CONTEXT_SETTINGS)
         @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, and nothing else.")
+        @click.option(
+            "--json-schema",
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_print_schema,
+            help="Print the JSON Schema of that document.",
+        )
         @click.option("-v", "--verbose", is_flag=True, help="Say on stderr how the work goes.")
         @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
         @click.version_option(__version__, prog_name=name)

@@ -5,10 +5,24 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+
+from resnet_compile.cli.documents import output_schema
+
+schema_of = cache(output_schema)
+
+
+def require_schema(name: str, arguments: Sequence[str], out: str) -> None:
+    """Holds what a command printed with --json, and that it is one document, to the schema."""
+    if "--json" in arguments and out:
+        validator = jsonschema.Draft202012Validator(schema_of(name))
+        fault = jsonschema.exceptions.best_match(validator.iter_errors(json.loads(out)))
+        assert fault is None, f"{name} --json: {fault.message} @ {fault.json_path}"
 
 
 @dataclass(frozen=True)
@@ -32,7 +46,15 @@ def command(name: str, *arguments: object, cwd: Path | None = None, stdin: str |
         timeout=120,
         check=False,
     )
+    require_schema(name, [*map(str, arguments)], done.stdout)
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def _name(main: Callable[[], None]) -> str:
+    """The name of the command that a `main` runs."""
+    assert isinstance(main, partial)
+    (cli,) = main.args
+    return str(cli.name)
 
 
 class Ran:
@@ -51,6 +73,7 @@ class Ran:
             patch.undo()
         self.code = caught.value.code
         self.out, self.err = capfd.readouterr()
+        require_schema(_name(main), [*map(str, arguments)], self.out)
 
     @property
     def document(self) -> dict[str, Any]:
