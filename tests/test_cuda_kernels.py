@@ -92,6 +92,15 @@ def test_cuda_leaves_the_biases_of_8_bits_to_the_cpu(name: str, others: set[str]
         assert missing(graph, table, 18) == {"DequantizeLinear of int32, float32, int32"} | others, version
 
 
+@pytest.mark.parametrize("name", ["tiny", "torchvision_resnet50"])
+def test_the_8_bits_of_tensorrt_have_kernels_on_cuda_too(name: str) -> None:
+    """Which runs what TensorRT leaves."""
+    options = CompileOptions(dtype="int8", target="tensorrt", batch=1, size=(32, 32))
+    graph = quantize(narrowed(load_spec(name)), options).model.graph
+    for version, table in TABLES.items():
+        assert missing(graph, table, 18) == set(), version
+
+
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_every_preprocessing_runs_on_cuda(scheme: str) -> None:
     graph = compile(load_spec("tiny"), CompileOptions(target="cuda", preprocess=scheme)).graph

@@ -267,3 +267,18 @@ def test_our_statistics_are_held_to_the_load_generators(
     slower = [latency + 1 for latency in stream["latencies"]]
     assert len(loadgen.disagreements("single", loadgen.Log(summary, slower, []))) == 2
     assert loadgen.disagreements("offline", loadgen.Log("", [1], [])) == []
+
+
+def test_the_scenarios_that_were_measured_stand_in_their_table(tool: Callable[[str], ModuleType]) -> None:
+    results, page = TOOLS / "results", tool("scenarios_page")
+    documents = json.loads((results / "scenarios_cpu.json").read_text())
+    assert page.table(documents) == (results / "scenarios_cpu.md").read_text()
+    assert [(each["model"], each["scenario"]) for each in documents] == [
+        (network, scenario)
+        for network in ("resnet50", "resnet152")
+        for scenario in ("single", "multi", "offline", None)
+    ]
+    for each in documents:
+        for trial in each["trials"]:
+            assert trial["seconds"] > 0
+            assert "latencies" not in trial

@@ -46,6 +46,7 @@ from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.bench import median_ratio
 from resnet_compile.bench.options import variant_settings
 from resnet_compile.errors import ResnetCompileError
+from resnet_compile.quantize import quantize
 
 TOOLS = Path(__file__).parent
 BURN_IN = {1: 20, 32: 8}
@@ -58,6 +59,8 @@ PREPARING = 240
 """Seconds that torch.compile may take, for all networks and batch sizes at once."""
 BUILDING = 180
 """Seconds that one measurement may take where TensorRT builds its engine first."""
+CALIBRATED = 8
+"""Images that the ranges of 8 bits come from."""
 MEASURING = 90
 """Seconds that one measurement may take."""
 COMMAND = """
@@ -77,7 +80,7 @@ class Case:
         engine: `onnxruntime`, `tensorrt` (onnxruntime's provider of it), `eager`, `compiled` or `autotuned`, the
             latter three PyTorch's.
         target: Of the model that onnxruntime runs.
-        precision: `float32`, `tf32` or `float16`.
+        precision: `float32`, `tf32`, `float16`, or TensorRT's `int8`.
         channels_last: Whether convolutions run in NHWC.
         graph: Whether a CUDA graph is recorded and replayed.
         tensor_cores: Whether onnxruntime's `use_tf32` is on, which float16 needs too.
@@ -100,7 +103,7 @@ class Case:
     def label(self) -> str:
         """What the table calls it."""
         torch = {"eager": "torch eager", "compiled": "torch.compile", "autotuned": "torch.compile max-autotune"}
-        name = torch.get(self.engine, f"TensorRT {self.target}" if self.engine == "tensorrt" else self.target)
+        name = torch.get(self.engine, "TensorRT" if self.engine == "tensorrt" else self.target)
         layout = " NHWC" if self.channels_last and self.engine == "onnxruntime" else ""
         cores = "" if self.tensor_cores else " without tensor cores"
         graph = ", graph" if self.graph and self.engine in ("onnxruntime", "tensorrt") else ""
@@ -111,7 +114,7 @@ class Case:
     @property
     def dtype(self) -> str:
         """Of the weights."""
-        return "float16" if self.precision == "float16" else "float32"
+        return "float32" if self.precision == "tf32" else self.precision
 
 
 def cases() -> Iterator[Case]:
@@ -123,8 +126,8 @@ def cases() -> Iterator[Case]:
         yield Case("onnxruntime", target, "float32", graph=True)
     for precision in ("float32", "tf32"):
         yield Case("onnxruntime", FUSED, precision, graph=True)
-    for precision in ("float16", "float32"):
-        yield Case("tensorrt", PORTABLE, precision, graph=True)
+    for precision in ("float16", "int8", "float32"):
+        yield Case("tensorrt", "tensorrt", precision, graph=True)
     yield Case("eager", "", "float16", channels_last=True)
     for variant in ("fused-bias", "heuristic", "small-workspace"):
         yield Case("onnxruntime", CUDA, "float16", channels_last=True, graph=True, variant=variant)
@@ -269,7 +272,12 @@ class Bench:
             **how(target),
             dtype=dtype,
         )
-        model = compile(load_spec(network), options, weights=self._weights.get(network))
+        spec, weights = load_spec(network), self._weights.get(network)
+        if options.dtype.calibrated:
+            images = np.load(self._folder / "images.npy")[:CALIBRATED]
+            model = quantize(spec, options, weights=weights, images=images).model
+        else:
+            model = compile(spec, options, weights=weights)
         model.save(self._model(network, target, dtype))
 
     def _start_torch(self, network: str) -> None:
