@@ -10,6 +10,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.notebook import html_table
+
 _BINS = 15
 _TOP = 5
 # Of the normal distribution, for 95 %.
@@ -79,6 +81,16 @@ class Scores:
     top5: float
     loss: float
     calibration_error: float
+
+    def _repr_html_(self) -> str:
+        low, high = self.top1_interval
+        rows: list[tuple[str, str | float]] = [
+            ("top-1", f"{self.top1:.2%} (95 % interval {low:.2%} to {high:.2%})"),
+            ("top-5", f"{self.top5:.2%}"),
+            ("loss", self.loss),
+            ("calibration error", self.calibration_error),
+        ]
+        return html_table(f"{self.images:,} images", ("", ""), rows)
 
 
 def scores(judged: Judged) -> Scores:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
-Cell = str | int | float
+
+class Markup(str):
+    """HTML that stands in a cell as it is."""
+
+    __slots__ = ()
+
+
+Cell = str | int | float | None
 
 
 def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
@@ -17,6 +24,7 @@ def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Cell]]
 
 
 def _cell(cell: Cell) -> str:
-    if isinstance(cell, str):
-        return f'<td style="text-align: left">{escape(cell)}</td>'
+    if isinstance(cell, str) or cell is None:
+        words = cell if isinstance(cell, Markup) else escape(cell or "–")
+        return f'<td style="text-align: left">{words}</td>'
     return f'<td style="text-align: right">{f"{cell:,}" if isinstance(cell, int) else f"{cell:.4f}"}</td>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,17 @@ from resnet_compile.classify import (
     top_classes,
 )
 from resnet_compile.compiler import CompiledModel
-from resnet_compile.errors import OptionError
-from resnet_compile.images import choose_scheme, find_images
+from resnet_compile.errors import ImageError, OptionError
+from resnet_compile.images import choose_scheme, decode_image, find_images, picture, thumbnail
 from resnet_compile.labels import align_labels, load_labels
 from resnet_compile.metadata import UNTRAINED, Metadata
-from resnet_compile.notebook import html_table
+from resnet_compile.notebook import Markup, html_table
 from resnet_compile.runtime import Session, SessionOptions, image_input
 
 DEFAULT_TOP = 5
 """Classes that are told of each image where nothing else is said."""
+_SIDE, _SHOWN = 160, 50
+"""Pixels of a picture in a notebook, and how many predictions one shows."""
 
 Image = str | os.PathLike[str] | NDArray[Any]
 """A file, or pixels: uint8 ``[H, W, 3]``, RGB."""
@@ -60,11 +62,13 @@ class Prediction:
         image: The file, or where the image stood among those given.
         guesses: The most probable classes, best first.
         note: What there is to know of it: that the model is not trained.
+        jpeg: A small copy of pixels that were given, for notebooks; that of a file is made when it is shown.
     """
 
     image: str
     guesses: tuple[Guess, ...]
     note: str | None = None
+    jpeg: bytes | None = field(default=None, repr=False, compare=False)
 
     @property
     def label(self) -> str:
@@ -77,7 +81,15 @@ class Prediction:
 
     def _repr_html_(self) -> str:
         rows = [(guess.label, guess.index, guess.probability) for guess in self.guesses]
-        return html_table(f"{self.image} {self.note or ''}", ("label", "class", "probability"), rows)
+        told = html_table(f"{self.image} {self.note or ''}", ("label", "class", "probability"), rows)
+        return f"{self.picture()}{told}"
+
+    def picture(self) -> str:
+        """The image as an HTML element; nothing where its file is gone."""
+        try:
+            return picture(self.jpeg or thumbnail(decode_image(self.image), _SIDE))
+        except ImageError:
+            return ""
 
 
 class Predictions(tuple[Prediction, ...]):
@@ -86,8 +98,12 @@ class Predictions(tuple[Prediction, ...]):
     __slots__ = ()
 
     def _repr_html_(self) -> str:
-        rows = [(each.image, each.label, each.guesses[0].index, each.guesses[0].probability) for each in self]
-        return html_table(f"{len(self)} images", ("image", "label", "class", "probability"), rows)
+        rows = [
+            (Markup(each.picture()), each.image, each.label, each.guesses[0].index, each.guesses[0].probability)
+            for each in self[:_SHOWN]
+        ]
+        title = f"{len(self)} images" if len(self) <= _SHOWN else f"the first {_SHOWN} of {len(self):,} images"
+        return html_table(title, ("", "image", "label", "class", "probability"), rows)
 
 
 class Model:
@@ -135,7 +151,8 @@ class Model:
         """
         if not isinstance(top, int) or top < 1:
             raise OptionError(f"must be a whole number from 1 on, not {top!r}", where="top")
-        given, single = _listed(images)
+        listed, single = _listed(images)
+        given = [*listed]
         output = classification_output(self.session)
         source = image_input(self.session, channels=3)
         scheme = choose_scheme(source.preprocess, (source.height, source.width))
@@ -148,7 +165,10 @@ class Model:
             names = self._names(labels, rows.shape[1])
             for position, path, row in zip(event.positions, event.paths, rows, strict=True):
                 guesses = (Guess(index, names[index], value) for index, value in top_classes(row, top))
-                made[position] = Prediction(path, tuple(guesses), UNTRAINED if self.metadata.untrained else None)
+                pixels = given[position]
+                jpeg = thumbnail(pixels, _SIDE) if isinstance(pixels, np.ndarray) else None
+                note = UNTRAINED if self.metadata.untrained else None
+                made[position] = Prediction(path, tuple(guesses), note, jpeg)
         predictions = Predictions(made[position] for position in sorted(made))
         return predictions[0] if single else predictions
 

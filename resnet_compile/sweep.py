@@ -23,6 +23,7 @@ from resnet_compile.costs import costs
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
 from resnet_compile.files import replacing
 from resnet_compile.metadata import read_model
+from resnet_compile.notebook import html_table
 from resnet_compile.options import CompileOptions
 from resnet_compile.plan import plan_network
 from resnet_compile.quantize import quantize
@@ -120,6 +121,10 @@ class Sweep:
     def failed(self) -> tuple[Row, ...]:
         """The rows that have an error in the place of a measurement."""
         return tuple(row for row in self.rows if row["error"])
+
+    def _repr_html_(self) -> str:
+        shown = (*KEYS, "p50_s", "images_per_second", "gflop_per_second", "flop_per_byte", "error")
+        return html_table(f"{len(self.rows)} measurements", shown, ([row[name] for name in shown] for row in self.rows))
 
     def document(self) -> dict[str, Any]:
         """The same as plain JSON values."""

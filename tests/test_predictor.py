@@ -1,5 +1,8 @@
 """Predictions in Python, against the same images prepared and run step by step."""
 
+import base64
+import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.models import run
-from support.tolerances import NETWORK
+from support.tolerances import JPEG, NETWORK
 from support.training_run import narrow_spec, write_cifar
 
 import resnet_compile as rc
@@ -109,6 +112,38 @@ def test_impossible_settings(model: rc.CompiledModel, photos: Path) -> None:
         model.predict(photos, top=0)
     with pytest.raises(UsageError, match="labels must be as many as the network's 10 classes, got 2"):
         model.predict(photos, labels=["a", "b"])
+
+
+def test_a_prediction_shows_its_picture(model: rc.CompiledModel, photos: Path, tmp_path: Path) -> None:
+    Image.new("RGB", (50, 40), (200, 100, 0)).save(tmp_path / "orange.png")
+    one = model.predict(tmp_path / "orange.png")._repr_html_()
+    shown = Image.open(io.BytesIO(base64.b64decode(one.split("base64,")[1].split('"')[0])))
+    assert shown.size == (50, 40)
+    assert np.abs(np.asarray(shown, float) - (200, 100, 0)).max() <= JPEG
+    pixels = np.zeros((400, 200, 3), np.uint8)
+    assert [Image.open(io.BytesIO(each.jpeg)).size for each in model.predict(pixels[None])] == [(80, 160)]
+    assert model.predict(pixels) == model.predict(pixels)
+    several = model.predict([photos / "0.png", photos / "1.png"])
+    assert several._repr_html_().count("<img ") == 2
+    gone = replace(several[0], image=str(tmp_path / "gone.png"))
+    assert "<img " not in gone._repr_html_()
+    assert "<table>" in gone._repr_html_()
+
+
+def test_results_are_tables_in_a_notebook(model: rc.CompiledModel) -> None:
+    options = rc.bench.BenchOptions(device="cpu", protocol=rc.bench.Protocol(steps=3, burn_in=0), batches=(1, 2))
+    subject = rc.bench.Subject("<m>", model.to_proto().SerializeToString())
+    timed = rc.bench.bench([subject], options)._repr_html_()
+    assert timed.count("<tr>") == 1 + 2
+    assert "&lt;m&gt;" in timed
+    wanted = rc.bench.ScenarioOptions(scenario="single", device="cpu", seconds=0.1, burn_in=0)
+    assert "MLPerf-style, unverified" in rc.bench.run_scenario(subject, wanted)._repr_html_()
+    swept = rc.sweep.sweep(["tiny"], rc.sweep.Axes(batch=(1, 2)), options, roofs=False)
+    assert swept._repr_html_().count("<tr>") == 1 + 2
+    report = rc.quantize.quantize("tiny").report._repr_html_()
+    assert "SNR dB" in report
+    scores = rc.metrics.Scores(100, 0.5, (0.4, 0.6), 0.9, 0.7, 0.1)._repr_html_()
+    assert "50.00% (95 % interval 40.00% to 60.00%)" in scores
 
 
 def test_tables_for_notebooks_are_escaped_and_whole(model: rc.CompiledModel, photos: Path) -> None:

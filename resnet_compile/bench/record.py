@@ -11,6 +11,7 @@ from resnet_compile.bench.environment import Environment
 from resnet_compile.bench.options import BenchOptions
 from resnet_compile.bench.profile import Profile
 from resnet_compile.bench.statistics import Comparison, TimingSummary, summarize
+from resnet_compile.notebook import html_table
 from resnet_compile.runtime import parse_device
 
 Data = Literal["host", "device", "host to host"]
@@ -110,6 +111,13 @@ class Bench:
         """Whether a node's time in the profile is what the host takes to start it, not what the device takes."""
         device = parse_device(self.device)
         return device is not None and device.provider.asynchronous
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (row.model, row.batch, row.data, row.summary.p50 * 1e3, row.images_per_second, row.gflops)
+            for row in self.rows
+        ]
+        return html_table(f"on {self.device}", ("model", "batch", "data", "p50 ms", "images/s", "GFLOP/s"), rows)
 
     def document(self) -> dict[str, Any]:
         """The same as plain JSON values; times in seconds, those of a profile in one run."""

@@ -15,6 +15,7 @@ from resnet_compile.bench.options import ScenarioOptions
 from resnet_compile.bench.queries import Queries
 from resnet_compile.bench.record import Data
 from resnet_compile.bench.statistics import TimingSummary, summarize
+from resnet_compile.notebook import html_table
 
 NOTICE = "MLPerf-style, unverified by MLCommons"
 
@@ -185,6 +186,15 @@ class ScenarioRun:
             yield f"a bound of {options.bound * 1e3:g} ms, not {SERVER_BOUND * 1e3:g}"
         if self.interrupted:
             yield "interrupted"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            (each.batch, len(each.queries.latencies), each.images_per_second, each.summary.p50 * 1e3, each.late)
+            for each in self.trials
+        ]
+        result = "none" if self.result is None else f"{self.result:.4g}"
+        title = f"{self.model}, {self.title}: {self.result_name}: {result} ({NOTICE})"
+        return html_table(title, ("batch", "queries", "images/s", "p50 ms", "late"), rows)
 
     def document(self) -> dict[str, Any]:
         """The same as plain JSON values; times in seconds, every latency in the order of the queries."""

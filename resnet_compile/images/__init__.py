@@ -4,7 +4,7 @@ from resnet_compile.images.decode import RgbImage, decode_image
 from resnet_compile.images.find import find_images
 from resnet_compile.images.preprocess import SCHEMES, Preprocessing, choose_scheme, find_scheme, standardise
 from resnet_compile.images.resize import pillow_resize
-from resnet_compile.images.thumbnail import thumbnail
+from resnet_compile.images.thumbnail import picture, thumbnail
 from resnet_compile.labels import align_labels, load_labels
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "find_images",
     "find_scheme",
     "load_labels",
+    "picture",
     "pillow_resize",
     "standardise",
     "thumbnail",

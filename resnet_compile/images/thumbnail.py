@@ -1,7 +1,8 @@
-"""Small copies of images, for pages."""
+"""Small copies of images, for pages and notebooks."""
 
 from __future__ import annotations
 
+import base64
 import io
 
 from PIL import Image
@@ -16,3 +17,9 @@ def thumbnail(image: RgbImage, side: int) -> bytes:
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+def picture(jpeg: bytes) -> str:
+    """An HTML element that shows a JPEG file and needs nothing from anywhere else."""
+    source = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+    return f'<img src="{source}" alt="" style="max-width:100%">'

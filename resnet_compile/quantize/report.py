@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.graph import Graph
+from resnet_compile.notebook import html_table
 from resnet_compile.quantize.calibration import METHOD, opened
 from resnet_compile.quantize.images import CalibrationImages
 
@@ -47,6 +48,11 @@ class QuantizationReport:
     images: int
     points: tuple[PointError, ...]
     top1: float | None
+
+    def _repr_html_(self) -> str:
+        top1 = "" if self.top1 is None else f"top-1 agreement {self.top1:.1%}, "
+        rows = [(each.name, each.snr, each.error) for each in self.points]
+        return html_table(f"{top1}on {self.images} {self.source}", ("end point", "SNR dB", "relative error"), rows)
 
     def document(self) -> dict[str, Any]:
         """Plain JSON values; an infinite ratio is null."""

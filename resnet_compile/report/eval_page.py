@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 from itertools import islice
@@ -12,7 +11,7 @@ import numpy as np
 
 from resnet_compile.errors import ImageError
 from resnet_compile.evaluate import Evaluated, Labelled
-from resnet_compile.images import decode_image, thumbnail
+from resnet_compile.images import decode_image, picture, thumbnail
 from resnet_compile.report.page import note, page, section, table, tiles
 from resnet_compile.report.svg import element
 
@@ -124,6 +123,4 @@ def _figure(image: Any, text: str) -> str:
         pixels = image if isinstance(image, np.ndarray) else decode_image(image)
     except ImageError as error:
         return element("div", escape(str(error)))
-    source = "data:image/jpeg;base64," + base64.b64encode(thumbnail(pixels, _SIDE)).decode()
-    picture = f'<img src="{source}" alt="" style="max-width:100%">'
-    return element("div", picture, element("span", escape(text)), cls="tile")
+    return element("div", picture(thumbnail(pixels, _SIDE)), element("span", escape(text)), cls="tile")

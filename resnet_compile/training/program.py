@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.training_run import checkpoint_files, newest_whole
 from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
+from resnet_compile.notebook import html_table
 from resnet_compile.runtime import Session, SessionOptions, choose_device
 from resnet_compile.spec import NetworkSpec, SpecSource, as_spec
 from resnet_compile.training.checkpoints import Progress, Saved, best_checkpoint, clear_folder, read_checkpoint
@@ -53,6 +54,17 @@ class Trained:
     best: Path | None
     interrupted: bool
     device: str
+
+    def _repr_html_(self) -> str:
+        told = self.progress
+        rows = [
+            ("steps", told.step),
+            ("accuracy", told.accuracy),
+            ("best accuracy", told.best_accuracy),
+            ("after", told.best_step),
+            ("checkpoint", str(self.best or self.checkpoint)),
+        ]
+        return html_table(f"{self.spec.name}, trained on {self.device}", ("", ""), rows)
 
 
 def train(

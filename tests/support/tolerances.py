@@ -63,6 +63,9 @@ CALIBRATED = 1e-5
 # up to 3.6 %.
 QUEUE = 0.05
 
+# Levels of a pixel of one colour, after JPEG's rounding of luminance and chrominance.
+JPEG = 3
+
 
 def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
     """Norm of the difference over the norm of what was expected, in float64; shapes have to agree."""
