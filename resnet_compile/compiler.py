@@ -118,7 +118,8 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     """Compiles a network.
 
     Args:
-        spec: What to compile: a spec, a name of the catalogue, or a path.
+        spec: What to compile: a spec, a name of the catalogue, or a path; or an ONNX model's path, whose network and
+            weights are read off its graph.
         options: How; None for the defaults.
         weights: A checkpoint, its path, or arrays by name: by our own names with convolution weights OIHW
             (`Plan.parameters` lists them), or by the names and layouts of any naming table. Where they fit but for the
@@ -137,7 +138,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
             where="dtype",
             hint="resnet_compile.quantize.quantize(spec, options) makes one",
         )
-    source = opened(weights)
+    spec, source, read = described_by(spec, weights)
     planned, told = planned_for(spec, options, source)
     graph = lower(
         planned,
@@ -155,7 +156,7 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     )
     fed = verifier.verify(with_ends(optimized, planned, options), "putting ends to it", bound=True)
     fmt = ModelFormat(options.opset, _metadata(planned.spec, options, facts), options.external_data)
-    return CompiledModel(planned, fed, fmt, applied, (*told, *parameters.notes))
+    return CompiledModel(planned, fed, fmt, applied, (*read, *told, *parameters.notes))
 
 
 def with_ends(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
@@ -198,6 +199,26 @@ def _with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> G
     scheme = find_scheme(named) if isinstance(named, str) else named
     size, image_size = planned.input.size, options.image_size
     return with_preprocessing(graph, scheme, size, image_size=image_size, layout=options.layout)
+
+
+def described_by(
+    spec: SpecSource, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None
+) -> tuple[SpecSource, Mapping[str, ArrayLike] | None, tuple[str, ...]]:
+    """The spec and the opened weights; of a path to an ONNX model that stands for both, what was read off it.
+
+    Raises:
+        WeightsError: The model has a part that the spec language has no word for.
+    """
+    if isinstance(spec, str | os.PathLike) and as_path(spec).suffix == ".onnx" and weights is None:
+        # Deferred: what reads specs off files is needed only for this.
+        from resnet_compile.recognise import recognise
+
+        source = opened(spec)
+        assert source is not None, "a path was given"
+        found = recognise(source)
+        assumed = (f"assumed: {'; '.join(found.assumed)}",) if found.assumed else ()
+        return found.spec, source, (found.told, *assumed)
+    return spec, opened(weights), ()
 
 
 def opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) -> Mapping[str, ArrayLike] | None:

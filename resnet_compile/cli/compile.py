@@ -11,7 +11,7 @@ import click
 from click.core import ParameterSource
 
 import resnet_compile as rc
-from resnet_compile.cli.common import Report, command, run
+from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.cli.parameters import COUNT, PATH, SEED, batch, classes, image_size, names, scopes, size
 from resnet_compile.errors import ImageError, OptionError, SpecError
 from resnet_compile.report.table import table
@@ -196,14 +196,15 @@ def cli(
     labels: Path | None,
     **options: Any,
 ) -> None:
-    """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model. Without SPEC the network is read off the
-    names and shapes of --weights.
+    """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model. SPEC may be an ONNX model too, whose
+    network and weights are read off its graph. Without SPEC the network is read off --weights.
 
     \b
     resnet-compile resnet50
     resnet-compile specs/resnet152.json -o model.onnx
     resnet-compile specs/resnet152.json --weights resnet_v2_152.ckpt -o model.onnx
     resnet-compile --weights mine.pth -o model.onnx
+    resnet-compile theirs.onnx -o ours.onnx --target cuda
     resnet-compile resnet50 --outputs block3,logits --batch 32 -o features.onnx
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
@@ -216,18 +217,23 @@ def cli(
     wanted = output is not None or triton is None
     options["labels"] = rc.images.load_labels(labels) if labels else ()
     told: dict[str, Any] = {}
+    if spec is not None and _is_model(spec):
+        if weights is not None:
+            hint = f"resnet-inspect {spec} --spec FILE writes its spec, to give with other weights"
+            raise OptionError("SPEC is a model, which has weights of its own", where="weights", hint=hint)
+        weights, spec = Path(spec), None
     if spec is not None:
         output = _output(output, spec)
         network = _spec(spec)
     elif weights is not None:
-        output = _output(output, weights.name)
+        output = _output(output, weights.name, beside=weights)
         network, told["recognised"] = _recognised(weights, options["section"])
     else:
         raise click.UsageError("Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL.")
     options["dtype"] = precision = _precision(dtype, io_dtype, keep_float, calibration, winograd)
     if training_step:
         unmeant: dict[str, Any] = {
-            "weights": weights,
+            "weights": None if "recognised" in told else weights,
             "calibration": calibration,
             "verify": verify or None,
             "reference": reference,
@@ -244,6 +250,8 @@ def cli(
             raise OptionError("--calibration needs --dtype int8 or --verify", where="calibration")
         model = rc.compile(network, rc.CompileOptions(**options), weights=weights)
     for note in model.notes:
+        if "recognised" in told and note.startswith(rc.recognise.UNTOLD):
+            continue  # it stood among what was assumed
         click.echo(f"resnet-compile: {note}", err=True)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     for each in model.passes:
@@ -314,14 +322,26 @@ def _told(report: Report, model: rc.CompiledModel, output: Path, card: Path | No
     )
 
 
-def _output(asked: Path | None, spec: str) -> Path:
-    """Where the model goes; an error where its name says that it is something else than ONNX."""
+def _output(asked: Path | None, spec: str, *, beside: Path | None = None) -> Path:
+    """Where the model goes, by default not over what it is made of; an error where the name is not that of ONNX."""
     if asked is None:
-        return Path(f"{Path(spec).stem}.onnx")
+        usual = Path(f"{Path(spec).stem}.onnx")
+        same = beside is not None and usual.exists() and usual.samefile(beside)
+        return Path(f"{usual.stem}-compiled.onnx") if same else usual
     if asked.suffix not in ("", ".onnx"):
         hint = f"-o {asked.with_suffix('.onnx')}"
         raise OptionError(f"what is written is ONNX, not {asked.suffix}", where=str(asked), hint=hint)
     return asked
+
+
+def _is_model(source: str) -> bool:
+    """Whether what stands for a spec is an ONNX model."""
+    if means_spec(source) or not Path(source).is_file():
+        return False
+    # Deferred: a reader is needed only where there is a model.
+    from resnet_compile.checkpoints.onnx_file import is_onnx
+
+    return is_onnx(Path(source))
 
 
 def _spec(source: str) -> rc.NetworkSpec:
@@ -343,8 +363,9 @@ def _recognised(weights: Path, section: tuple[str, ...]) -> tuple[rc.NetworkSpec
     with rc.open_checkpoint(weights) as source:
         found = rc.recognise.recognise(source, section=section)
     click.echo(f"resnet-compile: {found.told}", err=True)
-    click.echo(f"resnet-compile: assumed, as the names do not tell it: {'; '.join(found.assumed)}", err=True)
-    click.echo(f"resnet-compile: resnet-inspect {weights} --spec FILE writes the spec, to change it", err=True)
+    if found.assumed:
+        click.echo(f"resnet-compile: assumed, as the file does not tell it: {'; '.join(found.assumed)}", err=True)
+        click.echo(f"resnet-compile: resnet-inspect {weights} --spec FILE writes the spec, to change it", err=True)
     return found.spec, {"told": found.told, "assumed": list(found.assumed)}
 
 

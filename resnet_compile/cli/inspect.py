@@ -133,7 +133,8 @@ def _recognised(source: str) -> rc.NetworkSpec:
     with rc.open_checkpoint(source) as checkpoint:
         found = rc.recognise.recognise(checkpoint)
     click.echo(f"resnet-inspect: {found.told}", err=True)
-    click.echo(f"resnet-inspect: assumed, as the names do not tell it: {'; '.join(found.assumed)}", err=True)
+    if found.assumed:
+        click.echo(f"resnet-inspect: assumed, as the file does not tell it: {'; '.join(found.assumed)}", err=True)
     return found.spec
 
 

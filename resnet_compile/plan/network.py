@@ -185,8 +185,7 @@ def plan_network(spec: SpecSource) -> Plan:
 
 def _planned(spec: NetworkSpec) -> Plan:
     source = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
-    initializer = INITIALIZERS[spec.initializer]
-    scope = LayerScope(spec.name, spec.norm, _activation(spec.activation), initializer.body)
+    initializer, scope = INITIALIZERS[spec.initializer], network_scope(spec)
     root = plan_root(spec.root, scope, source)
     blocks = _plan_blocks(spec, scope, root[-1].output if root else source, root_stride=_stride(root))
     head = _plan_head(spec, scope, replace(scope, initializer=initializer.logits), blocks[-1])
@@ -194,6 +193,11 @@ def _planned(spec: NetworkSpec) -> Plan:
     if (total := planned.num_parameters + planned.num_moving_statistics) > MAX_PARAMETERS:
         raise SpecError(f"the network must have at most {MAX_PARAMETERS} parameters, got {total}", where="$.blocks")
     return planned
+
+
+def network_scope(spec: NetworkSpec) -> LayerScope:
+    """What the layers of a network share."""
+    return LayerScope(spec.name, spec.norm, _activation(spec.activation), INITIALIZERS[spec.initializer].body)
 
 
 def _activation(kind: ActivationKind | None) -> Activation:

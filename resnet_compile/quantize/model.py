@@ -14,7 +14,7 @@ from resnet_compile.compiler import (
     CompiledModel,
     adapted,
     compile,  # noqa: A004  # the verb of this package
-    opened,
+    described_by,
     planned_for,
     with_ends,
 )
@@ -87,7 +87,7 @@ def quantize(
     if options.opset < (needed := OPERATORS["DequantizeLinear"].attributes["axis"].since):
         fault = f"opset {options.opset} cannot say weights with a scale for each channel"
         raise OptionError(fault, where="opset", hint=f"opset {needed} can")
-    weights = opened(weights)
+    spec, weights, _ = described_by(spec, weights)
     plan, _ = planned_for(spec, options, weights)
     # Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
     logits = plan.head.logits.scope if plan.head.logits else None

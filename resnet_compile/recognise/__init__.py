@@ -1,5 +1,7 @@
-"""From what somebody has of a network to its description: a checkpoint's names and shapes to a `NetworkSpec`."""
+"""From what somebody has of a network to its description: a checkpoint's names and shapes, or an ONNX model's graph."""
 
-from resnet_compile.recognise.names import Recognised, recognise
+from resnet_compile.recognise.recognised import Recognised
+from resnet_compile.recognise.source import recognise
+from resnet_compile.weights.binding import UNTOLD
 
-__all__ = ["Recognised", "recognise"]
+__all__ = ["UNTOLD", "Recognised", "recognise"]

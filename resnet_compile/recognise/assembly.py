@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import groupby
 from typing import Any, get_args
@@ -34,9 +34,9 @@ from resnet_compile.spec import (
 )
 from resnet_compile.spec.parts import AttentionKind, ShortcutKind
 from resnet_compile.spec.roots import RootKind
-from resnet_compile.spec.units import UnitKind, UnitModel
+from resnet_compile.spec.units import UnitKind
 
-_KINDS: dict[str, type[UnitModel]] = {each.model_fields["kind"].default: each for each in get_args(UnitKind)}
+KINDS: dict[str, type[UnitKind]] = {each.model_fields["kind"].default: each for each in get_args(UnitKind)}
 
 
 @cache
@@ -49,7 +49,7 @@ def candidates(reading: Reading, name: str) -> Iterator[tuple[NetworkSpec, Netwo
     """The specs that a reading can be of, the likeliest first, each with the network whose convention it follows."""
     bottleneck = any("conv3/weights" in unit for unit in reading.units.values())
     kinds = [*reading.kinds] or reading.naming.kinds
-    fitting = [kind for kind in kinds if kind in _KINDS and _KINDS[kind].bottleneck == bottleneck]
+    fitting = [kind for kind in kinds if kind in KINDS and KINDS[kind].bottleneck == bottleneck]
     for kind in fitting if len(reading.kinds) <= 1 else ():
         model = _prototype(reading, kind)
         if model is None:
@@ -62,7 +62,7 @@ def candidates(reading: Reading, name: str) -> Iterator[tuple[NetworkSpec, Netwo
 
 def _prototype(reading: Reading, kind: str) -> NetworkSpec | None:
     """A network of the catalogue of this kind: the one that is named, or one that has most of the parts."""
-    root, attention = _root_parts(reading), _attention([*reading.units.values()])
+    root, attention = root_parts(reading.shapes), attention_of([*reading.units.values()])
     pooled = any("projection/weights" in unit for unit in reading.units.values())
     padded = not pooled and not any("shortcut/weights" in unit for unit in reading.units.values())
 
@@ -85,9 +85,8 @@ def _form(root: StemRoot) -> tuple[Any, ...]:
     return root.stem.kind, root.norm, root.biases, isinstance(root.pool, ConvolutionRootPool)
 
 
-def _root_parts(reading: Reading) -> StemRoot | None:
+def root_parts(shapes: Mapping[str, Shape]) -> StemRoot | None:
     """The root block as far as names and shapes tell it."""
-    shapes = reading.shapes
     last = "stem3" if "stem3/weights" in shapes else "conv1"
     if (weights := shapes.get(f"{last}/weights")) is None:
         return None
@@ -105,7 +104,7 @@ def _root_parts(reading: Reading) -> StemRoot | None:
 
 def _root(reading: Reading, model: NetworkSpec) -> RootKind | None:
     """The root block: the model's where it has the file's layers, with the file's depths."""
-    told = _root_parts(reading)
+    told = root_parts(reading.shapes)
     if told is None or model.root is None or _form(in_parts(model.root)) != _form(told):
         return told
     if isinstance(model.root, StemRoot):
@@ -159,23 +158,29 @@ def _assembled(reading: Reading, name: str, model: NetworkSpec, shortcut: Shortc
 def _block(reading: Reading, number: int, model: NetworkSpec, shortcut: ShortcutKind | None) -> Block:
     """A block, which strides where the model's do."""
     units = [reading.units[place] for place in reading.units if place[0] == number]
-    parts: dict[str, Any] = {"shortcut": shortcut, "attention": _attention(units)}
+    parts: dict[str, Any] = {"shortcut": shortcut, "attention": attention_of(units)}
     parts["biases"] = any("conv1/biases" in unit for unit in units)
     unit = model.blocks[min(number, len(model.blocks)) - 1].unit
     if unit.bottleneck:
-        parts |= {"groups": _groups(units), "base_width": 64}
+        parts |= {"groups": groups_of(units), "base_width": 64}
     strides = [1] * len(units)
     last, even = stride_rule(model)
     if number != (1 if even == "first" else len(reading.blocks)):
         strides[-1 if last else 0] = 2
     args = (
-        _args(each, stride, unit.bottleneck, parts.get("groups", 1))
+        unit_args(each, stride, unit.bottleneck, parts.get("groups", 1))
         for each, stride in zip(units, strides, strict=True)
     )
+    changed = {key: value for key, value in parts.items() if value != getattr(unit, key)}
+    return block_of(number, unit.replace(**changed), args)
+
+
+def block_of(number: int, unit: UnitKind, args: Iterable[UnitArgs]) -> Block:
+    """A block of units with these arguments, equal ones in a row as a run."""
     runs = ((each, len([*run])) for each, run in groupby(args))
     return Block(
         scope=f"block{number}",
-        unit=unit.replace(**{key: value for key, value in parts.items() if value != getattr(unit, key)}),
+        unit=unit,
         args=tuple(each.replace(repeat=count) if count > 1 else each for each, count in runs),
     )
 
@@ -188,7 +193,7 @@ def stride_rule(model: NetworkSpec) -> tuple[bool, str]:
     return last, "last" if even and even[0] > 0 else "first"
 
 
-def _args(unit: Mapping[str, Shape], stride: int, bottleneck: bool, groups: int) -> UnitArgs:
+def unit_args(unit: Mapping[str, Shape], stride: int, bottleneck: bool, groups: int) -> UnitArgs:
     widths = [unit[f"conv{number}/weights"][0] for number in range(1, 4) if f"conv{number}/weights" in unit]
     *inner, depth = widths
     if bottleneck and len(set(inner)) == 1 and inner[0] % groups == 0:
@@ -198,14 +203,14 @@ def _args(unit: Mapping[str, Shape], stride: int, bottleneck: bool, groups: int)
     return UnitArgs(depth=depth, widths=tuple(inner), stride=stride)
 
 
-def _groups(units: list[Mapping[str, Shape]]) -> int:
+def groups_of(units: list[Mapping[str, Shape]]) -> int:
     """The source's channels of a bottleneck's 3x3 convolution over those that one of its outputs reads."""
     unit = units[0]
     source, reads = unit["conv1/weights"][0], unit["conv2/weights"][1]
     return source // reads if source % reads == 0 else 1
 
 
-def _attention(units: list[Mapping[str, Shape]]) -> AttentionKind | None:
+def attention_of(units: list[Mapping[str, Shape]]) -> AttentionKind | None:
     unit = units[0]
     if taps := unit.get("attention/channels/weights"):
         return EfficientChannel(kernel=taps[-1])

@@ -7,52 +7,34 @@ is. A spec is found when the parameters of its plan are those of the file, each 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-
-from numpy.typing import ArrayLike
 
 from resnet_compile.errors import SpecError, WeightsError
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.root_kinds import in_parts
 from resnet_compile.recognise.assembly import candidates, networks, stride_rule
 from resnet_compile.recognise.reading import Reading, Shape, readings
+from resnet_compile.recognise.recognised import Recognised, in_words
 from resnet_compile.spec import BatchNorm, NetworkSpec, load_spec
 from resnet_compile.weights.fitting import Fit, fitting_specs
 from resnet_compile.weights.sections import ROOT
-from resnet_compile.weights.source import Tensors, tensors_of
+from resnet_compile.weights.source import Tensors
 
 _READINGS = 8  # that are tried, of those with the most names
 
 
-@dataclass(frozen=True, slots=True)
-class Recognised:
-    """A spec that was read off a checkpoint.
-
-    Attributes:
-        spec: The network.
-        told: What was found, in a line.
-        assumed: What the names do not tell and was taken as the family has it, each with the field that changes it.
-    """
-
-    spec: NetworkSpec
-    told: str
-    assumed: tuple[str, ...]
-
-
-def recognise(source: Mapping[str, ArrayLike], *, section: Sequence[str] = (), name: str = "network") -> Recognised:
-    """The network whose parameters a checkpoint holds.
+def read_names(tensors: Tensors, section: Sequence[str], name: str) -> Recognised:
+    """The network whose parameters a source holds.
 
     Args:
-        source: A checkpoint, or arrays by name.
-        section: Where in it the network is, as `resnet_compile.bind` takes it; anywhere without one.
+        tensors: The source's, by their plain names.
+        section: Where in it the network is; anywhere without one.
         name: What to call the network, where it is none of the catalogue.
 
     Raises:
         WeightsError: No table reads the names as those of a network, or no network has these parameters.
     """
-    tensors = tensors_of(source)
     found = readings(tensors, section)
     # One that leaves tensors unread where another reads them is of a part of the network.
     for reading in [each for each in found if len(each.shapes) == len(found[0].shapes)][:_READINGS]:
@@ -110,10 +92,8 @@ def _plain(shape: Shape) -> Shape:
 def _told(reading: Reading, spec: NetworkSpec, model: NetworkSpec, others: Sequence[NetworkSpec]) -> Recognised:
     known = next((each for each in networks() if _same(each, spec)), None)
     where = "" if not reading.prefix else f", in section {reading.prefix.rstrip('./') or ROOT}"
-    units, kind = "+".join(map(str, reading.blocks)), spec.blocks[0].unit.kind
-    classes = f"{spec.head.num_classes} classes" if spec.head.num_classes else "no head"
     what = f"{known.name}, " if known else ""
-    told = f"read off the names: {what}{units} units of kind {kind}, {classes} ({reading.naming.name} naming{where})"
+    told = f"read off the names: {what}{in_words(spec)} ({reading.naming.name} naming{where})"
     if known:
         spec = known.replace(head=known.head.replace(num_classes=spec.head.num_classes))
     return Recognised(spec, told, tuple(_assumptions(reading, spec, known or model, others)))

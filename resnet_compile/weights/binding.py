@@ -20,6 +20,9 @@ from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import SourceTensor, Tensors, tensors_of
 from resnet_compile.weights.tensor import Bound, ParameterTensor, finite
 
+UNTOLD = "the names do not determine"
+"""How a note begins that says what is the spec's alone."""
+
 # Types of quantised weights, which are meaningless without a scale.
 _QUANTISED = frozenset({"int8", "uint8", "int4", "uint4"})
 
@@ -93,7 +96,7 @@ def bind(
     told = source.notes if isinstance(source, Checkpoint) else ()
     notes = found.notes
     if found.naming.untold and not configured:
-        notes += (f"the names do not determine {found.naming.untold}: the spec does",)
+        notes += (f"{UNTOLD} {found.naming.untold}: the spec does",)
     return Bound(
         {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()},
         _facts(found, choice),

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from support.commands import command
 from support.contents import arrays_of
 
 from resnet_compile import NetworkSpec, compile, load_spec, plan_network
 from resnet_compile.metadata import read_model
-from resnet_compile.spec import parse_spec, torchvision_bottleneck_block
+from resnet_compile.spec import parse_spec, spec_text, torchvision_bottleneck_block
 from resnet_compile.weights.tables import naming_of
 
 
@@ -42,7 +43,7 @@ def test_a_checkpoint_alone_is_compiled(checkpoint: Path) -> None:
     assert done.code == 0, done.err
     read = "1+2+3 units of kind torchvision_bottleneck, 9 classes (torchvision naming, in section encoder_q)"
     assert read in done.err
-    assert "assumed, as the names do not tell it: stride 2 in the first unit of every block but the first" in done.err
+    assert "assumed, as the file does not tell it: stride 2 in the first unit of every block but the first" in done.err
     made = read_model(checkpoint.parent / "mine.onnx")
     assert made.metadata.spec
     ours, theirs = plan_network(parse_spec(made.metadata.spec)), plan_network(thin())
@@ -66,6 +67,44 @@ def test_the_spec_of_a_model_is_written_too(tmp_path: Path) -> None:
     compile(load_spec("tiny")).save(model)
     assert command("resnet-inspect", model, "--spec", found).code == 0
     assert load_spec(found) == load_spec("tiny")
+
+
+EXPORT = Path(__file__).resolve().parents[1] / "data" / "onnx" / "timm_resnext_tracing.onnx"
+
+
+def test_a_model_is_a_spec_with_weights(tmp_path: Path) -> None:
+    model = tmp_path / "theirs.onnx"
+    model.write_bytes(EXPORT.read_bytes())
+    done = command("resnet-compile", "theirs.onnx", cwd=tmp_path)
+    assert done.code == 0, done.err
+    assert done.err.startswith("resnet-compile: read off the graph: ")
+    assert model.read_bytes() == EXPORT.read_bytes()
+    made = read_model(tmp_path / "theirs-compiled.onnx").metadata
+    assert (made.weights_file, made.weights_naming) == ("theirs.onnx", "structure")
+    done = command("resnet-inspect", model, "--spec", tmp_path / "found.json")
+    assert done.code == 0, done.err
+    assert spec_text(load_spec(tmp_path / "found.json")) == made.spec
+
+
+def test_a_model_takes_no_other_weights(tmp_path: Path) -> None:
+    done = command("resnet-compile", EXPORT, "--weights", EXPORT, cwd=tmp_path)
+    assert (done.code, [*tmp_path.iterdir()]) == (2, [])
+    assert "SPEC is a model, which has weights of its own" in done.err
+
+
+def test_a_part_of_a_model_without_a_word_leaves_no_file(tmp_path: Path) -> None:
+    model = onnx.load(EXPORT)
+    next(node for node in model.graph.node if node.op_type == "Relu").op_type = "Elu"
+    onnx.save(model, tmp_path / "theirs.onnx")
+    done = command("resnet-compile", "theirs.onnx", "-o", "ours.onnx", cwd=tmp_path)
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "Elu '" in done.err
+    assert [each.name for each in tmp_path.iterdir()] == ["theirs.onnx"]
+
+
+def test_what_names_do_not_tell_is_told_once(checkpoint: Path) -> None:
+    done = command("resnet-compile", "--weights", checkpoint, cwd=checkpoint.parent)
+    assert done.err.count("do not tell") + done.err.count("does not tell") == 1
 
 
 def test_what_holds_no_network_leaves_no_file(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from resnet_compile.weights.structure.walk import takers
 _LARGEST = float(np.finfo(np.float32).max)
 # Slopes of a PRelu are one for each channel at most.
 _MOST_SLOPES = 1 << 17
-_OPERATORS = ("Clip", "LeakyRelu", "Max", "Min", "PRelu", "Relu")
+ACTIVATIONS = ("Clip", "LeakyRelu", "Max", "Min", "PRelu", "Relu")
+"""Operators that can be an activation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def activated(
     target = _of_plan(activation)
     wanted = Wanted(scope, f"the activation {_in_words(target)}")
     for step in steps:
-        for node, here in takers(model, step, wanted, *_OPERATORS):
+        for node, here in takers(model, step, wanted, *ACTIVATIONS):
             kind = _of_node(model, node, here)
             behind = step.on(_behind(here, node, target), node)
             if kind == target:
@@ -63,10 +64,23 @@ def activated(
                 closeness=ATTRIBUTE,
             )
             if isinstance(kind, _Clamp):
-                for second, there in takers(model, behind, None, *_OPERATORS):
+                for second, there in takers(model, behind, None, *ACTIVATIONS):
                     other = _of_node(model, second, there)
                     if isinstance(other, _Clamp) and kind.then(other) == target:
                         yield behind.on(_behind(there, second, target), second)
+
+
+def activation_of(model: Walk, node: OnnxNode, here: Place) -> layers.Activation | None:
+    """The activation that a node is, or the half of one that two nodes make; None for any other."""
+    match _of_node(model, node, here):
+        case layers.LeakyRelu(slope) if 0 < slope < 1:
+            return layers.LeakyRelu(digits(slope))
+        case _Clamp(_, high) if high == _RELU6.high:
+            return layers.Relu6()
+        case _Clamp(low, math.inf) if low == 0:
+            return layers.Relu()
+        case _:
+            return None
 
 
 def _behind(here: Place, node: OnnxNode, target: _Kind) -> Place:
@@ -138,7 +152,7 @@ def _clamp(low: float, high: float) -> _Kind | None:
 def _in_words(kind: _Kind) -> str:
     match kind:
         case layers.LeakyRelu(slope):
-            return f"a leaky ReLU of slope {_digits(slope)}"
+            return f"a leaky ReLU of slope {digits(slope)}"
         case _Clamp() if kind == _RELU:
             return "ReLU"
         case _Clamp() if kind == _RELU6:
@@ -147,22 +161,22 @@ def _in_words(kind: _Kind) -> str:
             return f"a clip to {low:g} and {high:g}"
 
 
-def _digits(slope: float) -> float:
+def digits(number: float) -> float:
     """The number of fewest digits that float32 has as this one."""
-    return float(str(np.float32(slope)))
+    return float(str(np.float32(number)))
 
 
 def _advice(model: Walk, kind: _Kind | None) -> str:
     """The field of the spec that says this activation."""
     slope = kind.slope if isinstance(kind, layers.LeakyRelu) else 0.0
-    if model.site.own_activation and (kind == _RELU or 0 < slope < 1):
-        return f"set {model.site.path}.unit.relu_leakiness to {_digits(slope)}"
+    if model.site.unit and model.site.unit.fixed_activation and (kind == _RELU or 0 < slope < 1):
+        return f"set {model.site.path}.unit.relu_leakiness to {digits(slope)}"
     if kind == _RELU:
         document: dict[str, object] = {"kind": "relu"}
     elif kind == _RELU6:
         document = {"kind": "relu6"}
     elif 0 < slope < 1:
-        document = {"kind": "leaky_relu", "slope": _digits(slope)}
+        document = {"kind": "leaky_relu", "slope": digits(slope)}
     else:
         return NO_WORD
     return f"set $.activation to {json.dumps(document)}"

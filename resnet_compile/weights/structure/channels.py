@@ -19,7 +19,6 @@ from resnet_compile.weights.structure.model import (
     ComputedTensor,
     Counterpart,
     Place,
-    Values,
     Walk,
     Wanted,
     pixel,
@@ -28,6 +27,7 @@ from resnet_compile.weights.structure.model import (
 from resnet_compile.weights.structure.moves import BATCH, sides
 from resnet_compile.weights.structure.pools import global_pool
 from resnet_compile.weights.structure.walk import places, takers
+from resnet_compile.weights.structure.weights import Values
 
 Through = Callable[[layers.Layer, Sequence[Counterpart]], Sequence[Counterpart]]
 

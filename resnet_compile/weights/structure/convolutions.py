@@ -24,7 +24,6 @@ from resnet_compile.weights.structure.model import (
     ComputedTensor,
     Counterpart,
     Place,
-    Values,
     Walk,
     Wanted,
     or_zeros,
@@ -32,6 +31,7 @@ from resnet_compile.weights.structure.model import (
 )
 from resnet_compile.weights.structure.norms import folded, normalised
 from resnet_compile.weights.structure.walk import takers
+from resnet_compile.weights.structure.weights import Values
 from resnet_compile.weights.structure.windows import SlidingWindow, difference, window
 
 # A filter's numbers in float32 against their definition, over the largest.
@@ -83,7 +83,8 @@ def _same_convolution(
         return False
     if node.ints.get("group", (1,)) != (layer.groups,):
         group = node.ints.get("group", (1,))[0]
-        advice = f"set {path}.unit.groups to {group}"
+        grouped = model.site.unit is not None and model.site.unit.bottleneck and layer.kernel > 1
+        advice = f"set {path}.unit.groups to {group}" if grouped else NO_WORD
         model.note(step, wanted, node, f"has {group} groups, the spec {layer.groups}", advice, closeness=ATTRIBUTE)
         return False
     if model.has(node, 2) and model.shape(node, 2) != (layer.output.channels,):

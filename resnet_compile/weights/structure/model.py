@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint, OnnxNode
 from resnet_compile.errors import WeightsError
 from resnet_compile.plan.parameters import Parameter
+from resnet_compile.spec.units import UnitModel
 from resnet_compile.weights.structure.constants import Constants
+from resnet_compile.weights.structure.weights import StoredWeights, Values
 from resnet_compile.weights.tensor import ParameterTensor, finite
 
 NO_WORD = "the spec language has no word for that"
@@ -27,8 +29,6 @@ OPERATOR, WEIGHTS, FOREIGN, ATTRIBUTE = range(4)
 has, or the layer's but for an attribute.
 """
 
-Values = Callable[[], NDArray[Any]]
-
 
 class OtherFunctionError(WeightsError):
     """The model has the network's weights where the network has them, and computes something else with them."""
@@ -36,9 +36,15 @@ class OtherFunctionError(WeightsError):
 
 @dataclass(frozen=True, slots=True)
 class ComputedTensor(ParameterTensor):
-    """A parameter computed from a source's tensors."""
+    """A parameter computed from a source's tensors.
+
+    Attributes:
+        compute: Gives the values.
+        given: Whether the source has it as it is; else it was made so that the network computes the same.
+    """
 
     compute: Values
+    given: bool = True
 
     def array(self) -> NDArray[Any]:
         """The values; `WeightsError` where one is not a finite number."""
@@ -118,10 +124,20 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Which part of the spec is walked: its path, and whether its activation is its kind's own."""
+    """Which part of the spec is walked: its path, and the kind of its units."""
 
     path: str
-    own_activation: bool = False
+    unit: UnitModel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Fault:
+    """Why a node is not what is looked for: how near it came, the layer's scope, what it is or has, what to change."""
+
+    rank: tuple[int, int, int]
+    scope: str
+    what: str
+    advice: str
 
 
 @dataclass
@@ -143,7 +159,8 @@ class Walk:
     _makers: dict[str, OnnxNode] = field(default_factory=dict)
     _batched: set[str] = field(default_factory=set)
     _constants: Constants = field(init=False)
-    _fault: tuple[tuple[int, int, int], str, str] | None = None
+    _weights: StoredWeights = field(init=False)
+    _fault: _Fault | None = None
 
     def __post_init__(self) -> None:
         for node in self.source.nodes:
@@ -151,6 +168,7 @@ class Walk:
                 self._readers.setdefault(name, []).append(node)
             self._makers.update(dict.fromkeys(node.outputs, node))
         self._constants = Constants(self.source, self._makers)
+        self._weights = StoredWeights(self.source, self._makers, self.integers)
 
     @property
     def batch(self) -> int | None:
@@ -189,27 +207,20 @@ class Walk:
             return first and node.inputs[0] in self._batched
         return False
 
-    def stored(self, node: OnnxNode, index: int) -> str | None:
-        """The name of the tensor that an input is, given as it is or by an Identity; None for anything else."""
-        name, steps = node.inputs[index] if index < len(node.inputs) else "", 0
-        while (maker := self.maker(name)) and maker.operator == "Identity" and steps < _SMALL:
-            name, steps = maker.inputs[0], steps + 1
-        return name if name in self.source else None
-
     def has(self, node: OnnxNode, index: int) -> bool:
         """Whether a node has an input."""
         return index < len(node.inputs) and node.inputs[index] != ""
 
     def shape(self, node: OnnxNode, index: int) -> tuple[int, ...] | None:
-        """The shape of an input that is a tensor of the file; None for anything else."""
-        name = self.stored(node, index)
-        return self.source.info(name).shape if name else None
+        """The shape of an input that is a tensor of the file or made of one; None for anything else."""
+        found = self._weights.find(node.inputs[index]) if index < len(node.inputs) else None
+        return found.shape if found else None
 
     def values(self, node: OnnxNode, index: int) -> Values:
-        """The values of an input that is a tensor of the file, in float64."""
-        name = self.stored(node, index)
-        assert name, "its shape was asked for"
-        return lambda: np.asarray(self.source[name], np.float64)
+        """The values of an input that has a shape, in float64."""
+        found = self._weights.find(node.inputs[index])
+        assert found, "its shape was asked for"
+        return found.compute
 
     def numbers(self, name: str) -> tuple[float, ...] | None:
         """The numbers of a small constant; None for anything else."""
@@ -218,7 +229,7 @@ class Walk:
 
     def is_constant(self, name: str) -> bool:
         """Whether a value is the same whatever the image."""
-        return name in self.source or name in self.source.numbers
+        return name in self.source.numbers or self._weights.find(name) is not None
 
     def integers(self, name: str) -> tuple[int, ...] | None:
         """The whole numbers of a small constant; None for anything else."""
@@ -246,18 +257,21 @@ class Walk:
             closeness: How much that tells.
         """
         rank = self.stage, step.depth, closeness
-        if wanted and id(node) not in self.taken and (self._fault is None or rank >= self._fault[0]):
-            advice = advice or f"see {self.site.path} of the spec"
-            self._fault = rank, wanted.scope, f"{node} {fault}: {advice}"
+        if wanted and id(node) not in self.taken and (self._fault is None or rank >= self._fault.rank):
+            self._fault = _Fault(rank, wanted.scope, f"{node} {fault}", advice or f"see {self.site.path} of the spec")
 
     def error(self, wanted: Wanted) -> WeightsError:
         """What to raise where no way leads on."""
         message = "the model has no counterpart of this layer in its place"
         if self._fault is None:
             return WeightsError(message, where=wanted.scope, hint="the model ends before it")
-        (_, _, closeness), scope, hint = self._fault
-        kind = OtherFunctionError if closeness == ATTRIBUTE else WeightsError
-        return kind(message, where=scope, hint=hint)
+        kind = OtherFunctionError if self._fault.rank[-1] == ATTRIBUTE else WeightsError
+        return kind(message, where=self._fault.scope, hint=f"{self._fault.what}: {self._fault.advice}")
+
+    @property
+    def nearest(self) -> tuple[tuple[int, int, int], str] | None:
+        """The node that came nearest and what it is or has, behind how near that was."""
+        return (self._fault.rank, self._fault.what) if self._fault else None
 
 
 def pixel(place: Place) -> Place:
@@ -272,4 +286,4 @@ def through(place: Place, node: OnnxNode) -> Place:
 
 def or_zeros(parameter: Parameter, biases: Values | None) -> ComputedTensor:
     """A parameter of these values, or of zeros without any."""
-    return ComputedTensor(parameter, biases or (lambda: np.zeros(parameter.shape)))
+    return ComputedTensor(parameter, biases or (lambda: np.zeros(parameter.shape)), given=biases is not None)

@@ -8,9 +8,8 @@ from dataclasses import replace
 
 from resnet_compile.checkpoints.onnx_file import OnnxNode
 from resnet_compile.weights.structure.model import Border, Place, Walk
+from resnet_compile.weights.structure.weights import FLOATS
 
-# TensorProto.DataType of onnx.proto: float32, float16, float64 and bfloat16.
-_FLOATS = frozenset({1, 10, 11, 16})
 BATCH = -2
 """Stands in a shape for the number of images, read off a value; 0 and -1 are ONNX's own."""
 
@@ -36,7 +35,7 @@ def _dropout(model: Walk, node: OnnxNode, here: Place) -> Place | str:
 
 
 def _cast(model: Walk, node: OnnxNode, here: Place) -> Place | str:
-    return here if node.ints.get("to", (0,))[0] in _FLOATS else "makes whole numbers of the map"
+    return here if node.ints.get("to", (0,))[0] in FLOATS else "makes whole numbers of the map"
 
 
 def _transpose(model: Walk, node: OnnxNode, here: Place) -> Place | str:

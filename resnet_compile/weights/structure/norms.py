@@ -25,13 +25,13 @@ from resnet_compile.weights.structure.model import (
     WEIGHTS,
     ComputedTensor,
     Counterpart,
-    Values,
     Walk,
     Wanted,
     or_zeros,
     through,
 )
 from resnet_compile.weights.structure.walk import takers
+from resnet_compile.weights.structure.weights import Values
 
 
 def norm_activation(model: Walk, layer: layers.NormActivation, step: Counterpart) -> Iterator[Counterpart]:
@@ -60,14 +60,17 @@ def normalised(
         if isinstance(norm, layers.ChannelAffine):
             scale = partial(_scale, gamma, variance, epsilon)
             offset = partial(_offset, beta, partial(_minus, mean, biases), scale)
-            merged = ComputedTensor(norm.gamma, scale), ComputedTensor(norm.beta, offset)
+            merged = (
+                ComputedTensor(norm.gamma, scale),
+                ComputedTensor(norm.beta, offset, given=biases is None),
+            )
             yield step.on(place, node, filled=merged)
             continue
         gammas = (ComputedTensor(norm.gamma, gamma),) if norm.gamma else ()
         filled = (
             *gammas,
             ComputedTensor(norm.beta, beta),
-            ComputedTensor(norm.moving_mean, partial(_minus, mean, biases)),
+            ComputedTensor(norm.moving_mean, partial(_minus, mean, biases), given=biases is None),
             ComputedTensor(norm.moving_variance, partial(_plus, variance, epsilon - norm.epsilon)),
         )
         yield step.on(place, node, filled=filled)
@@ -94,14 +97,14 @@ def _fault(model: Walk, node: OnnxNode, norm: layers.Norm) -> tuple[str, str] | 
 def folded(norm: layers.Norm, biases: Values | None) -> tuple[ComputedTensor, ...]:
     """The normalisation that computes x + biases."""
     size = norm.beta.size
-    scale = (ComputedTensor(norm.gamma, lambda: np.ones(size)),) if norm.gamma else ()
+    scale = (ComputedTensor(norm.gamma, lambda: np.ones(size), given=False),) if norm.gamma else ()
     filled = *scale, or_zeros(norm.beta, biases)
     if isinstance(norm, layers.ChannelAffine):
         return filled
     return (
         *filled,
-        ComputedTensor(norm.moving_mean, lambda: np.zeros(size)),
-        ComputedTensor(norm.moving_variance, lambda: np.full(size, 1 - norm.epsilon)),
+        ComputedTensor(norm.moving_mean, lambda: np.zeros(size), given=False),
+        ComputedTensor(norm.moving_variance, lambda: np.full(size, 1 - norm.epsilon), given=False),
     )
 
 

@@ -56,7 +56,7 @@ _THINNING = ("AveragePool", "Slice")
 def _bordered(model: Walk, layer: layers.MaxPool, node: OnnxNode, here: Place) -> Place | None:
     """The place behind a Conv that puts zeros around a map, as our own graphs do for a pool that reads them."""
     pads = node.ints.get("pads", ())
-    if here.border or here.axes != MAP or len(pads) != 4 or min(pads) < 0:
+    if here.border or here.axes not in (MAP, PIXEL) or len(pads) != 4 or min(pads) < 0:
         return None
     if not is_border(model, node, layer.source.channels):
         return None
@@ -201,10 +201,11 @@ def _pooled_axes(model: Walk, layer: layers.GlobalPool, node: OnnxNode, here: Pl
             whole = found is not None and (found.begin, found.count, found.end) == ((0, 0), (1, 1), (0, 0))
             return PIXEL if whole and kernel == layer.source.size and here.axes in (MAP, PIXEL) else None
         case _:
-            return _mean_axes(model, node, here)
+            return mean_axes(model, node, here)
 
 
-def _mean_axes(model: Walk, node: OnnxNode, here: Place) -> str | None:
+def mean_axes(model: Walk, node: OnnxNode, here: Place) -> str | None:
+    """The axes behind a ReduceMean over rows and columns; None where it is over others."""
     numbers, labels = axes_of(model, node), labels_of(model, node, here.axes)
     if numbers is None or labels is None or sorted(labels) not in (["H", "W"], ["1", "1"]):
         return None

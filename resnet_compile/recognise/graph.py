@@ -1,0 +1,232 @@
+"""A network read off an ONNX graph, which has everything in it.
+
+The graph is sketched: its sums, and the nodes on the two ways to each. What the spec language can say of a sketch is
+tried on the graph by the judge of structures, unit after unit, and what it takes is put together to a spec. The plan of
+that spec is then judged as a whole, as that of any spec is when its weights are taken from a model.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
+from resnet_compile.errors import SpecError, WeightsError
+from resnet_compile.plan import Plan, layers, plan_network
+from resnet_compile.plan.geometry import FeatureMap
+from resnet_compile.plan.network import network_scope
+from resnet_compile.plan.root_kinds import RootLayers, plan_root
+from resnet_compile.plan.scope import LayerScope
+from resnet_compile.recognise.assembly import block_of, networks
+from resnet_compile.recognise.hypotheses import activation_in, heads_for, roots_for
+from resnet_compile.recognise.sketch import STEPS, Sketch, Trail, convolutions, explored, sketch
+from resnet_compile.recognise.trials import Run, units_of
+from resnet_compile.spec import (
+    BatchNorm,
+    Block,
+    Head,
+    Input,
+    LeakyReluActivation,
+    NetworkSpec,
+    Relu6Activation,
+    ScaleOffset,
+    TorchvisionBasic,
+    UnitArgs,
+)
+from resnet_compile.spec.network import NormKind
+from resnet_compile.spec.parts import ActivationKind
+from resnet_compile.spec.roots import RootKind
+from resnet_compile.weights.structure import match_structure
+from resnet_compile.weights.structure.activations import digits
+from resnet_compile.weights.structure.layers import chain
+from resnet_compile.weights.structure.model import MAP, Counterpart, Place, Site, Walk, Wanted, pixel
+from resnet_compile.weights.structure.walk import takers
+
+_SIDES = 32, 224
+"""What is taken for images of any size: for a network whose first convolution has no stride, and for one with."""
+
+
+def read_graph(source: OnnxCheckpoint, name: str = "network") -> NetworkSpec:
+    """The network that a model computes: one of the catalogue where it is one.
+
+    Args:
+        source: The model.
+        name: What to call the network otherwise.
+
+    Raises:
+        WeightsError: It has a part that the spec language has no word for; the message names the node.
+    """
+    if len(source.inputs) != 1:
+        raise WeightsError(f"the model must have one input, got {len(source.inputs)}")
+    model = Walk(source)
+    start = _start(model)
+    found = sketch(model, start)
+    if not found.units:
+        raise _stuck(model, start, "the model has no residual unit, two ways from one value to a sum")
+    image, norm = _input(model, found, start), _norm(model)
+    words = dict.fromkeys(word for unit in found.units for word in _words(activation_in(model, unit)))
+    fault: WeightsError | None = None
+    for word in words:
+        spec = NetworkSpec(
+            name=name,
+            input=image,
+            norm=norm,
+            activation=word,
+            head=Head(num_classes=None),
+            blocks=(Block(scope="block1", unit=TorchvisionBasic(), args=(UnitArgs(depth=1),)),),
+        )
+        try:
+            return _known(_read(model, found, start, spec), source)
+        except WeightsError as error:
+            fault = fault or error
+    assert fault, "there is a word for every activation"
+    raise fault
+
+
+def _start(model: Walk) -> Place:
+    """The image, with its axes as the first convolution or norm reads them."""
+    (name,) = model.source.inputs
+    for axes in ("NCHW", "NHWC"):
+        for trail in explored(model, Place(name, axes, 0), {name}).trails:
+            if (last := trail.last) and last.here.axes == MAP and (shape := model.shape(last.node, 1)):
+                reads = shape[1] * last.node.ints.get("group", (1,))[0] if len(shape) > 1 else shape[0]
+                return Place(name, axes, reads)
+    raise _stuck(model, Place(name, MAP, 0), "no layer reads the model's input")
+
+
+def _stuck(model: Walk, start: Place, message: str) -> WeightsError:
+    """An error that names the first node in the way, beyond a place."""
+    model.enter(Site("$"))
+    for depth, trail in enumerate(explored(model, start, {start.value}).trails):
+        for _ in takers(model, Counterpart(trail.end, depth=depth), Wanted("network", "one of its layers"), *STEPS):
+            pass
+    return WeightsError(message, where=start.value, hint=model.nearest[1] if model.nearest else None)
+
+
+def _input(model: Walk, found: Sketch, start: Place) -> Input:
+    """The image; of a size that is usual where the model leaves it open."""
+    shape, convs = model.source.input_shape, convolutions(model, found.root)
+    sides = dict(zip(start.axes, shape, strict=True)) if len(shape) == len(start.axes) else {}
+    usual = _SIDES[bool(convs) and convs[0].stride > 1]
+    try:
+        return Input(height=sides.get("H") or usual, width=sides.get("W") or usual, channels=start.channels)
+    except SpecError as error:
+        raise WeightsError(f"the model takes images that no spec has: {error}", where=start.value) from None
+
+
+def _words(activation: layers.Activation | None) -> tuple[ActivationKind | None, ...]:
+    """What a spec can say where a unit has an activation. A leaky ReLU can be its kind's own."""
+    match activation:
+        case layers.Relu6():
+            return (Relu6Activation(),)
+        case layers.LeakyRelu(slope):
+            return None, LeakyReluActivation(slope=slope)
+        case _:
+            return (None,)
+
+
+def _norm(model: Walk) -> NormKind:
+    """The normalisation by the model's nodes; what they have been folded into computes the same by any.
+
+    It has a scale: where the network had none, exporters write one of ones.
+    """
+    nodes = (node for node in model.source.nodes if node.operator == "BatchNormalization")
+    epsilons = Counter(digits(node.floats.get("epsilon", 1e-5)) for node in nodes)
+    if not epsilons:
+        return BatchNorm()
+    ((epsilon, _),) = epsilons.most_common(1)
+    if epsilon == 0:
+        return ScaleOffset()
+    try:
+        return BatchNorm(epsilon=epsilon)
+    except SpecError as error:
+        raise WeightsError(f"the model has a normalisation that no spec has: {error}") from None
+
+
+def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> NetworkSpec:
+    """The spec with what the judge takes for the sketch."""
+    scope = network_scope(spec)
+    source = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
+    root, planned, steps = _root(model, found, scope, source, Counterpart(start))
+    begin = planned[-1].output if planned else source
+    units = units_of(model, found, scope, Run(begin, steps), activation=spec.activation)
+    strides = [layer.stride for layer in planned] + [each.stride for each in units.strides]
+    atrous = any(each.nominal != each.stride or each.rate > 1 for each in units.strides)
+    blocks = tuple(block_of(number, kind, args) for number, (kind, args) in enumerate(units.blocks, 1))
+    end = units.steps[0].place
+    end = pixel(end) if units.source.size == (1, 1) else end
+    fault: WeightsError | None = None
+    trails: list[Trail] = [*explored(model, end, {end.value}, units.source.size).trails]
+    for head in heads_for(model, trails, preactivated=found.units[-1].preactivated):
+        changes = {"root": root, "blocks": blocks, "output_stride": math.prod(strides) if atrous else None}
+        try:
+            made = spec.replace(head=head, **changes)
+            match_structure(plan_network(made), model.source)
+        except SpecError as error:
+            raise WeightsError(f"no spec is as the model: {error}") from None
+        except WeightsError as error:
+            fault = fault or error
+        else:
+            return made
+    raise fault or _stuck(model, end, f"nothing that a spec has follows unit {len(found.units)} of the model, its last")
+
+
+def _root(
+    model: Walk, found: Sketch, scope: LayerScope, source: FeatureMap, step: Counterpart
+) -> tuple[RootKind | None, RootLayers, list[Counterpart]]:
+    """The root block, its layers, and where they lead to."""
+    begun = found.units[0].residual[:1]
+    folded = bool(begun) and begun[0].node.operator not in ("BatchNormalization", "Conv")
+    nearest: tuple[tuple[int, int, int], str] | None = None
+    for kind in roots_for(model, found.root, folded=folded):
+        model.enter(Site("$.root"))
+        try:
+            planned = plan_root(kind, scope, source)
+            return kind, planned, chain(model, planned, [step])
+        except SpecError:
+            continue
+        except WeightsError:
+            nearest = max(filter(None, (nearest, model.nearest)), default=None)
+    first = f"it begins with {found.root[0].node}" if found.root else None
+    hint = f"the nearest has another layer where {nearest[1]}" if nearest else first
+    raise WeightsError("no root block of a spec is as the model's", where=model.source.inputs[0], hint=hint)
+
+
+def _known(spec: NetworkSpec, source: OnnxCheckpoint) -> NetworkSpec:
+    """The network of the catalogue that computes the same, with the model's images, classes and predictions; else the
+    spec itself.
+
+    Where several do, which differ in what the model does not tell, the one is taken that has most of what it tells.
+    """
+    own = plan_network(spec)
+    normed = any(node.operator == "BatchNormalization" for node in source.nodes)
+    found: list[tuple[tuple[bool, ...], int, NetworkSpec]] = []
+    for known in networks():
+        if normed and _epsilon(known.norm) != _epsilon(spec.norm):
+            continue
+        head = known.head.replace(num_classes=spec.head.num_classes, predictions=spec.head.predictions)
+        image = known.input.replace(height=spec.input.height, width=spec.input.width, preprocess=None)
+        try:
+            like = known.replace(head=head, input=image)
+            planned = plan_network(like.replace(name=spec.name))
+            if [unit.output for unit in planned.units] != [unit.output for unit in own.units]:
+                continue
+            made = sum(not tensor.given for tensor in match_structure(planned, source).values())
+        except (SpecError, WeightsError):
+            continue
+        alike = (
+            _borders(planned) == _borders(own),
+            planned.head == own.head and known.head.predictions == spec.head.predictions,
+            known.name.startswith("torchvision"),
+        )
+        found.append((alike, -made, like))
+    return max(found, key=lambda each: each[:2])[2] if found else spec
+
+
+def _borders(planned: Plan) -> list[object]:
+    """What stands around the maps of the root block."""
+    return [(layer.padding, layer.pad_value if isinstance(layer, layers.MaxPool) else 0) for layer in planned.root]
+
+
+def _epsilon(norm: NormKind) -> float:
+    return norm.epsilon if isinstance(norm, BatchNorm) else 0.0

@@ -1,0 +1,44 @@
+"""From what somebody has of a network to its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from numpy.typing import ArrayLike
+
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
+from resnet_compile.metadata import read_model
+from resnet_compile.recognise.graph import read_graph
+from resnet_compile.recognise.names import read_names
+from resnet_compile.recognise.recognised import Recognised, in_words
+from resnet_compile.spec import parse_spec
+from resnet_compile.weights.source import tensors_of
+
+
+def recognise(source: Mapping[str, ArrayLike], *, section: Sequence[str] = (), name: str = "network") -> Recognised:
+    """The network whose parameters a checkpoint holds, or that an ONNX model computes.
+
+    Args:
+        source: A checkpoint, or arrays by name.
+        section: Where in it the network is, as `resnet_compile.bind` takes it; anywhere without one.
+        name: What to call the network, where it is none of the catalogue.
+
+    Raises:
+        WeightsError: No table reads the names as those of a network, or no network has these parameters; or a model
+            has a part that the spec language has no word for, and the message names the node.
+    """
+    if isinstance(source, OnnxCheckpoint) and not section:
+        return _of_a_model(source, name)
+    return read_names(tensors_of(source), section, name)
+
+
+def _of_a_model(source: OnnxCheckpoint, name: str) -> Recognised:
+    """The network of an ONNX model: what a model of this package says of itself, else what its graph computes."""
+    said = read_model(source.files[0]).metadata
+    if said.spec is not None and said.kind is None:
+        return Recognised(parse_spec(said.spec), "the spec is the one in the model's metadata", ())
+    spec = read_graph(source, name)
+    named = f"{spec.name}, " if spec.name != name else ""
+    open_size = len(source.input_shape) != 4 or None in source.input_shape[1:]
+    assumed = [f"images of {spec.input.height}x{spec.input.width} (--size)"] if open_size else []
+    return Recognised(spec, f"read off the graph: {named}{in_words(spec)}", tuple(assumed))

@@ -1,0 +1,134 @@
+"""Networks read off ONNX graphs: our own without their metadata, other exporters', and what no spec is as."""
+
+from pathlib import Path
+
+import onnx
+import pytest
+import test_golden_torch
+from hypothesis import Phase, given, settings
+from onnx import helper
+from support.functions import function
+from support.models import run
+from support.slim import slim_cases
+from support.specs import families, narrowed, networks
+from support.tolerances import NETWORK, relative_error
+
+from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec, open_checkpoint, plan_network
+from resnet_compile.errors import WeightsError
+from resnet_compile.recognise import Recognised, recognise
+
+EXPORTS = Path(__file__).resolve().parents[1] / "data" / "onnx"
+TORCH = ("resnet_basic", "resnet_bottleneck", "resnext", "resnetv2")
+
+
+def stripped(spec: NetworkSpec, options: CompileOptions | None = None) -> onnx.ModelProto:
+    """A compiled network that does not say what it is."""
+    model = compile(spec, options).to_proto()
+    del model.metadata_props[:]
+    return model
+
+
+def read(model: onnx.ModelProto | Path, tmp_path: Path) -> Recognised:
+    path = model if isinstance(model, Path) else tmp_path / "theirs.onnx"
+    if not isinstance(model, Path):
+        path.write_bytes(model.SerializeToString())
+    with open_checkpoint(path) as source:
+        return recognise(source)
+
+
+@pytest.mark.parametrize("target", [None, "portable", "cpu"])
+def test_every_family_comes_back_from_its_graph(target: str | None, tmp_path: Path) -> None:
+    for spec in families():
+        found = read(stripped(spec, CompileOptions(target=target)), tmp_path)
+        folded = target is not None
+        assert function(plan_network(found.spec), folded=folded) == function(plan_network(spec), folded=folded)
+        assert folded or found.spec.norm.kind == spec.norm.kind
+        assert found.assumed == ()
+        assert found.told.startswith("read off the graph: ")
+
+
+@pytest.mark.parametrize("name", ["resnet50", "keras_resnet50", "timm_seresnet50", "cifar_resnet20"])
+def test_a_network_of_the_catalogue_is_known(name: str, tmp_path: Path) -> None:
+    spec = load_spec(name)
+    found = read(stripped(spec, CompileOptions(target="cpu")), tmp_path)
+    assert found.spec == spec.replace(input=spec.input.replace(preprocess=None))
+    assert found.told.startswith(f"read off the graph: {spec.name}, ")
+
+
+@settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.generate])
+@given(spec=networks())
+def test_any_network_comes_back_from_its_graph(spec: NetworkSpec, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """A norm without a scale comes back with one of ones."""
+    if spec.norm.kind == "batch":
+        spec = spec.replace(norm=spec.norm.replace(scale=True))
+    found = read(stripped(spec), tmp_path_factory.mktemp("any"))
+    assert function(plan_network(found.spec), rules=False) == function(plan_network(spec), rules=False)
+
+
+@pytest.mark.parametrize("exporter", ["tracing", "dynamo"])
+@pytest.mark.parametrize("name", TORCH)
+def test_exports_of_pytorch_come_back(name: str, exporter: str, tmp_path: Path) -> None:
+    golden = next(run for run in test_golden_torch.RUNS if run.label == f"{name}-0")
+    path = EXPORTS / f"timm_{name}_{exporter}.onnx"
+    found = read(path, tmp_path)
+    normed = any(node.op_type == "BatchNormalization" for node in onnx.load(path).graph.node)
+    size = {"height": golden.x.shape[2], "width": golden.x.shape[3]}
+    spec = golden.spec.replace(input=golden.spec.input.replace(**size))
+    assert function(plan_network(found.spec), folded=True) == function(plan_network(spec), folded=True)
+    assert not normed or found.spec.norm.epsilon == spec.norm.epsilon  # type: ignore[union-attr]
+    actual = run(compile(path, CompileOptions(batch=len(golden.x))).to_proto(), golden.x)
+    (expected,) = run(str(path), golden.x, exact=True).values()
+    assert relative_error(next(iter(actual.values())), expected) <= NETWORK
+
+
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_exports_of_tf2onnx_come_back(version: str, tmp_path: Path) -> None:
+    case = next(case for case in slim_cases(version) if case.label == f"slim_{version}_root-0")
+    found = read(EXPORTS / f"slim_{version}_tf2onnx.onnx", tmp_path)
+    size = {"height": case.x.shape[1], "width": case.x.shape[2]}
+    spec = case.spec.replace(input=case.spec.input.replace(**size))
+    ours, theirs = (function(plan_network(each), folded=True) for each in (found.spec, spec))
+    assert ours[:2] == theirs[:2]
+
+
+def test_images_of_any_size_are_told_as_what_is_not_told(tmp_path: Path) -> None:
+    spec = narrowed(load_spec("torchvision_resnet18"))
+    found = read(stripped(spec, CompileOptions(size="dynamic")), tmp_path)
+    assert found.assumed == ("images of 224x224 (--size)",)
+    assert found.spec.input.height == 224
+    assert function(plan_network(found.spec.replace(input=spec.input))) == function(plan_network(spec))
+
+
+def with_node(model: onnx.ModelProto, index: int, operator: str) -> onnx.NodeProto:
+    """Puts a node behind the ReLU of an index."""
+    relu = [node for node in model.graph.node if node.op_type == "Relu"][index]
+    made = helper.make_node(operator, [f"{relu.output[0]}/before"], [relu.output[0]], name="foreign")
+    relu.output[0] = made.input[0]
+    model.graph.node.insert([*model.graph.node].index(relu) + 1, made)
+    return made
+
+
+@pytest.mark.parametrize(("index", "words"), [(0, "input"), (1, "no residual unit"), (4, "unit 2"), (-1, "unit 8")])
+def test_a_part_without_a_word_is_named(index: int, words: str, tmp_path: Path) -> None:
+    model = stripped(narrowed(load_spec("torchvision_resnet18")))
+    node = with_node(model, index, "Elu")
+    with pytest.raises(WeightsError) as refused:
+        read(model, tmp_path)
+    assert f"Elu {node.output[0]!r}" in str(refused.value)
+    assert words in str(refused.value)
+    assert len(str(refused.value).splitlines()) == 1
+
+
+def test_what_is_no_residual_network_is_told(tmp_path: Path) -> None:
+    model = stripped(narrowed(load_spec("torchvision_resnet18")))
+    for node in model.graph.node:
+        node.op_type = "Mul" if node.op_type == "Add" else node.op_type
+    with pytest.raises(WeightsError, match="no residual unit"):
+        read(model, tmp_path)
+
+
+def test_a_model_of_ours_says_what_it_is(tmp_path: Path) -> None:
+    spec = narrowed(load_spec("resnet50"))
+    compile(spec, CompileOptions(target="cuda")).save(tmp_path / "ours.onnx")
+    found = read(tmp_path / "ours.onnx", tmp_path)
+    assert found == Recognised(spec, "the spec is the one in the model's metadata", ())
