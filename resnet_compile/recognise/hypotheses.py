@@ -124,12 +124,12 @@ def units_for(model: Walk, units: Sequence[UnitSketch]) -> Iterator[UnitKind]:
     own: dict[str, Any] = {"groups": groups_of([shapes_of(model, first)])} if bottleneck else {}
     activation = activation_in(model, first)
     slope = activation.slope if isinstance(activation, layers.LeakyRelu) else 0.0
-    blur = _blur(units)
     strided = any(conv.stride > 1 and conv.shape[-1] > 1 for unit in units for conv in unit.convs)
     kinds = [each for each in sorted(KINDS.values(), key=_rank) if each.bottleneck == bottleneck]
     shortcuts = dict.fromkeys(_shortcuts(model, units))
-    for padding, biases, attention, shortcut, kind in product(
-        (None, "same") if strided else (None,), _biases(units), _attentions(model, first), shortcuts, kinds
+    paddings = (None, "same") if strided else (None,)
+    for blur, padding, biases, attention, shortcut, kind in product(
+        _blurs(units), paddings, _biases(units), _attentions(model, first), shortcuts, kinds
     ):
         parts: dict[str, Any] = {"padding": padding, "biases": biases, "attention": attention, "shortcut": shortcut}
         parts |= {"anti_aliasing": blur, **own}
@@ -140,12 +140,12 @@ def units_for(model: Walk, units: Sequence[UnitSketch]) -> Iterator[UnitKind]:
             yield kind(**parts, relu_leakiness=slope, first_shortcut=word)
 
 
-def _blur(units: Sequence[UnitSketch]) -> BlurPool | None:
-    """What takes the stride over, by the first unit that has one."""
-    kernels = ([conv.blur for conv in unit.convs if conv.blur] for unit in units)
-    strided = ((found, unit) for found, unit in zip(kernels, units, strict=True) if found or unit.stride > 1)
-    found, _ = next(strided, ([], None))
-    return BlurPool.model_validate({"kernel": found[0]}) if found and found[0] in (3, 5, 7) else None
+def _blurs(units: Sequence[UnitSketch]) -> tuple[BlurPool | None, ...]:
+    """What takes strides over in the first unit that has such a filter; nothing may in those before it."""
+    kernels = (conv.blur for unit in units for conv in unit.convs if conv.blur)
+    kernel = next(kernels, None)
+    blur = BlurPool.model_validate({"kernel": kernel}) if kernel in (3, 5, 7) else None
+    return (blur, None) if blur else (None,)
 
 
 def _rank(kind: type[UnitKind]) -> tuple[bool, bool, str]:

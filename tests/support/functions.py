@@ -1,6 +1,7 @@
 """What plans compute, whatever their layers are called."""
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 from resnet_compile.plan import Plan
@@ -17,10 +18,11 @@ def function(planned: Plan, *, folded: bool = False, rules: bool = True) -> Any:
     Args:
         planned: The plan.
         folded: Whether to leave out what folding norms into convolutions leaves no trace of.
-        rules: Whether to tell paddings apart that are alike at this size alone.
+        rules: Whether to tell apart paddings that are alike at this size alone, and units whose rate no layer has.
     """
     left = _NO_FUNCTION | (set() if rules else {"rule"})
-    return _stripped((planned.root, tuple(planned.units), planned.head), left, folded=folded)
+    units = tuple(unit if rules else replace(unit, rate=1) for unit in planned.units)
+    return _stripped((planned.root, units, planned.head), left, folded=folded)
 
 
 def _stripped(value: Any, left: set[str], *, folded: bool) -> Any:

@@ -14,6 +14,9 @@ the walk takes time in proportion to the graph.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.errors import SpecError, WeightsError
 from resnet_compile.plan import Plan, plan_network
@@ -25,8 +28,31 @@ from resnet_compile.weights.structure.units import through_unit
 _WITH_WEIGHTS = frozenset({"Conv", "Gemm", "MatMul", "BatchNormalization"})
 
 
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """A model that computes what a network does.
+
+    Attributes:
+        plan: The network, at the model's size.
+        image: The model's input, with the order of its axes.
+        places: Where the model has the network's values: the outputs of its units, its logits and predictions, by the
+            plan's names for them.
+        tensors: Every parameter.
+    """
+
+    plan: Plan
+    image: Place
+    places: Mapping[str, Place]
+    tensors: dict[str, ComputedTensor]
+
+
 def match_structure(plan: Plan, source: OnnxCheckpoint) -> dict[str, ComputedTensor]:
-    """Every parameter of a network from a model that computes the same.
+    """Every parameter of a network from a model that computes the same; raises as `structure_of`."""
+    return structure_of(plan, source).tensors
+
+
+def structure_of(plan: Plan, source: OnnxCheckpoint) -> Structure:
+    """Where a model has what a network computes.
 
     Raises:
         WeightsError: The model computes something else; `where` names the first layer that has no counterpart, and the
@@ -36,19 +62,28 @@ def match_structure(plan: Plan, source: OnnxCheckpoint) -> dict[str, ComputedTen
         raise WeightsError(f"the model must have one input, got {len(source.inputs)}", where=plan.name)
     plan = _at_size_of(source, plan)
     model = Walk(source)
+    places: dict[str, Place] = {}
     # The image may come as NHWC; then a Transpose stands before the first layer.
-    steps = [Counterpart(Place(source.inputs[0], axes, plan.input.channels)) for axes in ("NCHW", "NHWC")]
+    starts = [Counterpart(Place(source.inputs[0], axes, plan.input.channels)) for axes in ("NCHW", "NHWC")]
     model.enter(Site("$.root"))
-    steps = chain(model, plan.root, steps)
+    steps = chain(model, plan.root, starts)
     for index, (block, kind) in enumerate(zip(plan.blocks, plan.spec.blocks, strict=True)):
         for unit in block.units:
             model.enter(Site(f"$.blocks[{index}]", kind.unit))
             steps = through_unit(model, unit, steps)
+            places[unit.scope] = steps[0].place
     model.enter(Site("$.head"))
     steps = chain(model, plan.head.layers, steps)
     last = require_end(model, plan, steps)
     _require_all_used(plan, model, last)
-    return {tensor.parameter.name: tensor for step in last.all() for tensor in step.filled}
+    if plan.head.logits:
+        predicted = last not in steps
+        places[plan.head.logits.scope] = (last.before[0] if predicted else last).place
+        if predicted:
+            places["predictions"] = last.place
+    image = next(step.place for step in last.all() if not step.before)
+    tensors = {tensor.parameter.name: tensor for step in last.all() for tensor in step.filled}
+    return Structure(plan, image, places, tensors)
 
 
 def _at_size_of(source: OnnxCheckpoint, plan: Plan) -> Plan:
@@ -76,4 +111,4 @@ def _require_all_used(plan: Plan, model: Walk, last: Counterpart) -> None:
         )
 
 
-__all__ = ["ComputedTensor", "match_structure"]
+__all__ = ["ComputedTensor", "Structure", "match_structure", "structure_of"]
