@@ -186,10 +186,10 @@ def test_the_command_makes_a_model_like_another_and_its_card(tmp_path: Path) -> 
         ([], "Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL."),
         (["tiny", "--labels", "two.txt"], "labels must be as many as the network's 10 classes, got 2 @ labels"),
         (["tiny", "--labels", "two.txt", "--num-classes", "none"], "the network has no classes @ labels"),
-        (["tiny", "--top", "11"], "must be at most 10, the network's classes, not 11 @ top"),
+        (["tiny", "--top", "11"], "top must be at most 10, the number of classes, got 11 @ top"),
         (
             ["tiny", "--top", "3", "--outputs", "block1"],
-            "no predictions and no logits, one row of classes",
+            "neither predictions nor logits with one row of classes",
         ),
     ],
 )

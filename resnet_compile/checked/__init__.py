@@ -1,6 +1,6 @@
 """The base of specs and options: values that check themselves.
 
-Pydantic checks. Its findings become one error of this package, with the path of every fault.
+Pydantic does the checks. Its errors become one error of this package, with the path of every fault.
 """
 
 from resnet_compile.checked.model import (

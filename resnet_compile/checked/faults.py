@@ -1,4 +1,4 @@
-"""Pydantic's findings as one error of this package: every fault in JSON's words, with its path."""
+"""Pydantic's errors as one error of this package: every fault in JSON's terms, with its path."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from pydantic import BaseModel, Tag, ValidationError
 
 from resnet_compile.errors import UsageError
 
-# Faults that one error tells before it only counts them: all that a person makes.
+# The most faults that an error lists; it counts the others.
 _TOLD = 100
 _Steps = tuple[int | str, ...]
 
 
 @contextmanager
 def translating(kind: Any, shown: Callable[[Any], str] = repr) -> Iterator[None]:
-    """Turns a `ValidationError` into the error of the models that are validated.
+    """Translates a `ValidationError` into the error of the validated models.
 
     Args:
         kind: The model, or the union of models.
-        shown: Turns a faulty value into text.
+        shown: The function that formats a faulty value.
     """
     try:
         yield
@@ -34,14 +34,14 @@ def translating(kind: Any, shown: Callable[[Any], str] = repr) -> Iterator[None]
 
 
 def models_in(kind: Any) -> list[Any]:
-    """The models in a type: itself, or the variants of a union."""
+    """The models in a type: the type itself, or the variants of a union."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return [kind]
     return [model for part in get_args(kind) for model in models_in(part)]
 
 
 def _told(kind: Any, error: ValidationError, shown: Callable[[Any], str]) -> UsageError:
-    """The error of the first faulty place, the others in `also`. A place with faulty parts is told by its parts."""
+    """The error of the first fault, with the others in `also`. A fault inside a place replaces that of the place."""
     places: dict[_Steps, list[Any]] = {}
     owners: dict[_Steps, list[Any]] = {}
     for fault in error.errors(include_url=False):
@@ -49,7 +49,7 @@ def _told(kind: Any, error: ValidationError, shown: Callable[[Any], str]) -> Usa
         inner = ("kind",) if fault["type"] == "union_tag_invalid" else fault.get("ctx", {}).get("path", ())
         places.setdefault((*steps, *inner), []).append(fault)
         owners[steps] = models
-    # An array with a faulty item counts as empty too.
+    # pydantic also calls an array with a faulty item empty.
     outer = {steps[:length] for steps in places for length in range(len(steps))}
     inmost = [steps for steps in places if steps not in outer]
     raises: type[UsageError] = models_in(kind)[0].raises
@@ -67,7 +67,7 @@ def _told(kind: Any, error: ValidationError, shown: Callable[[Any], str]) -> Usa
 
 
 def _place(kind: Any, loc: Sequence[int | str]) -> tuple[_Steps, list[Any]]:
-    """The keys and positions of a location, without pydantic's labels of variants; and the models with the last key."""
+    """The keys and positions of a location, without pydantic's labels of variants; and the models of the last key."""
     here: list[Any] = models_in(kind)
     steps: list[int | str] = []
     owners: list[Any] = []
@@ -86,13 +86,13 @@ def _place(kind: Any, loc: Sequence[int | str]) -> tuple[_Steps, list[Any]]:
 
 @cache
 def _keys(model: Any) -> dict[str, list[Any]]:
-    """A model's keys, and the models that are under each."""
+    """A model's keys, with the models in each."""
     return {field.alias or name: models_in(field.annotation) for name, field in model.model_fields.items()}
 
 
 @cache
 def _tags(model: Any) -> frozenset[str]:
-    """Pydantic's labels for those variants of a model's keys that no kind tells apart."""
+    """Pydantic's labels for variants without a kind, in a model's keys."""
     return frozenset(tag for field in model.model_fields.values() for tag in _tags_in(field.annotation))
 
 
@@ -100,7 +100,7 @@ def _tags_in(part: Any) -> list[str]:
     return [part.tag] if isinstance(part, Tag) else [tag for inner in get_args(part) for tag in _tags_in(inner)]
 
 
-# What pydantic's error types say here, in JSON's words: of a value that is wrong, which follows, and of anything else.
+# The messages for pydantic's error types, in JSON's terms: those that end with the wrong value, and the others.
 _WRONG_VALUE = {
     "int_type": "must be an integer",
     "int_from_float": "must be an integer",
@@ -135,7 +135,7 @@ _VERBS = ("must ", "is ", "has ", "needs ", "cannot ")
 
 
 def _message(faults: Sequence[Any], steps: _Steps, shown: Callable[[Any], str]) -> str:
-    """The message for one place: ``stride must be ..., got 3``. The variants of a union are joined by ``or``."""
+    """The message for one place, such as ``stride must be ..., got 3``; ``or`` joins the variants of a union."""
     first, *others = dict.fromkeys(map(_said, faults))
     text = " or ".join((first, *(other.removeprefix("must be ") for other in others)))
     wrong_value = any(fault["type"] in _WRONG_VALUE for fault in faults)
@@ -156,13 +156,13 @@ def _said(fault: Any) -> str:
 
 
 def shortened(text: str) -> str:
-    """The text on one line, cut to a length that fits it."""
+    """The text on one line, cut to 60 characters."""
     text = " ".join(text[:1000].split())
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _path(steps: _Steps) -> str:
-    """`$.blocks[2].args[0].stride`."""
+    """The path in a message, such as `$.blocks[2].args[0].stride`."""
     return "$" + "".join(
         f"[{step}]" if isinstance(step, int) else f".{step}" if re.fullmatch(r"[\w$.-]{1,60}", step) else _quoted(step)
         for step in steps
@@ -174,7 +174,7 @@ def _quoted(key: str) -> str:
 
 
 def _hint(owners: Sequence[Any], key: Any) -> str | None:
-    """The keys under which an unknown key is allowed, or else the known keys that look like it."""
+    """The keys whose models have the unknown key, or else the known keys closest to it."""
     known = {name: models for owner in owners for name, models in _keys(owner).items()}
     homes = [name for name, models in known.items() if any(key in _keys(model) for model in models)]
     if homes:

@@ -1,4 +1,4 @@
-"""The base class of specs and options: frozen, strict, without unknown keys, changed only by a checked `replace`."""
+"""The base class of specs and options: frozen, strict, without unknown keys; changed copies are checked."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class CheckedModel(BaseModel):
     """A frozen value that refuses unknown keys and values of another type.
 
     Raises:
-        ResnetCompileError: A field is wrong: `SpecError` for a spec, `OptionError` for options. The message has all
+        ResnetCompileError: A field is wrong; `SpecError` for a spec, `OptionError` for options. The message lists all
             faults with their paths; `where` is the path of the first.
     """
 
@@ -34,11 +34,11 @@ class CheckedModel(BaseModel):
         with translating(type(self)):
             super().__init__(**values)
 
-    # As pydantic's own has it. Without this it would call ours for a model inside a model, and the path would begin
-    # there.
+    # pydantic sets this on its own. Without it, pydantic would call this method for nested models, and the path of a
+    # fault would begin there.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
-    if not TYPE_CHECKING:  # a type checker would take any name for a field
+    if not TYPE_CHECKING:  # a type checker would then accept any name as a field
 
         def __setattr__(self, name: str, value: Any) -> None:
             with translating(type(self)):
@@ -51,7 +51,7 @@ class CheckedModel(BaseModel):
 
     @classmethod
     def model_validate(cls, obj: Any, **how: Any) -> Self:
-        """A value of this class as it is, or one made from a dict. Pydantic's method, with this package's errors."""
+        """The value itself, or one made from a dict. Pydantic's method, with this package's errors."""
         if not isinstance(obj, cls | dict):
             raise cls.raises(f"must be a {cls.__name__}, got {shortened(repr(obj))}")
         with translating(cls):
@@ -59,12 +59,12 @@ class CheckedModel(BaseModel):
 
     @classmethod
     def model_validate_json(cls, json_data: str | bytes | bytearray, **how: Any) -> Self:
-        """A value made from JSON. Pydantic's method, with this package's errors; a key given twice is refused."""
+        """A value made from JSON. Pydantic's method, with this package's errors; duplicate keys are refused."""
         made: Self = parse_json(cls, json_data, **how)
         return made
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with other values in some fields, checked as a whole.
+        """A copy with changed fields, checked as a whole.
 
         For example `spec.replace(output_stride=16)`, or `spec.replace(head=spec.head.replace(num_classes=37))`.
 
@@ -76,20 +76,20 @@ class CheckedModel(BaseModel):
         return type(self)(**{**kept, **{keys.get(name, name): value for name, value in changes.items()}})
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Pydantic's method, with the update checked by `replace`."""
+        """Pydantic's method; `replace` checks the update."""
         copied = super().model_copy(deep=deep)
         return copied.replace(**update) if update else copied
 
 
 def checked_call(kind: type[CheckedModel]) -> Callable[[Callable[_Args, _Made]], Callable[_Args, _Made]]:
-    """Decorates a function so that its annotations are checked when it is called, as a model's fields are.
+    """Decorates a function: a call checks its arguments against their annotations, like a model's fields.
 
     Args:
-        kind: The model whose error is raised.
+        kind: The model with the error to raise.
     """
 
     def decorate(function: Callable[_Args, _Made]) -> Callable[_Args, _Made]:
-        @cache  # made when first called: a command calls few of them
+        @cache  # made at the first call: a command calls few of these functions
         def checked() -> tuple[inspect.Signature, Callable[..., _Made]]:
             return inspect.signature(function), validate_call(config=_STRICT)(function)
 
@@ -98,7 +98,7 @@ def checked_call(kind: type[CheckedModel]) -> Callable[[Callable[_Args, _Made]],
             signature, validated = checked()
             bound = signature.bind(*args, **kwargs)
             with translating(kind):
-                return validated(**bound.arguments)  # by name, so that a fault's path has it
+                return validated(**bound.arguments)  # by name, for the path of a fault
 
         return call
 

@@ -1,4 +1,4 @@
-"""Reading values from JSON, with one error that has the paths of all faults."""
+"""Reading values from JSON, with one error that lists the paths of all faults."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ def parse_json(kind: Any, text: str | bytes | bytearray, **how: Any) -> Any:
 
     Args:
         kind: The model, or a union of models.
-        text: JSON; bytes are read as UTF-8.
+        text: JSON; bytes are UTF-8.
         **how: Pydantic's own settings.
 
     Raises:
-        UsageError: The text is not JSON, or its value is not of that kind. The class of the error is the model's.
+        UsageError: The text is not JSON, or its value is not of that kind. The model determines the error's class.
     """
     if fault := _fault_of_text(text):
         raise models_in(kind)[0].raises(fault)
     for model in models_in(kind):
-        model.model_rebuild()  # once, for the text and for all that follows; else the adapter would build its own
+        model.model_rebuild()  # builds the model once for all later uses; the adapter would build its own
     with translating(kind, json.dumps):
         return TypeAdapter(kind).validate_json(text, **how)
 
@@ -57,7 +57,7 @@ def read_json(kind: Any, path: Path, what: str) -> Any:
 
 
 def _fault_of_text(text: object) -> str | None:
-    """The fault of a JSON text, if any, with those that pydantic's parser ignores, such as a key given twice."""
+    """The fault of a JSON text, if any, including those that pydantic's parser ignores, such as duplicate keys."""
     if not isinstance(text, str | bytes | bytearray):
         return f"must be JSON text, got {type(text).__name__}"
     try:

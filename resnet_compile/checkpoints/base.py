@@ -1,4 +1,4 @@
-"""What every checkpoint reader is: a read-only mapping from tensor names to arrays, read lazily."""
+"""The base of all checkpoint readers: a read-only mapping from tensor names to arrays, read lazily."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class StoredInfo:
     Attributes:
         dtype: numpy's name, ``bfloat16`` (by ml_dtypes) or ``string``.
         shape: Its shape.
-        place: Equal for tensors that are the same values of the file; None where nothing is known of that.
+        place: Equal for tensors that share their values in the file; None if unknown.
     """
 
     dtype: str
@@ -38,27 +38,27 @@ class StoredInfo:
 
     @property
     def nbytes(self) -> int | None:
-        """Bytes of the values as an array; None for strings, whose length only reading tells."""
+        """Bytes of the values as an array; None for strings, whose lengths are unknown before reading."""
         if self.dtype == "string":
             return None
         return math.prod(self.shape) * np.dtype(getattr(ml_dtypes, self.dtype, self.dtype)).itemsize
 
 
 AVERAGE = "/ExponentialMovingAverage"
-"""What stands behind a variable's name in that of its moving average, as TensorFlow's own class has it."""
+"""The end of a moving average's name, after the variable's, as TensorFlow's own class names them."""
 
 QUANTISED = "quantised"
-"""The kind of an unread tensor whose numbers mean weights only by a scale."""
+"""The kind of an unread tensor of quantised weights, which need a scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unread:
-    """A tensor that is listed and not read.
+    """A tensor that is listed but not read.
 
     Attributes:
-        kind: What it is, as in "a tensor that is sparse".
+        kind: What it is, as in "the tensor is sparse".
         shape: Its shape.
-        advice: How to save it so that it can be read; None where nobody has weights of that kind.
+        advice: How to save it so that it can be read; None for a kind that no weights have.
     """
 
     kind: str
@@ -67,30 +67,30 @@ class Unread:
 
 
 class Checkpoint(Mapping[str, NDArray[Any]]):
-    """A checkpoint file, or the files that make one up, as a mapping from tensor name to array.
+    """A checkpoint of one or more files, as a mapping from tensor name to array.
 
-    Opening it reads and checks the directory of tensors; a tensor's values are read, and their checksum verified where
-    the format has one, when its name is looked up. Arrays may be read-only views of a memory map, and outlive the
-    checkpoint. Names iterate in the file's order. Damage raises `CheckpointError`, at opening or at look-up, and
-    nothing else does but `KeyError`.
+    Opening it reads and checks the directory of tensors. Looking up a name reads the tensor's values, and verifies
+    their checksum if the format has one. Arrays may be read-only views of a memory map; they outlive the checkpoint.
+    Names iterate in the file's order. Damage raises `CheckpointError`, at opening or at look-up; an unknown name raises
+    `KeyError`. Nothing else is raised.
 
-    A reader opens its files, enters each tensor with `_add`, and gives the values in `_read`.
+    A reader opens its files, adds each tensor with `_add`, and returns the values from `_read`.
 
     Args:
-        files: The files read, the first of which is the one that was named or stands for all.
+        files: The files; the first is the one that was named, or stands for all.
 
     Attributes:
         format: The format's name, as `resnet-inspect` prints it.
         is_graph: Whether it is a graph, in which integers are arguments of operators, such as axes and paddings.
-        config: What the `config.json` beside it says of the model, where it is a hub's; None otherwise.
-        preprocessor: What the `preprocessor_config.json` beside it says of images, likewise.
+        config: The `config.json` beside it, in a hub's folder; else None.
+        preprocessor: The `preprocessor_config.json` beside it, in a hub's folder; else None.
         objects: Classes and functions of other programs that the file names.
-        warnings: What a user should know of the file before giving it to another program.
-        unread: The tensors that are listed and not read, by name. They are no part of the mapping; looking one up is a
+        warnings: Warnings for users who give the file to another program.
+        unread: The tensors that are listed but not read, by name. They are not in the mapping; looking one up raises a
             `CheckpointError` that says what to do.
-        class_names: The names of the classes in order, where the file has them.
-        facts: What the format says of itself, such as the version of its writer.
-        notes: What a user should know of the names: that they are a guess, or are not in the file.
+        class_names: The names of the classes in order, if the file has them.
+        facts: Facts about the file by title, such as the version of its writer.
+        notes: Notes on the names: that they are guessed, or missing.
     """
 
     format: ClassVar[str]
@@ -116,14 +116,14 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
 
     @abstractmethod
     def _read(self, name: str) -> NDArray[Any]:
-        """The values of a tensor that was added."""
+        """The values of an added tensor."""
 
     def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any], place: object = None) -> None:
         self._require_new(name)
         self._infos[name] = StoredInfo(_dtype_name(dtype), tuple(shape), place)
 
     def _list(self, name: str, unread: Unread) -> None:
-        """Enter a tensor that is not read."""
+        """Adds a tensor that is listed but not read."""
         self._require_new(name)
         self.unread[name] = unread
 
@@ -136,7 +136,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
             raise self._file.error(f"the tensor is {unread.kind}, which is not supported", name, unread.advice)
         if name not in self._infos:
             raise KeyError(name)
-        _ = self._file.view  # an error after `close`, even where a reader has kept what it needs
+        _ = self._file.view  # raises after `close`, even if the reader still holds the values
         array = self._read(name)
         if array.dtype == np.bool_ and (array.view(np.uint8) > 1).any():  # numpy takes other bytes for undefined
             raise self._file.error("a boolean is neither 0 nor 1", name)
@@ -152,11 +152,11 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         return name in self._infos  # `Mapping` would read the values
 
     def info(self, name: str) -> StoredInfo:
-        """The dtype and shape of a tensor, without reading its values; raises `KeyError` for an unknown one."""
+        """The dtype and shape of a tensor, without reading its values; raises `KeyError` for an unknown name."""
         return self._infos[name]
 
     def digests(self) -> str:
-        """The SHA-256 of the file; of several, a JSON object of theirs by file name."""
+        """The SHA-256 of the file; for several files, a JSON object of digests by file name."""
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             sums = pool.map(lambda file: hashlib.sha256(file.view).hexdigest(), self._files)
             digests = dict(zip((path.name for path in self.files), sums, strict=True))

@@ -1,4 +1,4 @@
-"""A mapped file in which every read is checked against the file's size, and the checks that its readers share."""
+"""A memory-mapped file whose every read is checked against its size, and checks that the readers share."""
 
 from __future__ import annotations
 
@@ -18,29 +18,29 @@ from resnet_compile.files import map_file
 from resnet_compile.wire import Fail
 
 HEAD_BYTES = 4096
-"""How much of a file's start the `is_...` functions look at."""
+"""The number of first bytes that the `is_...` functions read."""
 
 AGAIN = "download or copy it again"
-"""What to do about a file that is not whole."""
+"""The hint for a truncated file."""
 
 MAX_RANK = 32  # numpy 1's limit; numpy 2 allows 64
 
-# A deflate stream cannot expand more than 1032 times (258 bytes from 2 bits), so a larger claim is a lie. Within that,
-# trained weights barely compress and only constant tensors come near it; a large one of those is taken for a zip bomb.
+# A deflate stream expands at most 1032 times (258 bytes from 2 bits), so a larger claim is false. Trained weights
+# barely compress; a large member that expands by the ratio below is taken for a zip bomb.
 _DEFLATE_LIMIT = 1032
 _BOMB_RATIO = 100
 _BOMB_BYTES = 64 << 20
 
 
 def fault(path: Path, message: str, name: str | None = None, hint: str | None = None) -> CheckpointError:
-    """The error to raise about a file or folder, or about the tensor or record `name` in it."""
+    """The error about a file or folder, or about the tensor or record `name` in it."""
     where = _escaped(str(path))
     where = where if name is None else f"{where}: {printable(name)}"
     return CheckpointError(_escaped(message), where=where, hint=hint and _escaped(hint))
 
 
 def printable(text: str) -> str:
-    """A name out of a file, made safe for a one-line message: control characters escaped, shortened to 120."""
+    """Text from a file, made safe for a message: control characters escaped, cut to 120 characters."""
     escaped = _escaped(text[:121])
     return escaped if len(escaped) <= 120 else escaped[:117] + "..."
 
@@ -50,12 +50,12 @@ def _escaped(text: str) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether `path` is a regular file; False, not an exception, for a path that no system call takes."""
+    """Whether `path` is a regular file; False, not an exception, for an invalid path."""
     return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
-    """Whether `path` is a folder; False, not an exception, for a path that no system call takes."""
+    """Whether `path` is a folder; False, not an exception, for an invalid path."""
     return stat.S_ISDIR(_mode(path))
 
 
@@ -78,11 +78,11 @@ def read_head(path: Path) -> bytes:
 
 
 class CheckedFile:
-    """A regular file as a read-only memory map. Arrays viewing it stay valid after `close`.
+    """A regular file as a read-only memory map. Arrays that view it stay valid after `close`.
 
     Args:
         path: The file.
-        data: All that is to be seen of it, where that is a file within the file.
+        data: The bytes of a file within the file, such as a zip member; None for the whole file.
 
     Raises:
         CheckpointError: The file cannot be read, or is a pipe, a device or a folder.
@@ -104,40 +104,40 @@ class CheckedFile:
             raise self.error(f"the file cannot be mapped: {error}") from error
 
     def error(self, message: str, name: str | None = None, hint: str | None = None) -> CheckpointError:
-        """The error to raise about this file, or about the tensor or record `name` in it."""
+        """The error about this file, or about the tensor or record `name` in it."""
         return fault(self.path, message, name, hint)
 
     def cut_off(self, whole: str) -> CheckpointError:
-        """The error to raise where the file ends before it is whole; `whole` is its size in words."""
+        """The error about a truncated file; `whole` is the right size in words."""
         return self.error(f"the file is truncated: {self.size} of {whole} bytes", hint=AGAIN)
 
     def at(self, name: str) -> Fail:
-        """What makes the errors about the tensor or record `name`, for those who need not know of files."""
+        """A maker of errors about the tensor or record `name`, for code that does not know the file."""
         return partial(self.error, name=name)
 
     @property
     def view(self) -> memoryview:
-        """All bytes of the file; an error after `close`."""
+        """All bytes of the file; raises after `close`."""
         if self._view is None:
             raise self.error("the checkpoint is closed")
         return self._view
 
     def part(self, start: int, size: int, what: str) -> memoryview:
-        """A view of `size` bytes at `start`; `what` names them where they do not lie within the file."""
+        """A view of `size` bytes at `start`; raises an error about `what` if they are not within the file."""
         if start < 0 or size < 0 or start + size > self.size:
             raise self.error(f"{what} lies outside the file: {size} bytes at {start} of {self.size}")
         return self.view[start : start + size]
 
     def copy(self, start: int, size: int, what: str) -> bytes:
-        """The same as a copy."""
+        """A copy of the bytes; errors as for `part`."""
         return bytes(self.part(start, size, what))
 
     def array(self, start: int, size: int, what: str) -> NDArray[np.uint8]:
-        """The same as an array over the map."""
+        """The bytes as an array over the map; errors as for `part`."""
         return np.frombuffer(self.part(start, size, what), np.uint8)
 
     def tensor_bytes(self, shape: Sequence[object], dtype: np.dtype[Any], name: str) -> int:
-        """Bytes of a tensor of a claimed shape, once that is a list of sizes that numpy can address."""
+        """Bytes of a tensor of a claimed shape; raises if that is not a list of sizes that numpy can address."""
         if len(shape) > MAX_RANK:
             raise self.error(f"a tensor of {len(shape)} axes", name)
         size = addressable = dtype.itemsize
@@ -151,14 +151,14 @@ class CheckedFile:
         return size
 
     def check_expansion(self, stored: int, claimed: int, name: str) -> None:
-        """Refuse a deflate stream of `stored` bytes that claims more than it can hold, or is a zip bomb."""
+        """Refuses a deflate stream of `stored` bytes that claims more than it can hold, or is a zip bomb."""
         if claimed > _DEFLATE_LIMIT * stored:
             raise self.error(f"{stored} compressed bytes cannot hold the claimed {claimed}", name)
         if claimed > _BOMB_BYTES and claimed > _BOMB_RATIO * stored:
             raise self.error(f"{stored} compressed bytes expand to {claimed}: refused as a zip bomb", name)
 
     def inflate(self, data: NDArray[np.uint8], size: int, name: str, *, wbits: int = -zlib.MAX_WBITS) -> bytes:
-        """Decompress a deflate stream that must hold exactly `size` bytes; never allocates more than one byte more."""
+        """Decompresses a deflate stream that must hold exactly `size` bytes; allocates at most one byte more."""
         self.check_expansion(len(data), size, name)
         stream = zlib.decompressobj(wbits)
         try:
@@ -170,14 +170,14 @@ class CheckedFile:
         return plain
 
     def close(self) -> None:
-        """Let go of the map; it is unmapped with the last array that views it."""
+        """Releases the map; it is unmapped with the last array that views it."""
         self._view = None
 
 
 def contiguous(
     data: NDArray[np.uint8], dtype: np.dtype[Any], shape: tuple[int, ...], *, order: str = "C"
 ) -> NDArray[Any]:
-    """The bytes of a tensor as an array of the machine's own byte order; `data` must hold exactly `shape`."""
+    """The bytes of a tensor as an array in native byte order; `data` must hold exactly `shape`."""
     if math.prod(shape) == 0:
         return np.zeros(shape, dtype.newbyteorder("="))
     array: NDArray[Any] = data.view(dtype).reshape(shape, order="F" if order == "F" else "C")

@@ -1,4 +1,4 @@
-"""All formats, and which of them a file is of."""
+"""All checkpoint formats, and the format of a file."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from resnet_compile.checkpoints.wrong_files import hub_config
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFormat:
-    """One format. Its reader is imported when a file has come to it: together they take longer than to read a file.
+    """One format. Its reader is imported on first use: importing all readers takes longer than reading a file.
 
     Attributes:
-        name: What people call it.
-        module: Where its reader is, within this package.
-        opener: The reader's name: what opens a checkpoint.
-        recogniser: The name of what tells one.
+        name: Its usual name.
+        module: The module of its reader, within this package.
+        opener: The name of the class or function that opens a checkpoint.
+        recogniser: The name of the function that recognises one.
     """
 
     name: str
@@ -30,15 +30,15 @@ class CheckpointFormat:
     recogniser: str
 
     def matches(self, path: Path) -> bool:
-        """Whether a path means a checkpoint of this format, by its content."""
+        """Whether a path is a checkpoint of this format, by its content."""
         found: bool = self._member(self.recogniser)(path)
         return found
 
     def open(self, path: Path) -> Checkpoint:
-        """Opens one.
+        """Opens a checkpoint of this format.
 
         Raises:
-            CheckpointError: It is damaged, hostile or not one.
+            CheckpointError: It is damaged, hostile or of another format.
         """
         made: Checkpoint = self._member(self.opener)(path)
         return made
@@ -47,7 +47,7 @@ class CheckpointFormat:
         return getattr(import_module(f"{__package__}.{self.module}"), name)
 
 
-# The readers that cost the least to import come first; a file is of one format.
+# The readers that are cheapest to import come first; no file has two formats.
 FORMATS = (
     CheckpointFormat("safetensors", "safetensors_file", "SafetensorsCheckpoint", "is_safetensors"),
     CheckpointFormat(
@@ -68,16 +68,17 @@ FORMATS = (
 
 
 def is_checkpoint(path: str | os.PathLike[str]) -> bool:
-    """Whether a path is or means a checkpoint of any format, by its content."""
+    """Whether a path is a checkpoint of any format or stands for one, by its content."""
     return _find(Path(path)) is not None
 
 
 def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Opens a checkpoint of any format; which one, its content tells and not its name.
+    """Opens a checkpoint of any format. The format is recognised by content, not by name.
 
     Args:
-        path: A file; for TensorFlow also the prefix of a V2 checkpoint or of shards, with or without its step; a folder
-            with one checkpoint in it: of training, a SavedModel, a hub's, of a training run of ours.
+        path: A file, or a folder with one checkpoint: a TensorFlow training folder, a SavedModel, a hub's folder, a
+            training run of this package. For TensorFlow also the prefix of a V2 checkpoint or of shards, with or
+            without its step.
 
     Raises:
         CheckpointError: There is no such file, its format is unknown, or it is damaged.
@@ -95,7 +96,7 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _find(path: Path) -> tuple[CheckpointFormat, Path] | None:
-    """The format of a checkpoint and where it lies."""
+    """The format of a checkpoint, and its path."""
     for place in (path, meant(path, _is_known)):
         for row in FORMATS:
             if place is not None and row.matches(place):

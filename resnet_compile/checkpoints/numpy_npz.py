@@ -1,6 +1,6 @@
 """`.npz`: a zip archive of `.npy` arrays, as `numpy.savez` and `numpy.savez_compressed` write it.
 
-Nothing is ever unpickled: an array of objects is listed, not loaded. Format: `numpy.lib.format`, versions 1 to 3.
+Nothing is unpickled: an array of objects is listed, not loaded. Format: `numpy.lib.format`, versions 1 to 3.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class _Array:
 
 
 class NpzCheckpoint(Checkpoint):
-    """The arrays of an `.npz` file. Members that are not compressed are views of the map; CRCs are always verified."""
+    """The arrays of an `.npz` file. Uncompressed members are views of the map; CRCs are always verified."""
 
     format: ClassVar[str] = "NumPy npz"
 
@@ -81,8 +81,8 @@ class NpzCheckpoint(Checkpoint):
             raise self._file.error("the .npy header is truncated or longer than allowed", member)
         descr, fortran_order, shape = self._parse_header(head[start:end], member)
         if not _DTYPE.fullmatch(descr):
-            self._archive.read(member)  # a damaged header could say anything
-            objects = descr.startswith("|O")  # which are pickled: to load them is to run what they say
+            self._archive.read(member)  # verifies the CRC: a damaged header could have any dtype
+            objects = descr.startswith("|O")  # pickled: loading them could run code
             return Unread("of Python objects" if objects else f"of dtype {printable(descr)}", shape)
         dtype = np.dtype(descr)
         claimed = end + self._file.tensor_bytes(shape, dtype, member)
@@ -92,12 +92,12 @@ class NpzCheckpoint(Checkpoint):
         return _Array(member, end, dtype, shape, fortran_order)
 
     def _parse_header(self, text: bytes, member: str) -> tuple[str, bool, tuple[int, ...]]:
-        """Parse the literal with a pattern, so that nothing is evaluated: a plain array's header has one form."""
+        """Parses the literal with a pattern, so that nothing is evaluated: a plain array's header has one form."""
         header = text.decode("latin-1").strip()
         fields: dict[str, str] = {}
         position = 1 if header.startswith("{") else len(header)
         while field := _FIELD.match(header, position):
-            value = field[field["key"]]  # the value's form has to be the one that belongs to the key
+            value = field[field["key"]]  # None if the value has the form of another key
             if value is None or field["key"] in fields:
                 raise self._file.error("the .npy header is malformed", member)
             fields[field["key"]] = value

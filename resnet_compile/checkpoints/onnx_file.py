@@ -1,7 +1,7 @@
-"""ONNX models as checkpoints: the initializers by name, and the nodes for those who match by structure.
+"""ONNX models as checkpoints: the initializers by name, and the nodes for matching by structure.
 
-The wire format of ``onnx.proto`` is read straight from the memory map, so that a model of gigabytes costs what is asked
-of it. External data is read from files inside the model's own folder and from nowhere else.
+The wire format of ``onnx.proto`` is read straight from the memory map: of a model of gigabytes only what is looked up
+is read. External data is read only from files inside the model's own folder.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _DATA_TYPES: Mapping[int, np.dtype[Any]] = {
     16: np.dtype(ml_dtypes.bfloat16),
 }
 _OTHER_TYPES = {8: "of type string", 14: "of type complex64", 15: "of type complex128"}
-# Names of the domain of ONNX's own operators.
+# The names of the domain of ONNX's own operators.
 _OWN_DOMAINS = frozenset({"", "ai.onnx"})
 _FLOAT_DATA, _INT32_DATA, _INT64_DATA, _DOUBLE_DATA, _UINT64_DATA = 4, 5, 7, 10, 11
 # First bytes of a model: field 1, the IR version, then another field of ModelProto by its tag.
@@ -48,15 +48,15 @@ _NEXT_TAGS = frozenset({0x12, 0x1A, 0x22, 0x28, 0x32, 0x3A, 0x42, 0x72, 0xA2, 0x
 
 @dataclass(frozen=True, slots=True)
 class OnnxNode:
-    """One node: names of what it reads and makes, and its attributes of numbers and text.
+    """One node: the names of its inputs and outputs, and its attributes of numbers and text.
 
     Attributes:
-        operator: ONNX's name for it; of another domain `domain::name`.
-        inputs: Empty for one that is left out.
-        outputs: Likewise.
-        ints: Attributes that are whole numbers, one of them or several.
-        floats: Attributes that are one number, in a tensor or as it is.
-        strings: Attributes that are a word.
+        operator: The operator's name in ONNX; `domain::name` in another domain.
+        inputs: The inputs' names; empty for an input that is left out.
+        outputs: The outputs' names; empty for an output that is left out.
+        ints: Attributes of one or several integers.
+        floats: Attributes of one float, as such or in a tensor.
+        strings: Attributes of one string.
     """
 
     operator: str
@@ -72,7 +72,7 @@ class OnnxNode:
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """Where a tensor's values are: in `data`, a view of a file, or in the typed field of its message."""
+    """The place of a tensor's values: `data`, a view of a file, or else the typed field of its message."""
 
     dtype: np.dtype[Any]
     data: Buffer | None
@@ -80,7 +80,7 @@ class _Stored:
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether a file begins as an ONNX model does."""
+    """Whether a file begins like an ONNX model."""
     head = read_head(path)
     return len(head) > 2 and head[0] == _IR_VERSION_TAG and 3 <= head[1] <= 0x7F and head[2] in _NEXT_TAGS
 
@@ -89,12 +89,12 @@ class OnnxCheckpoint(Checkpoint):
     """The initializers of a model, and its nodes in order.
 
     Attributes:
-        nodes: Every node of the main graph; `Constant` nodes count as initializers under their output's name.
-        inputs: The names of the graph's inputs that are no initializers.
+        nodes: The nodes of the main graph, without `Constant` nodes: these are initializers, by their outputs' names.
+        inputs: The names of the graph's inputs that are not initializers.
         outputs: The names of the graph's outputs.
-        input_shape: The first input's, None in it where a length is left open; empty where none is said.
+        input_shape: The first input's shape, with None for an open length; empty if the model states none.
         opset: The version of ONNX's operators.
-        numbers: What `Constant` nodes hold as plain numbers, by their outputs' names; these are no tensors.
+        numbers: The plain numbers of `Constant` nodes, by their outputs' names; these are not tensors.
     """
 
     format: ClassVar[str] = "ONNX"
@@ -154,7 +154,7 @@ class OnnxCheckpoint(Checkpoint):
         return OnnxNode(operator, _texts(node, 1), _texts(node, 2), ints, floats, strings)
 
     def _number(self, tensor: Message) -> float | None:
-        """The number of a tensor of one; None for any other."""
+        """The number in a tensor of one element; None for any other tensor."""
         dtype = _DATA_TYPES.get(tensor.int64(2))
         if dtype is None or tensor.int64s(1) not in ((), (1,)):
             return None
@@ -177,7 +177,7 @@ class OnnxCheckpoint(Checkpoint):
                     numbers[names[0]] = (_float(attribute),)
 
     def _keep(self, name: str, tensor: Message) -> None:
-        """Takes a tensor into the directory; its values stay where they are."""
+        """Adds a tensor to the directory, without reading its values."""
         number, shape = tensor.int64(2), tensor.int64s(1)
         dtype = _DATA_TYPES.get(number)
         if dtype is None:
@@ -191,11 +191,11 @@ class OnnxCheckpoint(Checkpoint):
         self._stored[name] = _Stored(dtype, data, tensor)
 
     def _external_data(self, name: str, tensor: Message) -> memoryview:
-        """A view of the file beside the model that holds the values."""
+        """A view of a tensor's values in a file beside the model."""
         entries = {_text(entry, 1): _text(entry, 2) for entry in tensor.messages(13)}
         location = entries.get("location", "")
         folder = self._file.path.resolve().parent
-        # No system call takes a null byte, not even to find out where a path leads.
+        # No system call takes a null byte, not even to resolve a path.
         path = folder if "\0" in location else (folder / location).resolve()
         if Path(location).is_absolute() or path == folder or not path.is_relative_to(folder):
             raise self._file.error(f"external data at {printable(location)!r}, outside the model's folder", name)
@@ -217,7 +217,7 @@ class OnnxCheckpoint(Checkpoint):
         return values.reshape(shape)
 
     def _typed(self, stored: _Stored) -> NDArray[Any]:
-        """The values of a message's typed field (onnx.proto says which type stands in which)."""
+        """The values of a message's typed field; onnx.proto assigns a field to each type."""
         dtype, message = stored.dtype, stored.message
         if dtype in (np.dtype(np.float32), np.dtype(np.float64)):
             field = _FLOAT_DATA if dtype == np.float32 else _DOUBLE_DATA
@@ -243,12 +243,12 @@ def _texts(message: Message, number: int) -> tuple[str, ...]:
 
 
 def _float(attribute: Message) -> float:
-    """An attribute that is one number."""
+    """The value of a float attribute."""
     (value,) = struct.unpack("<f", attribute.fixed32(2).to_bytes(4, "little"))
     return float(value)
 
 
 def _shape(value: Message) -> tuple[int | None, ...]:
-    """The shape of a graph's input, None in it where a length is left open."""
+    """The shape of a graph's input, with None for an open length."""
     axes = value.message(2).message(1).message(2).messages(1)
     return tuple(axis.int64(1) or None for axis in axes)

@@ -1,7 +1,7 @@
-"""What people give for a checkpoint: the places that stand for one, and what is none, with what to give instead.
+"""Paths that no format recognises: the checkpoints that they stand for, or the errors about them.
 
-Asked when no format knows a path. `meant` finds the checkpoint that a folder, a state file or a prefix stands for;
-`explained` makes the error about anything else.
+`meant` finds the checkpoint that a folder, a state file or a prefix stands for. `explained` makes the error about any
+other path: what it is, and what to give instead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from resnet_compile.checkpoints.wrong_files import described
 from resnet_compile.errors import CheckpointError
 
 HUB_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "tf_model.h5")
-"""What a hub's folder calls the weights, in the order in which they are taken."""
+"""The names of the weights in a hub's folder; the first that exists counts."""
 
 _SAVED_MODEL = "saved_model.pb"
 _MAX_ENTRIES = 10_000
@@ -31,12 +31,12 @@ IsKnown = Callable[[Path], bool]
 
 
 def meant(path: Path, is_known: IsKnown, depth: int = 2) -> Path | None:
-    """The checkpoint that a folder, state file or prefix means; None for no or several checkpoints.
+    """The checkpoint that a folder, state file or prefix stands for; None for no or several checkpoints.
 
     Args:
-        path: What was given.
+        path: The given path.
         is_known: Whether a path is a checkpoint of some format.
-        depth: How many folders with nothing but a folder in them are looked into.
+        depth: How many nested folders to enter that hold only a folder.
     """
     if path.name == _SAVED_MODEL and is_file(path):
         return path.parent / "variables" / "variables"
@@ -61,12 +61,12 @@ def meant(path: Path, is_known: IsKnown, depth: int = 2) -> Path | None:
 
 
 def explained(path: Path, is_known: IsKnown, formats: str) -> CheckpointError:
-    """The error about a path that is no checkpoint: what it is, and what to give.
+    """The error about a path that is not a checkpoint: what it is, and what to give instead.
 
     Args:
-        path: What was given.
+        path: The given path.
         is_known: Whether a path is a checkpoint of some format.
-        formats: What is read, in words.
+        formats: The known formats, in words.
     """
     what: str
     hint: str | None
@@ -84,12 +84,12 @@ def explained(path: Path, is_known: IsKnown, formats: str) -> CheckpointError:
 
 
 def _is_unpacked(path: Path) -> bool:
-    """Whether a folder is what a PyTorch file gives when it is unpacked."""
+    """Whether a folder is an unpacked PyTorch file."""
     return is_file(path / "data.pkl") and is_folder(path / "data")
 
 
 def _folder(path: Path, is_known: IsKnown) -> tuple[str, str]:
-    """What a folder is, and what to give."""
+    """What a folder is, and what to give instead."""
     if is_file(path / _SAVED_MODEL):
         return (
             "a SavedModel without its variables",
@@ -115,7 +115,7 @@ def _folder(path: Path, is_known: IsKnown) -> tuple[str, str]:
 
 
 def _state_file(path: Path) -> tuple[str, str] | None:
-    """What is wrong with a folder's state file."""
+    """The fault of a folder's state file, and what to give instead; None for any other file."""
     if path.name != STATE_FILE:
         return None
     place = _newest(path.parent)
@@ -127,7 +127,7 @@ def _state_file(path: Path) -> tuple[str, str] | None:
 
 
 def _nothing(path: Path, is_known: IsKnown) -> tuple[str, str | None]:
-    """What is at a path where there is nothing."""
+    """The fault of a path where nothing exists, and what to give instead."""
     if steps := _steps(path):
         return f"no such checkpoint; there are {len(steps)} of later steps", _one_of(steps)
     names = [file.name for file in _entries(path.parent)]
@@ -149,7 +149,7 @@ def _one_of(found: list[Path]) -> str:
 
 
 def _newest(folder: Path) -> Path | None:
-    """What a folder's state file names, whether it is there or not; None without such a file."""
+    """The checkpoint that a folder's state file names, existing or not; None without such a file."""
     try:
         return newest(folder)
     except CheckpointError:
@@ -168,7 +168,7 @@ def _steps(prefix: Path) -> list[Path]:
 
 
 def _inside(folder: Path, is_known: IsKnown) -> list[Path]:
-    """The checkpoints of a folder, those of later steps first."""
+    """The checkpoints in a folder, later steps first."""
     found: dict[Path, None] = {}
     for file in _entries(folder):
         name = _TENSORFLOW_FILE.fullmatch(file.name) or _SHARD.fullmatch(file.name)
@@ -179,7 +179,7 @@ def _inside(folder: Path, is_known: IsKnown) -> list[Path]:
 
 
 def _entries(folder: Path) -> Iterator[Path]:
-    """What lies in a folder, in the order of names; nothing of one that cannot be read."""
+    """The entries of a folder, sorted by name; none if it cannot be read."""
     try:
         for count, file in enumerate(sorted(folder.iterdir())):
             if count >= _MAX_ENTRIES:

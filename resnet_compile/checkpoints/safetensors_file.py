@@ -1,9 +1,9 @@
 """safetensors files, alone or as shards named by an index.
 
 Layout: a little-endian u64, the header's length; the header, JSON; the tensors' bytes, little-endian, C order. Offsets
-count from the header's end, and the tensors must cover the rest of the file without gap or overlap, as the format asks.
-The `safetensors` package is not used: it has no numpy type for bfloat16 and the 4- and 8-bit floats, and takes a JSON
-header that names a tensor twice.
+count from the header's end. The format requires that the tensors cover the rest of the file without gaps or overlaps.
+The `safetensors` package is not used: it has no numpy type for bfloat16 and the 4- and 8-bit floats, and accepts a JSON
+header with a tensor name twice.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _FOUR_BITS = "F4"
 def is_safetensors(path: Path) -> bool:
     """Whether the file begins with a header length and the brace of a JSON header."""
     head = read_head(path)
-    # A length of 2**32 or more would be no header; that makes the test strong enough to tell other formats apart.
+    # No header has 2**32 bytes or more, so four zero bytes precede the brace; no other format begins so.
     return len(head) >= 9 and head[4:9] == b"\0\0\0\0{"
 
 
@@ -94,28 +94,28 @@ class SafetensorsCheckpoint(Checkpoint):
 
     def _parse(self, name: str, value: object) -> _Claim:
         if not isinstance(value, dict) or value.keys() != {"dtype", "shape", "data_offsets"}:
-            raise self._file.error("a header entry needs dtype, shape and data_offsets, and nothing else", name)
+            raise self._file.error("a header entry must have dtype, shape and data_offsets, and nothing else", name)
         dtype, shape, offsets = value["dtype"], value["shape"], value["data_offsets"]
         if not isinstance(dtype, str):
-            raise self._file.error("the dtype is not a name", name)
+            raise self._file.error("the dtype is not a string", name)
         if not isinstance(shape, list):
             raise self._file.error("the shape is not a list of sizes", name)
         if not isinstance(offsets, list) or len(offsets) != 2 or any(type(offset) is not int for offset in offsets):
-            raise self._file.error("data_offsets is not two positions", name)
+            raise self._file.error("data_offsets must be two integers", name)
         begin, end = offsets
         claimed = self._file.tensor_bytes(shape, _DTYPES.get(dtype, np.dtype(np.uint8)), name)
         if dtype == _FOUR_BITS:
             if claimed % 2:
                 raise self._file.error(f"{claimed} values of 4 bits do not fill whole bytes", name)
             claimed //= 2
-        if dtype not in _DTYPES:  # 6 bits, of which the format does not say how they are packed, and what is to come
+        if dtype not in _DTYPES:  # 6-bit floats, whose packing the format does not specify, and future types
             claimed = max(end - begin, 0)
         if end - begin != claimed:
             raise self._file.error(f"the shape takes {claimed} bytes, data_offsets give {end - begin}", name)
         return _Claim(dtype, tuple(shape), begin, end)
 
     def _check_cover(self) -> None:
-        """Sorted by position, each tensor begins where the one before it ends, and the last ends with the file."""
+        """Checks that the tensors follow each other without gaps or overlaps, up to the end of the file."""
         position = 0
         for name, entry in sorted(self._entries.items(), key=lambda item: (item[1].begin, item[1].end)):
             if entry.begin != position:
@@ -137,7 +137,7 @@ class SafetensorsCheckpoint(Checkpoint):
 
 
 class ShardedSafetensorsCheckpoint(Checkpoint):
-    """The tensors of several safetensors files: every tensor in the one shard that the index's `weight_map` gives."""
+    """The tensors of several safetensors files; the index's `weight_map` assigns each to one of them."""
 
     format: ClassVar[str] = "safetensors, sharded"
 
@@ -153,7 +153,7 @@ class ShardedSafetensorsCheckpoint(Checkpoint):
         for name, file_name in weight_map.items():
             # Anything but a plain file name could lead out of the index's folder.
             if not isinstance(file_name, str) or file_name in ("", ".", "..") or set(file_name) & set("/\\:\0"):
-                raise index.error("a shard is not given by a plain file name", name)
+                raise index.error("the shard must be a plain file name", name)
             if file_name not in self._shards:
                 self._shards[file_name] = SafetensorsCheckpoint(path.with_name(file_name))
                 self._files += self._shards[file_name]._files
@@ -162,7 +162,7 @@ class ShardedSafetensorsCheckpoint(Checkpoint):
             elif name in self._shards[file_name]:
                 self._infos[name] = self._shards[file_name].info(name)
             else:
-                raise index.error(f"the index puts the tensor in {printable(file_name)}, which has none", name)
+                raise index.error(f"{printable(file_name)} lacks the tensor that the index puts there", name)
         for file_name, shard in self._shards.items():
             for name in (*shard, *shard.unread):
                 if weight_map.get(name) != file_name:
@@ -174,13 +174,13 @@ class ShardedSafetensorsCheckpoint(Checkpoint):
 
 
 def parse_json(file: CheckedFile, text: bytes) -> dict[str, Any]:
-    """A JSON object of a file; refuses duplicate keys, which `json` would settle in favour of the last."""
+    """The JSON object in a text of a file. A duplicate key is an error; `json` would take the last."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         values = dict(pairs)
         if len(values) != len(pairs):
             twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-            raise file.error("a name stands twice in the JSON header", twice)
+            raise file.error("the JSON header has a name twice", twice)
         return values
 
     try:

@@ -1,7 +1,6 @@
-"""The folder of a training run: checkpoints by their steps, of which the one that was judged best counts.
+"""The folder of a training run: checkpoints by step; the one with the best evaluation stands for the run.
 
-A checkpoint is an `.npz` file. Of the formats that are read here anyway it has a CRC-32 for every tensor, which
-safetensors has not, and it opens in NumPy alone.
+A checkpoint is an `.npz` file: it has a CRC-32 for every tensor, unlike safetensors, and NumPy alone can open it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz
 from resnet_compile.errors import CheckpointError
 
 PROGRESS = "progress"
-"""The array that tells how far the run was: bytes of JSON. All others are state variables under their names."""
+"""The array with the state of the run, as bytes of JSON. The others are state variables by their names."""
 
 _Read = TypeVar("_Read")
 _NAME = re.compile(r"checkpoint-([0-9]{8,})\.npz")
@@ -49,8 +48,10 @@ def is_training_run(path: Path) -> bool:
 
 
 def open_training_run(path: Path) -> NpzCheckpoint:
-    """Open a checkpoint of a run: of a folder the one that did best when it was evaluated, as the newest whole one has
-    it, else that one itself. A note says which, where there is a newer one.
+    """Opens a checkpoint of a run, or of a run's folder the one with the best evaluation.
+
+    The newest undamaged checkpoint records which that is; without an evaluation it is that checkpoint. A note says if a
+    newer one exists.
 
     Raises:
         CheckpointError: There is no checkpoint, or all are damaged; `where` is the newest.
@@ -72,15 +73,15 @@ def _best_of(path: Path) -> NpzCheckpoint:
     try:
         opened = open_whole(best)
     except CheckpointError as error:
-        newest.notes = (f"{newest.files[0].name} and not the best one: {error}",)
+        newest.notes = (f"{newest.files[0].name} is read instead of the best checkpoint: {error}",)
         return newest
     newest.close()
-    opened.notes = (f"{best.name} did best; the last is {newest.files[0]}",)
+    opened.notes = (f"{best.name} is the best checkpoint; the newest is {newest.files[0]}",)
     return opened
 
 
 def _progress(checkpoint: NpzCheckpoint) -> dict[str, Any]:
-    """A checkpoint's entries about its run; empty for other checkpoints."""
+    """The state of the run in a checkpoint; empty for other checkpoints."""
     try:
         told = json.loads(checkpoint[PROGRESS].tobytes())
     except (KeyError, ValueError):
@@ -89,10 +90,10 @@ def _progress(checkpoint: NpzCheckpoint) -> dict[str, Any]:
 
 
 def newest_whole(folder: Path, read: Callable[[Path], _Read]) -> tuple[_Read | None, list[CheckpointError]]:
-    """The newest checkpoint that can be read, or None; and the faults of newer ones.
+    """The newest checkpoint that can be read, or None; and the errors of newer ones.
 
     Raises:
-        CheckpointError: There are checkpoints, and all are damaged; it is about the newest.
+        CheckpointError: All checkpoints are damaged; the error is the newest one's.
     """
     faults: list[CheckpointError] = []
     for file in checkpoint_files(folder):
@@ -106,7 +107,7 @@ def newest_whole(folder: Path, read: Callable[[Path], _Read]) -> tuple[_Read | N
 
 
 def open_whole(file: Path) -> NpzCheckpoint:
-    """Open one checkpoint and verify the checksum of every tensor in it; `CheckpointError` where it is damaged."""
+    """Opens a checkpoint and verifies the checksum of every tensor; raises `CheckpointError` if it is damaged."""
     checkpoint = NpzCheckpoint(file)
     for name in checkpoint:
         checkpoint[name]

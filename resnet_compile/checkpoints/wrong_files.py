@@ -1,4 +1,4 @@
-"""Files that are no checkpoints, told by how they begin: what each is, and what to give instead."""
+"""Files that are not checkpoints, recognised by their first bytes: what each is, and what to give instead."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGE = re.compile(rb"\s*(?:<!doctype|<html|<head|<\?xml|<error)", re.IGNORECASE)
 _TITLE = re.compile(rb"<(title|message)>\s*([^<]{1,200})", re.IGNORECASE)
 _DATA = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}", re.DOTALL)
-# Packers by the bytes that a file begins with, and what unpacks what they packed beside it.
+# Compressors by the first bytes of their files, with the command that decompresses a file beside it.
 _PACKERS = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),
     b"BZh": ("bzip2", "bunzip2 -k"),
@@ -27,7 +27,7 @@ _PACKERS = {
 }
 
 
-# Files whose format is told by their end.
+# Formats with their directory at the end of the file: such a beginning alone is a truncated file.
 _BEGINNINGS = (
     ("a zip archive", re.compile(rb"PK\x03\x04")),
     # A table's first block begins with the record of the empty key, whose value is a message.
@@ -40,7 +40,7 @@ class _Kind:
     """A kind of file.
 
     Attributes:
-        what: What a file is, by its path and how it begins, where it is of this kind.
+        what: Describes a file of this kind, by its path and first bytes; None for any other file.
         hint: What to do about it.
     """
 
@@ -49,7 +49,7 @@ class _Kind:
 
 
 def described(path: Path) -> tuple[str, str] | None:
-    """What a file is and what to give instead of it; None where it is nothing that is known here."""
+    """What a file is, and what to give instead of it; None for an unknown file."""
     head = read_head(path)
     return next(((what, kind.hint(path)) for kind in _KINDS if (what := kind.what(path, head))), None)
 
@@ -76,12 +76,12 @@ def _tar(path: Path, head: bytes) -> str | None:
         except zlib.error:
             return None
     is_tar = head[257:262] == b"ustar" or (name and re.search(r"\.(tar\.\w+|t[bgx]z2?)$", path.name))
-    return f"a tar archive{f', packed by {name}' if name else ''}" if is_tar else None
+    return f"a tar archive{f', compressed by {name}' if name else ''}" if is_tar else None
 
 
 def _packed(path: Path, head: bytes) -> str | None:
     name = next((name for magic, (name, _) in _PACKERS.items() if head.startswith(magic)), None)
-    return f"a file that {name} packed" if name else None
+    return f"a file compressed by {name}" if name else None
 
 
 def _unpack(path: Path) -> str:
@@ -91,7 +91,7 @@ def _unpack(path: Path) -> str:
 
 
 def _into_folder(path: Path, command: str) -> str:
-    """How to unpack an archive into a folder that does not exist yet."""
+    """The hint for an archive: a command that unpacks it into a new folder."""
     folder = path.with_name(re.sub(r"(\.tar)?\.\w+$", "", path.name))
     while folder.exists():
         folder = folder.with_name(f"{folder.name}_unpacked")
@@ -104,7 +104,7 @@ def _zip(path: Path, head: bytes) -> str | None:
 
 
 def _zip_end(path: Path) -> bool:
-    """Whether a file ends as a zip archive does: with a record of 22 bytes and a comment."""
+    """Whether a file ends like a zip archive, with a record of 22 bytes and a comment."""
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 22 - (1 << 16)))
         return b"PK\5\6" in file.read()
@@ -147,7 +147,7 @@ def _json(path: Path, head: bytes) -> dict[str, Any]:
 
 
 def hub_config(path: Path) -> dict[str, Any] | None:
-    """What a hub's JSON file says; None where there is no such file, or it says nothing."""
+    """The object in a hub's JSON file; None if there is no such file, or it is empty."""
     return _json(path, read_head(path)) or None
 
 
@@ -198,4 +198,4 @@ _KINDS = (
     _Kind(_config, lambda path: "give the weights that belong to it, or the folder that holds both"),
     _Kind(_text, lambda path: AGAIN),
 )
-"""Every kind, the more certain ones first."""
+"""Every kind, the surest first."""

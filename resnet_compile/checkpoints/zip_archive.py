@@ -1,8 +1,8 @@
 """The zip container of `.npz` and `.pth`: a strict reader over a memory map.
 
-Python's `zipfile` reads through a file object and forgives much (bytes before the archive, entries that share bytes,
-names given twice); here a stored member is a view of the map, and what a writer of checkpoints never writes is refused.
-Format: PKWARE APPNOTE 6.3, sections 4.3 and 4.5.3.
+Python's `zipfile` reads through a file object and tolerates bytes before the archive, entries that share bytes and
+duplicate names. Here a stored member is a view of the map, and what no writer of checkpoints writes is refused. Format:
+PKWARE APPNOTE 6.3, sections 4.3 and 4.5.3.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IN_ZIP64 = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One file of the archive; `start` is the position of its data, of which `stored` bytes become `size`."""
+    """One file of the archive. Its data are at `start`: `stored` bytes, which decompress to `size`."""
 
     name: str
     deflated: bool
@@ -42,12 +42,12 @@ class Member:
 
 
 def first_member(head: bytes) -> bytes:
-    """The name of the member that a zip archive begins with; empty where the file begins as no zip archive."""
+    """The name of a zip archive's first member; empty if `head` is not the start of a zip archive."""
     return head[30 : 30 + int.from_bytes(head[26:28], "little")] if head[:4] == b"PK\3\4" else b""
 
 
 class ZipArchive:
-    """The members of a zip archive by name. Raises `CheckpointError` for any damage, and for no other reason."""
+    """The members of a zip archive by name. Any damage raises `CheckpointError`."""
 
     def __init__(self, file: CheckedFile) -> None:
         self._file = file
@@ -83,11 +83,11 @@ class ZipArchive:
 
     @property
     def has_checksums(self) -> bool:
-        """Whether any member has a CRC; PyTorch can be told to write none, and then stores 0 for each."""
+        """Whether any member has a CRC. PyTorch has an option to write none; each is 0 then."""
         return any(member.crc for member in self._members.values())
 
     def read(self, name: str, *, verify: bool = True) -> NDArray[np.uint8]:
-        """All bytes of a member: a view of the map where it is stored, its CRC-32 compared where `verify` is set."""
+        """All bytes of a member, a view of the map if it is stored; `verify` compares the CRC-32."""
         member = self._members[name]
         data = self._file.array(member.start, member.stored, "a zip member")
         if member.deflated:
@@ -97,12 +97,12 @@ class ZipArchive:
         return data
 
     def peek(self, name: str, size: int) -> bytes:
-        """Up to `size` first bytes of a member, unverified."""
+        """At most `size` first bytes of a member, unverified."""
         member = self._members[name]
         if not member.deflated:
             return self._file.copy(member.start, min(size, member.size), "a zip member")
         self._file.check_expansion(member.stored, member.size, name)
-        # Twice `size` is more than any writer's deflate needs for it.
+        # No writer's deflate needs twice `size` for `size` bytes.
         data = self._file.copy(member.start, min(2 * size, member.stored), "a zip member")
         try:
             return zlib.decompressobj(-zlib.MAX_WBITS).decompress(data, size)
@@ -119,7 +119,7 @@ class ZipArchive:
             found = tail.rfind(b"PK\5\6", 0, found)
             if found < 0:
                 raise file.error("no zip directory at the end: the file is truncated or not a zip archive", hint=AGAIN)
-            # The archive's comment, of which the record tells the length, is the last thing in the file.
+            # The archive's comment ends the file; the record has its length.
             if found + _END.size <= len(tail):
                 fields = _END.unpack_from(tail, found)
                 if found + _END.size + fields[7] == len(tail):
@@ -178,7 +178,7 @@ class ZipArchive:
     def _data_start(
         self, header: int, raw_name: bytes, flags: int, expected: tuple[int, int, int, int], name: str
     ) -> int:
-        """Position of a member's data, once its local header says the same as the directory."""
+        """Position of a member's data; raises if its local header differs from the directory."""
         local = _LOCAL.unpack(self._file.copy(header, _LOCAL.size, "a zip member's header"))
         signature, _, local_flags, method, _, _, crc, stored, size, name_length, extra_length = local
         start = header + _LOCAL.size
@@ -193,7 +193,7 @@ class ZipArchive:
         return start + int(name_length) + int(extra_length)
 
     def _zip64_fields(self, extra: bytes, fields: tuple[int, int, int], name: str) -> tuple[int, int, int]:
-        """Size, stored size and header position, those that read 0xFFFFFFFF taken from the zip64 extra field."""
+        """Size, stored size and header position; the zip64 extra field replaces those that are 0xFFFFFFFF."""
         missing = [index for index, value in enumerate(fields) if value == _IN_ZIP64]
         if not missing:
             return fields

@@ -1,4 +1,4 @@
-"""The intermediate representation (IR): values and nodes, one row an operator, building, rewriting, verifying."""
+"""The intermediate representation (IR): values and nodes, one row per operator, building, rewriting, verifying."""
 
 from resnet_compile.graph.attributes import Attribute, Attributes
 from resnet_compile.graph.build import Builder, apply, apply_many, cast, initializer, output_of, unbound

@@ -1,4 +1,4 @@
-"""An operator's attributes: the values that each may have, and reading them with ONNX's defaults."""
+"""An operator's attributes: the allowed values of each, and access with ONNX's defaults."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class AttributeRule:
 
     Attributes:
         kind: Its type; `ints` is a tuple.
-        default: Its value where it is left out; for `ints`, the number in every place. None for no default.
+        default: Its default; for `ints`, the number in every position. None for no default.
         required: Whether it must be given.
-        allowed: The values that it can have; empty for any.
+        allowed: The allowed values; empty for any.
         since: The first opset that has it.
         before: The first opset that has it no more; 0 if all newer ones do.
     """
@@ -33,7 +33,7 @@ class AttributeRule:
     before: int = 0
 
     def fault(self, value: object) -> str | None:
-        """What is wrong with a value."""
+        """The fault of a value; None if it is allowed."""
         match self.kind:
             case "int":
                 fits = type(value) is int
@@ -53,15 +53,14 @@ class AttributeRule:
 class Attributes(Mapping[str, Attribute]):
     """The attributes of a node, checked by its operator's rules.
 
-    As a mapping it holds the attributes that were given. `integer`, `number`, `text` and `integers` read one, or its
-    default.
+    The mapping has the given attributes. `integer`, `number`, `text` and `integers` return one, or its default.
 
     Args:
         given: Values by ONNX's names.
-        rules: The operator's.
+        rules: The operator's rules.
 
     Raises:
-        GraphError: The operator has no such attribute, one is of the wrong type, or one that is required is missing.
+        GraphError: The operator has no such attribute, one has the wrong type, or a required one is missing.
     """
 
     __slots__ = ("_given", "_rules")
@@ -97,7 +96,7 @@ class Attributes(Mapping[str, Attribute]):
         return cast(str, self._given.get(name, self._rules[name].default))
 
     def integers(self, name: str, count: int | None = None) -> tuple[int, ...]:
-        """A tuple of integers, or its default in each of `count` places.
+        """A tuple of integers; by default `count` times the default.
 
         Raises:
             GraphError: There are more or fewer than `count`.

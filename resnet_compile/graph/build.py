@@ -31,7 +31,7 @@ def apply(operator: str, *inputs: Value | None, name: str, **attributes: Attribu
 def apply_many(
     operator: str, *inputs: Value | None, names: tuple[str, ...], **attributes: Attribute
 ) -> tuple[Value, ...]:
-    """The outputs of an operator applied to values, as many as there are names; raises as `apply`."""
+    """The outputs of an operator applied to values, one for each name; raises as `apply`."""
     rules = operator_of(Node(operator, inputs, _NONE), names[0]).attributes
     try:
         node = Node(operator, inputs, Attributes(attributes, rules))
@@ -42,7 +42,7 @@ def apply_many(
 
 
 def output_of(node: Node, name: str) -> Value:
-    """The first output of a node, under a name; raises as `apply`."""
+    """The first output of a node, with a name; raises as `apply`."""
     return Value(name, infer(node, name)[0], node)
 
 
@@ -52,18 +52,18 @@ def cast(x: Value, dtype: DType, name: str) -> Value:
 
 
 def initializer(name: str, contents: Tensor) -> Value:
-    """A value whose contents are stored in the model."""
+    """An initializer with contents."""
     return Value(name, Type(contents.dtype, contents.shape), contents=contents)
 
 
 def unbound(name: str, dtype: DType, shape: tuple[int, ...]) -> Value:
-    """An initializer whose contents are not known yet."""
+    """An initializer without contents yet."""
     return initializer(name, Unbound(dtype, shape))
 
 
 @dataclass(frozen=True, slots=True)
 class Builder:
-    """Makes values under one scope. Builders of one graph share its constants.
+    """Makes values in one scope. Builders of one graph share its constants.
 
     Attributes:
         scope: The prefix of the values' names.
@@ -76,7 +76,7 @@ class Builder:
     _constants: dict[str, Value] = field(default_factory=dict, kw_only=True)
 
     def within(self, scope: str) -> Self:
-        """A builder of the same graph for another scope."""
+        """A builder of the same graph in another scope."""
         return replace(self, scope=scope)
 
     def apply(self, operator: str, *inputs: Value | None, **attributes: Attribute) -> Value:
@@ -88,7 +88,7 @@ class Builder:
         return apply(operator, *inputs, name=name, **attributes)
 
     def integers(self, values: Sequence[int]) -> Value:
-        """An int64 list as a constant that the graph has once."""
+        """An int64 list as a constant; the graph has equal lists once."""
         name = f"{self.shared}integers/{'_'.join(map(str, values))}"
         if name not in self._constants:
             self._constants[name] = apply("Constant", name=name, value_ints=tuple(values))
@@ -97,13 +97,13 @@ class Builder:
     def scalar(self, number: float, like: Value, *, rank: int | None = None) -> Value:
         """One number as a tensor of another value's element type and rank, with axes of length 1.
 
-        Against a number of rank 0 or 1 onnxruntime's CPU provider broadcasts a 4-D tensor some fifty times slower.
+        With a number of rank 0 or 1 onnxruntime's CPU provider broadcasts a 4-D tensor some fifty times slower.
         """
         shape = (1,) * (len(like.shape) if rank is None else rank)
         return self.tensor(f"{number!r}/{len(shape)}", np.full(shape, number, like.type.dtype), like.type.dtype)
 
     def tensor(self, name: str, values: np.ndarray, dtype: DType) -> Value:
-        """A constant that the graph has once for each name and element type."""
+        """A constant; the graph has one for each name and element type."""
         full = f"{self.shared}constants/{dtype}/{name}"
         if full not in self._constants:
             self._constants[full] = initializer(full, ConstantTensor(values))
@@ -116,7 +116,7 @@ class Builder:
         return self.apply("Cast", x, to=ONNX_TYPES["float32"])
 
     def reshape(self, x: Value, shape: Sequence[int]) -> Value:
-        """The value's elements in another shape; the value itself if it has that shape."""
+        """The value in another shape; the value itself if it has that shape."""
         return x if x.shape == tuple(shape) else self.apply("Reshape", x, self.integers(shape))
 
     def transpose(self, x: Value, order: Sequence[int]) -> Value:
@@ -124,9 +124,9 @@ class Builder:
         return self.apply("Transpose", x, perm=tuple(order))
 
     def sum(self, x: Value, axes: Sequence[int], *, keep: bool = False) -> Value:
-        """The sum over axes, which are kept with length 1 or dropped.
+        """The sum over axes, which get length 1 or are dropped.
 
-        A sum over images and pixels is written as two: onnxruntime's CPU provider takes two to three times as long for
+        A sum over images and pixels becomes two nodes: onnxruntime's CPU provider takes two to three times as long for
         axes that are not adjacent.
         """
         if tuple(axes) == _IMAGES_AND_PIXELS and len(x.shape) == len(axes) + 1:
@@ -134,7 +134,7 @@ class Builder:
         return self.apply("ReduceSum", x, self.integers(axes), keepdims=int(keep)) if axes else x
 
     def slice(self, x: Value, slices: dict[int, tuple[int, int, int]]) -> Value:
-        """The elements from start to before end, by step, of each given axis; an axis taken whole adds no node."""
+        """The elements of each given axis by start, end (exclusive) and step; whole axes add no node."""
         cut = {axis: each for axis, each in slices.items() if each != (0, x.shape[axis], 1)}
         if not cut:
             return x
@@ -152,7 +152,7 @@ class Builder:
         return parts[0] if len(parts) == 1 else self.apply("Concat", *parts, axis=axis)
 
     def total(self, parts: Sequence[Value]) -> Value:
-        """The sum of values of one shape."""
+        """The sum of several values of one shape."""
         result, *rest = parts
         for part in rest:
             result = self.apply("Add", result, part)

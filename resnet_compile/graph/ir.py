@@ -1,7 +1,7 @@
 """The intermediate representation: an immutable graph of typed values.
 
-A `Value` has the `Node` that makes it, and a node has the values that it reads. A graph is therefore its outputs, and
-code that no output reaches is gone. Nothing changes in place: a pass builds new values (`rewrite`) and shares the rest.
+A `Value` has the `Node` that makes it, and a node has its input values. A graph is therefore given by its outputs, and
+dead code is not part of it. Nothing changes in place: a pass builds new values (`rewrite`) and shares the rest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from resnet_compile.graph.attributes import Attributes
 
 DType = Literal["float32", "float16", "float64", "int64", "int32", "int8", "uint8", "bool"]
 Dim = int | str | None
-"""The length of an axis: a number, a name for a length known at run time, or None where it has no name."""
+"""The length of an axis: a number, a name for a length known at run time, or None for an unknown one without a name."""
 Shape = tuple[Dim, ...]
 
 ONNX_TYPES: Mapping[DType, int] = {
@@ -34,7 +34,7 @@ ONNX_TYPES: Mapping[DType, int] = {
 
 
 class Tensor(Protocol):
-    """The lazily made values of an initializer; thread-safe."""
+    """The contents of an initializer, computed on demand; thread-safe."""
 
     @property
     def dtype(self) -> DType:
@@ -61,12 +61,12 @@ class Type:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """One application of an ONNX operator. Its name is that of its first output.
+    """One application of an ONNX operator; its first output names it.
 
     Attributes:
         operator: The operator's ONNX name.
-        inputs: The values that it reads; None for an optional input that is left out.
-        attributes: The attributes that were given.
+        inputs: The input values; None for an optional input that is left out.
+        attributes: The given attributes.
     """
 
     operator: str
@@ -84,7 +84,7 @@ class Node:
         return value
 
     def optional(self, place: int) -> Value | None:
-        """An input; None where it is left out."""
+        """An input; None if it is left out."""
         return self.inputs[place] if place < len(self.inputs) else None
 
 
@@ -93,11 +93,11 @@ class Value:
     """One tensor of the graph, an SSA value.
 
     Attributes:
-        name: Unique in its graph.
-        type: Element type and shape.
+        name: Its name, unique in its graph.
+        type: Its element type and shape.
         node: The node that makes it; None for graph inputs and initializers.
-        index: Which of the node's outputs it is.
-        contents: The values of an initializer, `Unbound` while they are not known; None for any other value.
+        index: Its position among the node's outputs.
+        contents: The contents of an initializer, `Unbound` while unknown; None for other values.
     """
 
     name: str
@@ -112,14 +112,14 @@ class Value:
 
     @property
     def static_shape(self) -> tuple[int, ...]:
-        """The shape, with every length known.
+        """The shape, if every length is a number.
 
         Raises:
-            GraphError: A length is not known.
+            GraphError: A length is unknown.
         """
         dims = tuple(dim for dim in self.type.shape if isinstance(dim, int))
         if len(dims) < len(self.type.shape):
-            raise GraphError(f"{self.type} has a length that is not known", where=self.name)
+            raise GraphError(f"{self.type} has an unknown length", where=self.name)
         return dims
 
     @property
@@ -161,9 +161,9 @@ class Graph:
     """A function from inputs to outputs.
 
     Attributes:
-        name: The network's.
-        inputs: In signature order.
-        outputs: In signature order, named by their values.
+        name: The network's name.
+        inputs: The inputs, in order.
+        outputs: The outputs, in order.
     """
 
     name: str
@@ -171,7 +171,7 @@ class Graph:
     outputs: tuple[Value, ...]
 
     def values(self) -> Iterator[Value]:
-        """Every value that the outputs reach, in topological order. Iterative, since networks are deep."""
+        """The outputs and every value that they depend on, in topological order. Iterative, since networks are deep."""
         seen: set[Value] = set()
         stack = [(value, False) for value in reversed(self.outputs)]
         while stack:
@@ -197,7 +197,7 @@ class Graph:
         return (value for value in self.values() if value.contents is not None)
 
     def readers(self) -> Readers:
-        """For every value, the values that are made from it. A graph output alone is not a reader."""
+        """The values made from each value. Being a graph output does not count as a reader."""
         found: dict[Value, list[Value]] = {value: [] for value in self.values()}
         for value in found:
             if value.node:

@@ -1,4 +1,4 @@
-"""A graph as text, one node a line, for tests and people."""
+"""A graph as text, one node per line, for tests and people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""New graphs from old: values replaced, renamed, or given contents."""
+"""New graphs from old ones: values replaced, renamed, or bound to contents."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Rule = Callable[[Value, Sequence[Value | None]], Value | None]
 
 
 def rewrite(graph: Graph, rule: Rule, *, inputs: Mapping[Value, Value] | None = None) -> Graph:
-    """The graph with some values replaced. Types are inferred again where sources have changed.
+    """The graph with some values replaced. Types are inferred again where sources change.
 
     Args:
         graph: The graph.
-        rule: Called for each value in topological order, with the replacements of its node's inputs. Returns the
-            value's replacement, or None to keep it (on its new sources). Not called for replaced inputs.
+        rule: Called for each value in topological order, with the new inputs of its node. Returns the value's
+            replacement, or None to keep the value (on its new inputs). Not called for replaced graph inputs.
         inputs: Replacements of graph inputs.
     """
     new: dict[Value, Value] = dict(inputs or {})
@@ -46,12 +46,12 @@ def rewrite(graph: Graph, rule: Rule, *, inputs: Mapping[Value, Value] | None = 
 
 
 def rebuilt(value: Value, sources: Sequence[Value | None], name: str | None = None) -> Value:
-    """The first output of a node on new sources, with a new name if one is given."""
+    """The first output of a value's node on new inputs, with the given or the old name."""
     return output_of(replace(value.maker, inputs=tuple(sources)), name or value.name)
 
 
 def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
-    """The graph with some values renamed, outputs among them."""
+    """The graph with some values renamed, outputs included."""
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:
         if value.name not in names:
@@ -65,7 +65,7 @@ def rename(graph: Graph, names: Mapping[str, str]) -> Graph:
 def bound(graph: Graph, tensors: Mapping[str, Tensor]) -> Graph:
     """The graph with contents for its unbound initializers, by name.
 
-    Vectors are kept once they are made: they are small, and passes read them.
+    Vectors are cached: they are small, and passes read them.
     """
 
     def rule(value: Value, sources: Sequence[Value | None]) -> Value | None:

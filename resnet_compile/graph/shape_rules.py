@@ -1,7 +1,7 @@
-"""Shape rules of operators without windows.
+"""Shape inference for operators without windows.
 
 A length may be unknown (None) or symbolic. Two lengths fit unless they are different numbers. Axes, shapes and bounds
-are inputs in ONNX; a shape rule reads them from Constant nodes and from initializers.
+are inputs in ONNX; shape inference reads them from Constant nodes and from initializers.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def compare(node: Node) -> tuple[Type, ...]:
 
 
 def batch_normalization(node: Node) -> tuple[Type, ...]:
-    """The type of the first input; the others have one value for each of its channels."""
+    """The type of the first input; the other inputs have one value for each of its channels."""
     x = node.input(0)
     for statistic in map(node.input, range(1, 5)):
         if statistic.type != Type(x.type.dtype, (x.shape[1],)):
@@ -48,13 +48,13 @@ def batch_normalization(node: Node) -> tuple[Type, ...]:
 
 
 def global_average_pool(node: Node) -> tuple[Type, ...]:
-    """Rows and columns become one."""
+    """The input's shape, with rows and columns of length 1."""
     x = node.input(0)
     return (Type(x.type.dtype, (*x.shape[:2], *(1 for _ in x.shape[2:]))),)
 
 
 def flatten(node: Node) -> tuple[Type, ...]:
-    """All axes after the first become one."""
+    """The first axis, and one axis for all the others."""
     x = node.input(0)
     rest = _elements(x.shape[1:])
     return (Type(x.type.dtype, (x.shape[0], rest.length if rest else None)),)
@@ -63,7 +63,7 @@ def flatten(node: Node) -> tuple[Type, ...]:
 def transpose(node: Node) -> tuple[Type, ...]:
     x, order = node.input(0), node.attributes.integers("perm")
     if sorted(order) != list(range(len(x.shape))):
-        raise GraphError(f"{order} is not an order of the axes of {x.type}")
+        raise GraphError(f"{order} is not a permutation of the axes of {x.type}")
     return (Type(x.type.dtype, tuple(x.shape[axis] for axis in order)),)
 
 
@@ -73,7 +73,7 @@ def constant(node: Node) -> tuple[Type, ...]:
 
 
 def gemm(node: Node) -> tuple[Type, ...]:
-    """A matrix product with biases for its columns."""
+    """A matrix product with a bias for each column."""
     x, weights, biases = node.input(0), node.input(1), node.optional(2)
     if len(weights.shape) != 2 or len(x.shape) != 2:
         raise GraphError("two matrices are required")
@@ -96,7 +96,7 @@ def pad(node: Node) -> tuple[Type, ...]:
 
 
 def reshape(node: Node) -> tuple[Type, ...]:
-    """The given shape, where 0 keeps the input's length and one -1 is inferred."""
+    """The given shape; 0 keeps the input's length, and one -1 is inferred."""
     x, given = node.input(0), list_of(node, 1)
     if given.count(-1) > 1 or any(
         length < -1 or (length == 0 and at >= len(x.shape)) for at, length in enumerate(given)
@@ -108,24 +108,24 @@ def reshape(node: Node) -> tuple[Type, ...]:
         shape[place] = _quotient(x.shape, (*shape[:place], *shape[place + 1 :]))
     ours, theirs = _elements(x.shape), _elements(tuple(shape))
     if ours and theirs and ours.names == theirs.names and ours.number != theirs.number:
-        raise GraphError(f"{x.type} has not as many elements as {list(given)}")
+        raise GraphError(f"{x.type} and {list(given)} differ in their number of elements")
     return (Type(x.type.dtype, tuple(shape)),)
 
 
 def expand(node: Node) -> tuple[Type, ...]:
-    """The given shape, of the input's rank; each input axis has the same length or 1."""
+    """The given shape, of the input's rank; each input axis has that length or 1."""
     x, shape = node.input(0), list_of(node, 1)
     if len(x.shape) != len(shape) or any(a != 1 and not _fit(a, b) for a, b in zip(x.shape, shape, strict=True)):
-        raise GraphError(f"{x.type} does not expand to {list(shape)}")
+        raise GraphError(f"{x.type} cannot be expanded to {list(shape)}")
     return (Type(x.type.dtype, shape),)
 
 
 def reduce_sum(node: Node) -> tuple[Type, ...]:
-    """The given axes get length 1, or are dropped."""
+    """The input's shape, with the given axes of length 1 or dropped."""
     x = node.input(0)
     axes = list_of(node, 1) if len(node.inputs) > 1 else node.attributes.integers("axes")
     if any(not 0 <= axis < len(x.shape) for axis in axes):
-        raise GraphError(f"{x.type} has not all axes of {list(axes)}")
+        raise GraphError(f"{x.type} lacks some of the axes {list(axes)}")
     if node.attributes.integer("keepdims"):
         return (Type(x.type.dtype, tuple(1 if axis in axes else dim for axis, dim in enumerate(x.shape))),)
     return (Type(x.type.dtype, tuple(dim for axis, dim in enumerate(x.shape) if axis not in axes)),)
@@ -142,8 +142,8 @@ def matmul(node: Node) -> tuple[Type, ...]:
 
 
 def slice_(node: Node) -> tuple[Type, ...]:
-    """Each given axis gets the length of a Python slice with the same start, end and step; unknown unless these are
-    Constants.
+    """Each given axis gets the length of a Python slice with the same start, end and step. The length is unknown if
+    these are not Constants.
     """
     x = node.input(0)
     shape = list(x.shape)
@@ -153,7 +153,7 @@ def slice_(node: Node) -> tuple[Type, ...]:
         return (Type(x.type.dtype, tuple(shape)),)
     for start, end, axis, step in zip(*(list_of(node, place) for place in range(1, 5)), strict=True):
         length = shape[axis]
-        # ONNX has no way to say "past the first element" but an end far below zero.
+        # In ONNX a slice down to and including the first element has an end far below zero.
         if isinstance(length, int):
             stop = None if step < 0 and end < -length else end
             shape[axis] = len(range(*slice(start, stop, step).indices(length)))
@@ -163,7 +163,7 @@ def slice_(node: Node) -> tuple[Type, ...]:
 
 
 def concat(node: Node) -> tuple[Type, ...]:
-    """One axis gets the sum of the inputs' lengths; the others must be equal."""
+    """The sum of the inputs' lengths along one axis; the other axes must be equal."""
     first, axis = node.input(0), node.attributes.integer("axis")
     total: Dim = 0
     for x in map(node.input, range(len(node.inputs))):
@@ -175,15 +175,15 @@ def concat(node: Node) -> tuple[Type, ...]:
 
 
 def gather(node: Node) -> tuple[Type, ...]:
-    """One axis gets the length of the list of indices."""
+    """The input's shape, with the number of indices along one axis."""
     x, indices, axis = node.input(0), node.input(1), node.attributes.integer("axis")
     if not 0 <= axis < len(x.shape) or len(indices.shape) != 1:
-        raise GraphError(f"{indices.type} is no list of places along an axis of {x.type}")
+        raise GraphError(f"{indices.type} is not a list of indices along an axis of {x.type}")
     return (Type(x.type.dtype, (*x.shape[:axis], indices.shape[0], *x.shape[axis + 1 :])),)
 
 
 def resize(node: Node) -> tuple[Type, ...]:
-    """The shape in the fourth input. Unless it is a Constant, images and channels are kept and rows and columns are
+    """The shape in the fourth input. If it is not a Constant, images and channels keep their lengths and the rest is
     unknown. The third input, scales, is not used.
     """
     x = node.input(0)
@@ -192,7 +192,7 @@ def resize(node: Node) -> tuple[Type, ...]:
 
 
 def shape(node: Node) -> tuple[Type, ...]:
-    """An int64 list with an item for each axis from `start` to before `end`."""
+    """An int64 list with an item for each axis from `start` up to, but not including, `end`."""
     rank = len(node.input(0).shape)
     start, end = node.attributes.integer("start"), node.attributes.get("end", rank)
     if not (isinstance(end, int) and 0 <= start < end <= rank):
@@ -201,7 +201,7 @@ def shape(node: Node) -> tuple[Type, ...]:
 
 
 def scatter_elements(node: Node) -> tuple[Type, ...]:
-    """The type of the first input; each update has an index."""
+    """The type of the first input; indices and updates have one shape."""
     data, indices, updates = map(node.input, range(3))
     if indices.shape != updates.shape or data.type.dtype != updates.type.dtype:
         raise GraphError(f"{updates.type} at {indices.type} does not fit {data.type}")
@@ -209,7 +209,7 @@ def scatter_elements(node: Node) -> tuple[Type, ...]:
 
 
 def top_k(node: Node) -> tuple[Type, ...]:
-    """The greatest values and their places; so many along the axis."""
+    """The greatest values and their indices; `k` of each along the axis."""
     x, (count,), axis = node.input(0), list_of(node, 1), node.attributes.integer("axis")
     if not 0 <= axis < len(x.shape):
         raise GraphError(f"{x.type} has no axis {axis}")
@@ -218,7 +218,7 @@ def top_k(node: Node) -> tuple[Type, ...]:
 
 
 def arg_max(node: Node) -> tuple[Type, ...]:
-    """Indices; the axis keeps a length of 1."""
+    """Indices; the axis has length 1."""
     x, axis = node.input(0), node.attributes.integer("axis")
     return (Type("int64", (*x.shape[:axis], 1, *x.shape[axis + 1 :])),)
 
@@ -229,14 +229,14 @@ def cast(node: Node) -> tuple[Type, ...]:
 
 
 def quantize(node: Node) -> tuple[Type, ...]:
-    """Integers of the zero point's type; zero point and scale have the same shape."""
+    """Integers of the zero point's type; zero point and scale have one shape."""
     x, zero_point = node.input(0), node.input(2)
     _fit_scale(node, x, node.input(1), zero_point)
     return (Type(zero_point.type.dtype, x.shape),)
 
 
 def dequantize(node: Node) -> tuple[Type, ...]:
-    """Floats of the scale's type; integers and zero point have the same type."""
+    """Floats of the scale's type; input and zero point have one type."""
     x, scale, zero_point = map(node.input, range(3))
     _fit_scale(node, x, scale, zero_point)
     if x.type.dtype != zero_point.type.dtype:
@@ -248,14 +248,14 @@ def _fit_scale(node: Node, x: Value, scale: Value, zero_point: Value) -> None:
     axis = node.attributes.integer("axis")
     allowed: list[Shape] = [(), (x.shape[axis],)] if axis < len(x.shape) else [()]
     if scale.shape not in allowed or scale.shape != zero_point.shape:
-        raise GraphError(f"{x.type} has not one scale, nor one for each place along an axis, in {scale.type}")
+        raise GraphError(f"{scale.type} must be one scale for {x.type}, or one for each index along an axis")
 
 
 def list_of(node: Node, place: int) -> tuple[int, ...]:
-    """The integers that an input holds.
+    """The integers in an input.
 
     Raises:
-        GraphError: They are not known.
+        GraphError: The input is not a Constant.
     """
     if (held := _held(node.input(place))) is None:
         raise GraphError(f"input {place} must be a Constant")
@@ -282,7 +282,7 @@ def _broadcast(a: Dim, b: Dim) -> Dim:
         return b
     if isinstance(a, int) and isinstance(b, int):
         raise GraphError(f"axes of {a} and {b} do not broadcast")
-    return a if isinstance(a, int) else b  # an unnamed or named length against another: the known one holds
+    return a if isinstance(a, int) else b  # the number, if one of the lengths is one
 
 
 def _longer(dim: Dim, more: int) -> Dim:
@@ -290,14 +290,14 @@ def _longer(dim: Dim, more: int) -> Dim:
 
 
 class _Elements(NamedTuple):
-    """How many elements a shape has: a number times lengths that are known by their names."""
+    """The number of elements of a shape: a number times named lengths."""
 
     names: Counter[str]
     number: int
 
     @property
     def length(self) -> Dim:
-        """The same as the length of one axis; None where it takes more than a number or a name to say it."""
+        """The product as the length of one axis; None if it is neither a number nor a name alone."""
         names = list(self.names.elements())
         if not names or self.number == 0:
             return self.number
@@ -305,7 +305,7 @@ class _Elements(NamedTuple):
 
 
 def _elements(dims: Shape) -> _Elements | None:
-    """None where a length is not known."""
+    """The number of elements; None if a length is unknown."""
     if None in dims:
         return None
     number = math.prod(dim for dim in dims if isinstance(dim, int))
@@ -313,7 +313,7 @@ def _elements(dims: Shape) -> _Elements | None:
 
 
 def _quotient(dims: Shape, others: Shape) -> Dim:
-    """The length that makes the elements of `others` those of `dims`; named lengths that both have cancel."""
+    """The elements of `dims` over those of `others`; common named lengths cancel."""
     ours, theirs = _elements(dims), _elements(others)
     if ours is None or theirs is None or theirs.names - ours.names:
         return None

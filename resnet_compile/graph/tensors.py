@@ -1,6 +1,6 @@
-"""Contents of initializers: known, not known yet, kept in memory, or derived from others when they are written.
+"""Contents of initializers: constants, unbound, cached, or derived from others on demand.
 
-A derived tensor is computed in float64 and rounded to float32 once, however many passes contributed to it: `exact`
+A derived tensor is computed in float64 and rounded to float32 once, even if several passes contribute to it: `exact`
 gives the values before rounding.
 """
 
@@ -22,7 +22,7 @@ Vector: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class ConstantTensor:
-    """Values known when the graph is built."""
+    """Constant contents."""
 
     values: NDArray[Any]
 
@@ -40,7 +40,7 @@ class ConstantTensor:
 
 @dataclass(frozen=True, slots=True)
 class Unbound:
-    """The contents of a parameter whose values are not known yet; `bound` replaces them."""
+    """The contents of a parameter before binding; `bound` replaces them."""
 
     dtype: DType
     shape: tuple[int, ...]
@@ -51,10 +51,10 @@ class Unbound:
 
 
 class Kept:
-    """A tensor that is made once and stays in memory.
+    """A tensor that is computed once and cached.
 
     Args:
-        source: The tensor to keep.
+        source: The tensor to cache.
     """
 
     def __init__(self, source: Tensor) -> None:
@@ -75,9 +75,9 @@ class VectorTensor:
     """One value for each channel, computed from other tensors on demand.
 
     Attributes:
-        name: The initializer's, for errors.
+        name: The initializer's name, for errors.
         shape: Its shape, with one axis for channels.
-        compute: A function that gives the values in float64.
+        compute: A function that returns the values in float64.
     """
 
     name: str
@@ -105,10 +105,10 @@ class ScaledTensor:
     """Weights with one axis scaled, computed on demand.
 
     Attributes:
-        name: The initializer's, for errors.
+        name: The initializer's name, for errors.
         source: The weights, OIHW or OI.
-        axis: The axis that is scaled: 0 for output channels, 1 for input channels.
-        scale: A function that gives the factors, one for each index of the axis.
+        axis: The scaled axis: 0 for output channels, 1 for input channels.
+        scale: A function that returns the factors, one for each index of the axis.
     """
 
     name: str

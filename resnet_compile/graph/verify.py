@@ -1,6 +1,6 @@
-"""The rules that every graph keeps, as a table of checks that run after each stage.
+"""The invariants of graphs, checked after each stage.
 
-Values and nodes never change, so a `Verifier` only checks those that it has not seen before.
+Values and nodes never change, so a `Verifier` checks the types of new ones only.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def verify(graph: Graph, *, bound: bool = False) -> Graph:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """Checks a graph after each step of its making."""
+    """Checks a graph after each step that makes one."""
 
     _sound: set[Value] = field(default_factory=set)
 
@@ -37,7 +37,7 @@ class Verifier:
             bound: Whether every initializer must have its contents.
 
         Raises:
-            GraphError: The graph breaks rules. The message has all of them, and `where` is the place of the first.
+            GraphError: The graph breaks a rule. The message lists all faults; `where` is the first one's place.
         """
         values = list(graph.values())
         faults = [*_names(graph, values), *self._types(values), *_leaves(graph, values), *_outputs(graph)]
@@ -53,7 +53,7 @@ class Verifier:
         return graph
 
     def _types(self, values: list[Value]) -> Iterator[Fault]:
-        """Every operator is known, and every type is the one that its node's inputs and attributes give."""
+        """Faults of operators and types: each operator must be known, each type the result of shape inference."""
         for value in values:
             if value.node is None or value in self._sound:
                 continue
@@ -63,13 +63,13 @@ class Verifier:
                 yield value.name, error.message
                 continue
             if value.type != types[value.index]:
-                yield value.name, f"has type {value.type} where {value.node.operator} makes {types[value.index]}"
+                yield value.name, f"has type {value.type}, but {value.node.operator} makes {types[value.index]}"
             self._sound.add(value)
 
 
 def _names(graph: Graph, values: list[Value]) -> Iterator[Fault]:
     counts = Counter(value.name for value in {*values, *graph.inputs})
-    return ((name, "two values bear this name") for name, count in counts.items() if count > 1)
+    return ((name, "two values have this name") for name, count in counts.items() if count > 1)
 
 
 def _leaves(graph: Graph, values: list[Value]) -> Iterator[Fault]:
@@ -78,9 +78,9 @@ def _leaves(graph: Graph, values: list[Value]) -> Iterator[Fault]:
         if value.contents is not None:
             if (value.contents.dtype, value.contents.shape) != (value.type.dtype, value.shape):
                 held = f"{value.contents.dtype}{list(value.contents.shape)}"
-                yield value.name, f"is {value.type} and its contents are {held}"
+                yield value.name, f"is {value.type}, but its contents are {held}"
         elif value.node is None and value not in inputs:
-            yield value.name, "is not made by a node, and is neither an input nor an initializer"
+            yield value.name, "is neither an input, nor an initializer, nor made by a node"
 
 
 def _outputs(graph: Graph) -> Iterator[Fault]:

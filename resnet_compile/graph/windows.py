@@ -1,4 +1,4 @@
-"""Shape rules of operators whose windows slide over rows and columns. Layout is NCHW; weights are OIHW."""
+"""Shape inference for operators with windows over rows and columns. Layout is NCHW; weights are OIHW."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ KERNEL = AttributeRule("ints", required=True)
 
 
 def conv(node: Node) -> tuple[Type, ...]:
-    """Two or three axes as `window` gives them; each group reads its own channels."""
+    """Two or three spatial axes by `window`; each group reads its own channels."""
     x, weights, biases = node.input(0), node.input(1), node.optional(2)
     if len(weights.shape) != len(x.shape) or len(x.shape) not in (4, 5):
         raise GraphError("an input and weights, both 4-D or both 5-D, are required")
@@ -41,7 +41,7 @@ def fused_conv(node: Node) -> tuple[Type, ...]:
 
 
 def pool(node: Node) -> tuple[Type, ...]:
-    """Rows and columns as `window` gives them."""
+    """Rows and columns by `window`."""
     x = node.input(0)
     kernel = node.attributes.integers("kernel_shape", len(x.shape) - 2)
     return (Type(x.type.dtype, (*x.shape[:2], *window(node, x.shape, kernel, (1,) * len(kernel)))),)
@@ -54,7 +54,7 @@ def max_pool(node: Node) -> tuple[Type, ...]:
 
 
 def window(node: Node, shape: Shape, kernel: tuple[Dim, ...], rates: tuple[int, ...]) -> tuple[Dim, ...]:
-    """The output's rows and columns; None where those of the input or the kernel are unknown."""
+    """The output's rows and columns; None if those of the input or the kernel are unknown."""
     rank = len(kernel)
     strides, pads = node.attributes.integers("strides", rank), node.attributes.integers("pads", 2 * rank)
     same = "auto_pad" in node.attributes and node.attributes.text("auto_pad") == "SAME_UPPER"

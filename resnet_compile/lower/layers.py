@@ -1,4 +1,4 @@
-"""Layers to nodes. A layer's last value has the name of the layer's scope; values inside add their operator's name."""
+"""Layers to nodes. The scope names a layer's last value; values inside append their operator's name."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class Lowering:
     """The state of lowering.
 
     Attributes:
-        dynamic_size: Whether rows and columns are known only at run time.
-        values: The last value of every layer, unit and block so far, by scope.
+        dynamic_size: Whether rows and columns are known at run time only.
+        values: The last value of every lowered layer, unit and block, by scope.
     """
 
     dynamic_size: bool
     values: dict[str, Value] = field(default_factory=dict)
 
     def record(self, value: Value) -> Value:
-        """Makes the value findable under its name."""
+        """Records a value under its name, and returns it."""
         self.values[value.name] = value
         return value
 
@@ -37,8 +37,8 @@ def lower_layer(layer: layers.Layer, x: Value, lowering: Lowering, *, name: str 
 
     Args:
         layer: The layer.
-        x: NCHW, or NC for a dense layer.
-        lowering: Records the layer's last value.
+        x: The input, NCHW, or NC for a dense layer.
+        lowering: The state; it records the layer's last value.
         name: The last value's name; None for the layer's scope.
     """
     name = name or layer.scope
@@ -94,7 +94,7 @@ def _dense(layer: layers.Dense, x: Value, name: str) -> Value:
 
 
 def _blur(layer: layers.Blur, x: Value, name: str) -> Value:
-    """A Pad that mirrors, which a convolution's own padding cannot, and a depthwise convolution."""
+    """A Pad by reflection, which a convolution's own padding cannot do, and a depthwise convolution."""
     channels, kernel, padding = layer.source.channels, layer.kernel, layer.padding
     pads = (0, 0, padding.top, padding.left, 0, 0, padding.bottom, padding.right)
     padded = apply(
@@ -114,7 +114,7 @@ def _blur(layer: layers.Blur, x: Value, name: str) -> Value:
 
 
 def _channel_conv(layer: layers.ChannelConv, x: Value, name: str) -> Value:
-    """The channels as columns of one row, and back."""
+    """A convolution of one row: transposed, the channels are its columns."""
     taps = layer.weights.size
     row = apply("Transpose", x, name=f"{name}/row", perm=(0, 2, 3, 1))
     pads = (0, taps // 2, 0, taps // 2)
@@ -138,7 +138,7 @@ def _norm_activation(
 
 
 def _norm(norm: layers.Norm, x: Value, name: str) -> Value:
-    """A BatchNormalization; a scale and an offset are the one of mean 0 and variance 1, to which nothing is added."""
+    """A BatchNormalization; for a scale and an offset, the one with mean 0, variance 1 and epsilon 0."""
     match norm:
         case layers.BatchNormalization():
             gamma = _parameter(norm.gamma) if norm.gamma else _ones(f"{norm.scope}/ones", norm.beta.shape)
@@ -180,10 +180,10 @@ def _max_pool(layer: layers.MaxPool, x: Value, name: str, lowering: Lowering) ->
 
 
 def _with_border_of_zeros(layer: layers.MaxPool, x: Value, lowering: Lowering) -> Value:
-    """The map with its padding around it, by a depthwise 1x1 convolution of ones.
+    """The map padded with zeros, by a depthwise 1x1 convolution of ones.
 
-    A Pad before a layers.MaxPool would say it more plainly, but onnxruntime 1.31 folds the one into the other, as the
-    onnx/optimizer project does, although a layers.MaxPool's own padding never wins.
+    Not by a Pad before the MaxPool: onnxruntime 1.31 and the onnx/optimizer project fold a Pad into the MaxPool, whose
+    own padding is minus infinity.
     """
     channels = layer.source.channels
     return apply(
@@ -204,7 +204,7 @@ def _channel_pad(layer: layers.ChannelPad, x: Value, name: str) -> Value:
 
 def _padding(padding: Padding, lowering: Lowering) -> dict[str, Attribute]:
     if padding.rule == "same" and lowering.dynamic_size:
-        return {"auto_pad": "SAME_UPPER"}  # TensorFlow's SAME at every size; no fixed pads are
+        return {"auto_pad": "SAME_UPPER"}  # TensorFlow's SAME at every size, unlike any fixed pads
     if padding.rule == "ceil" and lowering.dynamic_size:
         return {"ceil_mode": 1}
     return {"pads": (padding.top, padding.left, padding.bottom, padding.right)}

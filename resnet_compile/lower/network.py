@@ -1,4 +1,4 @@
-"""A plan to a graph: root block, units, head and outputs."""
+"""From a plan to a graph: root block, units, head and outputs."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def lower(
 
     Args:
         plan: The network.
-        outputs: Full names of values, as `plan.names.resolve_outputs` gives them.
-        batch: Images at a time; None leaves it to run time, as an axis called `batch`.
-        dynamic_size: Whether rows and columns are left to run time, as axes called `height` and `width`.
+        outputs: Full names of values, from `plan.names.resolve_outputs`.
+        batch: The batch size; None for a dynamic axis called `batch`.
+        dynamic_size: Whether rows and columns are dynamic axes, called `height` and `width`.
         layout: The layout of the input and of every output with rows and columns. The graph inside is NCHW.
 
     Raises:
-        OptionError: The size is dynamic, but the network works at one size only: it squeezes a map that is 1x1 at the
-            planned size, or has shortcuts that fit its residuals at some sizes only.
+        OptionError: The size is dynamic, but the network works only at some sizes: it squeezes without a global pool,
+            or has average-pooled shortcuts.
     """
     if dynamic_size:
         _refuse_one_size(plan)
@@ -53,7 +53,8 @@ def lower(
 def _refuse_one_size(plan: Plan) -> None:
     if plan.head.squeeze and not plan.head.pool:
         raise OptionError("size must be fixed for a network that squeezes without pooling", where="size")
-    # Such a pool rounds down where the convolution beside it rounds up: at some sizes the sum would fail, or broadcast.
+    # The pool's output rounds down and that of the parallel convolution up: at some sizes the Add would fail or
+    # broadcast.
     shortcuts = (layer for unit in plan.units for layer in unit.shortcut.layers)
     if any(isinstance(layer, AveragePool) and layer.padding.rule == "fixed" for layer in shortcuts):
         raise OptionError("size must be fixed for a network with average-pooled shortcuts", where="size")
@@ -70,7 +71,7 @@ def _input(plan: Plan, batch: int | None, dynamic_size: bool, layout: Layout) ->
 def _block(block: BlockPlan, x: Value, lowering: Lowering) -> Value:
     for unit in block.units:
         x = _unit(unit, x, lowering)
-    # The end point is the last unit's output under a second name; the network itself goes on from the first.
+    # The end point is a second name of the last unit's output; the next block reads the output itself.
     lowering.record(apply("Identity", x, name=block.scope))
     return x
 
@@ -110,7 +111,7 @@ def _head(head: HeadPlan, x: Value, lowering: Lowering) -> None:
 
 
 def _nhwc_outputs(graph: Graph) -> Graph:
-    """The graph with its 4-D outputs transposed to NHWC, which take over the names of the values inside."""
+    """The graph with its 4-D outputs transposed to NHWC; the transposed values take over the names."""
     maps = {output.name: f"{output.name}/nchw" for output in graph.outputs if len(output.shape) == 4}
     inside = rename(graph, maps)
     outputs = (

@@ -1,17 +1,16 @@
-"""A preprocessing scheme as a graph, put before a network: photographs in, whatever their size.
+"""A preprocessing scheme as a graph in front of a network: it takes photographs of any size.
 
-Every step is the arithmetic of the system that the scheme comes from, not a like one:
+Every step does the arithmetic of the scheme's own system:
 
-- The legacy bilinear filter reads two rows and two columns a pixel, at ``i * (in / out)`` in float32, as TensorFlow
-  does. ONNX's Resize (linear, asymmetric) reads the same, but would make the whole image float, and all of it.
-- Pillow finds its nearest pixels by adding up steps of ``in / out`` in float64, which where a pixel falls between two
-  decides between them: so a cumulative sum here, and not a multiplication.
+- The legacy bilinear filter reads two rows and two columns for each pixel, at ``i * (in / out)`` in float32, like
+  TensorFlow. ONNX's Resize (linear, asymmetric) reads the same pixels, but would convert and resize the whole image.
+- Pillow's nearest filter adds up steps of ``in / out`` in float64, and rounding decides between two equally near
+  pixels. So this graph has a cumulative sum, not a multiplication.
 - Pillow's antialiased filters are Resize with ``antialias`` and ``exclude_outside`` on 8-bit values. onnxruntime rounds
-  and clips between its two passes, columns first, as Pillow does; in a runtime that does not, rounding costs up to a
-  level, and where a bicubic filter overshoots the range in the first pass, what Pillow clips there. So it does in
-  Pillow's own newer versions, whose first pass over a tall image is that over rows.
-- OpenCV's area filter is a product with a matrix a side, of how much of a pixel each of the photograph's makes up.
-- Sides and margins are the integer, float32 or float64 arithmetic of `images.preprocess`, step by step.
+  and clips between its two passes, columns first, like Pillow. Other runtimes, and newer versions of Pillow, which
+  begin with the rows of a tall image, differ by up to one level, and by more where a bicubic filter overshoots.
+- OpenCV's area filter is a matrix product for each axis: the share of every source pixel in every target pixel.
+- Sides and margins use the integer, float32 or float64 arithmetic of `images.preprocess`, step by step.
 """
 
 from __future__ import annotations
@@ -28,27 +27,27 @@ from resnet_compile.schemes import LONGEST_ASPECT, Normalise, Scheme, ShortSide,
 
 CHANNELS = 3
 _SCOPE = "preprocess"
-# Keys's cubic with the parameter that Pillow gives it.
+# Pillow's parameter of Keys's cubic.
 _PILLOW_CUBIC = -0.5
 
 
 def with_preprocessing(
     graph: Graph, scheme: Scheme, size: tuple[int, int], *, image_size: tuple[int, int] | None, layout: Layout
 ) -> Graph:
-    """The network for photographs: one input ``input``, uint8 ``[N, H, W, 3]``, RGB.
+    """The network with preprocessing: its input ``input`` takes photographs, uint8 ``[N, H, W, 3]``, RGB.
 
     Args:
-        graph: The network, of one input of the scheme's numbers, float32 or float16.
-        scheme: From photographs to those numbers.
+        graph: The network, with one input of preprocessed images, float32 or float16.
+        scheme: The preprocessing.
         size: Rows and columns of the network's input.
-        image_size: Rows and columns of the photographs; None leaves them to run time.
-        layout: Of the network's input.
+        image_size: Rows and columns of the photographs; None for dynamic axes.
+        layout: The layout of the network's input.
 
     Raises:
-        OptionError: No operators say the scheme.
+        OptionError: The scheme cannot be a graph.
     """
     if isinstance(scheme.resize, ShortSide) and scheme.resize.filter == "nearest":
-        fault = "a scheme that scales the short side by nearest pixels cannot be said as a graph"
+        fault = "a scheme that scales the short side by nearest pixels cannot be part of the model"
         raise OptionError(fault, where="preprocess", hint="its filter can be bilinear")
     (numbers,) = graph.inputs
     height, width = image_size or ("height", "width")
@@ -65,12 +64,12 @@ def with_preprocessing(
 
 @dataclass(frozen=True, slots=True)
 class _Axis:
-    """Rows or columns of an image in the making.
+    """The rows or the columns of an image between steps.
 
     Attributes:
-        axis: 1 or 2, as images are NHWC.
-        side: How many there are, int64 ``[1]``.
-        count: How many the network takes.
+        axis: 1 for rows, 2 for columns: images are NHWC.
+        side: Their number in the image, int64 ``[1]``.
+        count: Their number in the network's input.
     """
 
     axis: int
@@ -80,14 +79,14 @@ class _Axis:
 
 @dataclass(frozen=True, slots=True)
 class _Steps:
-    """The nodes of a scheme for a network's rows and columns."""
+    """The steps of a scheme, for a network's rows and columns."""
 
     build: Builder
     height: int
     width: int
 
     def resized(self, resize: Stretch | ShortSide, image: Value) -> Value:
-        """Pixels from 0 to 255, float32 NCHW, of the network's size; of an image that is uint8 NHWC."""
+        """The image at the network's size: from uint8 NHWC to float32 NCHW, 0 to 255."""
         rows, columns = (
             _Axis(axis, self.build.apply("Shape", image, start=axis, end=axis + 1), count)
             for axis, count in ((1, self.height), (2, self.width))
@@ -102,11 +101,11 @@ class _Steps:
             pixels = self._by_area(image, rows, columns, resize)
         else:
             pixels = self.cast(self._by_pillow(image, rows, columns, resize), "float32")
-        # The same elements in a shape that is known.
+        # The same elements in a static shape.
         return self.build.reshape(pixels, (0, CHANNELS, self.height, self.width))
 
     def normalised(self, scheme: Scheme, pixels: Value) -> Value:
-        """The scheme's numbers, float32 NCHW, of pixels from 0 to 255."""
+        """The normalised values, float32 NCHW, of pixels from 0 to 255."""
         if scheme.channels == "bgr":
             pixels = self.build.apply("Gather", pixels, self.build.integers((2, 1, 0)), axis=1)
         if not isinstance(scheme.values, Normalise):
@@ -118,15 +117,15 @@ class _Steps:
         return self.build.apply("Add", self.build.apply("Mul", pixels, scale), shift)
 
     def cast(self, x: Value, dtype: DType) -> Value:
-        """The value in another element type; numbers that are not whole lose their fractions as integers."""
+        """The value in another element type; a cast to integers truncates."""
         return self.build.apply("Cast", x, to=ONNX_TYPES[dtype])
 
     def _op(self, operator: str, a: Value, b: Value | float) -> Value:
-        """Arithmetic of two values, or of a value and a number of its type."""
+        """An operator on two values, or on a value and a number of its type."""
         return self.build.apply(operator, a, b if isinstance(b, Value) else self.build.scalar(b, a))
 
     def _cut(self, x: Value, *parts: tuple[int, Value, Value]) -> Value:
-        """Of each axis what lies between a start and an end, int64 ``[1]``."""
+        """The part of each given axis from start to end, int64 ``[1]`` both."""
         axes, starts, ends = zip(*parts, strict=True)
         bounds = (self.build.concat(each, 0) for each in (starts, ends))
         steps = (1,) * len(axes)
@@ -161,7 +160,7 @@ class _Steps:
         return self.build.tensor(f"{_SCOPE}/number_{number}", np.array(number, np.int64), "int64")
 
     def _legacy(self, image: Value, rows: _Axis, columns: _Axis, resize: Stretch | ShortSide) -> Value:
-        """TensorFlow's bilinear filter, of which only what a central crop shows is computed; float32 NHWC."""
+        """TensorFlow's bilinear filter, computed for the central crop only; float32 NHWC."""
         sides = [self.cast(each.side, "float32") for each in (rows, columns)]
         if isinstance(resize, ShortSide):
             short = float(round(max(self.height, self.width) / resize.crop))
@@ -182,7 +181,7 @@ class _Steps:
         return self._mixed(upper, lower, down)
 
     def _taps(self, axis: _Axis, side: Value, scaled: Value) -> tuple[Value, Value, Value]:
-        """For each pixel of the middle the two places around it, and the weight of the second, for NHWC."""
+        """For each target pixel the two source positions around it, and the weight of the second, for NHWC."""
         start = self.build.apply("Floor", self._op("Mul", self._op("Sub", scaled, float(axis.count)), 0.5))
         each = self.build.tensor(f"{_SCOPE}/count_{axis.count}", np.arange(axis.count, dtype=np.float32), "float32")
         position = self._op("Mul", self._op("Add", each, start), self._op("Div", side, scaled))
@@ -198,7 +197,7 @@ class _Steps:
         return self._op("Add", first, self._op("Mul", self._op("Sub", second, first), weight))
 
     def _by_area(self, image: Value, rows: _Axis, columns: _Axis, resize: Stretch | ShortSide) -> Value:
-        """OpenCV's area filter, of which only what a central crop shows is computed; whole numbers, float32 NCHW."""
+        """OpenCV's area filter, computed for the central crop only; whole numbers, float32 NCHW."""
         counts = [self.build.integers((each.count,)) for each in (rows, columns)]
         if isinstance(resize, ShortSide):
             short = math.floor(max(self.height, self.width) / resize.crop)
@@ -212,7 +211,7 @@ class _Steps:
         return self.build.apply("Floor", self._op("Add", mean, 0.5))
 
     def _shares(self, image: Value, axis: _Axis, scaled: Value) -> Value:
-        """How much of each pixel of the middle, of ``[1, 1, count, side]``, every one of the photograph's makes up."""
+        """The share of every source pixel in every target pixel, ``[1, 1, count, side]``."""
         margin = self._op("Div", self._op("Sub", scaled, axis.count), 2)
         step = self._op("Div", *(self.cast(each, "float64") for each in (axis.side, scaled)))
         each = np.arange(axis.count, dtype=np.float64).reshape(1, 1, axis.count, 1)
@@ -225,7 +224,7 @@ class _Steps:
         return self.cast(self._op("Div", self._op("Max", covered, 0.0), step), "float32")
 
     def _counted(self, image: Value, axis: _Axis) -> Value:
-        """1 to the number of the photograph's rows or columns, float64 ``[1, 1, 1, side]``, from one line of it."""
+        """The numbers from 1 to the photograph's rows or columns, float64 ``[1, 1, 1, side]``, from one line of it."""
         bounds = self.build.integers((0,)), self.build.integers((1,))
         line = self._cut(image, *((other, *bounds) for other in range(4) if other != axis.axis))
         ones = self._op("Add", self._op("Mul", self.cast(line, "float64"), 0.0), 1.0)
@@ -233,7 +232,7 @@ class _Steps:
         return self.build.transpose(counted, (0, 2, 3, 1) if axis.axis == 1 else (0, 1, 3, 2))
 
     def _by_pillow(self, image: Value, rows: _Axis, columns: _Axis, resize: Stretch | ShortSide) -> Value:
-        """Pillow's resize, of 8 bits throughout; uint8 NCHW."""
+        """Pillow's resize, in 8 bits throughout; uint8 NCHW."""
         if isinstance(resize, Stretch):
             sides = self.build.integers((self.height,)), self.build.integers((self.width,))
             return self._antialiased(self._nchw(image), sides, resize.filter)
@@ -278,7 +277,7 @@ class _Steps:
         )
 
     def _standardised(self, pixels: Value) -> Value:
-        """``(x - mean) / max(std, 1 / sqrt(count))`` over all but the first axis."""
+        """``(x - mean) / max(std, 1 / sqrt(count))``, over all axes except the first."""
         count = CHANNELS * self.height * self.width
 
         def mean(x: Value) -> Value:

@@ -98,7 +98,7 @@ def meta(**values: Any) -> Callable[[dict[str, Any]], object]:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (meta(sizes=[{"as_int": 400}] * 2), "not one stride an axis"),
+        (meta(sizes=[{"as_int": 400}] * 2), "one stride for each axis"),
         (meta(sizes=[{"as_int": 400}], strides=[{"as_int": 1}]), "reaches to element 399 of a storage of 432 bytes"),
         (meta(storage_offset={"as_int": 1}), "reaches to element 108"),
         (meta(sizes=[{"as_expr": "s0"}]), "not natural numbers"),

@@ -231,7 +231,7 @@ def test_one_dataset_under_two_names(tmp_path: Path) -> None:
         layer["again"] = layer["conv/kernel:0"]
         layer.attrs["weight_names"] = np.array([b"conv/kernel:0", b"again"])
 
-    with pytest.raises(CheckpointError, match="also those of another"):
+    with pytest.raises(CheckpointError, match="shares its bytes with another"):
         KerasCheckpoint(write(tmp_path / "a", twice))
 
 
@@ -246,7 +246,7 @@ def test_one_dataset_under_two_names(tmp_path: Path) -> None:
         (np.array([1.0]), "not a list of strings"),
         (np.array([[b"conv/kernel:0"]]), "not a list of strings"),
         ("conv/kernel:0", "not a list of strings"),
-        (None, "without weight_names"),
+        (None, "has no weight_names"),
     ],
 )
 def test_damaged_lists_of_names(tmp_path: Path, names: Any, message: str) -> None:

@@ -189,7 +189,7 @@ def follow(error: CheckpointError) -> None:
 def test_a_packed_file_is_unpacked_by_the_command_that_is_told(tmp_path: Path) -> None:
     (tmp_path / "w.pth.gz").write_bytes(gzip.compress(PTH.read_bytes()))
     error = refused(tmp_path / "w.pth.gz")
-    assert error.message == "a file that gzip packed"
+    assert error.message == "a file compressed by gzip"
     follow(error)
     opened(tmp_path / "w.pth")
 

@@ -90,7 +90,7 @@ def test_damaged_pickles(tmp_path: Path, program: bytes, message: str) -> None:
         (forge.tensor(forge.storage("0", 12), (0, 1 << 62), (1, 1)), "larger than any memory"),
         (forge.tensor(forge.storage("0", 12), (1,) * 33, (1,) * 33), "33 axes"),
         (forge.tensor(forge.storage("0", 12), (1,) * 65, (1,) * 65), "65 axes"),
-        (forge.tensor(forge.storage("0", 12), (2, 2), (1,)), "one stride an axis"),
+        (forge.tensor(forge.storage("0", 12), (2, 2), (1,)), "one stride for each axis"),
         (forge.tensor(forge.storage("0", 12), (2,), (-1,), offset=1), "natural numbers"),
         (forge.tensor(forge.storage("0", 12), (-2,), (1,)), "natural numbers"),
         (forge.tensor(forge.storage("0", 12), (2,), (1,), offset=-1), "natural numbers"),

@@ -188,7 +188,7 @@ def test_a_variable_that_kept_its_name_is_not_listed_by_how_it_is_read_too(tmp_p
         (field(4, bytes(8)), (3,), "8 bytes are stored where the shape asks for 12"),
         (field(5, bytes(16)), (3,), "4 values are stored where the shape asks for 3"),
         (field(5, bytes(7)), (3,), "7 bytes where 2 float32 take 8"),
-        (field(5, bytes(4)), (1 << 20, 1 << 10), "a few values stand for 4294967296 bytes"),
+        (field(5, bytes(4)), (1 << 20, 1 << 10), "a few values claim to fill 4294967296 bytes"),
         (b"", (-1,), "not a list of sizes"),
         (b"", (1 << 40, 1 << 40), "larger than any memory"),
     ],

@@ -317,7 +317,7 @@ def test_slices_of_a_name_listed_twice(path: Path) -> None:
 
 
 def test_record_that_stands_twice(path: Path) -> None:
-    refused(path, one(FLOAT, [2, 3], b"", records=[v1_record("w", whole([2, 3]), v1_floats(W))] * 2), "double")
+    refused(path, one(FLOAT, [2, 3], b"", records=[v1_record("w", whole([2, 3]), v1_floats(W))] * 2), "repeated")
 
 
 @pytest.mark.parametrize(

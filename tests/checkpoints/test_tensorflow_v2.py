@@ -263,7 +263,7 @@ def test_impossible_name(prefix: Path, name: bytes) -> None:
 
 def test_name_that_stands_twice(prefix: Path) -> None:
     entry = v2_entry(FLOAT, [2, 3], DATA)
-    refused(write_v2(prefix, [(b"w", entry), (b"w", entry)], DATA), "double")
+    refused(write_v2(prefix, [(b"w", entry), (b"w", entry)], DATA), "repeated")
 
 
 def test_boolean_that_is_neither(prefix: Path) -> None:

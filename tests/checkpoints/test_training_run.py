@@ -51,7 +51,7 @@ def test_the_best_one_counts_where_the_newest_says_so(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-00000003.npz", "checkpoint-00000015.npz"]
     with open_checkpoint(tmp_path) as checkpoint:
         assert checkpoint.notes == (
-            f"checkpoint-00000003.npz did best; the last is {tmp_path}/checkpoint-00000015.npz",
+            f"checkpoint-00000003.npz is the best checkpoint; the newest is {tmp_path}/checkpoint-00000015.npz",
         )
         assert all(np.array_equal(checkpoint[name], values) for name, values in states[3].items())
     with open_checkpoint(tmp_path / "checkpoint-00000015.npz") as checkpoint:
@@ -60,7 +60,7 @@ def test_the_best_one_counts_where_the_newest_says_so(tmp_path: Path) -> None:
     best = tmp_path / "checkpoint-00000003.npz"
     best.write_bytes(best.read_bytes()[:-30])
     with open_checkpoint(tmp_path) as checkpoint:
-        assert checkpoint.notes[0].startswith("checkpoint-00000015.npz and not the best one: ")
+        assert checkpoint.notes[0].startswith("checkpoint-00000015.npz is read instead of the best checkpoint: ")
         assert checkpoint.class_names == ("cat", "dog")
 
 

@@ -230,7 +230,7 @@ def test_types_that_are_not_read_and_the_formats_facts(tmp_path: Path) -> None:
         file["layers/dense_1/vars/0"] = np.array([b"text"])
     text = command("resnet-inspect", tmp_path / "a.h5").out
     assert "\nnot read: dense_1/0 (of type string)\n" in text
-    assert "the file keeps no names of layers" in text
+    assert "the file has no layer names" in text
     archive = Path(__file__).parents[1] / "data" / "readers" / "keras33.keras"
     assert "\n  Keras: 3.3." in command("resnet-inspect", archive).out
 
@@ -317,7 +317,7 @@ def test_a_pickle_that_would_run_code_is_told_of(tmp_path: Path) -> None:
     path = tmp_path / "a.pkl"
     path.write_bytes(pickle.dumps({"w": np.ones(2), "x": Payload()}))
     done = command("resnet-inspect", path)
-    warning = "names builtins.eval, which can run code where PyTorch unpickles it; not run here"
+    warning = "names builtins.eval, which can run code when PyTorch unpickles the file; not run here"
     assert done.code == 0
     assert done.out.startswith(f"{path}: pickle, 1 tensors, 16 bytes\n  warning: {warning}\n")
     assert json.loads(command("resnet-inspect", path, "--json").out)["warnings"] == [warning]

@@ -82,15 +82,15 @@ def broken_graphs() -> dict[str, tuple[Graph, str]]:
     return {
         "two values of one name": (
             Graph("g", (X,), (apply("Add", apply("Relu", X, name="a"), apply("Relu", X, name="a"), name="s"),)),
-            "a: two values bear this name",
+            "a: two values have this name",
         ),
-        "an input of an output's name": (Graph("g", (X,), (apply("Relu", X, name="x"),)), "two values bear this name"),
-        "a wrong type": (replace(graph, outputs=(replace(total, type=Type("float32", (1,))),)), "where Add makes"),
+        "an input of an output's name": (Graph("g", (X,), (apply("Relu", X, name="x"),)), "two values have this name"),
+        "a wrong type": (replace(graph, outputs=(replace(total, type=Type("float32", (1,))),)), "but Add makes"),
         "an unknown operator": (
             Graph("g", (X,), (Value("y", X.type, Node("Gelu", (X,), Attributes({}, {}))),)),
             "unknown operator Gelu",
         ),
-        "an undeclared input": (replace(graph, inputs=()), "x: is not made by a node"),
+        "an undeclared input": (replace(graph, inputs=()), "x: is neither an input, nor"),
         "an output that is an input": (Graph("g", (X,), (X,)), "an output that no node makes"),
         "contents missing": (
             Graph(
@@ -102,7 +102,7 @@ def broken_graphs() -> dict[str, tuple[Graph, str]]:
         ),
         "contents of another shape": (
             Graph("g", (), (apply("Identity", replace(weights, type=Type("float32", (4,))), name="y"),)),
-            r"w: is float32\[4\] and its contents are float32\[5\]",
+            r"w: is float32\[4\], but its contents are float32\[5\]",
         ),
     }
 
@@ -128,7 +128,7 @@ def test_a_broken_rule_is_found(fault: str) -> None:
             {"epsilon": 1.0},
             "one value for each channel",
         ),
-        ("Transpose", (X,), {"perm": (0, 1, 2, 2)}, "is not an order of the axes"),
+        ("Transpose", (X,), {"perm": (0, 1, 2, 2)}, "is not a permutation of the axes"),
         ("Add", (X, unbound("w", "float32", (5,))), {}, "axes of 8 and 5 do not broadcast"),
         ("Add", (X, unbound("w", "int64", (1,))), {}, "have different types"),
         ("MaxPool", (X,), {"kernel_shape": 3}, "kernel_shape must be integers"),

@@ -164,7 +164,7 @@ def test_what_cannot_be_said_is_refused() -> None:
     scheme = SCHEMES["keras"].replace(resize=ShortSide(filter="nearest", crop=0.875))
     document = tiny_document()
     document["input"]["preprocess"] = {"resize": scheme.resize.model_dump(), "values": {"kind": "standardise"}}
-    with pytest.raises(OptionError, match="short side by nearest pixels cannot be said as a graph @ preprocess"):
+    with pytest.raises(OptionError, match="short side by nearest pixels cannot be part of the model @ preprocess"):
         rc.compile(rc.spec.build_spec(document), rc.CompileOptions(preprocess="model"))
 
 

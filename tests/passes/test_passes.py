@@ -372,10 +372,10 @@ def test_lowering_and_what_is_written_are_judged_too(monkeypatch: pytest.MonkeyP
     model = compile(load_spec("tiny"))
     (logits, predictions) = model.graph.outputs
     twice = replace(model.graph, outputs=(logits, replace(predictions, name=logits.name)))
-    with pytest.raises(GraphError, match="tiny/logits: two values bear this name"):
+    with pytest.raises(GraphError, match="tiny/logits: two values have this name"):
         replace(model, graph=twice).save(tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
-    with pytest.raises(GraphError, match="two values bear this name"):
+    with pytest.raises(GraphError, match="two values have this name"):
         replace(model, graph=twice).to_proto()
     monkeypatch.setattr("resnet_compile.compiler.lower", lambda *args, **kwargs: twice)
     with pytest.raises(GraphError, match=r"^lowering breaks a rule"):

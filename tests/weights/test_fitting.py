@@ -128,6 +128,6 @@ def test_readers_tell_of_their_names() -> None:
     path = Path(__file__).parents[1] / "data" / "readers" / "keras3.weights.h5"
     with (
         open_checkpoint(path) as checkpoint,
-        pytest.raises(WeightsError, match=r"keeps no names of layers.*model\.save\('NAME\.keras'\)"),
+        pytest.raises(WeightsError, match=r"has no layer names.*model\.save\('NAME\.keras'\)"),
     ):
         bind(plan_network(load_spec("keras_resnet50v2")), checkpoint)

@@ -1,4 +1,4 @@
-"""The attributes of an HDF5 object: those that are strings, alone or in a list."""
+"""The attributes of an HDF5 object that are strings or lists of strings."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _STRING, _VARIABLE = 3, 9
 
 @dataclass(frozen=True, slots=True)
 class StringAttribute:
-    """An attribute of `count` strings of `size` bytes, or of references to the heap, in `data`; a list or one alone."""
+    """An attribute with `count` items of `size` bytes in `data`: strings, or references to strings in the heap."""
 
     count: int
     size: int
@@ -24,7 +24,7 @@ class StringAttribute:
 
 
 def attributes(hdf5: Hdf5File, address: int) -> dict[str, StringAttribute | None]:
-    """The attributes of the object at `address` by name; None for a value that is no string."""
+    """The attributes of the object at `address` by name; None for a value that is not a string."""
     return dict(_attribute(hdf5.file, body) for kind, body in hdf5.messages(address) if kind == ATTRIBUTE)
 
 
@@ -35,7 +35,7 @@ def strings(hdf5: Hdf5File, attribute: StringAttribute) -> Iterator[str]:
         if attribute.in_heap:  # length, address of the collection, number of the object in it
             length, collection, number = (int.from_bytes(raw[a:b], "little") for a, b in ((0, 4), (4, 12), (12, 16)))
             start, size = hdf5.heap_object(collection, number)
-            hdf5.count(1 + length // 64)  # the same long string could be meant every time
+            hdf5.count(1 + length // 64)  # every item could refer to the same long string
             raw = hdf5.file.copy(start, min(length, size), "a string")
         try:
             yield raw.partition(b"\0")[0].decode("utf-8")
@@ -55,7 +55,7 @@ def _attribute(file: CheckedFile, message: bytes) -> tuple[str, StringAttribute 
     version, flags = attribute.uint(1), attribute.uint(1)
     sizes = attribute.uint(2), attribute.uint(2), attribute.uint(2)
     if version not in (1, 2, 3) or (version > 1 and flags):
-        raise file.error("an attribute in a layout that is not read")
+        raise file.error("an attribute has an unsupported layout")
     if version == 3:
         attribute.take(1)  # the name's character set
     step = 8 if version == 1 else 1

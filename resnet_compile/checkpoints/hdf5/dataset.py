@@ -1,8 +1,8 @@
-"""Datasets of an HDF5 file: where their bytes lie, and their values read from a map of the file.
+"""Datasets of an HDF5 file: the place of their bytes, and their values.
 
-A dataset can be spread over other files (external storage, virtual datasets) and can pass through filters that HDF5
-would load as plug-ins; all of these are refused. What remains, plain bytes and chunks through gzip and shuffle, is
-decoded here, with every size checked against the file and the memory for a chunk bounded.
+Datasets in other files (external storage, virtual datasets) and filters that HDF5 would load as plug-ins are refused.
+Plain bytes, and chunks with the filters gzip and shuffle, are decoded here: every size is checked against the file, and
+the memory for a chunk is bounded.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ from resnet_compile.checkpoints.hdf5.types import (
 )
 
 _DEFLATE, _SHUFFLE = 1, 2
-_OPAQUE_2 = b"\x15\0\0\0\2\0\0\0"  # two bytes without a meaning
+_OPAQUE_2 = b"\x15\0\0\0\2\0\0\0"  # the datatype of two opaque bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A piece of a dataset: its first element's index on every axis, and where its bytes lie."""
+    """A piece of a dataset: the index of its first element, and the place of its bytes."""
 
     corner: tuple[int, ...]
     start: int
@@ -54,7 +54,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class Hdf5Dataset:
-    """A tensor in the file: at most one contiguous piece, or chunks of `chunk_shape` through `filters` (HDF5 ids)."""
+    """A tensor in the file: at most one contiguous piece, or chunks of `chunk_shape` with `filters` (HDF5 ids)."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -64,10 +64,10 @@ class Hdf5Dataset:
 
 
 def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | Unread:
-    """Where the bytes of the dataset at `address` lie, its claims checked against the file's size.
+    """The dataset at `address`, its claims checked against the file's size.
 
     Returns:
-        The dataset; of one that holds no plain numbers, what it is.
+        The dataset, or an `Unread` for one without plain numbers.
 
     Raises:
         CheckpointError: It is not a plain array within this file, or is damaged.
@@ -75,7 +75,7 @@ def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | Unread:
     file = hdf5.file
     messages = dict(hdf5.messages(address))
     if EXTERNAL_FILES in messages:
-        raise file.error("a dataset that lies in other files: refused", name)
+        raise file.error("the dataset is in other files: refused", name)
     if not {DATASPACE, DATATYPE, LAYOUT} <= messages.keys():
         raise file.error("no dataset at the tensor's path", name)
     shape, dtype = shape_of(file, messages[DATASPACE]), number_type(messages[DATATYPE])
@@ -84,11 +84,11 @@ def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | Unread:
     if dtype is None:
         return Unread(f"of type {type_words(messages[DATATYPE])}", shape or ())
     if shape is None:
-        raise file.error("a dataset that holds no plain numbers", name)
+        raise file.error("the dataset holds no plain numbers", name)
     size = file.tensor_bytes(shape, dtype, name)
     filters = filters_of(file, messages[FILTERS]) if FILTERS in messages else ()
     if filters not in ((), (_DEFLATE,), (_SHUFFLE,), (_SHUFFLE, _DEFLATE)):
-        raise file.error("a dataset through other filters than shuffle and gzip", name, "h5repack -f NONE undoes them")
+        raise file.error("the dataset has other filters than shuffle and gzip", name, "h5repack -f NONE undoes them")
     layout = layout_of(file, messages[LAYOUT], name)
     if layout.kind == CONTIGUOUS:
         if size != layout.size:
@@ -103,19 +103,19 @@ def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | Unread:
 
 
 def check_overlap(file: CheckedFile, datasets: Mapping[str, Hdf5Dataset]) -> None:
-    """Refuse datasets that share bytes or lie outside the file."""
+    """Refuses datasets that share bytes or are outside the file."""
     pieces = sorted((chunk.start, chunk.size, name) for name, data in datasets.items() for chunk in data.chunks)
     stop = 0
     for start, size, name in pieces:
         if start < stop:
-            raise file.error("the tensor's bytes are also those of another", name)
+            raise file.error("the tensor shares its bytes with another", name)
         stop = start + size
         if stop > file.size:
             raise file.error("the dataset lies outside the file", name)
 
 
 def read_dataset(file: CheckedFile, dataset: Hdf5Dataset, name: str) -> NDArray[Any]:
-    """The values of a dataset; a view of the file's map where it is contiguous."""
+    """The values of a dataset; a view of the file's map if it is contiguous."""
     if dataset.chunk_shape is None:
         pieces = [file.array(chunk.start, chunk.size, "a dataset") for chunk in dataset.chunks]
         return contiguous(pieces[0] if pieces else np.empty(0, np.uint8), dataset.dtype, dataset.shape)
@@ -123,25 +123,25 @@ def read_dataset(file: CheckedFile, dataset: Hdf5Dataset, name: str) -> NDArray[
     for chunk in dataset.chunks:
         block = _decode(file, chunk, dataset, dataset.chunk_shape, name)
         place = tuple(slice(at, at + step) for at, step in zip(chunk.corner, dataset.chunk_shape, strict=True))
-        target = whole[place]  # cut off at the tensor's edges, which the chunk may overhang
+        target = whole[place]  # cropped at the tensor's edges, which the chunk may overlap
         target[...] = block[tuple(slice(size) for size in target.shape)]
     return whole if dataset.dtype.isnative else whole.astype(dataset.dtype.newbyteorder("="))
 
 
 def _is_bfloat16(hdf5: Hdf5File, address: int) -> bool:
-    """Whether Keras notes that it is bfloat16, for which HDF5 has no type."""
+    """Whether Keras marks the dataset as bfloat16, for which HDF5 has no type."""
     return text_attribute(hdf5, address, "dtype") == "bfloat16"
 
 
 def _chunks(hdf5: Hdf5File, layout: DataLayout, shape: tuple[int, ...], name: str) -> tuple[Chunk, ...]:
-    """All chunks, one at every corner of the grid; HDF5 fills in for missing ones, a checkpoint has none."""
+    """All chunks, one for every corner of the grid. HDF5 allows missing chunks; a checkpoint has none."""
     chunks: list[Chunk] = []
     for raw_key, start in hdf5.tree(layout.address, kind=1, key_size=16 + 8 * len(shape)):
         key = Cursor(hdf5.file, raw_key, "a chunk's key")
         size, filter_mask = key.uint(4), key.uint(4)
         corner = tuple(key.uint(8) for _ in shape)
         if filter_mask or key.uint(8):
-            raise hdf5.file.error("a chunk that skips its filters or begins within an element", name)
+            raise hdf5.file.error("a chunk skips its filters or begins within an element", name)
         chunks.append(Chunk(corner, start, size))
     expected = math.prod(-(-size // step) for size, step in zip(shape, layout.chunk_shape, strict=True))
     corners = {chunk.corner for chunk in chunks}
@@ -162,7 +162,7 @@ def _decode(file: CheckedFile, chunk: Chunk, dataset: Hdf5Dataset, shape: tuple[
     if _DEFLATE in dataset.filters:
         data = np.frombuffer(file.inflate(data, size, name, wbits=zlib.MAX_WBITS), np.uint8)
     if len(data) != size:
-        raise file.error("a chunk has another size than its shape takes", name)
+        raise file.error("a chunk's size does not match its shape", name)
     if _SHUFFLE in dataset.filters:
         data = np.ascontiguousarray(data.reshape(dataset.dtype.itemsize, -1).T).reshape(-1)
     array: NDArray[Any] = data.view(dataset.dtype).reshape(shape)

@@ -1,11 +1,10 @@
 """The structure of an HDF5 file: groups, attributes and object headers, in the layout that Keras writes.
 
-It is a reader of our own for what libhdf5 does with other people's files. It follows links, external storage and
-filter plug-ins out of the file, and damage can send it into a loop that no signal ends: 2 of 1,000 files that were
-damaged in one random place did (HDF5 2.0.0). Here every read is checked against the file's size, no other file is ever
-opened, and the number of records looked at is bounded. What is read is the classic layout, which h5py and Keras write
-unless told otherwise: superblock 0 or 1, object headers of version 1, groups as B-trees of symbols, strings in the
-global heap.
+libhdf5 is not safe with files from strangers: it follows links, external storage and filter plug-ins out of the file,
+and damage can send it into a loop that no signal ends (2 of 1,000 files with one random fault, HDF5 2.0.0). In this
+reader every read is checked against the file's size, no other file is opened, and the number of records is bounded. It
+reads the classic layout, which h5py and Keras write by default: superblock 0 or 1, object headers of version 1, groups
+as B-trees of symbols, strings in the global heap.
 Source: the HDF5 File Format Specification 3.0, sections II.A, III.A, III.C to III.E and IV.A.
 """
 
@@ -22,12 +21,12 @@ _SOFT_LINK = 2
 _SHARED = 0x02
 _NEWER = "re-save it from h5py or Keras without libver='latest'"
 
-MAX_RECORDS = 1_000_000  # structures and, in long ones, each 64 bytes; ResNet-152 has about 20,000
+MAX_RECORDS = 1_000_000  # a structure counts one, plus one for each 64 bytes; ResNet-152 has about 20,000
 _MAX_NAME = 1024
 
 
 class Cursor:
-    """A position in a piece of a file; reading past its end is a `CheckpointError`."""
+    """A position in a piece of a file; reading past its end raises a `CheckpointError`."""
 
     def __init__(self, file: CheckedFile, data: bytes, what: str) -> None:
         self._file = file
@@ -48,13 +47,13 @@ class Cursor:
         return int.from_bytes(self.take(size), "little")
 
     def expect(self, constant: bytes) -> None:
-        """The next bytes, which have to be these."""
+        """Checks that these bytes are next."""
         if self.take(len(constant)) != constant:
             raise self._file.error(f"{self._what} is damaged")
 
 
 class Hdf5File:
-    """The objects of an HDF5 file by their addresses. Raises `CheckpointError` for any damage."""
+    """The objects of an HDF5 file by address. Any damage raises `CheckpointError`."""
 
     def __init__(self, file: CheckedFile) -> None:
         self.file = file
@@ -71,7 +70,7 @@ class Hdf5File:
         superblock.take(9 if version == 0 else 13)
         base, _, end, driver, _, self.root = (superblock.uint(8) for _ in range(6))
         if base or driver != (1 << 64) - 1:
-            raise file.error("an HDF5 file behind a user block or in several parts")
+            raise file.error("the HDF5 file has a user block or several parts")
         if end > file.size:
             raise file.error(f"the file is truncated: {file.size} of {end} bytes")
 
@@ -81,13 +80,13 @@ class Hdf5File:
         return Cursor(self.file, self.file.copy(start, size, what), what)
 
     def count(self, records: int = 1) -> None:
-        """Account for records, so that structures that share their parts cannot make endless work."""
+        """Counts records, so that structures that share their parts cannot make endless work."""
         self._records += records
         if self._records > MAX_RECORDS:
             raise self.file.error(f"the HDF5 structure has more than {MAX_RECORDS} records")
 
     def messages(self, address: int) -> list[tuple[int, bytes]]:
-        """Type and contents of the messages in the header of the object at `address`."""
+        """Types and contents of the messages in the header of the object at `address`."""
         prefix = self.cursor(address, 16, "an object header")
         if (version := prefix.uint(1)) != 1:
             raise self.file.error(f"HDF5 object header version {version} at {address}", hint=_NEWER)
@@ -95,7 +94,7 @@ class Hdf5File:
         left, _, size = prefix.uint(2), prefix.uint(4), prefix.uint(4)
         blocks = [(address + 16, size)]
         found: list[tuple[int, bytes]] = []
-        for start, length in blocks:  # which grows by the continuations found in it
+        for start, length in blocks:  # continuations are appended on the way
             block = self.cursor(start, length, "an object header")
             while left and length - block.position >= 8:
                 kind, message_size, flags = block.uint(2), block.uint(2), block.uint(1)
@@ -103,7 +102,7 @@ class Hdf5File:
                 body = block.take(message_size)
                 left -= 1
                 if flags & _SHARED:
-                    raise self.file.error("an object header with shared messages", hint=_NEWER)
+                    raise self.file.error("an object header has shared messages", hint=_NEWER)
                 if kind == _CONTINUATION:
                     continuation = Cursor(self.file, body, "an object header")
                     blocks.append((continuation.uint(8), continuation.uint(8)))
@@ -126,12 +125,12 @@ class Hdf5File:
                 raise self.file.error("no such object in the file", path)
             address = members[part]
             if address is None:
-                raise self.file.error("a soft link: refused", path)
+                raise self.file.error("the object is a soft link: refused", path)
             group = address
         return group
 
     def tree(self, address: int, kind: int, key_size: int) -> Iterator[tuple[bytes, int]]:
-        """Keys and child addresses in the leaves of a B-tree of version 1, in order; `kind` is 0 groups, 1 chunks."""
+        """Keys and child addresses in the leaves of a version 1 B-tree, in order; kind 0 has groups, 1 chunks."""
         pending: list[tuple[int, int | None]] = [(address, None)]
         while pending:
             node, expected_level = pending.pop()
@@ -163,7 +162,7 @@ class Hdf5File:
         while position + 16 <= end:
             entry = self.cursor(position, 16, "a global heap")
             index, _, size = entry.uint(2), entry.take(6), entry.uint(8)
-            if index == 0:  # the free space, which is last
+            if index == 0:  # the free space at the end
                 return
             if position + 16 + size > end:
                 raise self.file.error("an object reaches beyond its global heap")
@@ -173,7 +172,7 @@ class Hdf5File:
     def _read_group(self, address: int) -> dict[str, int | None]:
         messages = dict(self.messages(address))
         if _LINK_INFO in messages or _LINK in messages:
-            raise self.file.error("an HDF5 group in the newer layout, whose links can leave the file", hint=_NEWER)
+            raise self.file.error("an HDF5 group has the newer layout, whose links can leave the file", hint=_NEWER)
         if _SYMBOL_TABLE not in messages:
             raise self.file.error(f"the HDF5 object at {address} is not a group")
         table = Cursor(self.file, messages[_SYMBOL_TABLE], "a symbol table")
@@ -193,12 +192,12 @@ class Hdf5File:
                 symbols.take(20)
                 name = self._name(heap_start + offset, heap_size - offset)
                 if name in members:
-                    raise self.file.error("two objects of one name in a group", name)
+                    raise self.file.error("two objects in a group have the same name", name)
                 members[name] = None if link == _SOFT_LINK else header
         return members
 
     def _name(self, start: int, room: int) -> str:
-        """A zero-terminated name in a local heap that goes on for `room` bytes."""
+        """A zero-terminated name of at most `room` bytes in a local heap."""
         raw, end, _ = self.file.copy(start, min(room, _MAX_NAME), "a local heap").partition(b"\0")
         self.count()
         try:

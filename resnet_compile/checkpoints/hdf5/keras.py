@@ -1,7 +1,7 @@
 """Keras weights: in HDF5 (`.h5`), as Keras 1 and 2 and Keras 3 write them, and whole models of Keras 3 (`.keras`).
 
-Keras 1 and 2: a root group (`model_weights` in a whole model) lists its layers in the attribute `layer_names`, each
-layer's group its tensors in `weight_names`; the tensor `conv1/kernel:0` of layer `conv1` lies at
+Keras 1 and 2: a root group (`model_weights` in a whole model) lists its layers in the attribute `layer_names`; each
+layer's group lists its tensors in `weight_names`. The tensor `conv1/kernel:0` of layer `conv1` is at
 `/conv1/conv1/kernel:0` and is called `conv1/kernel` here. Source: Keras's `hdf5_format.py`. Keras 3: see `keras3`; a
 `.keras` file is a zip archive of `metadata.json`, `config.json` and `model.weights.h5`. Source: its `saving_lib.py`.
 """
@@ -24,24 +24,24 @@ from resnet_compile.checkpoints.hdf5.file import SIGNATURE, Hdf5File
 from resnet_compile.checkpoints.safetensors_file import MAX_HEADER, parse_json
 from resnet_compile.checkpoints.zip_archive import ZipArchive, first_member
 
-_TOP_LEVEL = "top_level_model_weights"  # variables that belong to no layer
+_TOP_LEVEL = "top_level_model_weights"  # variables outside the layers
 _CONFIG, _METADATA, _WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 
 
 def is_keras_h5(path: Path) -> bool:
-    """Whether the file begins as an HDF5 file, of Keras or not."""
+    """Whether the file begins like an HDF5 file, of Keras or not."""
     return read_head(path).startswith(SIGNATURE)
 
 
 def is_keras_archive(path: Path) -> bool:
-    """Whether the file begins as a zip archive whose first member is one of a Keras model."""
+    """Whether the file begins like a zip archive with a member of a Keras model."""
     return first_member(read_head(path)).decode("latin-1") in (_CONFIG, _METADATA, _WEIGHTS)
 
 
 class KerasCheckpoint(Checkpoint):
-    """The weights of a Keras model by `layer/weight`; datasets that are not chunked are views of the map.
+    """The weights of a Keras model by `layer/weight`. Unchunked datasets are views of the map.
 
-    The format has no checksums: damage to values is not noticed.
+    The format has no checksums: damaged values go unnoticed.
     """
 
     format: ClassVar[str] = "Keras HDF5"
@@ -51,7 +51,7 @@ class KerasCheckpoint(Checkpoint):
         self._load(self._file, None)
 
     def _load(self, file: CheckedFile, model: Mapping[str, Any] | None) -> None:
-        """Enter the tensors of an HDF5 file; `model` is what `config.json` says of the model."""
+        """Adds the tensors of an HDF5 file; `model` is the model's `config.json`."""
         self._hdf5 = Hdf5File(file)
         self._datasets: dict[str, Hdf5Dataset] = {}
         found = list(self._found(model))
@@ -87,17 +87,17 @@ class KerasCheckpoint(Checkpoint):
             yield from weights.model(root, model)
             self.notes = weights.notes
         else:
-            raise self._file.error("no Keras weights in it")
+            raise self._file.error("the HDF5 file has no Keras weights")
 
     def _weights(self, root: int, layers: list[str]) -> Iterator[tuple[str, int]]:
-        """Name and dataset's address of every tensor of the layers that are listed."""
+        """Name and dataset's address of every tensor in the listed layers."""
         if _TOP_LEVEL in self._hdf5.group(root) and _TOP_LEVEL not in layers:
             layers.append(_TOP_LEVEL)
         for layer in layers:
             group = self._hdf5.member(root, layer)
             weights = self._names(group, "weight_names")
             if weights is None:
-                raise self._file.error("a layer without weight_names", layer)
+                raise self._file.error("the layer has no weight_names", layer)
             for weight in weights:
                 name, variable = weight.removesuffix(":0"), weight.removesuffix(":0").rpartition("/")[2]
                 if f"/{name}".endswith(f"/{layer}/{variable}"):  # Keras 3 has its model in front
@@ -105,7 +105,7 @@ class KerasCheckpoint(Checkpoint):
                 yield name if name.startswith(f"{layer}/") else f"{layer}/{name}", self._hdf5.member(group, weight)
 
     def _names(self, group: int, key: str) -> list[str] | None:
-        """A list of strings in an attribute, or in `key0`, `key1`, ... where it outgrew 64 KiB; None if absent."""
+        """A list of strings in an attribute, or in `key0`, `key1`, ... if it is larger than 64 KiB; None if absent."""
         found = attributes(self._hdf5, group)
         parts = [key] if key in found else []
         if not parts:
@@ -121,7 +121,7 @@ class KerasCheckpoint(Checkpoint):
 
 
 class KerasArchive(KerasCheckpoint):
-    """The weights of a `.keras` file, by the same names. The archive's CRC-32 is verified when it is opened."""
+    """The weights of a `.keras` file, with the same names. Opening it verifies the archive's CRC-32."""
 
     format: ClassVar[str] = "Keras archive"
 

@@ -1,11 +1,10 @@
-"""The layout in which Keras 3 (and 2.12 to 2.15) keeps weights in HDF5: groups by class and number.
+"""The HDF5 layout of weights in Keras 3 (and 2.12 to 2.15): groups by class and number.
 
-A layer's group has its variables in `vars`, numbered in the order of the layer; what it is made of lies beside that, by
-attribute, and lists of layers by class: `layers/conv2d`, `layers/conv2d_1`. From Keras 3.6 `vars` has the layer's name
-as an attribute. Before that the archive's `config.json` names the layers, in their order; a file of weights alone has
-no names. Here a tensor's name is made of the layers' names, without `layers`: `resnet50v2/conv1_conv/kernel`; what is
-an attribute of its model keeps the attribute's name. Source: Keras's `saving_lib.py` and the layers'
-`save_own_variables`.
+A layer's group holds its variables in `vars`, numbered in the layer's order. Beside `vars` are its parts, by attribute,
+and lists of layers by class: `layers/conv2d`, `layers/conv2d_1`. From Keras 3.6 `vars` has the layer's name as an
+attribute. Before that the archive's `config.json` names the layers in order, and a file of weights alone has no names.
+A tensor's name here consists of the layers' names without `layers`: `resnet50v2/conv1_conv/kernel`. A part keeps the
+name of its attribute. Source: Keras's `saving_lib.py` and the layers' `save_own_variables`.
 """
 
 from __future__ import annotations
@@ -24,23 +23,22 @@ from resnet_compile.checkpoints.hdf5.keras_order import application_names
 Config = Mapping[str, Any]
 Shape = tuple[int, ...]
 
-_SCALING = {"Rescaling": ("scale", "offset"), "Normalization": ("mean", "variance")}  # what names do not tell
+_SCALING = {"Rescaling": ("scale", "offset"), "Normalization": ("mean", "variance")}  # settings, not in tensor names
 _LISTS = ("layers", "_layer_checkpoint_dependencies")  # the second in Keras 2.12
 _VARS = "vars"
-_MAX_DEPTH = 64  # of models within models
+_MAX_DEPTH = 64  # of nested models
 _NUMBER = re.compile(r"_\d+$")
 _NORM = ("gamma", "beta", "moving_mean", "moving_variance")
 _KERNELS = frozenset({"conv1d", "conv2d", "conv3d", "conv2d_transpose", "depthwise_conv2d", "dense"})
 _NORMS = frozenset({"batch_normalization", "sync_batch_normalization"})
-_GUESSED = "the file keeps no names of layers; those of keras.applications are given to them by their order: a guess"
+_GUESSED = "the file has no layer names; guessed from the order of the layers, they are those of keras.applications"
 _UNNAMED = (
-    "the file keeps no names of layers, as weights of Keras before 3.6 do not: "
-    "save the whole model, model.save('NAME.keras')"
+    "the file has no layer names, like all weights of Keras before 3.6: save the whole model, model.save('NAME.keras')"
 )
 
 
 def scaling(config: Config | None) -> str | None:
-    """What is said of a model that scales its images itself; None where none of its layers does."""
+    """A note on a model that scales its images itself; None if no layer does."""
     found = [
         f"{layer['class_name']}({', '.join(f'{key}={inner[key]}' for key in keys if inner.get(key) is not None)})"
         for layer, inner in _layers(config, 0)
@@ -50,7 +48,7 @@ def scaling(config: Config | None) -> str | None:
 
 
 def _layers(config: Config | None, depth: int) -> Iterator[tuple[Config, Config]]:
-    """The layers of a model and of the models in it, each with its settings."""
+    """The layers of a model and of its nested models, each with its settings."""
     inner = (config or {}).get("config")
     layers = inner.get("layers") if isinstance(inner, dict) and depth < _MAX_DEPTH else None
     for layer in layers if isinstance(layers, list) else ():
@@ -60,12 +58,12 @@ def _layers(config: Config | None, depth: int) -> Iterator[tuple[Config, Config]
 
 
 def is_model(members: Mapping[str, int | None]) -> bool:
-    """Whether a group has what Keras 3 puts into that of a model or layer."""
+    """Whether a group is that of a model or layer of Keras 3."""
     return any(key in members for key in (_VARS, *_LISTS))
 
 
 class Weights:
-    """The variables of a model of Keras 3 by name."""
+    """The variables of a Keras 3 model by name."""
 
     def __init__(self, hdf5: Hdf5File) -> None:
         self._hdf5 = hdf5
@@ -74,7 +72,7 @@ class Weights:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know of the names, once all are read."""
+        """Notes on the names, once all variables are read."""
         return (_GUESSED,) if self._guessed else (_UNNAMED,) if self._unnamed else ()
 
     def model(self, root: int, config: Config | None) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
@@ -82,14 +80,14 @@ class Weights:
 
         Args:
             root: The model's group.
-            config: What `config.json` says of it.
+            config: The model's `config.json`, if there is one.
         """
         yield from self._layer(root, "", "", config, 0)
 
     def _layer(
         self, address: int, path: str, kind: str, config: Config | None, depth: int
     ) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
-        """The variables of a layer or model, and of all that it is made of."""
+        """The variables of a layer or model, and of all its parts."""
         members = self._enter(address, path, depth)
         if _VARS in members:
             yield from self._variables(self._hdf5.member(address, _VARS), path, kind, config)
@@ -107,7 +105,7 @@ class Weights:
     def _list(
         self, address: int, path: str, config: Config | None, depth: int, *, listed: bool = False
     ) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
-        """The variables of a list of objects; `listed` if it is that of a model's layers."""
+        """The variables of a list of objects; `listed` for a list of a model's layers."""
         members = self._enter(address, path, depth)
         described = dict(_numbered(config))
         layers = {key: self._hdf5.member(address, key) for key in members}
@@ -133,22 +131,22 @@ class Weights:
         yield from ((path + word, dataset) for word, dataset in zip(words, datasets, strict=True))
 
     def _enter(self, address: int, path: str, depth: int) -> Mapping[str, int | None]:
-        """The members of a group, which lies in one place and not too deep."""
+        """The members of a group; raises if it is in two places or too deep."""
         self._hdf5.count(1 + len(path) // 64)
         if address in self._seen:
-            raise self._hdf5.file.error("a group that lies in two places", path)
+            raise self._hdf5.file.error("the group is in two places", path)
         if depth > _MAX_DEPTH:
-            raise self._hdf5.file.error(f"groups more than {_MAX_DEPTH} deep", path)
+            raise self._hdf5.file.error(f"groups are nested more than {_MAX_DEPTH} deep", path)
         self._seen.add(address)
         return self._hdf5.group(address)
 
     def _name(self, layer: int) -> str | None:
-        """The name that a layer's group gives it."""
+        """The layer's name in its group, if it has one."""
         variables = self._hdf5.group(layer).get(_VARS)
         return None if variables is None else text_attribute(self._hdf5, variables, "name")
 
     def _shapes(self, layers: Mapping[str, int]) -> Iterator[tuple[str, Sequence[Shape]]]:
-        """The shapes of the variables of those layers that have some."""
+        """The shapes of the variables of each layer with variables."""
         for key, layer in layers.items():
             variables = self._hdf5.group(layer).get(_VARS)
             group = {} if variables is None else self._hdf5.group(variables)
@@ -158,7 +156,7 @@ class Weights:
 
 
 def _numbered(config: Config | None) -> Iterator[tuple[str, Config]]:
-    """What is said of each layer of a model, by the key of its group: its class, and a number from the second on."""
+    """The configuration of each layer of a model, by the key of its group: its class, numbered from the second on."""
     inner = (config or {}).get("config")
     layers = inner.get("layers") if isinstance(inner, dict) else None
     used: Counter[str] = Counter()
@@ -176,13 +174,13 @@ def _name_in(config: Config | None) -> str | None:
 
 
 def _snake_case(name: str) -> str:
-    """What Keras makes of a class's name."""
+    """A class's name in snake case, as Keras converts it."""
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", re.sub(r"\W+", "", name))
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _variable_names(kind: str, config: Config | None, shapes: Sequence[Shape]) -> Sequence[str] | None:
-    """The names of a layer's variables in their order; None where its class and their shapes do not tell them."""
+    """The names of a layer's variables in order; None if its class and their shapes do not determine them."""
     ranks = [len(shape) for shape in shapes]
     if (kind in _KERNELS or not kind) and ranks[:1] > [1] and ranks[1:] in ([], [1]):
         return ("kernel", "bias")[: len(ranks)]

@@ -1,8 +1,8 @@
-"""The moving averages that a Keras optimizer with ``use_ema`` keeps, which a `.keras` archive has under numbers alone.
+"""The moving averages of a Keras optimizer with ``use_ema``, which have only numbers in a `.keras` archive.
 
-An optimizer's variables are its counters, which are scalars, and then one average for each trainable variable of the
-model, in the model's order: that of its layers in `config.json`, and in each of them of the layer. What follows are the
-optimizer's own, such as momentum. Source: Keras's `base_optimizer.py`, `build`.
+The optimizer's variables are, in order: its counters, which are scalars; one average for each trainable variable of the
+model; its own variables, such as momentum. The model's order is that of its layers in `config.json`, and within a layer
+the layer's own. Source: Keras's `base_optimizer.py`, `build`.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ Config = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 
 UNTOLD = (
-    "the optimizer's moving averages (use_ema) are there, but not which belongs to what: "
+    "the optimizer's moving averages (use_ema) could not be assigned to variables: "
     "optimizer.finalize_variable_values(model.trainable_variables) puts them into the model, then save it"
 )
-"""What to say where the averages cannot be told apart."""
+"""The note for averages that cannot be assigned."""
 
 _TRAINED = ("kernel", "bias", "gamma", "beta")
 _KEPT = frozenset({*_TRAINED, "moving_mean", "moving_variance"})
 
 
 def keeps_averages(config: Config | None) -> bool:
-    """Whether a model's configuration says that its optimizer does."""
+    """Whether a model's configuration says that its optimizer keeps averages."""
     found: Any = config or {}
     for key in ("compile_config", "optimizer", "config", "use_ema"):
         found = found.get(key) if isinstance(found, dict) else None
@@ -35,14 +35,14 @@ def keeps_averages(config: Config | None) -> bool:
 
 
 def average_names(config: Config, shapes: Shapes) -> dict[str, str]:
-    """Names for the averages, by the names that they have without: the variable's, and behind it that it is one.
+    """Names for the averages, each the variable's with the suffix `AVERAGE`, by their names in the file.
 
     Args:
-        config: What `config.json` says of the model.
-        shapes: Those of all tensors by name.
+        config: The model's `config.json`.
+        shapes: The shapes of all tensors by name.
 
     Returns:
-        The names; none where the averages are not one for each trainable variable.
+        The names; empty unless every trainable variable has one average.
     """
     slots = takewhile(lambda name: name in shapes, (f"optimizer/{number}" for number in count()))
     averages = list(dropwhile(lambda name: not shapes[name], slots))
@@ -53,7 +53,7 @@ def average_names(config: Config, shapes: Shapes) -> dict[str, str]:
 
 
 def _trained(config: Config, path: str, shapes: Shapes) -> Iterator[str]:
-    """The trainable variables of a model in its order; one that no tensor has, where a layer has others."""
+    """The trainable variables of a model in its order. In a layer with unusual variables all count as trainable."""
     inner = config.get("config")
     layers = inner.get("layers") if isinstance(inner, dict) else None
     for layer in layers if isinstance(layers, list) else ():

@@ -1,7 +1,7 @@
-"""The names of the layers of keras.applications' residual networks by nothing but their order.
+"""The names of the layers in keras.applications' residual networks, by their order alone.
 
-Keras orders the layers of a model from its input, and those that are as far from its output as they come in the
-addition that they end in: the projection before the last convolution.
+Keras orders the layers of a model by their distance from the output, the farthest first. Of layers with the same
+distance the first input of the addition comes first: the projection precedes the last convolution.
 """
 
 from __future__ import annotations
@@ -9,14 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-# Convolutions by kernel, 7x7, 3x3 and 1x1, capital where there is a bias; each stack begins with a projection.
+# A letter for each convolution: g for 7x7, c for 3x3, a for 1x1, capital with biases. Each stack begins with a
+# projection.
 _VERSION_2 = re.compile(r"G(?:(?:acAA)(?:acA)*)+")
 _VERSION_1 = re.compile(r"G(?:(?:ACAA)(?:ACA)*)+")
 _LETTERS = {(7, 7): "g", (3, 3): "c", (1, 1): "a"}
 
 
 def application_names(layers: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, str]:
-    """The names of a network's convolutions and norms by the keys of their groups; none where it is another network.
+    """The names of a network's convolutions and norms by the keys of their groups; empty for another network.
 
     Args:
         layers: The shapes of each layer's variables, by class and number.
@@ -35,7 +36,7 @@ def application_names(layers: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[s
 
 
 def _of_class(layers: Mapping[str, Sequence[tuple[int, ...]]], kind: str) -> list[str]:
-    """The keys of a class, in the order of their numbers."""
+    """The keys of a class, sorted by number."""
     found = [key for key in layers if re.fullmatch(rf"{kind}(_\d+)?", key)]
     return sorted(found, key=lambda key: (len(key), key))
 
@@ -46,7 +47,7 @@ def _letter(shapes: Sequence[tuple[int, ...]]) -> str:
 
 
 def _units(letters: str) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The units of a network in their order, each with the numbers of its convolutions, 0 being the projection."""
+    """The units of a network in order, each with the numbers of its convolutions; 0 is the projection."""
     stack, unit = 1, 0
     for found in re.finditer("ACA(A(?=AC|$))?", letters):
         projects = found[1] is not None
@@ -55,7 +56,7 @@ def _units(letters: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _version_2(letters: str) -> tuple[list[str], list[str]]:
-    """The names of the convolutions, and of the norms."""
+    """The names of the convolutions and of the norms."""
     units = list(_units(letters))
     norms = [f"{unit}_{place}_bn" for unit, _ in units for place in ("preact", "1", "2")]
     return ["conv1_conv", *_convolutions(units)], [*norms, "post_bn"]

@@ -1,7 +1,7 @@
 """The messages that describe HDF5 data: shape, number type, layout, filters.
 
-Source: the HDF5 File Format Specification 3.0, section IV.A.2. Of every message the versions that the classic layout
-has are read, and of the number types those that numpy has.
+Source: the HDF5 File Format Specification 3.0, section IV.A.2. Supported are the message versions of the classic layout
+and numpy's number types.
 """
 
 from __future__ import annotations
@@ -61,19 +61,19 @@ _NUMBERS = _number_types()
 
 
 def number_type(message: bytes) -> np.dtype[Any] | None:
-    """The numpy dtype of a datatype message; None where it is not one of numpy's integers or floats."""
+    """The numpy dtype of a datatype message; None if it is not one of numpy's integers or floats."""
     return next((dtype for known, dtype in _NUMBERS.items() if message.startswith(known)), None)
 
 
 def type_words(message: bytes) -> str:
-    """What a datatype that is no number of numpy's is called."""
+    """The class of a datatype message, in words."""
     kind = message[0] & 15 if message else len(_CLASSES)
     return _CLASSES[kind] if kind < len(_CLASSES) else "unknown"
 
 
 @dataclass(frozen=True, slots=True)
 class DataLayout:
-    """Where a dataset is: its bytes (`CONTIGUOUS`), or the B-tree of its chunks (`CHUNKED`), at `address`."""
+    """The place of a dataset: at `address` are its bytes (`CONTIGUOUS`), or the B-tree of its chunks (`CHUNKED`)."""
 
     kind: int
     address: int
@@ -83,26 +83,26 @@ class DataLayout:
 
 
 def layout_of(file: CheckedFile, message: bytes, name: str) -> DataLayout:
-    """The layout in a data layout message of version 3; all other kinds, virtual datasets among them, are refused."""
+    """The layout in a data layout message of version 3; other kinds, such as virtual datasets, are refused."""
     layout = Cursor(file, message, "a data layout")
     version, kind = layout.uint(1), layout.uint(1)
     if version != 3 or kind not in (CONTIGUOUS, CHUNKED):
-        raise file.error("a dataset that is neither contiguous nor chunked in the classic way", name)
+        raise file.error("the dataset is neither contiguous nor chunked in the classic layout", name)
     if kind == CONTIGUOUS:
         return DataLayout(kind, layout.uint(8), layout.uint(8), (), 0)
     rank = layout.uint(1) - 1
     address = layout.uint(8)
     steps = tuple(layout.uint(4) for _ in range(rank))
     if rank < 1 or 0 in steps:
-        raise file.error("a chunked dataset without a chunk's shape", name)
+        raise file.error("the chunked dataset has no chunk shape", name)
     return DataLayout(kind, address, 0, steps, layout.uint(4))
 
 
 def filters_of(file: CheckedFile, message: bytes) -> tuple[int, ...]:
-    """The filters' numbers in a filter pipeline message, in the order in which they were applied."""
+    """The filters' numbers in a filter pipeline message, in order of application."""
     pipeline = Cursor(file, message, "a filter pipeline")
     if pipeline.uint(1) != 1:
-        raise file.error("a filter pipeline in the newer layout")
+        raise file.error("a filter pipeline has the newer layout")
     count = pipeline.uint(1)
     pipeline.take(6)
     filters = []

@@ -9,14 +9,14 @@ from resnet_compile.wire import Buffer
 
 
 def crc32c(data: Buffer, crc: int = 0) -> int:
-    """CRC-32C (Castagnoli) of `data`, continuing from the checksum `crc` of what stands before it."""
-    # google-crc32c takes no memoryview, but it takes an array over one, which copies nothing.
+    """CRC-32C (Castagnoli) of `data`, continuing from the checksum `crc` of the data before."""
+    # google-crc32c takes no memoryview, but an array over one, without a copy.
     return int(google_crc32c.extend(crc, np.frombuffer(data, np.uint8))) if len(data) else crc
 
 
 def masked(crc: int) -> int:
-    """A checksum rotated right by 15 bits, plus 0xa282ead8 (LevelDB's ``util/crc32c.h``).
+    """The stored form of a checksum: rotated right by 15 bits, plus 0xa282ead8 (LevelDB's ``util/crc32c.h``).
 
-    In this form it is stored, so that checksums are not checksummed.
+    Masking avoids checksums of data that contain checksums.
     """
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

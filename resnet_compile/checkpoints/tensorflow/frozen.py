@@ -1,8 +1,8 @@
 """Frozen TensorFlow graphs (``.pb``): the constants of a ``GraphDef`` by the names of their nodes.
 
 GraphDef { node = 1 { name = 1, op = 2, input = 3, attr = 5 { key = 1, value = 2 { tensor = 8 } } } } (``graph.proto``).
-A TensorProto { dtype = 1, tensor_shape = 2, tensor_content = 4 } has its values there or in the field of their type, of
-which the last one stands for all that follow. The message is read straight from the memory map.
+A TensorProto { dtype = 1, tensor_shape = 2, tensor_content = 4 } has its values there or in the field of their type; in
+the latter the last value stands for all missing ones. The message is read straight from the memory map.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from resnet_compile.wire import BYTES, Buffer, Fail, Message, fields, read_varin
 
 _NODE, _NAME, _OP = b"\x0a", b"\x0a", b"\x12"
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
-_BFLOAT16 = DataType(DATA_TYPES[14].numpy, 13)  # whose bits stand where those of half precision do
-# One value may stand for a whole tensor; one that is larger than any layer's is taken for an attack.
+_BFLOAT16 = DataType(DATA_TYPES[14].numpy, 13)  # its bits are in the field of half precision
+# One value may stand for a whole tensor. A tensor larger than any layer's is taken for an attack.
 _MAX_REPEATED = 16 << 20
 
 
@@ -38,7 +38,7 @@ class _Constant(NamedTuple):
 
 
 def is_frozen_graph(path: Path) -> bool:
-    """Whether the file begins as a graph does: with a node, which begins with its name and its operator."""
+    """Whether the file begins like a graph: with a node that begins with its name and its operator."""
     head = read_head(path)
     try:
         if head[:1] != _NODE:
@@ -57,9 +57,9 @@ def is_frozen_graph(path: Path) -> bool:
 
 
 class FrozenGraphCheckpoint(Checkpoint):
-    """The constants of a graph; an `Identity` that reads one, as `conv2d/kernel/read` does, has its values too.
+    """The constants of a graph. An `Identity` that reads one, such as `conv2d/kernel/read`, is a second name for it.
 
-    A constant that is called by how a variable was read has the variable's name (`frozen_names`).
+    A constant with the name of a variable's read gets the variable's name (`frozen_names`).
 
     The format has no checksums.
     """
@@ -91,7 +91,7 @@ class FrozenGraphCheckpoint(Checkpoint):
             raise self._file.error("not a TensorFlow graph: it has no nodes")
         if variables := sorted(operators & _VARIABLES):
             raise self._file.error(
-                f"a graph that is not frozen: its {variables[0]} nodes have their values in a checkpoint of their own",
+                f"the graph is not frozen: its {variables[0]} nodes have their values in a checkpoint",
                 hint="give that checkpoint, its prefix or the SavedModel's folder",
             )
         names = {constant: name for constant, name in variable_names(uses, reads).items() if name not in found}
@@ -114,7 +114,7 @@ class FrozenGraphCheckpoint(Checkpoint):
                 yield Message(content, self._file.error)
 
     def _constant(self, name: str, node: Message) -> _Constant | Unread:
-        """A constant, its claims checked; its values stay where they are."""
+        """A constant, its claims checked and its values unread."""
         fail = self._file.at(name)
         values = (entry.message(2) for entry in node.messages(5) if entry.text(1) == "value")
         tensor = next(values, Message(b"", fail)).message(8)
@@ -127,7 +127,7 @@ class FrozenGraphCheckpoint(Checkpoint):
         if content and len(content) != size and not dtype.is_string:
             raise fail(f"{len(content)} bytes are stored where the shape asks for {size}")
         if not content and size > max(_MAX_REPEATED, self._file.size):
-            raise fail(f"a few values stand for {size} bytes: refused")
+            raise fail(f"a few values claim to fill {size} bytes: refused")
         return _Constant(dtype, shape, tensor)
 
     def _read(self, name: str) -> NDArray[Any]:
@@ -142,13 +142,13 @@ class FrozenGraphCheckpoint(Checkpoint):
         stored = _stored(tensor, dtype, fail)
         if stored > count:
             raise fail(f"{stored} values are stored where the shape asks for {count}")
-        # Absent values are zeros, as everywhere in protobuf.
+        # Missing values are zeros, as everywhere in protobuf.
         values = typed_values(tensor, dtype, stored, fail) if stored else np.array([b"" if dtype.is_string else 0])
         return np.pad(values.astype(dtype.numpy), (0, count - max(stored, 1)), "edge").reshape(shape)
 
 
 def _stored(tensor: Message, dtype: DataType, fail: Fail) -> int:
-    """How many values stand in the field of a type."""
+    """The number of values in the field of a type."""
     if dtype.is_string:
         return len(tensor.all_bytes(STRINGS))
     if not dtype.field:

@@ -1,8 +1,8 @@
-"""The names of a frozen graph's variables where it has lost them, by what the graph does with their values.
+"""The lost names of a frozen graph's variables, recovered from the operators that use their values.
 
-TensorFlow 2 reads a variable by an operator of its own, and `convert_variables_to_constants_v2` calls the constant by
-that: ``conv1_conv/Conv2D/ReadVariableOp/resource`` was ``conv1_conv/kernel``. A layer's operators stand in its scope,
-so that the scope of the operator and the place among its inputs tell the variable.
+TensorFlow 2 reads a variable with a `ReadVariableOp`, and `convert_variables_to_constants_v2` names the constant after
+that: ``conv1_conv/Conv2D/ReadVariableOp/resource`` was ``conv1_conv/kernel``. A layer's operators are in its scope, so
+the operator's scope and the position among its inputs identify the variable.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _INPUTS: Mapping[str, Mapping[int, str]] = {
     **dict.fromkeys(("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3"), _NORM),
 }
 USES = frozenset(_INPUTS)
-"""The operators by which variables are known."""
+"""The operators that identify variables."""
 
-_SLIM = {"kernel": "weights", "bias": "biases"}  # what TF-slim's layers call theirs
-_SLIM_SCOPE = "BatchNorm"  # which no other system calls its norms
+_SLIM = {"kernel": "weights", "bias": "biases"}  # the names in TF-slim's layers
+_SLIM_SCOPE = "BatchNorm"  # the scope of TF-slim's norms, and of no other system's
 
 
 class Use(NamedTuple):
-    """A node of one of the operators in `USES`: its name, the operator, and the names of what it reads."""
+    """A node with an operator of `USES`: its name, the operator, and the names of its inputs."""
 
     name: str
     operator: str
@@ -36,16 +36,16 @@ class Use(NamedTuple):
 
 
 def is_read(name: str) -> bool:
-    """Whether a node is called by how a variable is read."""
+    """Whether a node has the name of a variable's read."""
     return bool(_READ.search(name))
 
 
 def variable_names(uses: Iterable[Use], reads: Mapping[str, str]) -> dict[str, str]:
-    """Names for constants that are called by how they are read, by their node's names.
+    """The variables' names for constants with the name of a read, by that name.
 
     Args:
-        uses: The nodes that tell.
-        reads: What each `Identity` reads.
+        uses: The nodes that use variables.
+        reads: The input of each `Identity`, by its name.
     """
     found: dict[str, tuple[str, str]] = {}
     for use in uses:

@@ -20,7 +20,7 @@ OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 _VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
 _SLOT = "/.OPTIMIZER_SLOT/"
-# Where Keras's optimizers since 2.11 keep what they know of each parameter: slots, but for their place.
+# The slots of Keras's optimizers since 2.11, which are not beside their parameters.
 _OPTIMIZER_VARIABLE = re.compile(r"(?:.*/)?_variables/\d+" + re.escape(_VALUE), re.DOTALL)
 _BOOKKEEPING = re.compile(r"(?:.*/)?keras_api/", re.DOTALL)  # metrics, in a SavedModel
 
@@ -28,18 +28,19 @@ _BOOKKEEPING = re.compile(r"(?:.*/)?keras_api/", re.DOTALL)  # metrics, in a Sav
 def object_names(
     graph: Buffer, contents: Mapping[str, Hashable], scalars: frozenset[str], fail: Fail
 ) -> dict[str, str]:
-    """A name for each key of a checkpoint: the variable's own where it has one, and else the key.
+    """A name for each key of a checkpoint: the variable's own if it has one, else the key.
 
-    Of several variables of one name, each has before it the part of the path that tells them apart
-    (``teacher/conv1_conv/kernel``), and so has all that lies on that part; a variable that is saved several times
-    stands below its own name the other times. Slots stand below the name of the parameter that they belong to. Scalars
-    and Keras's bookkeeping keep their keys, as names such as ``count`` do not say whose they are.
+    * Variables of one name get the part of the path that distinguishes them as a prefix
+      (``teacher/conv1_conv/kernel``), and so do all variables in that part.
+    * Further copies of a variable that is saved several times are below its name.
+    * Slots are below the name of their parameter.
+    * Scalars and Keras's bookkeeping keep their keys: a name such as ``count`` does not identify them.
 
     Args:
         graph: The record.
-        contents: For each key, what is equal for equal values.
+        contents: A value for each key, equal for equal tensors.
         scalars: The keys of scalars.
-        fail: Makes the error of a record that is malformed.
+        fail: Makes the error for a malformed record.
     """
     full: dict[str, str] = {}
     for node in Message(graph, fail).messages(1):
@@ -63,7 +64,7 @@ def object_names(
 
 
 def _told_apart(full: Mapping[str, str], contents: Mapping[str, Hashable]) -> dict[str, str]:
-    """The names, each of which stands once unless nothing in the paths tells two variables apart."""
+    """The names, unique unless nothing in the paths distinguishes two variables."""
     keys: dict[str, list[str]] = defaultdict(list)
     for key, name in full.items():
         keys[name].append(key)
@@ -79,7 +80,7 @@ def _told_apart(full: Mapping[str, str], contents: Mapping[str, Hashable]) -> di
 
 
 def _prefixes(keys: list[str]) -> set[str]:
-    """The parts of some paths up to where they part, unless those are the variables themselves."""
+    """The start of each path up to its first component that differs, unless that is the variable itself."""
     paths = [key.removesuffix(_VALUE).split("/") for key in keys]
     shared = (len(set(parts)) == 1 for parts in zip(*paths, strict=False))
     depth = len([*takewhile(bool, shared)]) + 1
@@ -87,9 +88,9 @@ def _prefixes(keys: list[str]) -> set[str]:
 
 
 def _slots(variables: Mapping[str, str], parameters: set[str]) -> dict[str, str]:
-    """Names below those of the parameters that an optimizer's variables are named after.
+    """Names of an optimizer's variables, below the parameters that they are named after.
 
-    Keras 2 names them ``Adam/m/conv1_conv/kernel``, Keras 3 ``adam/conv1_conv_kernel_momentum``.
+    Keras 2 calls them ``Adam/m/conv1_conv/kernel``, Keras 3 ``adam/conv1_conv_kernel_momentum``.
     """
     joined = {name.replace("/", "_"): name for name in parameters}
     names = {}

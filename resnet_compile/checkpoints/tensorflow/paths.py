@@ -1,4 +1,4 @@
-"""Which files a path to a TensorFlow checkpoint means, and which of the two formats a table file has."""
+"""The files of a TensorFlow checkpoint by a path to it, and the format of a table file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|(.))")
 
 
 def table_kind(path: Path) -> Literal["v1", "v2", "damaged"] | None:
-    """What a file's content says it is: a V1 checkpoint, the index of a V2 bundle, some other table, or no table.
+    """The kind of a file by its content: a V1 checkpoint, the index of a V2 bundle, another table, or no table (None).
 
-    Both formats have the magic number of tables and a first record whose key is empty. Its value is a message whose
-    first field is, in V1, a message (tag ``0a``), and in V2 the number of shards (tag ``08``).
+    Both formats have the magic number of tables and a first record with an empty key. Its value is a message; the first
+    field is a message in V1 (tag ``0a``), and the number of shards in V2 (tag ``08``).
     """
     try:
         file = CheckedFile(path)
@@ -43,13 +43,13 @@ def table_kind(path: Path) -> Literal["v1", "v2", "damaged"] | None:
 
 
 def newest(path: Path) -> Path:
-    """The checkpoint that a training folder's state file names as its newest; `path` itself where it is no folder.
+    """The newest checkpoint of a training folder, by its state file; `path` itself if it is not a folder.
 
-    The file, ``checkpoint``, is a ``CheckpointState`` in protobuf's text form. Only what lies in the folder is taken:
-    of an absolute path, which is where training once ran, the last component.
+    The state file, ``checkpoint``, is a ``CheckpointState`` in protobuf's text form. The checkpoint has to be inside
+    the folder; of an absolute path, which is where training once ran, the last component counts.
 
     Raises:
-        CheckpointError: The folder has no such file, or the file names nothing inside the folder.
+        CheckpointError: The folder has no state file, or the file names nothing inside the folder.
     """
     if not is_folder(path):
         return path
@@ -76,13 +76,13 @@ def _unescape(match: re.Match[bytes]) -> bytes:
 
 
 def v1_files(path: Path) -> tuple[Path, ...]:
-    """The files of the V1 checkpoint that `path` means: a file, a prefix or a pattern of shards, or a training folder.
+    """The files of a V1 checkpoint, given as a file, a prefix or a pattern of shards, or a training folder.
 
-    One shard stands for all of them, as TensorFlow's ``Saver`` takes only whole checkpoints: ``x-00001-of-00003``,
+    One shard stands for all, since TensorFlow's ``Saver`` takes only whole checkpoints: ``x-00001-of-00003``,
     ``x-?????-of-00003`` and ``x`` are the same checkpoint.
 
     Raises:
-        CheckpointError: There are no such files, a shard is missing, or shards of two checkpoints are there.
+        CheckpointError: There are no such files, a shard is missing, or several checkpoints match.
     """
     path = newest(path)
     shard = _SHARD.fullmatch(path.name)
@@ -110,7 +110,7 @@ def v1_files(path: Path) -> tuple[Path, ...]:
 
 
 def _shard_counts(folder: Path, prefix: str) -> set[int]:
-    """The numbers of shards that files called ``PREFIX-00000-of-00003`` and so on speak of."""
+    """The numbers of shards in the names of files such as ``PREFIX-00000-of-00003``."""
     try:
         names = [file.name for file in folder.iterdir()]
     except OSError as error:
@@ -120,7 +120,7 @@ def _shard_counts(folder: Path, prefix: str) -> set[int]:
 
 
 def v2_prefix(path: Path) -> Path:
-    """The prefix of the V2 bundle that `path` means: the prefix, its index, a data file, or a training folder."""
+    """The prefix of a V2 bundle, given as the prefix, its index, a data file, or a training folder."""
     path = newest(path)
     if not is_file(path):
         return path

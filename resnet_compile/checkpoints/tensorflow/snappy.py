@@ -1,9 +1,9 @@
 """Decompression of one raw Snappy block, with every size checked before it is used.
 
-The format (https://github.com/google/snappy/blob/main/format_description.txt): the decompressed length as a varint,
-then elements, each a tag byte whose low two bits say what it is: 0 a literal, 1, 2 and 3 a copy of earlier output with
-an offset of 11, 16 or 32 bits. Only the indexes of early TensorFlow bundles are compressed, a few hundred kilobytes at
-most, so Python's speed serves.
+Format (https://github.com/google/snappy/blob/main/format_description.txt): the decompressed length as a varint, then
+elements. Each begins with a tag byte; its low two bits are 0 for a literal, and 1, 2 or 3 for a copy of earlier output
+with an offset of 11, 16 or 32 bits. Only the indexes of early TensorFlow bundles are compressed, a few hundred
+kilobytes at most, so Python is fast enough.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ def decompress(data: Buffer, fail: Fail) -> bytes:
 
     Args:
         data: The block.
-        fail: Makes the error of one that is malformed, claims more than `MAX_SIZE`, or holds more or less than it
-            claims.
+        fail: Makes the error for a block that is malformed, claims more than `MAX_SIZE` bytes, or holds another number
+            of bytes than it claims.
     """
     end = len(data)
     size, at = read_varint(data, 0, end, fail)

@@ -1,6 +1,6 @@
-"""The sorted string table of LevelDB as TensorFlow writes it: a whole V1 checkpoint, or the index of a V2 bundle.
+"""LevelDB's sorted string table as TensorFlow writes it: a V1 checkpoint, or the index of a V2 bundle.
 
-The file is its data blocks, an empty metaindex block, the index block and a footer, with nothing between them
+The file consists of data blocks, an empty metaindex block, the index block and a footer, without gaps
 (https://github.com/google/leveldb/blob/main/doc/table_format.md)::
 
     block:   contents; type byte (0 raw, 1 Snappy); u32 masked CRC-32C of contents and type
@@ -8,8 +8,8 @@ The file is its data blocks, an empty metaindex block, the index block and a foo
     footer:  metaindex handle, index handle (varint offset, varint size each), zeros up to 40 bytes; u64 magic
 
 The index block has an entry per data block: a key not below the block's last, and the block's handle. Checksums cover
-the blocks and nothing else, so that everything else is held to the one form that the writer makes: the blocks tile the
-file, the handles have their shortest encoding, the padding is zero.
+only the blocks, so everything else must have the one form that the writer makes: the blocks tile the file, the handles
+have their shortest encoding, the padding is zero.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from resnet_compile.wire import Buffer, Fail, read_varint
 MAGIC = struct.pack("<Q", 0xDB4775248B80FB57)
 FOOTER_SIZE = 48
 
-# Entries become Python objects of some hundred bytes. The largest network here has some thousand.
+# An entry is a Python object of some hundred bytes. The largest network here has a few thousand.
 MAX_ENTRIES = 1 << 20
-# Prefix compression lets a key cost three bytes and expand to any length: 16 entries share a prefix in what is written.
+# With prefix compression a key of three bytes can expand to any length. Writers restart it every 16 entries.
 _MAX_KEY_EXPANSION = 64
 
 _TRAILER_SIZE = 5  # type byte and checksum
@@ -39,10 +39,10 @@ class Table:
     """The table in a file. Opening it reads the footer, the metaindex and the index; blocks are read lazily.
 
     Args:
-        file: The file, which the table does not close.
+        file: The file; the table does not close it.
 
     Raises:
-        CheckpointError: The file is not a table, or what stands outside its data blocks is damaged.
+        CheckpointError: The file is not a table, or is damaged outside its data blocks.
     """
 
     def __init__(self, file: CheckedFile) -> None:
@@ -68,12 +68,12 @@ class Table:
         return len(self._handles)
 
     def block_of(self, key: bytes) -> int | None:
-        """The number of the one data block that can hold `key`; None for a key past the last block."""
+        """The number of the data block that can hold `key`; None for a key past the last block."""
         block = bisect_left(self._bounds, key)
         return block if block < len(self._bounds) else None
 
     def block(self, number: int) -> dict[bytes, Buffer]:
-        """The records of a data block in order, its checksum verified; values are views of the map where it is raw."""
+        """The records of a data block in order, its checksum verified. Values in raw blocks are views of the map."""
         if number in self._raw:
             return self._raw[number]
         if self._unpacked and self._unpacked[0] == number:
@@ -88,13 +88,13 @@ class Table:
         if last > self._bounds[number] or (number > 0 and first <= self._bounds[number - 1]):
             raise fail("a data block holds keys that the index places elsewhere")
         if is_raw:
-            self._raw[number] = records  # a few objects per record: the values stay in the map
+            self._raw[number] = records  # small: the values are in the map
         else:
-            self._unpacked = (number, records)  # only the latest: its values are in memory
+            self._unpacked = (number, records)  # the latest only: its values are in memory
         return records
 
     def records(self) -> Iterator[tuple[bytes, Buffer]]:
-        """Every key and value in the order of keys, which are all different."""
+        """Every key and value, sorted by key; no key repeats."""
         count = 0
         for number in range(len(self)):
             records = self.block(number)
@@ -123,10 +123,11 @@ class Table:
         at = 0
         for offset, size in (*self._handles, metaindex, index):
             if offset != at:
-                raise self.file.error(f"a block is said to start at byte {offset}, where the one before ends at {at}")
+                raise self.file.error(f"the index has a block at byte {offset}, but the one before ends at byte {at}")
             at = offset + size + _TRAILER_SIZE
         if at != self.file.size - FOOTER_SIZE:
-            raise self.file.error(f"the blocks end at byte {at}, the footer starts at {self.file.size - FOOTER_SIZE}")
+            footer = self.file.size - FOOTER_SIZE
+            raise self.file.error(f"the blocks end at byte {at}, but the footer starts at byte {footer}")
 
     def _read_block(self, offset: int, size: int) -> tuple[Buffer, bool]:
         """The verified contents of a block, and whether they are a view of the map."""
@@ -148,14 +149,14 @@ class Table:
 
 
 def _entries(contents: Buffer, fail: Fail) -> list[tuple[bytes, Buffer]]:
-    """The keys and values of a block, whose keys rise strictly.
+    """The keys and values of a block; the keys must be strictly increasing.
 
-    Restart points are where a reader may start without the keys before; each must be an entry that shares nothing.
+    A reader can start at a restart point without the keys before it: its entry shares no prefix.
     """
     size = len(contents)
     restarts = int.from_bytes(contents[-4:], "little")
     end = size - 4 - 4 * restarts
-    # An entry takes three bytes at least. A block without entries has the restart point 0 all the same.
+    # An entry takes at least three bytes. A block without entries has one restart point, 0.
     if size < 8 or end < 0 or not 1 <= restarts <= max(1, end // 3):
         raise fail(f"a block of {size} bytes has {restarts} restart points")
     points = struct.unpack(f"<{restarts}I", contents[end : size - 4])
@@ -177,11 +178,11 @@ def _entries(contents: Buffer, fail: Fail) -> list[tuple[bytes, Buffer]]:
             met += 1
         expanded += shared + unshared
         if expanded > _MAX_KEY_EXPANSION * size or len(entries) == MAX_ENTRIES:
-            raise fail("a block's keys expand beyond measure")
+            raise fail("a block's keys expand too much")
         value_at = at + unshared
         next_key = key[:shared] + bytes(contents[at:value_at])
         if entries and next_key <= key:
-            raise fail(f"the key {next_key[:120]!r} is not above the one before: out of order or double")
+            raise fail(f"the key {next_key[:120]!r} is out of order or repeated")
         key = next_key
         entries.append((key, contents[value_at : value_at + length]))
         at = value_at + length

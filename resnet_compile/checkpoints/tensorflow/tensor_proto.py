@@ -1,4 +1,4 @@
-"""``TensorProto`` (``tensor.proto``): the values in its field for their type."""
+"""``TensorProto`` (``tensor.proto``): the values in the field of their type."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ from resnet_compile.checkpoints.tensorflow.types import DataType
 from resnet_compile.wire import Buffer, Fail, Message, unpack_varints
 
 STRINGS = 8
-# The fields whose packed values are little-endian numbers: float, double and their complex pairs. The others hold
-# varints.
+# Fields of little-endian numbers: float, double and their complex pairs. The others hold varints.
 FIXED_WIDTH = frozenset({5, 6, 9, 12})
 _HALF = 13
 
 
 def typed_values(values: Message, dtype: DataType, count: int, fail: Fail) -> NDArray[Any]:
-    """The values of a message, flat, which has to hold exactly `count` in the field of their type."""
+    """The flat values of a message; the field of their type must hold exactly `count`."""
     if dtype.is_string:
         return _strings(values.all_bytes(STRINGS), count, fail)
     packed = values.bytes(dtype.field) or b""
@@ -32,15 +31,15 @@ def typed_values(values: Message, dtype: DataType, count: int, fail: Fail) -> ND
 
 def _strings(values: list[Buffer], count: int, fail: Fail) -> NDArray[Any]:
     if len(values) != count:
-        raise fail(f"{len(values)} strings where there have to be {count}")
+        raise fail(f"{len(values)} strings are stored where the shape asks for {count}")
     array = np.empty(len(values), object)
     array[:] = [bytes(value) for value in values]
     return array
 
 
 def _varints(packed: Buffer, dtype: DataType, count: int, fail: Fail) -> NDArray[Any]:
-    """Packed varints as the type that they stand for; an error for a value out of its range."""
-    # Of half precision the field holds the bits.
+    """Packed varints as numbers of a type; raises for a value out of its range."""
+    # The field of half precision holds the bits.
     array = np.empty(count, np.dtype("<u2") if dtype.field == _HALF else dtype.numpy)
     done = 0
     for values in unpack_varints(packed, count, fail):

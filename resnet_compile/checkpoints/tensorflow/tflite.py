@@ -1,9 +1,9 @@
 """TensorFlow Lite models (``.tflite``): the constants of their graphs by the names of their tensors.
 
-By the numbers of their fields in TensorFlow's ``schema.fbs``: Model { subgraphs = 2, buffers = 4 }, SubGraph
-{ tensors = 0, name = 4 }, Tensor { shape = 0, type = 1, buffer = 2, name = 3, quantization = 4, sparsity = 6 },
-QuantizationParameters { scale = 2 }, Buffer { data = 0, offset = 1, size = 2 }. A buffer without data is that of what a
-run computes; in a file of more than 2 GB the data stand behind the tables, at `offset`.
+Field numbers of TensorFlow's ``schema.fbs``: Model { subgraphs = 2, buffers = 4 }, SubGraph { tensors = 0, name = 4 },
+Tensor { shape = 0, type = 1, buffer = 2, name = 3, quantization = 4, sparsity = 6 }, QuantizationParameters { scale = 2
+}, Buffer { data = 0, offset = 1, size = 2 }. A tensor that is computed has a buffer without data. In a file of more
+than 2 GB the data follow the tables, at `offset`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _TYPES: Mapping[int, np.dtype[Any] | str] = {
     18: np.dtype(ml_dtypes.bfloat16),
 }
 _MAX_TENSORS = 100_000
-_MAX_NAME = 4096  # of one tensor: names of fused layers are strung together
+_MAX_NAME = 4096  # of one tensor: fused layers concatenate their names
 _MAX_CHARACTERS = 32 << 20  # of all
 _SOURCE = "give the SavedModel, checkpoint or Keras file that it was made from"
 _FOLDED = (
@@ -64,10 +64,10 @@ def is_tflite(path: Path) -> bool:
 
 
 class TensorFlowLiteCheckpoint(Checkpoint):
-    """The constants of a model, as views of the map; those of further subgraphs below the subgraph's name.
+    """The constants of a model, as views of the map; constants of further subgraphs are below the subgraph's name.
 
-    The format has no checksums. Quantised and sparse tensors are listed. Of tensors of one name the second and those
-    that follow have their number in the subgraph behind it.
+    The format has no checksums. Quantised and sparse tensors are listed, not read. If tensors share a name, all except
+    the first get their number in the subgraph as a suffix.
     """
 
     format: ClassVar[str] = "TensorFlow Lite"
@@ -95,16 +95,16 @@ class TensorFlowLiteCheckpoint(Checkpoint):
                 self._keep(name, index, tensor, buffers)
 
     def _buffer(self, buffer: FlatTable) -> tuple[int, int]:
-        """Where the bytes of a buffer are, and how many."""
+        """The position and the number of a buffer's bytes."""
         if offset := buffer.number(_OFFSET, 8):
             size = buffer.number(_SIZE, 8)
-            if offset > 1:  # 1 is that of a file whose bytes are still to be written
+            if offset > 1:  # 1 is a placeholder of the writer
                 self._file.part(offset, size, "a buffer")
                 return offset, size
         return buffer.vector(_DATA, 1)
 
     def _keep(self, name: str, index: int, tensor: FlatTable, buffers: list[tuple[int, int]]) -> None:
-        """Takes a constant into the directory; what a run computes is none."""
+        """Adds a tensor to the directory if it is a constant."""
         buffer = tensor.number(_BUFFER, 4)
         if buffer >= len(buffers):
             raise self._file.error(f"the tensor is in buffer {buffer} of {len(buffers)}", name)

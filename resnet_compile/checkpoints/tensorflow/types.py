@@ -1,4 +1,4 @@
-"""What both TensorFlow checkpoint formats share: data types, shapes, and the slices of partitioned variables.
+"""Data types, shapes and slices of partitioned variables, for both TensorFlow checkpoint formats.
 
 The messages are TensorFlow's ``types.proto``, ``tensor_shape.proto`` and ``tensor_slice.proto``.
 """
@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from resnet_compile.wire import Buffer, Fail, Message
 
-# Slices are compared with each other; partitioners make tens, at most hundreds.
+# Slices are compared with each other. Partitioners make tens, at most hundreds.
 MAX_SLICES = 1 << 14
-# Names stand in error messages, too. TensorFlow's scopes make some hundred bytes.
+# Names appear in error messages. TensorFlow's are a few hundred bytes.
 _MAX_NAME = 4096
 
 
 @dataclass(frozen=True, slots=True)
 class DataType:
-    """One row of ``DataType`` in ``types.proto``, as numpy has it.
+    """One row of ``DataType`` in ``types.proto``.
 
     Attributes:
-        numpy: The array's dtype, little-endian; object for strings, whose elements are `bytes`.
-        field: Which field of ``TensorProto`` holds its values in a V1 checkpoint; 0 where V1 has no such type.
+        numpy: The array's dtype, little-endian; object for strings, with elements of type `bytes`.
+        field: The field of ``TensorProto`` that holds its values in a V1 checkpoint; 0 if V1 has no such type.
     """
 
     numpy: np.dtype[Any]
@@ -49,7 +49,7 @@ def _row(dtype: Any, field: int = 0) -> DataType:
     return DataType(np.dtype(dtype), field)
 
 
-# Quantized integers are stored as the plain ones. Resources (20) and variants (21) are no arrays.
+# Quantized integers are stored like plain ones. Resources (20) and variants (21) are not arrays.
 DATA_TYPES = {
     1: _row("<f4", 5),
     2: _row("<f8", 6),
@@ -82,27 +82,27 @@ _UNSUPPORTED = {0: "DT_INVALID", 20: "DT_RESOURCE", 21: "DT_VARIANT"}
 
 
 def other_type(number: int) -> str:
-    """What a ``DataType`` without a row is called."""
+    """The name of a ``DataType`` without a row."""
     return _UNSUPPORTED.get(number, f"DataType {number}")
 
 
 def data_type(number: int, fail: Fail) -> DataType:
-    """The row of a ``DataType`` number; an error for one that names no array."""
+    """The row of a ``DataType`` number; raises for a type that is not an array's."""
     found = DATA_TYPES.get(number)
     if found is None:
-        raise fail(f"the tensor's data type, {other_type(number)}, is not that of an array")
+        raise fail(f"the tensor's data type {other_type(number)} is not an array's")
     return found
 
 
 def read_shape(message: Message, fail: Fail) -> tuple[int, ...]:
-    """A ``TensorShapeProto`` (dim = 2 { size = 1 }, unknown_rank = 3), its sizes not yet checked."""
+    """The unchecked sizes in a ``TensorShapeProto`` (dim = 2 { size = 1 }, unknown_rank = 3)."""
     if message.int64(3):
         raise fail("the tensor's rank is unknown")
     return tuple(dim.int64(1) for dim in message.messages(2))
 
 
 class Extent(NamedTuple):
-    """A slice along one axis; a length of -1 is the whole axis, as ``TensorSlice::kFullExtent``."""
+    """A slice along one axis; a length of -1 (``TensorSlice::kFullExtent``) is the whole axis."""
 
     start: int
     length: int
@@ -132,14 +132,14 @@ def box(part: TensorSlice, shape: tuple[int, ...], fail: Fail) -> Box:
 
 
 def box_shape(index: Box) -> tuple[int, ...]:
-    """The shape of the part that a box cuts out."""
+    """The shape of a box."""
     return tuple(axis.stop - axis.start for axis in index)
 
 
 def check_cover(boxes: Sequence[Box], shape: tuple[int, ...], fail: Fail) -> None:
-    """Check that boxes within `shape` cover every element of it exactly once.
+    """Checks that boxes within `shape` cover every element exactly once.
 
-    Boxes that are pairwise disjoint cover it if and only if their volumes add up to its own.
+    Disjoint boxes do so if and only if their volumes add up to that of the shape.
     """
     if len(boxes) > MAX_SLICES:
         raise fail(f"the tensor is in {len(boxes)} slices, more than {MAX_SLICES}")
@@ -154,7 +154,7 @@ def _overlap(boxes: Sequence[Box], shape: tuple[int, ...]) -> bool:
         return True  # a scalar or an empty tensor has only one slice, itself
     starts = np.array([[axis.start for axis in index] for index in boxes])
     stops = np.array([[axis.stop for axis in index] for index in boxes])
-    # In order along the axis that tells most of them apart, a box can overlap only those that start before it stops.
+    # Sorted along the axis with the most starts, a box can overlap only those that start before it stops.
     sweep = int(np.argmax([len(np.unique(starts[:, axis])) for axis in range(len(shape))]))
     order = np.argsort(starts[:, sweep], kind="stable")
     starts, stops = starts[order], stops[order]
@@ -168,7 +168,7 @@ def _overlap(boxes: Sequence[Box], shape: tuple[int, ...]) -> bool:
 
 
 def assemble(parts: Iterable[tuple[Box, NDArray[Any]]], shape: tuple[int, ...], dtype: DataType) -> NDArray[Any]:
-    """A tensor put together from parts that cover it, one part at a time; read-only, as views of a map are."""
+    """A tensor assembled from the parts that cover it; read-only, like views of a map."""
     whole = np.empty(shape, dtype.numpy)
     for index, part in parts:
         whole[index] = part
@@ -179,8 +179,8 @@ def assemble(parts: Iterable[tuple[Box, NDArray[Any]]], shape: tuple[int, ...], 
 def slice_key(name: str, part: TensorSlice) -> bytes:
     """The key of a slice's record, in TensorFlow's order-preserving code (``EncodeTensorNameSlice``).
 
-    The number 0, the name with ``00`` as ``00 ff`` and ended by ``00 01``, the rank, then start and length per axis.
-    (``ff`` would be ``ff 00``, but is in no UTF-8 name.)
+    It has the number 0, the name, the rank, then start and length per axis. In the name ``00`` is written ``00 ff``,
+    and ``00 01`` ends it. (``ff`` would be ``ff 00``, but UTF-8 has no such byte.)
     """
     rank = bytes([1, len(part)]) if part else b"\0"
     numbers = b"".join(_ordered(number) for extent in part for number in extent)
@@ -188,9 +188,9 @@ def slice_key(name: str, part: TensorSlice) -> bytes:
 
 
 def _ordered(number: int) -> bytes:
-    """A signed number in ``OrderedCode``: n bytes hold 7n bits of two's complement under n leading ones.
+    """A signed number in ``OrderedCode``: two's complement in n bytes, 7n bits of it significant, the others inverted.
 
-    The ones are XORed in, so that negative numbers start with zeros and sort first.
+    So negative numbers start with zeros and sort first, and n, the number of leading ones or zeros, is the length.
     """
     magnitude = number if number >= 0 else ~number
     size = magnitude.bit_length() // 7 + 1
@@ -200,7 +200,7 @@ def _ordered(number: int) -> bytes:
 
 
 def read_text(data: Buffer | None, fail: Fail) -> str:
-    """A tensor's name; an error for one that is absent, beyond measure or not UTF-8."""
+    """A tensor's name; raises if it is absent, too long or not UTF-8."""
     if len(data or b"") > _MAX_NAME:
         raise fail(f"a tensor's name has more than {_MAX_NAME} bytes")
     try:

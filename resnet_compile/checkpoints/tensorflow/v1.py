@@ -1,10 +1,10 @@
 """TensorFlow V1 checkpoints (``Saver`` with ``SaverDef.V1``, the only format before TensorFlow 0.12).
 
-One table file, or one per device, holds everything (``saved_tensor_slice.proto``). The record with the empty key is
-the directory: ``SavedTensorSlices.meta`` = 1 { tensor = 1 { name = 1, shape = 2, type = 3, slice = 4 }, versions = 2 }.
-Each other one is a slice, whose key encodes name and extents: ``SavedTensorSlices.data`` = 2 { name = 1, slice = 2,
-data = 3 }, where data is a ``TensorProto`` with the values in the packed field of their type and nothing else. A
-variable that is not partitioned is one slice. Slices of one variable may be in different files.
+One table file, or one per device, holds everything (``saved_tensor_slice.proto``). The record with the empty key is the
+directory: ``SavedTensorSlices.meta`` = 1 { tensor = 1 { name = 1, shape = 2, type = 3, slice = 4 }, versions = 2 }.
+Every other record is a slice: ``SavedTensorSlices.data`` = 2 { name = 1, slice = 2, data = 3 }. Its key encodes name
+and extents; data is a ``TensorProto`` with only the packed field of its type. A variable that is not partitioned is one
+slice. Slices of one variable may be in different files.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _VERSION = 1  # TF_CHECKPOINT_VERSION
 
 
 class _Part(NamedTuple):
-    """A slice of a variable: its place in the whole, and the file and block that hold it."""
+    """A slice of a variable: its index in the whole, and the file and block that hold it."""
 
     shard: _Shard
     block: int
@@ -58,7 +58,7 @@ class _Variable:
 
 
 def is_tensorflow_v1(path: Path) -> bool:
-    """Whether `path` means files that are V1 checkpoints by their content; never raises."""
+    """Whether `path` stands for a V1 checkpoint, by content; never raises."""
     try:
         files = v1_files(path)
     except CheckpointError:
@@ -70,11 +70,11 @@ def is_tensorflow_v1(path: Path) -> bool:
 class TensorFlowV1Checkpoint(Checkpoint):
     """A V1 checkpoint.
 
-    Floating-point values of variables in one slice are views of the map, at whatever alignment they have in the file.
+    Floating-point values of variables in one slice are views of the map, possibly unaligned.
 
     Args:
-        path: The file; or, for a sharded one, its prefix, any of its shards or a pattern like ``x-?????-of-00003``; or
-            a training folder whose state file names one of these.
+        path: The file; for a sharded checkpoint its prefix, any shard or a pattern like ``x-?????-of-00003``; or a
+            training folder with a state file that names one of these.
     """
 
     format: ClassVar[str] = "TensorFlow V1 checkpoint"
@@ -85,7 +85,7 @@ class TensorFlowV1Checkpoint(Checkpoint):
         self._variables: dict[str, _Variable] = {}
         for shard in shards:
             self._add_shard(shard)
-        # A value takes at least as many bytes as this in its file, so that what claims more is refused before reading.
+        # Every value takes at least this many bytes, so a false claim is refused before reading.
         size = sum(shard.file.size for shard in shards)
         claimed = 0
         for name, variable in self._variables.items():
@@ -118,7 +118,7 @@ class TensorFlowV1Checkpoint(Checkpoint):
 
 
 class _Shard:
-    """One file: its directory, and the records of its slices, each of which is in one known block."""
+    """One file: its directory, and the records of its slices, each in a known block."""
 
     def __init__(self, file: CheckedFile) -> None:
         self.file = file
@@ -130,18 +130,18 @@ class _Shard:
         self._expected[0].add(b"")
 
     def directory(self) -> Iterator[tuple[str, DataType, tuple[int, ...], list[TensorSlice]]]:
-        """Name, type, shape and slices of every tensor of which this file has slices."""
+        """Name, type, shape and slices of every tensor with slices in this file."""
         fail = self.file.at("directory of tensors")
         record = self._table.block(0).get(b"")
         if record is None:
-            raise self.file.error("the table has no directory of tensors: no V1 checkpoint")
+            raise self.file.error("the table has no directory of tensors: not a V1 checkpoint")
         meta = Message(record, fail).bytes(1)
         if meta is None:
             raise self.file.error("the first record is not the directory of a V1 checkpoint")
         directory = Message(meta, fail)
-        # VersionDef: producer = 1, min_consumer = 2, which says what a reader must be to understand the file.
+        # VersionDef: producer = 1, min_consumer = 2, the least version of a reader.
         if directory.message(2).int64(2) > _VERSION:
-            raise self.file.error("the checkpoint is for readers of a later version")
+            raise self.file.error("the checkpoint needs a reader of a later version")
         seen: set[str] = set()
         slices_left = MAX_ENTRIES
         for tensor in directory.messages(1):
@@ -151,7 +151,7 @@ class _Shard:
             seen.add(name)
             dtype = data_type(tensor.int64(3), self.file.at(name))
             if not dtype.field:
-                raise self.file.error(f"no V1 checkpoint holds {dtype.name}", name)
+                raise self.file.error(f"a V1 checkpoint cannot hold {dtype.name}", name)
             shape = read_shape(tensor.message(2), self.file.at(name))
             self.file.tensor_bytes(shape, dtype.numpy, name)
             slices = [read_slice(part) for part in tensor.messages(4)]
@@ -161,7 +161,7 @@ class _Shard:
             yield name, dtype, shape, slices
 
     def expect(self, name: str, extents: TensorSlice) -> int:
-        """Note that the directory lists a slice; the number of the block that holds it."""
+        """Notes that the directory lists a slice, and returns the number of its block."""
         key = slice_key(name, extents)
         block = self._table.block_of(key)
         if block is None or key in self._expected[block]:
@@ -171,12 +171,12 @@ class _Shard:
         return block
 
     def check_expected(self) -> None:
-        """Check that every block has a slice in the directory, so that reading all tensors checks all blocks."""
+        """Checks that every block has a slice in the directory, so that reading all tensors checks all blocks."""
         if not all(self._expected):
             raise self.file.error("a block holds no tensor that the directory lists")
 
     def values(self, name: str, number: int, extents: TensorSlice) -> Message:
-        """The ``TensorProto`` of a slice, after the checksum of its block and its name and extents were checked."""
+        """The ``TensorProto`` of a slice, with its block's checksum, its name and its extents checked."""
         fail = self.file.at(name)
         block = self._table.block(number)
         if number not in self._checked:
@@ -190,14 +190,14 @@ class _Shard:
 
 
 def _least_size(dtype: DataType) -> int:
-    """The fewest bytes that one value takes in a ``TensorProto``."""
+    """The fewest bytes of one value in a ``TensorProto``."""
     if dtype.field in FIXED_WIDTH:
         return dtype.numpy.itemsize
     return 2 if dtype.field == STRINGS else 1
 
 
 def _part_values(name: str, part: _Part, dtype: DataType) -> NDArray[Any]:
-    """The values of a slice, whose ``TensorProto`` holds exactly as many in its typed field as the shape asks for."""
+    """The values of a slice; the typed field of its ``TensorProto`` must hold exactly as many as the shape."""
     fail = part.shard.file.at(name)
     values = part.shard.values(name, part.block, part.extents)
     shape = box_shape(part.box)

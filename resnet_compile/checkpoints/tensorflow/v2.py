@@ -1,8 +1,8 @@
 """TensorFlow V2 checkpoints, the "tensor bundles" of every TensorFlow since 0.12, SavedModel variables included.
 
 ``PREFIX.index`` is a table (``tensor_bundle.proto``). The record with the empty key is the header { num_shards = 1,
-endianness = 2, version = 3 }; each other one is an entry { dtype = 1, shape = 2, shard_id = 3, offset = 4, size = 5,
-crc32c = 6, slices = 7 }, which says where in ``PREFIX.data-00000-of-00001`` and so on the raw values are. A partitioned
+endianness = 2, version = 3 }. Every other record is an entry { dtype = 1, shape = 2, shard_id = 3, offset = 4, size =
+5, crc32c = 6, slices = 7 }: the place of the raw values in ``PREFIX.data-00000-of-00001`` and so on. A partitioned
 variable has an entry with its full shape and its slices, and one per slice under a key that encodes name and extents.
 """
 
@@ -39,7 +39,7 @@ from resnet_compile.errors import CheckpointError
 from resnet_compile.wire import Buffer, Fail, Message, read_varint
 
 _VERSION = 1  # kTensorBundleVersion
-# The largest alignment of tensors that is taken for one (the writer's `data_alignment`, a power of two, mostly 1).
+# The largest accepted alignment of tensors (the writer's `data_alignment`, a power of two, mostly 1).
 _MAX_ALIGNMENT = 4096
 
 
@@ -54,7 +54,7 @@ class _Entry(NamedTuple):
 
 
 def is_tensorflow_v2(path: Path) -> bool:
-    """Whether `path` means a V2 bundle, by the content of its index; never raises."""
+    """Whether `path` stands for a V2 bundle, by the content of its index; never raises."""
     try:
         index = v2_index(v2_prefix(path))
     except CheckpointError:
@@ -63,12 +63,12 @@ def is_tensorflow_v2(path: Path) -> bool:
 
 
 class TensorFlowV2Checkpoint(Checkpoint):
-    """A V2 bundle; an object-based one has the names of its variables (`objects`).
+    """A V2 bundle. The tensors of an object-based one have the names of their variables (`objects`).
 
-    Arrays are views of the map, at whatever alignment they have in the file; partitioned variables and strings are not.
+    Arrays are views of the map, possibly unaligned; partitioned variables and strings are copies.
 
     Args:
-        path: Its prefix, its index, one of its data files, or a training folder whose state file names one of these.
+        path: The prefix, the index, a data file, or a training folder with a state file that names one of these.
     """
 
     format: ClassVar[str] = "TensorFlow V2 checkpoint"
@@ -93,7 +93,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
             _check_layout(stored, file)
 
     def _names(self) -> dict[str, str]:
-        """The tensors' names by their keys, which in an object-based checkpoint are paths through objects."""
+        """The tensors' names by key; the keys of an object-based checkpoint are paths through objects."""
         graph = self._entries.get(OBJECT_GRAPH)
         if graph is None or not graph.dtype.is_string or graph.shape or graph.slices:
             return {key: key for key in self._entries}
@@ -103,7 +103,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
         return object_names(record.item(), contents, scalars, self._file.at(OBJECT_GRAPH))
 
     def _find_parts(self, name: str, entry: _Entry, slices: dict[bytes, _Entry]) -> list[tuple[Box, _Entry]]:
-        """The entries that have a tensor's values, each with its place in it; takes those of slices out of `slices`."""
+        """The entries with a tensor's values, each with its index in the tensor; removes its slices from `slices`."""
         fail = self._file.at(name)
         if not entry.slices:
             self._check_place(entry, fail)
@@ -122,7 +122,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
         return parts
 
     def _check_place(self, entry: _Entry, fail: Fail) -> None:
-        """Check that the values are inside their file, and as many as the shape asks for."""
+        """Checks that the values are inside their file, and as many as in the shape."""
         if not 0 <= entry.shard < len(self._data):
             raise fail(f"the tensor is in data file {entry.shard} of {len(self._data)}")
         held = self._data[entry.shard].size
@@ -130,7 +130,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
             place = f"{entry.size} bytes at byte {entry.offset}"
             raise fail(f"the tensor's {place} are not within the {held} bytes of its data file")
         count = math.prod(entry.shape)
-        # A string takes a byte for its length, at least, and all lengths together a checksum.
+        # Each string has at least one byte of length, and all lengths together have a checksum.
         least = count + 4 if entry.dtype.is_string else count * entry.dtype.numpy.itemsize
         if entry.size < least or (entry.size > least and not entry.dtype.is_string):
             raise fail(f"{entry.size} bytes where {entry.dtype.name} {list(entry.shape)} takes {least}")
@@ -152,7 +152,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
 
 
 def _read_index(file: CheckedFile) -> tuple[dict[str, _Entry], dict[bytes, _Entry], int]:
-    """The entries of tensors by name, those of slices by key, and the number of data files."""
+    """The tensors' entries by name, the slices' entries by key, and the number of data files."""
     records = Table(file).records()
     key, value = next(records, (None, b""))
     if key != b"":
@@ -160,12 +160,12 @@ def _read_index(file: CheckedFile) -> tuple[dict[str, _Entry], dict[bytes, _Entr
     header = Message(value, file.at("header"))
     shards = header.int64(1)
     if not 1 <= shards <= 99_999:  # the names of data files have five digits
-        raise file.error(f"the header speaks of {shards} data files")
+        raise file.error(f"the header claims {shards} data files")
     if header.int64(2) != 0:
         raise file.error("the values are big-endian, which is not supported")
-    # VersionDef: producer = 1, min_consumer = 2, which says what a reader must be to understand the file.
+    # VersionDef: producer = 1, min_consumer = 2, the least version of a reader.
     if header.message(3).int64(2) > _VERSION:
-        raise file.error("the checkpoint is for readers of a later version")
+        raise file.error("the checkpoint needs a reader of a later version")
     entries: dict[str, _Entry] = {}
     slices: dict[bytes, _Entry] = {}
     for key, value in records:
@@ -199,10 +199,10 @@ def _entry(file: CheckedFile, name: str, value: Buffer) -> _Entry:
 
 
 def _check_layout(places: list[tuple[int, int]], file: CheckedFile) -> None:
-    """Check that tensors, in pairs of offset and size, do not overlap and leave no byte of their file unexplained.
+    """Checks that tensors, in pairs of offset and size, do not overlap and cover all of their file.
 
-    The writer puts one after the other. Told to align them, it fills up with zeros, which no checksum covers: then
-    every offset, and the file's size, is a multiple of the alignment, and each gap is shorter than it.
+    The writer puts one after the other. With an alignment it pads with zeros, which no checksum covers: then all
+    offsets and the file's size are multiples of the alignment, and each gap is shorter than it.
     """
     alignment = math.gcd(_MAX_ALIGNMENT, file.size, *(offset for offset, _ in places))
     at = 0
@@ -216,9 +216,9 @@ def _check_layout(places: list[tuple[int, int]], file: CheckedFile) -> None:
 
 
 def _strings(data: memoryview, entry: _Entry, fail: Fail) -> NDArray[Any]:
-    """Strings: varint lengths, the checksum of the lengths, then the bytes of one after the other.
+    """Strings: varint lengths, the checksum of the lengths, then the bytes of all strings.
 
-    Checksums run over the lengths as 32-bit numbers (64 where one needs it), not over their varints.
+    Checksums cover the lengths as 32-bit numbers (64-bit for longer ones), not as varints.
     """
     count = math.prod(entry.shape)
     lengths = []

@@ -1,4 +1,4 @@
-"""The two containers of `torch.save`, with a bare pickle as a third: where the pickles are, and where the storages."""
+"""The two containers of `torch.save`, and a bare pickle as a third: where their pickles and storages are."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ RESAVE = "save the weights alone: torch.save(model.state_dict(), path), or as sa
 
 
 class Container:
-    """What a file keeps its pickles and storages in.
+    """The pickles and storages of a file.
 
     Attributes:
-        where: What an error in a pickle is about.
+        where: The place of a pickle, for errors.
     """
 
     where: str | None = None
 
     @abstractmethod
     def values(self) -> Iterator[tuple[str, Pickled]]:
-        """The saved values, each with the key that stands before the paths in it."""
+        """The saved values, each with the prefix of the paths in it."""
 
     def size(self, key: str) -> int | None:
         """The bytes of a storage; None without such a storage."""
@@ -46,7 +46,7 @@ class Container:
 
 
 class BarePickle(Container):
-    """A file that is one pickle, in which arrays have their bytes."""
+    """A file that is one pickle; arrays have their bytes in it."""
 
     def __init__(self, file: CheckedFile) -> None:
         self._file = file
@@ -64,9 +64,9 @@ class BarePickle(Container):
 class Archive(Container):
     """The zip archive of PyTorch since 1.6, and of TorchScript.
 
-    Below one folder are `data.pkl`, a pickle of the saved value; `data/KEY`, the bytes of each storage; `byteorder`. An
-    archive of TorchScript has `constants.pkl` and `constants/KEY` too, and code, which is not read. CRCs are verified
-    where the file has them.
+    One folder holds `data.pkl`, a pickle of the saved value; `data/KEY`, the bytes of each storage; `byteorder`. An
+    archive of TorchScript also has `constants.pkl` and `constants/KEY`, and code, which is not read. CRCs are verified
+    if the file has them.
     """
 
     def __init__(self, file: CheckedFile, archive: ZipArchive) -> None:
@@ -77,7 +77,7 @@ class Archive(Container):
         found = [posixpath.dirname(name) for name in self._archive if posixpath.basename(name) == "data.pkl"]
         folders = [folder for folder in found if folder and "/" not in folder]
         if len(folders) != 1:
-            raise file.error("not a PyTorch file: it has not exactly one FOLDER/data.pkl", hint=RESAVE)
+            raise file.error("not a PyTorch file: it must have exactly one FOLDER/data.pkl", hint=RESAVE)
         self._folder = folders[0]
         self.where = f"{self._folder}/data.pkl"
         order = f"{self._folder}/byteorder"
@@ -85,7 +85,7 @@ class Archive(Container):
             raise file.error("the file's numbers are not little-endian", hint=RESAVE)
 
     def values(self) -> Iterator[tuple[str, Pickled]]:
-        """The saved value; then the constants of TorchScript."""
+        """The saved value, then TorchScript's constants."""
         for key, part in (("", "data"), ("constants", "constants")):
             record = f"{self._folder}/{part}.pkl"
             if record in self._archive:
@@ -102,17 +102,18 @@ class Archive(Container):
         return self._archive[key].size if key in self._archive else None
 
     def read(self, key: str) -> NDArray[np.uint8]:
-        """The record, its CRC compared the first time."""
+        """The bytes of a storage's record, its CRC compared the first time."""
         data = self._archive.read(key, verify=self._verify and key not in self._verified)
         self._verified.add(key)
         return data
 
 
 class LegacyFile(Container):
-    """The format before 1.6: pickles one after the other, then the storages.
+    """The format before 1.6: five pickles, then the storages.
 
-    The pickles are a number, the protocol's version, facts about the machine, the saved value and the keys of the
-    storages; each storage is its number of elements in 8 bytes, and they. Only the value tells how large elements are.
+    The pickles are a magic number, the protocol's version, facts about the machine, the saved value, and the keys of
+    the storages. A storage is its number of elements in 8 bytes, then the elements; only the saved value has their
+    sizes.
     """
 
     def __init__(self, file: CheckedFile) -> None:
@@ -139,7 +140,7 @@ class LegacyFile(Container):
         yield "", value
 
     def _place(self, storages: Mapping[str, Storage]) -> None:
-        """Find out where each storage lies; the file has to end with the last one."""
+        """Finds the place of each storage; the file has to end with the last one."""
         at = self._data
         for key in self._keys:
             name = str(key, "latin-1") if isinstance(key, memoryview) else key

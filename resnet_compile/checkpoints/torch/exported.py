@@ -1,9 +1,9 @@
-"""The archives of `torch.export.save` (``.pt2``): tensors beside the program, which is not read.
+"""The archives of `torch.export.save` (``.pt2``): the tensors, without the program.
 
-Since PyTorch 2.8 below one folder are `models/NAME.json`, the program; `data/weights/NAME_weights_config.json`, which
-gives each name of the state dict its file and tensor type; and the files with the storages' bytes. Tensors that the
-program closes over are in `data/constants` likewise. Before that the archive has `serialized_state_dict.pt`, a file of
-`torch.save`. Source: PyTorch's `torch/export/pt2_archive` and `_export/serde/schema.py`.
+Since PyTorch 2.8 one folder holds `models/NAME.json`, the program; `data/weights/NAME_weights_config.json`, the file
+and tensor type of each name in the state dict; and the files with the storages' bytes. `data/constants` likewise holds
+the constants of the program. Before 2.8 the archive has `serialized_state_dict.pt`, a file of `torch.save`. Source:
+PyTorch's `torch/export/pt2_archive` and `_export/serde/schema.py`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from resnet_compile.checkpoints.torch.values import PickleError, Storage, Storag
 from resnet_compile.checkpoints.zip_archive import ZipArchive
 
 STATE_DICT = "serialized_state_dict.pt"
-"""The member of an archive from before 2.8 that has the weights."""
+"""The member with the weights, in an archive from before 2.8."""
 
 _STRIDED = 7
 # ScalarType by number.
@@ -57,7 +57,7 @@ _DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
 
 
 def archive_of(file: CheckedFile) -> Container:
-    """What a zip archive of PyTorch's keeps its tensors in."""
+    """The container of the tensors in a zip archive of PyTorch."""
     archive = ZipArchive(file)
     if STATE_DICT in archive:
         inner = CheckedFile(file.path, archive.read(STATE_DICT).data)
@@ -67,12 +67,12 @@ def archive_of(file: CheckedFile) -> Container:
 
 
 class Exported(Container):
-    """The weights and constants of the models in an archive, each by its name in the model's state dict.
+    """The weights and constants of the models in an archive, by their names in the model's state dict.
 
     Args:
         file: The file.
         archive: Its members.
-        configs: The members that describe weights, one a model. With several, names begin with the model's.
+        configs: The members that describe weights, one for each model. With several, names begin with the model's.
     """
 
     def __init__(self, file: CheckedFile, archive: ZipArchive, configs: list[str]) -> None:
@@ -93,7 +93,7 @@ class Exported(Container):
                     yield "/".join([*path, *filter(None, [key])]), Pickled(tensors, frozenset(), {}, 0)
 
     def _tensors(self, config: str) -> Iterator[tuple[str, TensorView | Unread]]:
-        """The tensors that a member describes."""
+        """The tensors that a configuration member describes."""
         if self._archive[config].size > MAX_HEADER:
             raise self._file.error(f"has {self._archive[config].size} bytes; {MAX_HEADER} are allowed", config)
         entries = parse_json(self._file, self._archive.read(config).tobytes()).get("config")
@@ -119,16 +119,16 @@ class Exported(Container):
         return TensorView(Storage(key, StorageType(dtype, dtype.itemsize), count), dtype, offset, shape, strides)
 
     def size(self, key: str) -> int | None:
-        """Bytes of a file of weights."""
+        """Bytes of a weights file; None if it is missing."""
         return self._archive[key].size if key in self._archive else None
 
     def read(self, key: str) -> NDArray[np.uint8]:
-        """Such a file, its CRC compared."""
+        """The bytes of a weights file, its CRC compared."""
         return self._archive.read(key, verify=self._archive.has_checksums)
 
 
 def _sizes(values: object) -> tuple[int, ...]:
-    """Numbers of the program: ``{"as_int": 3}``, where they are not symbols."""
+    """Numbers of the program, ``{"as_int": 3}`` each; raises for symbols."""
     if not isinstance(values, list):
         raise PickleError("a tensor of the program is not described as PyTorch describes one")
     return naturals([value.get("as_int") if isinstance(value, dict) else None for value in values])

@@ -29,14 +29,14 @@ _RECORDS = (
     *(b"/data.pkl", b"/version", b"/byteorder", b"/constants.pkl", b"/.format_version", b"/.storage_alignment"),
     b"serialized_exported_program.json",  # of `torch.export` before 2.8
 )
-# A pickle begins with its protocol, or before protocol 2 with a mapping; nothing else that is read here does.
+# A pickle begins with its protocol, or before protocol 2 with a mapping; no other format here does.
 _PICKLE = re.compile(rb"\x80[\x02-\x05]|\(dp[0-9]+\n|\}q.\(|ccollections\n", re.DOTALL)
 _SHOWN = 5
 
 
 def is_pytorch(path: Path) -> bool:
-    """Whether the file begins as an archive of `torch.save`, `torch.export.save` or TorchScript, or as PyTorch wrote
-    before 1.6.
+    """Whether the file begins like an archive of `torch.save`, `torch.export.save` or TorchScript, or like a file of
+    PyTorch before 1.6.
     """
     head = read_head(path)
     first = first_member(head)
@@ -44,7 +44,7 @@ def is_pytorch(path: Path) -> bool:
 
 
 def is_pickle(path: Path) -> bool:
-    """Whether the file begins as a bare pickle."""
+    """Whether the file begins like a bare pickle."""
     head = read_head(path)
     return _PICKLE.match(head) is not None and not _is_legacy(head)
 
@@ -54,11 +54,11 @@ def _is_legacy(head: bytes) -> bool:
 
 
 class PyTorchCheckpoint(Checkpoint):
-    """The tensors in a file of `torch.save`, as views of the map; a tensor that is not contiguous is a strided view.
+    """The tensors in a file of `torch.save`, as views of the map; a non-contiguous tensor is a strided view.
 
-    All tensors are there, by their paths in the saved value (`walk`): ``conv1.weight`` of a bare state dict,
-    ``state_dict/conv1.weight``, ``optimizer/state/0/momentum_buffer``. Which of them are a network is for others to
-    say. Nothing in the file is imported or called; what is no tensor is passed over.
+    It has all tensors by their paths in the saved value (`walk`): ``conv1.weight`` in a bare state dict,
+    ``state_dict/conv1.weight``, ``optimizer/state/0/momentum_buffer``. It does not know which belong to a network.
+    Nothing in the file is imported or called; other values than tensors are skipped.
     """
 
     format: ClassVar[str] = "PyTorch"
@@ -82,7 +82,7 @@ class PyTorchCheckpoint(Checkpoint):
                     self._add(name, tensor.shape, tensor.dtype, place(tensor))
                 case Array(dtype=dtype) if dtype is not None:
                     if self._file.tensor_bytes(tensor.shape, dtype, name) != tensor.held:
-                        raise self._file.error("the array has not the bytes that its shape needs", name)
+                        raise self._file.error("the array's bytes do not match its shape", name)
                     self._add(name, tensor.shape, dtype)
                 case Unread():
                     self._list(name, tensor)
@@ -94,7 +94,7 @@ class PyTorchCheckpoint(Checkpoint):
         return LegacyFile(self._file) if _is_legacy(head) else archive_of(self._file)
 
     def _check(self, name: str, tensor: TensorView) -> None:
-        """Compare a tensor's claims with the size of its storage, before any view is made of it."""
+        """Compares a tensor's claims with the size of its storage, before any view of it exists."""
         storage, itemsize = tensor.storage, tensor.dtype.itemsize
         held = self._container.size(storage.key)
         if held is None:
@@ -103,11 +103,11 @@ class PyTorchCheckpoint(Checkpoint):
             raise self._file.error(f"the storage has {held} bytes, but claims {storage.count} elements", name)
         claimed = self._file.tensor_bytes(tensor.shape, tensor.dtype, name)
         if len(tensor.strides) != len(tensor.shape):
-            raise self._file.error("the tensor has not one stride an axis", name)
+            raise self._file.error("the tensor must have one stride for each axis", name)
         last = tensor.offset + sum((size - 1) * step for size, step in zip(tensor.shape, tensor.strides, strict=True))
         if claimed and last >= held // itemsize:
             raise self._file.error(f"the tensor reaches to element {last} of a storage of {held} bytes", name)
-        if claimed > held:  # strides of zero would let a few bytes stand for terabytes
+        if claimed > held:  # with strides of zero a few bytes could claim to be terabytes
             raise self._file.error("the tensor has more elements than its storage", name)
 
     def _read(self, name: str) -> NDArray[Any]:
@@ -120,14 +120,14 @@ class PyTorchCheckpoint(Checkpoint):
                     raise self._file.error(str(error), name) from error
             case TensorView():
                 return self._view(tensor)
-            case Array() | Unread():  # which are not entered
+            case Array() | Unread():  # not added
                 raise KeyError(name)
 
     def _view(self, tensor: TensorView) -> NDArray[Any]:
         if 0 in tensor.shape:
             return np.zeros(tensor.shape, tensor.dtype)
         storage = self._container.read(tensor.storage.key)
-        # The stride of an axis of one is never used and may be any number.
+        # The stride of an axis of length 1 is never used, and may be any number.
         steps = [step if size > 1 else 0 for size, step in zip(tensor.shape, tensor.strides, strict=True)]
         itemsize = tensor.dtype.itemsize
         return np.ndarray(
@@ -149,9 +149,10 @@ def _objects(names: Iterable[Name]) -> tuple[str, ...]:
 
 
 def _warnings(names: Iterable[Name]) -> tuple[str, ...]:
-    """What a file's names tell that would be done by a program that unpickles it."""
+    """A warning about names in a file that can run code when a program unpickles it."""
     found = _objects(name for name in names if runs_code(name))
     if not found:
         return ()
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    return (f"names {', '.join(found[:_SHOWN])}{more}, which can run code where PyTorch unpickles it; not run here",)
+    names = ", ".join(found[:_SHOWN])
+    return (f"names {names}{more}, which can run code when PyTorch unpickles the file; not run here",)

@@ -1,4 +1,4 @@
-"""The names in the pickle of a PyTorch file that mean something here, each with our own description or code for it.
+"""The known names in the pickle of a PyTorch file, each with our own description or code for it.
 
 Every other name stays a name. Sources: PyTorch's `torch/_utils.py` and `torch/_tensor.py` (the `_rebuild_...` functions
 and their arguments), `torch/storage.py` and `torch/serialization.py`; numpy's `_core/src/multiarray/methods.c`.
@@ -34,7 +34,7 @@ _MAX_NAME = 1024  # of a class or a storage
 
 @dataclass(frozen=True, slots=True)
 class Constructor:
-    """A callable that is known: `build` is our own code for it."""
+    """A known callable; `build` is our own code for it."""
 
     build: Callable[[tuple[Any, ...]], object]
 
@@ -48,7 +48,7 @@ def _tensor(args: tuple[Any, ...], dtype: object, metadata: object) -> TensorVie
         return Unread(f"of type {printable(dtype.name)}", naturals(shape), "save tensor.float()")
     if not isinstance(dtype, np.dtype):
         raise PickleError("a tensor without a dtype")
-    if metadata:  # its only content that is known: the view is conjugated or negated when read
+    if metadata:  # its only known content: the view is conjugated or negated
         advice = "save tensor.resolve_conj().resolve_neg()"
         return Unread(f"conjugated or negated {dtype.name}", naturals(shape), advice)
     (start,) = naturals((offset,))
@@ -74,14 +74,14 @@ def _rebuild_tensor_v3(args: tuple[Any, ...]) -> TensorView | Unread:
 
 
 def _wrapped(args: tuple[Any, ...]) -> object:
-    """The first argument: a tensor with what it was wrapped in, attributes, a device, a type of TorchScript."""
+    """The first argument, a tensor, without its wrapper: attributes, a device, a type of TorchScript."""
     if not args:
         raise PickleError("a parameter does not wrap a tensor")
     return args[0]
 
 
 def _rebuild_from_type(args: tuple[Any, ...]) -> object:
-    """A tensor of another class, or with attributes: function, class, its arguments, attributes."""
+    """A tensor of another class or with attributes; the arguments are function, class, arguments, attributes."""
     match args:
         case (Constructor(build=build), _, tuple() as inner, _) if build in _TENSORS:
             return build(inner)
@@ -96,7 +96,7 @@ def _quantised(args: tuple[Any, ...]) -> Unread:
 
 
 def _sparse(args: tuple[Any, ...]) -> Unread:
-    """Layout, and a tuple of indices, values, size: with the size third for coordinates, fourth otherwise."""
+    """A sparse tensor; the arguments are the layout and a tuple with the size, third for coordinates, else fourth."""
     data = args[1] if len(args) == 2 and isinstance(args[1], tuple) else ()
     sizes = [each for each in data[2:4] if isinstance(each, tuple)]
     return Unread("sparse", naturals(sizes[0]) if sizes else (), "save tensor.to_dense()")
@@ -109,7 +109,7 @@ def _meta(args: tuple[Any, ...]) -> Unread:
 
 
 def _ordered_dict(args: tuple[Any, ...]) -> object:
-    """Empty; or a record of the pairs from which Python 2 makes one."""
+    """An empty mapping; for a pickle of Python 2, a record of the pairs in it."""
     return Record(Name("collections", "OrderedDict"), args) if args else {}
 
 
@@ -120,7 +120,7 @@ def _size(args: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def _array(args: tuple[Any, ...]) -> Array:
-    """An array to be built: class, shape and code count for nothing."""
+    """An array whose state follows; the arguments, class, shape and code, are placeholders."""
     return Array()
 
 
@@ -196,7 +196,7 @@ _GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
 
 
 def named(module: object, name: object) -> object:
-    """The value of a name: a known one, or the name itself. Names are looked up whole; no attribute is followed."""
+    """The value of a known name, or else a `Name`. Names are looked up whole; no attribute is followed."""
     if not isinstance(module, str) or not isinstance(name, str):
         raise PickleError("a name in the pickle is not two strings")
     if len(module) + len(name) > _MAX_NAME:
@@ -205,7 +205,7 @@ def named(module: object, name: object) -> object:
 
 
 def construct(function: object, arguments: object, keywords: object = None) -> object:
-    """What calling something that is known gives; for anything else a record of what would be called."""
+    """The result of calling a known function; for an unknown one, a record of the call."""
     if not isinstance(arguments, tuple):
         raise PickleError("the pickle calls a function without a tuple of arguments")
     match function:
@@ -218,10 +218,10 @@ def construct(function: object, arguments: object, keywords: object = None) -> o
 
 
 def stored(identity: object, folder: str) -> Storage | Name:
-    """A persistent id: ("storage", storage class, key, device, number of elements), in older files with a view of it.
+    """The storage of a persistent id, ("storage", storage class, key, device, number of elements).
 
-    The view is (key, first element, number of elements). Old files also have ("module", class, its source file and
-    text), which means the class.
+    Older files add a view, (key, first element, number of elements), and have ids of the form ("module", class, source
+    file, source text), whose value is the class.
     """
     match identity:
         case (kind, Name() as name, _, _) if text(kind) == "module":
@@ -243,7 +243,7 @@ def stored(identity: object, folder: str) -> Storage | Name:
 
 
 def enter(mapping: dict[Any, Any], key: object, value: object) -> None:
-    """Set an entry of a mapping. Only strings and numbers are keys as they are; another key is told by its place."""
+    """Sets an entry of a mapping. A key that is neither a string nor a number becomes its position, such as `#3`."""
     if isinstance(key, memoryview):
         key = text(key)
     elif isinstance(key, int) and not -(1 << 60) < key < 1 << 60:  # larger ones can be made to collide
@@ -255,7 +255,7 @@ def enter(mapping: dict[Any, Any], key: object, value: object) -> None:
     mapping[key] = value
 
 
-# What a hostile pickle calls, after the lists of picklescan and fickling.
+# Names that hostile pickles call, from the lists of picklescan and fickling.
 _MODULES = """
     asyncio bdb cProfile code codeop commands concurrent ctypes distutils doctest ftplib http httplib idlelib imp
     importlib marshal multiprocessing nt os pdb pexpect pip pkgutil platform posix profile pty pydoc requests runpy
@@ -274,5 +274,5 @@ _RUNNING = frozenset(f"{_MODULES}{_FUNCTIONS}".split())
 
 
 def runs_code(name: Name) -> bool:
-    """Whether a name is one through which a file that is unpickled does what its writer likes."""
+    """Whether unpickling a file with this name can run any code of the file's writer."""
     return name.module.partition(".")[0] in _RUNNING or str(name) in _RUNNING

@@ -1,7 +1,7 @@
-"""The opcodes of pickles, protocols 0 to 5, but for those that reach outside of the file.
+"""The opcodes of pickles, protocols 0 to 5, except those that reach outside the file.
 
-`pickletools.genops` would decode them, but warns about, and takes, escapes in text that a pickle cannot have. Source:
-the comments of Python's `pickletools`.
+`pickletools.genops` is not used: it accepts, with a warning, text escapes that no pickle has. Source: the comments of
+Python's `pickletools`.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ _MAX_NUMBER = 255  # bytes of an integer
 
 @dataclass(frozen=True, slots=True)
 class Pickled:
-    """What a pickle holds.
+    """The contents of a pickle.
 
     Attributes:
-        value: The value that it describes; tensors, arrays and objects in it are those of `values`.
-        names: The names in it that mean nothing here.
-        storages: Those that it names, by their keys.
-        end: The position behind it.
+        value: Its value; tensors, arrays and objects in it are those of `values`.
+        names: The unknown names in it.
+        storages: Its storages by key.
+        end: The position after it.
     """
 
     value: Any
@@ -39,15 +39,15 @@ class Pickled:
 
 
 def interpret(data: memoryview, start: int = 0, folder: str = "") -> Pickled:
-    """The value that a pickle describes.
+    """The contents of a pickle.
 
     Args:
-        data: Bytes that hold it.
-        start: Where it begins.
-        folder: What stands before the keys of its storages.
+        data: The bytes that hold it.
+        start: Its position.
+        folder: The prefix of its storages' keys.
 
     Raises:
-        PickleError: The pickle is damaged, too long, or asks for something outside the file.
+        PickleError: The pickle is damaged, too long, or refers to something outside the file.
     """
     reader, machine = _Pickle(data, start), Machine(folder)
     for _ in range(MAX_OPCODES):
@@ -62,7 +62,7 @@ def interpret(data: memoryview, start: int = 0, folder: str = "") -> Pickled:
 
 
 class _Pickle:
-    """A position in a pickle; reading past its end is a `PickleError`."""
+    """A position in a pickle; reading past its end raises a `PickleError`."""
 
     def __init__(self, data: memoryview, start: int) -> None:
         self._data = data
@@ -102,7 +102,7 @@ def _nothing(reader: _Pickle) -> None:
 
 
 def _ignore(machine: Machine, argument: object) -> None:
-    """What an opcode does that only a reader of a stream needs."""
+    """The action of an opcode that only readers of streams need: nothing."""
 
 
 def _number(layout: str) -> Callable[[_Pickle], int | float]:
@@ -140,7 +140,7 @@ def _text(raw: bytes | memoryview, encoding: str = "utf-8") -> str:
 
 
 def _written(make: Callable[[str], Any], pattern: str) -> Callable[[_Pickle], Any]:
-    """The number of protocol 0, which is written out."""
+    """A reader of the decimal numbers of protocol 0."""
     form = re.compile(pattern, re.ASCII)
 
     def read(reader: _Pickle) -> Any:
@@ -152,7 +152,7 @@ def _written(make: Callable[[str], Any], pattern: str) -> Callable[[_Pickle], An
 
 
 def _integer(reader: _Pickle) -> int | bool:
-    """An int, or a bool, which has two digits."""
+    """An int, or a bool: `00` or `01`."""
     digits = _written(str, r"([+-]?[0-9]{1,600})")(reader)
     return bool(int(digits)) if digits in ("00", "01") else int(digits)
 
@@ -163,7 +163,7 @@ _ESCAPED = {b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 
 
 def _quoted(reader: _Pickle) -> memoryview:
-    """A byte string as Python 2 would write it in a program."""
+    """A byte string as a literal of Python 2."""
     line = reader.line()
     if len(line) < 2 or line[:1] not in (b"'", b'"') or line[-1:] != line[:1]:
         raise PickleError("a string in the pickle is malformed")
@@ -179,7 +179,7 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 
 _STOP = ord(".")
-# Opcode: how its argument is read, and what is done with it.
+# By opcode: the reader of its argument, and the action.
 _OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machine, Any], None]]] = MappingProxyType(
     {
         0x80: (_Pickle.code, _ignore),  # PROTO

@@ -1,4 +1,4 @@
-"""What the value of a pickle is made of, beside dicts, lists, tuples, strings and numbers: data that cannot act."""
+"""The parts of a pickle's value beside dicts, lists, tuples, strings and numbers; they are data, and run no code."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.base import Unread
 
 _MAX_AXES = 64  # PyTorch's own limit
-_MAX_TEXT = 1024  # of a byte string that is read as text, again wherever the pickle refers to it
+_MAX_TEXT = 1024  # of a byte string that is read as text, once for each reference to it
 
 
 class PickleError(Exception):
@@ -20,7 +20,7 @@ class PickleError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """A class or function in the pickle that is not in `names.GLOBALS`: only its name."""
+    """The name of a class or function in the pickle that `names` does not know."""
 
     module: str
     name: str
@@ -31,14 +31,14 @@ class Name:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """An object of a class that is not known, as what its pickle says of it.
+    """An object of an unknown class, as its pickle describes it.
 
     Attributes:
-        function: What would be called for it.
-        arguments: With what.
-        states: What its attributes would be set from.
-        items: What it holds as a mapping.
-        elements: What it holds as a list or set.
+        function: The function that an unpickler would call for it.
+        arguments: The arguments of that call.
+        states: The states that an unpickler would set its attributes from.
+        items: Its items, as a mapping.
+        elements: Its elements, as a list or set.
     """
 
     function: Name | Record
@@ -49,13 +49,13 @@ class Record:
 
     @property
     def called(self) -> str:
-        """The function's name; empty where that is itself an object."""
+        """The function's name; empty if the function is an object itself."""
         return str(self.function) if isinstance(self.function, Name) else ""
 
 
 @dataclass(frozen=True, slots=True)
 class StorageType:
-    """A storage class: `itemsize` of its elements, and their dtype, None for bytes and for what numpy has not."""
+    """A storage class: the `itemsize` of its elements, and their dtype; None for bytes and types that numpy lacks."""
 
     dtype: np.dtype[Any] | None
     itemsize: int = 1
@@ -63,7 +63,7 @@ class StorageType:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """A storage by its key, with `count` elements from `start` on; unchecked."""
+    """An unchecked storage: its key, and `count` elements from `start` on."""
 
     key: str
     kind: StorageType
@@ -73,7 +73,7 @@ class Storage:
 
 @dataclass(frozen=True, slots=True)
 class TensorView:
-    """A view of a storage as the pickle claims it, unchecked; offset and strides count elements."""
+    """An unchecked view of a storage; offset and strides count elements."""
 
     storage: Storage
     dtype: np.dtype[Any]
@@ -84,18 +84,18 @@ class TensorView:
 
 @dataclass(slots=True, eq=False)
 class ArrayType:
-    """A dtype of numpy, as its pickle makes it: a code such as ``f4``, then the byte order."""
+    """A dtype of numpy in a pickle: a code such as ``f4``, and the byte order."""
 
     code: str
     order: str = "="
 
     @property
     def dtype(self) -> np.dtype[Any] | None:
-        """The dtype; None for one that is no plain number."""
+        """The dtype; None if it is not one of plain numbers."""
         return np.dtype(f"{'>' if self.order == '>' else '<'}{self.code}") if self.code in _PLAIN else None
 
     def build(self, state: object) -> None:
-        """Take in the rest of it: a version, the byte order, and what only other dtypes have."""
+        """Sets the state of the pickled dtype: a version, the byte order, and fields of other dtypes."""
         if not isinstance(state, tuple) or len(state) < 2:
             raise PickleError("a numpy dtype is not described as numpy describes one")
         self.order = text(state[1])
@@ -106,7 +106,7 @@ _PLAIN = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", 
 
 @dataclass(slots=True, eq=False)
 class Array:
-    """An array of numpy, whose bytes are in the pickle; its dtype is None until it is built, or for objects."""
+    """An array of numpy with its bytes in the pickle; its dtype is None before `build`, and for objects."""
 
     shape: tuple[int, ...] = ()
     dtype: np.dtype[Any] | None = None
@@ -114,7 +114,7 @@ class Array:
     raw: Any = None
 
     def build(self, state: object) -> None:
-        """Take in what it holds: a version, the shape, the dtype, whether in Fortran's order, and the bytes."""
+        """Sets the state of the pickled array: a version, the shape, the dtype, whether in Fortran order, the bytes."""
         match state:
             case (int(), tuple() as shape, ArrayType() as kind, fortran, raw):
                 self.shape, self.dtype = naturals(shape), kind.dtype
@@ -124,7 +124,7 @@ class Array:
 
     @property
     def held(self) -> int:
-        """The number of bytes that are there."""
+        """The number of stored bytes; -1 for other data."""
         raw = _plain(self.raw)
         return -1 if raw is None else len(raw)
 
@@ -137,7 +137,7 @@ class Array:
 
 
 def _plain(raw: object) -> memoryview | str | None:
-    """The bytes of a byte string, or the text of Latin-1 characters as which protocols before 3 write one."""
+    """The bytes of a byte string, or the Latin-1 text in which protocols before 3 write it; None for other data."""
     if isinstance(raw, Record) and raw.called == "_codecs.encode" and raw.arguments[1:] == ("latin1",):
         raw = raw.arguments[0]
     elif isinstance(raw, Record) and raw.called in ("__builtin__.bytes", "builtins.bytes") and not raw.arguments:
@@ -146,7 +146,7 @@ def _plain(raw: object) -> memoryview | str | None:
 
 
 def text(value: object) -> str:
-    """A string, which Python 2 writes as bytes."""
+    """A string; Python 2 writes it as bytes."""
     if isinstance(value, memoryview) and len(value) <= _MAX_TEXT:
         return str(value, "latin-1")
     if not isinstance(value, str):
@@ -155,8 +155,8 @@ def text(value: object) -> str:
 
 
 def naturals(values: object) -> tuple[int, ...]:
-    """Offset, shape or strides."""
-    if isinstance(values, tuple | list) and len(values) > _MAX_AXES:  # one of millions could be given again and again
+    """An offset, shape or strides; raises unless all are natural numbers."""
+    if isinstance(values, tuple | list) and len(values) > _MAX_AXES:  # a shape of millions could be referred to often
         raise PickleError(f"a tensor of {len(values)} axes")
     if not isinstance(values, tuple | list) or not {int}.issuperset(map(type, values)) or min(values, default=0) < 0:
         raise PickleError("a tensor's offset, shape or strides are not natural numbers")
@@ -164,7 +164,7 @@ def naturals(values: object) -> tuple[int, ...]:
 
 
 def place(tensor: TensorView | Array | Unread) -> object:
-    """What is equal for tensors that are the same elements of a file; None where that is not known."""
+    """A value that is equal for tensors of the same elements in a file; None if that is unknown."""
     if isinstance(tensor, TensorView) and 0 not in tensor.shape:
         return tensor.storage.key, tensor.offset, tensor.dtype, tensor.shape, tensor.strides
     return None

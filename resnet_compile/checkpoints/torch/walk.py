@@ -1,9 +1,8 @@
-"""Where in the value of a pickle its tensors are.
+"""The tensors in the value of a pickle, by their paths.
 
-A tensor's name is the path to it: keys, positions and attributes with ``/`` between them, and the state dict's own name
-last. Below a module the names are those of its `state_dict`, with dots. The plain parts of the value come first, in
-their order, and what objects keep in their attributes after them, so that of several paths to one mapping, list or
-object the plainest is the one that counts.
+A path consists of keys, positions and attributes, joined by ``/``; the name in a state dict is its last component.
+Below a module the names are those of its `state_dict`, joined by dots. The plain parts of the value come first, in
+order, and the attributes of objects after them. Of several paths to one mapping, list or object the plainest counts.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.torch.values import Array, PickleError, Record, TensorView, place, text
 
 MAX_TENSORS = 100_000
-MAX_STEPS = 3_000_000  # a value that refers to no part twice has fewer parts than its pickle has opcodes
+MAX_STEPS = 3_000_000  # a value that refers to each part once has fewer parts than its pickle has opcodes
 MAX_DEPTH = 100
 MAX_CHARACTERS = 32 << 20  # of all names
 
@@ -27,7 +26,7 @@ _HOLDERS = (dict, list, tuple, Record)
 
 @dataclass(frozen=True, slots=True)
 class _Path:
-    """A path: one part more than `above`. In a `tree` of modules a module can have several names."""
+    """A path: the path `above`, and one part more. In a `tree` of modules a module can have several names."""
 
     above: _Path | None
     part: str
@@ -55,10 +54,10 @@ _Child = tuple[_Path, Any]
 
 
 def tensors_in(value: object) -> dict[str, Tensor]:
-    """The tensors and arrays in the value of a pickle, by their paths; one that is the whole value is `tensor`.
+    """The tensors and arrays in the value of a pickle, by path; a tensor that is the whole value is `tensor`.
 
     Raises:
-        PickleError: There are too many, or the value refers to its parts so often that there could be.
+        PickleError: There are too many tensors, or the value refers to its parts too often.
     """
     found: dict[str, Tensor] = {}
     seen: set[int] = set()
@@ -98,7 +97,7 @@ def _add(found: dict[str, Tensor], name: str, tensor: Tensor) -> None:
 
 
 def _parts(value: object) -> Iterator[_Part]:
-    """The parts of a mapping, a sequence, a module."""
+    """The parts of a mapping, a sequence or a module."""
     match value:
         case dict():
             yield from (("/", key, child, False) for key, child in value.items())
@@ -118,7 +117,7 @@ def _parts(value: object) -> Iterator[_Part]:
 
 
 def _module(record: Record, state: Any) -> Iterator[_Part]:
-    """A module's parameters, buffers and modules; in TorchScript, all its attributes."""
+    """The parameters, buffers and modules of a module; in TorchScript, all its attributes."""
     match state:
         case {"_parameters": parameters, "_modules": modules}:
             for group in (parameters, state.get("_buffers"), modules):
@@ -132,7 +131,7 @@ def _module(record: Record, state: Any) -> Iterator[_Part]:
 
 
 def _attributes(value: object) -> Iterator[_Part]:
-    """What else an object was made from and has: under its own path where that is all there is of it."""
+    """The arguments and attributes of an object. A single argument and nothing else takes the object's own path."""
     if not isinstance(value, Record) or (value.called == "collections.OrderedDict" and value.arguments):
         return
     alone = len(value.arguments) == 1 and not (value.states or value.items or value.elements)
