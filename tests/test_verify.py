@@ -193,4 +193,4 @@ def test_a_model_that_fails_is_not_written(tmp_path: Path, monkeypatch: pytest.M
 def test_v_tells_what_was_refused(tmp_path: Path) -> None:
     done = command("resnet-compile", "tiny", "--target", "portable", "-v", "-o", "model.onnx", cwd=tmp_path)
     assert "fold_batch_norm: 8 rewritten, 5 refused" in done.err
-    assert "  tiny/postnorm/BatchNormalization: no convolution stands before it" in done.err
+    assert "  tiny/postnorm/BatchNormalization: no convolution precedes it" in done.err

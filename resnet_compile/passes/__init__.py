@@ -1,7 +1,7 @@
 """Passes: rewrites of a graph, and the list of them for each target.
 
 A target's passes keep the function exactly. A precision's passes (`resnet_compile.precision`) round it. Dead code needs
-no pass, since a graph is what its outputs reach.
+no pass, since a graph holds only what its outputs depend on.
 """
 
 from __future__ import annotations

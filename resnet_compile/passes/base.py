@@ -1,4 +1,4 @@
-"""What a pass is, and its result."""
+"""The type of a pass, and its result."""
 
 from __future__ import annotations
 

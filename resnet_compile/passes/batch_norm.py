@@ -1,4 +1,4 @@
-"""Batch normalisation in inference, y = a x + b by channel, and the distribution of y by its statistics."""
+"""Batch normalisation in inference, y = a x + b for each channel, and the distribution of y."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resnet_compile.graph import Node, Vector, exact
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """A batch normalisation's values.
+    """The values of a batch normalisation, by channel.
 
     Attributes:
         scale: a = gamma / sqrt(variance + epsilon).

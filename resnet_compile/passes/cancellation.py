@@ -1,8 +1,8 @@
 """Whether a per-channel offset may move out of an activation: a comparison of the rounding errors of two exact forms.
 
-A convolution of activations y = relu(z), z normal with mean beta and deviation sigma (which is what batch
-normalisation's moving statistics say of it), sums W_oc y_c over its channels c. Rounding each product with relative
-error u gives its output o an error of variance u^2 times::
+A convolution of activations y = relu(z) sums W_oc y_c over its channels c. Here z is normal with mean beta and
+deviation sigma, by the moving statistics of its batch normalisation. Rounding each product with relative error u gives
+output o an error of variance u^2 times::
 
     direct(o) = sum_c W_oc^2 E[y_c^2]
 
@@ -12,8 +12,8 @@ the bias takes them back::
 
     rewritten(o) = sum_c W_oc^2 (E[y_c^2] - 2 b_c E[y_c] + 2 b_c^2) + (W b)_o^2
 
-The factor that the length of the sum gives to both is left out. A layer that reads the mean of y over many pixels sees
-E[y]^2 in place of E[y^2].
+Both leave out the same factor for the length of the sum. A layer that reads the mean of y over many pixels has E[y]^2
+in place of E[y^2].
 
 For z = sigma x + beta, x standard normal, and t = beta / sigma, with Phi and phi the normal distribution and density,
 E[y] = sigma (t Phi(t) + phi(t)) and E[y^2] = sigma^2 ((t^2 + 1) Phi(t) + t phi(t)).
@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from resnet_compile.graph import Vector
 
-# Of the squared error: twice the direct form's error, where 3 times is what a whole network may have.
+# The greatest factor on the squared error: twice the direct form's error. A whole network may have 3 times.
 MOST_GROWTH = 4.0
 
 
@@ -43,7 +43,7 @@ class Moments:
 
 
 def relu_moments(deviation: Vector, mean: Vector) -> Moments:
-    """Of relu(z) for normal z, channel by channel; a deviation of 0 makes z its mean."""
+    """The moments of relu(z) for normal z, channel by channel; with deviation 0, z is its mean."""
     still = deviation == 0
     sigma = np.where(still, 1.0, deviation)
     t = mean / sigma
@@ -78,9 +78,9 @@ def growth(layers: Iterable[tuple[Load, bool]], offset: Vector, moments: Moments
     """The factor on the squared error if an offset b moves out of activations: rewritten over direct, over all outputs.
 
     Args:
-        layers: Every layer that reads the activations, and whether it reads their mean.
+        layers: The layers that read the activations, each with whether it reads their mean.
         offset: b, by channel.
-        moments: Of the activations.
+        moments: The moments of the activations.
     """
     direct = rewritten = 0.0
     for load, of_mean in layers:

@@ -4,8 +4,8 @@ With a = gamma / sqrt(variance + epsilon) and b = beta - a mean, channel by chan
 
     BatchNormalization(x) = a x + b = Conv(x, W) + b,  group = C,  W of shape [C, 1, 1, 1],  W[c] = a[c]
 
-A depthwise convolution has one weight a channel, so that its 8-bit form, with a scale for each channel, holds every a
-exactly: of the integers it needs only -127, 0 and 127. Both forms round the product and the sum once each.
+A depthwise convolution has one weight per channel. So its 8-bit form, with a scale per channel, holds every a exactly:
+it needs only the integers -127, 0 and 127. Both forms round the product and the sum once each.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from resnet_compile.passes.batch_norm import affine
 
 
 def depthwise_batch_norm(graph: Graph) -> PassResult:
-    """Replaces every batch normalisation of a map by a convolution under its name; `fold_batch_norm` comes before.
+    """Replaces every batch normalisation of a map by a convolution of its name; run `fold_batch_norm` before.
 
-    The initializers are called `.../scale` and `.../shift`, beside those that they are derived from.
+    The initializers are called `.../scale` and `.../shift`, in the scope of the old ones.
     """
     refused: list[str] = []
     done = 0

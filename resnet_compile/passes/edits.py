@@ -1,7 +1,10 @@
 """Edits of a graph's convolutions and dense layers, collected before any layer is rebuilt.
 
-An offset b on every channel of what a linear layer reads, uniform over rows and columns, is W b on what it makes, the
-taps of a kernel summed; so it is for a convolution without padding. A mean over rows and columns hands b on unchanged.
+For an offset b of each input channel, uniform over rows and columns, a dense layer or an unpadded convolution computes
+
+    layer(x + b) = layer(x) + W b,
+
+with the taps of a kernel summed in W b. A mean over rows and columns passes b on unchanged.
 """
 
 from __future__ import annotations
@@ -20,10 +23,10 @@ class Edits:
     """The edits of linear layers.
 
     Attributes:
-        suffix: The end of the names of new initializers.
-        biases: New biases by layer; None for a layer that loses its own.
-        input_scales: Factors for the channels that a layer reads.
-        output_scales: Factors for the channels that a layer makes; its new biases have them already.
+        suffix: The end of new initializers' names.
+        biases: New biases by layer; None for a layer that loses its biases.
+        input_scales: Factors of the input channels, by layer.
+        output_scales: Factors of the output channels, by layer; new biases include them.
     """
 
     suffix: str
@@ -39,15 +42,15 @@ class Edits:
         return exact(given) if given else np.zeros(layer.maker.input(1).static_shape[0])
 
     def absorb(self, consumers: Mapping[Value, bool], offset: Vector, moments: Moments) -> str | None:
-        """Moves an offset of what layers read into their biases, or gives the reason why that would cost precision.
+        """Moves an offset of the layers' input into their biases, or returns the reason why that would cost precision.
 
         Args:
-            consumers: The layers, each with whether it reads the mean.
-            offset: By channel.
-            moments: Of what they read.
+            consumers: The layers, each with whether it reads the mean of the input.
+            offset: The offset, by channel.
+            moments: The moments of the input.
         """
         loads: dict[Value, Load] = {}
-        if offset.any():  # else no weights have to be looked at
+        if offset.any():  # without an offset no weights have to be read
             loads = {layer: Load.of(exact(layer.maker.input(1)), offset) for layer in consumers}
         factor = growth([(load, consumers[layer]) for layer, load in loads.items()], offset, moments)
         if factor > MOST_GROWTH:
@@ -60,7 +63,7 @@ class Edits:
         return layer in self.biases or layer in self.input_scales or layer in self.output_scales
 
     def rebuild(self, layer: Value, sources: Sequence[Value | None], name: str) -> Value:
-        """The edited layer, on new sources and under a name."""
+        """The edited layer, on new inputs and with a name."""
         given, biases = layer.maker.input(1), layer.maker.optional(2)
         weights = given
         for axis, scales in enumerate((self.output_scales, self.input_scales)):
@@ -84,7 +87,7 @@ class Edits:
 
 
 def linear_readers(value: Value, read_by: Readers, outputs: Collection[Value]) -> Mapping[Value, bool] | str:
-    """The layers that read a value, each with whether it reads its mean; or the reason why another node reads it."""
+    """The linear layers that read a value, each with whether it reads the mean; or why another node reads it."""
     found: dict[Value, bool] = {}
     ahead = [value]
     while ahead:
@@ -108,7 +111,7 @@ def _is_squeeze(reader: Value, source: Value) -> bool:
 
 
 def _not_linear(reader: Value, source: Value) -> str | None:
-    """The reason why a node is no dense layer of this value, nor an unpadded convolution of all its channels."""
+    """The reason why a node is neither a dense layer of this value nor an unpadded convolution of all its channels."""
     node = reader.maker
     if node.operator not in ("Conv", "Gemm"):
         return f"{reader.name}, a {node.operator}, reads it"
@@ -118,9 +121,9 @@ def _not_linear(reader: Value, source: Value) -> str | None:
         return f"the weights of {reader.name} are computed"
     if node.operator == "Gemm":
         turned = node.attributes.integer("transB")
-        return None if turned else f"{reader.name}, which reads it, is a product with a matrix that is not transposed"
+        return None if turned else f"its reader {reader.name} is a product with a matrix that is not transposed"
     if node.attributes.integer("group") > 1:
-        return f"{reader.name}, which reads it, is a convolution in groups"
+        return f"its reader {reader.name} is a grouped convolution"
     if any(node.attributes.integers("pads", 4)) or node.attributes.text("auto_pad") != "NOTSET":
-        return f"{reader.name}, which reads it, is padded: its border has no such offset"
+        return f"its reader {reader.name} is padded, and the padding lacks the offset"
     return None

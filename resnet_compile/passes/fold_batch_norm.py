@@ -6,8 +6,8 @@ With s = gamma / sqrt(variance + epsilon), one factor for each output channel o 
                                        = Conv(x, s W) + (beta + s (c - mean))
 
 since a convolution is linear in its weights, and zero padding affects x alone. This holds for every gamma, and for
-grouped, strided and dilated convolutions. Each float32 weight is rounded once, as the product s z would be, so the
-rounding error is no greater than that of the two operators.
+grouped, strided and dilated convolutions. Each float32 weight is rounded once, like the product by s in the batch
+normalisation, so the rounding error is no greater than that of the two operators.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ from resnet_compile.passes.base import PassResult
 
 
 def fold_batch_norm(graph: Graph) -> PassResult:
-    """Replaces every convolution whose only reader is a batch normalisation by one convolution with biases.
+    """Replaces every convolution with a batch normalisation as its only reader by one convolution with biases.
 
     The convolution takes the normalisation's name. Its initializers are called `.../weights/folded` and
-    `.../beta/folded`, after those that they are derived from.
+    `.../beta/folded`, after the old ones.
     """
     read_by, outputs = graph.readers(), frozenset(graph.outputs)
     refused: list[str] = []
@@ -52,9 +52,8 @@ def fold_batch_norm(graph: Graph) -> PassResult:
             refused.append(f"{value.name}: {reason}")
             return None
         done += 1
-        # The convolution on its new sources; nothing else reads it, so this one is not made beside it.
-        conv = sources[0]
-        assert conv is not None, "the first input of a node is there"
+        conv = sources[0]  # on its new inputs; nothing else reads it
+        assert conv is not None, "a node has its first input"
         return rebuilt(conv, (conv.maker.input(0), *_folded(conv.maker, norm)), value.name)
 
     return PassResult(rewrite(graph, rule), done, tuple(refused))
@@ -63,7 +62,7 @@ def fold_batch_norm(graph: Graph) -> PassResult:
 def _refusal(x: Value, read_by: Readers, outputs: Collection[Value]) -> str | None:
     conv = made_by(x, "Conv")
     if conv is None:
-        return "no convolution stands before it"
+        return "no convolution precedes it"
     if x in outputs:
         return f"{x.name} is a requested output"
     if len(read_by[x]) > 1:

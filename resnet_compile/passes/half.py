@@ -1,22 +1,22 @@
 """Half precision: weights and activations in float16, except where half has too little range or precision.
 
 `to_half` keeps the types of the graph's inputs and outputs. Two operators stay in float32, with a Cast before and
-after: the mean over rows and columns, whose sum overflows half at 65504 and loses its last bits long before, and
-Softmax, for its exponentials.
+after: the mean over rows and columns, because its sum overflows half at 65504 and loses its last bits long before; and
+Softmax, because of its exponentials.
 
-Half cannot hold the variances of a batch normalisation, which go from 1e-8 to 1e5. With
+Half cannot hold the variances of a batch normalisation, which range from 1e-8 to 1e5. With
 a = gamma / sqrt(variance + epsilon) it is rewritten with mean 0 and variance 1::
 
     gamma' = a sqrt(1 + epsilon),  beta' = beta - a mean
 
 so that gamma' / sqrt(1 + epsilon) (x - 0) + beta' = a x + (beta - a mean).
 
-A weight beyond half's largest number is an error that names it; one below its smallest, 6e-8, is rounded to zero. The
-threshold of a Max or Min is clipped to half's range, which no float16 input exceeds. Only running the model shows
-whether activations fit.
+A weight above half's largest number is an error that names it; one below its smallest, 6e-8, becomes zero. The
+threshold of a Max or Min is clipped to half's range, which no float16 input exceeds. Only a run of the model shows
+whether its activations fit.
 
-`half_io` makes inputs and outputs float16 too: it removes the Casts of inputs and outputs, and the values inside take
-their names. An output that is float32 inside, such as Softmax, gets a Cast. An output beyond half's range is infinite.
+`half_io` makes inputs and outputs float16 too: it removes their Casts, and the values inside take their names. An
+output that is float32 inside, such as that of Softmax, gets a Cast. An output beyond half's range is infinite.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class HalfTensor:
     """A tensor rounded to float16 on demand.
 
     Attributes:
-        name: The initializer's, for errors.
+        name: The initializer's name, for errors.
         source: The tensor to round.
         clipped: Whether values beyond half's range are clipped to it.
     """
@@ -88,10 +88,10 @@ class HalfTensor:
 
 
 def to_half(graph: Graph) -> PassResult:
-    """Makes weights and activations float16; inputs and outputs stay as they are.
+    """Makes weights and activations float16; inputs and outputs keep their types.
 
-    Initializers keep their names, except those of a batch normalisation: `.../half`. The float16 value behind a float32
-    output is called `.../half`.
+    Initializers keep their names, except those of a batch normalisation. These, and the float16 value before a float32
+    output, are called `.../half`.
     """
     outputs = frozenset(graph.outputs)
     clipped = _thresholds(graph)
@@ -152,7 +152,7 @@ def _standard(norm: Node) -> list[Value]:
 
 
 def half_io(graph: Graph) -> PassResult:
-    """Makes the float32 inputs and outputs of a float16 graph float16; names are kept."""
+    """Makes the float32 inputs and outputs of a float16 graph float16; they keep their names."""
     inputs = {
         value: replace(value, type=Type("float16", value.shape))
         for value in graph.inputs
@@ -181,7 +181,7 @@ def half_io(graph: Graph) -> PassResult:
 
 
 def _is_single(output: Value) -> bool:
-    """Whether an output is computed in float32, and not just cast to it."""
+    """Whether an output is computed in float32, not just cast to it."""
     return output.type.dtype == "float32" and not made_by(output, "Cast")
 
 

@@ -1,19 +1,19 @@
-"""Biases of the residual stream moved into the normalisations that read it, where they cost nothing.
+"""Biases of the residual stream, moved into the normalisations that read it, where they cost nothing.
 
 A value v + c, with c uniform over rows and columns, may be computed as v if its readers compensate for c:
 
     BatchNormalization(v + c; mean) = BatchNormalization(v; mean - c)
-    MaxPool(v + c) = MaxPool(v) + c        a maximum moves with its arguments, and padding never wins
+    MaxPool(v + c) = MaxPool(v) + c        padding is minus infinity
     (v + c) + (w + d) = (v + w) + (c + d)
 
-So convolutions whose results go into the stream drop their biases, and the sums of what was dropped so far go into the
-means of the normalisations that read the stream. Where a sum has to have its true value, as a requested output or
-for a reader of another kind, the convolution that makes one of its operands gets all of c + d as its biases.
+So convolutions that feed the stream drop their biases, and the sum of all dropped ones goes into the means of the
+normalisations that read the stream. A sum needs its true value if it is a requested output or has another kind of
+reader. Then the convolution that makes one of its operands gets all of c + d as its biases.
 
-The stream is rounded as v and not as v + c. A normalisation of scale a, mean m and variance s^2, which are the
-statistics of v + c, then sees errors of variance u^2 a^2 E[v^2] = u^2 a^2 (s^2 + (m - c)^2) where they were
-u^2 a^2 (s^2 + m^2), summed over the channels. At most twice that, 1.4 times the error, is allowed; past it the offset
-ends in that unit. Biases mostly are the larger part of m, and v is then the smaller number.
+The stream is rounded as v, not as v + c. Let m and s^2 be the mean and variance of v + c in a normalisation of scale a.
+Its squared error, summed over channels, changes from u^2 a^2 (s^2 + m^2) to u^2 a^2 E[v^2] = u^2 a^2 (s^2 + (m - c)^2).
+Up to twice the squared error (1.4 times the error) is allowed; beyond that the offset ends in that unit. Mostly c is
+the larger part of m, so v is smaller than v + c.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _MOST_GROWTH = 2.0
 
 
 def hoist_biases(graph: Graph) -> PassResult:
-    """Drops biases along the residual stream. A value without its offset is called `.../hoisted`."""
+    """Drops biases along the residual stream. A value that lacks its offset is called `.../hoisted`."""
     plan = _Plan(graph)
     edits = plan.edits
 
@@ -119,7 +119,7 @@ class _Plan:
             return
         sink = _sink(total, self._read_by, self.graph.outputs)
         assert sink is not None, "no operand of a sum without one lacks anything"
-        # What biases it had it lacks by now: nothing but this sum reads it, so nothing has refused to do without.
+        # Its own biases were dropped before: this sum is its only reader, so nothing refused that.
         self.edits.biases[sink] = offset
         self.offsets.pop(sink, None)
 
@@ -135,7 +135,7 @@ def _growth(offset: Vector, norm: Value) -> float:
 
 
 def _norms(value: Value, read_by: Readers) -> Iterator[Value]:
-    """The normalisations that read a value, directly or pooled."""
+    """The normalisations that read a value, directly or after a max pool."""
     for reader in read_by[value]:
         if made_by(reader, "BatchNormalization"):
             yield reader

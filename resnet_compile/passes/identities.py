@@ -1,8 +1,8 @@
 """Identity nodes, removed.
 
-Identity(x) = x, so its readers can read x. Lowering makes such a node only for a block's end point, which is
-its last unit's output under a second name. Where that end point is a requested output, the node before it makes the
-value under the output's name; but where both names are requested, ONNX needs the node.
+Identity(x) = x, so its readers can read x. Lowering makes such a node only for a block's end point, a second name of
+its last unit's output. If the end point is a requested output, the node before it takes the output's name. If both
+names are requested, ONNX needs the node.
 
 A subsampling shortcut of stride 1, which would be an identity too, is never planned.
 """
@@ -18,16 +18,16 @@ from resnet_compile.passes.base import PassResult
 def remove_identities(graph: Graph) -> PassResult:
     """Removes Identity nodes; requested outputs keep their names."""
     outputs = frozenset(graph.outputs)
-    names: dict[Value, str] = {}  # what the makers of requested outputs are to be called
+    names: dict[Value, str] = {}  # the new names of values that become requested outputs
     refused = []
     for output in graph.outputs:
         if (identity := made_by(output, "Identity")) is None:
             continue
         source = identity.input(0)
         if source.node is None:
-            refused.append(f"{output.name}: what it reads is an input")
+            refused.append(f"{output.name}: its source is an input of the graph")
         elif source in outputs or source in names:
-            refused.append(f"{output.name}: what it reads is requested as {names.get(source, source.name)} too")
+            refused.append(f"{output.name}: its source is also requested, as {names.get(source, source.name)}")
         else:
             names[source] = output.name
     done = 0

@@ -6,9 +6,9 @@ where d = b + a c. The offset d moves into the second convolution::
     relu(z' + d) = max(z', -d) + d
     Conv(relu(z' + d), W) + e = Conv(max(z', -d), W) + (e + W d)
 
-The second convolution must not be padded: its border of zeros would not have d. The first one loses its biases, and
-the ReLU is one operator with its offset. Where d is large against the activations the two forms round differently;
-`cancellation` says how far that may go.
+The second convolution must not be padded: its border of zeros would lack d. The first one loses its biases, and one Max
+does the work of the ReLU and the offset. If d is large against the activations, the two forms round differently;
+`cancellation` sets the limit.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def max_after_convolution(graph: Graph) -> PassResult:
 
 
 def _pattern(relu: Value, read_by: Readers, outputs: Collection[Value]) -> Value | None:
-    """The convolution whose batch normalisation this ReLU alone reads."""
+    """The convolution before a batch normalisation that only this ReLU reads; None if there is none."""
     activation = made_by(relu, "Relu")
     normed = activation.input(0) if activation else None
     norm = made_by(normed, "BatchNormalization")
@@ -69,7 +69,7 @@ def _pattern(relu: Value, read_by: Readers, outputs: Collection[Value]) -> Value
 def _threshold(
     relu: Value, conv: Value, consumers: Mapping[Value, bool], edits: Edits, thresholds: dict[Value, Value]
 ) -> str | None:
-    """Adds the edits of one place, or gives the reason for leaving it."""
+    """Adds the edits of one place, or returns the reason for a refusal."""
     values = affine(relu.maker.input(0).maker)
     offset = values.shift + values.scale * edits.bias(conv)
     if not values.finite or np.abs(offset).max() > np.finfo(np.float32).max:

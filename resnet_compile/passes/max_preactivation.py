@@ -1,21 +1,23 @@
-"""Batch normalisation and ReLU before convolutions as one maximum.
+"""Batch normalisation and ReLU before convolutions, as one maximum or minimum.
 
-For a > 0, relu(a x + b) = a max(x, -b/a) + b; for a < 0 it is a min(x, -b/a) + b: the ReLU cuts where a x + b = 0, and
-on the side that it keeps, a max(x, -b/a) + b = a x + b. Every convolution without padding, or dense layer, that reads
-the result, directly or as a mean, takes a and b into its own parameters::
+    relu(a x + b) = a max(x, -b/a) + b  for a > 0,
+                    a min(x, -b/a) + b  for a < 0,
+                    relu(b)             for a = 0.
+
+With m the maximum or minimum, every unpadded convolution or dense layer that reads the result, directly or as a mean,
+takes a and b into its own parameters::
 
     Conv(a m + b, W) + e = Conv(m, W a) + (e + W b)
 
-For a = 0 the result is relu(b): W gets the factor 0 and the offset is relu(b). Where |b/a| is beyond the largest
-float32 no input reaches the threshold, and the channel is 0 everywhere (b < 0: as for a = 0) or linear everywhere
-(b > 0: with the lowest float32 as its threshold).
+For a = 0, W gets the factor 0 and the offset is relu(b). If |b/a| is above the largest float32, no input reaches the
+threshold. The channel is then 0 everywhere (b < 0: as for a = 0) or linear everywhere (b > 0: the threshold is the
+lowest float32).
 
-A threshold that cuts, -b/a with b < 0, is multiplied by W a and cancels against W b. In float16 W a has an absolute
-error of 2^-25, so |b/a| <= 2^10 keeps what does not cancel below 2^-15 a channel; a unit with a smaller |a| stays.
+A threshold with b < 0 is multiplied by W a and cancels against W b. In float16 W a has an absolute error of 2^-25, so
+with |b/a| <= 2^10 the remainder is below 2^-15 for each channel; a unit with a smaller |a| stays as it is.
 
-One operator has one sign: a unit with channels of both signs stays as it is, since Max and Min would be as many
-operators as before. Where b is large against the activations the two forms round differently; `cancellation` says how
-far that may go.
+A unit with channels of both signs stays too: a Max and a Min would be as many operators as before. If b is large
+against the activations, the two forms round differently; `cancellation` sets the limit.
 """
 
 from __future__ import annotations
@@ -56,7 +58,7 @@ def max_preactivation(graph: Graph) -> PassResult:
         normed = activation.input(0) if activation else None
         norm = made_by(normed, "BatchNormalization")
         if normed is None or norm is None or made_by(norm.input(0), "Conv"):
-            continue  # the normalisation of a convolution goes into it at no cost
+            continue  # `fold_batch_norm` folds it into the convolution
         if normed in outputs:
             refused.append(f"{relu.name}: {normed.name} is a requested output")
         elif len(read_by[normed]) > 1:
@@ -80,7 +82,7 @@ def max_preactivation(graph: Graph) -> PassResult:
 
 
 def _form(values: Affine, edits: Edits, consumers: Mapping[Value, bool]) -> _Form | str:
-    """The form of one place, whose edits are added, or the reason for leaving the place."""
+    """Adds the edits of one place and returns its form, or returns the reason for a refusal."""
     if not values.finite:
         return "its scale or shift is not a finite number"
     form = _split(values)
@@ -99,11 +101,11 @@ def _split(values: Affine) -> _Form | str:
     beyond = ~(np.abs(threshold) <= _LARGEST)
     constant = (a == 0) | (beyond & (b < 0))
     if (a[~constant] > 0).any() and (a[~constant] < 0).any():
-        return "channels of both signs, which would take a Max and a Min"
+        return "channels of both signs would need a Max and a Min"
     if (np.abs(threshold[~constant & (b < 0)]) > _LARGEST_CUT).any():
-        return f"a scale so small that its threshold is beyond {_LARGEST_CUT:g}"
+        return f"a threshold is above {_LARGEST_CUT:g}"
     falling = bool((a[~constant] < 0).any())
-    # A linear channel's threshold is the one that no input passes: the lowest for Max, the largest for Min.
+    # No input passes a linear channel's threshold: the lowest float32 for Max, the largest for Min.
     linear = _LARGEST if falling else -_LARGEST
     return _Form(
         "Min" if falling else "Max",

@@ -1,8 +1,8 @@
 """Equal constants merged into one.
 
-Two Constant nodes of the same attributes have the same value, and so have two initializers of the same type and bytes
-that are known when the graph is built, such as the ones for a missing gamma, or amounts of channel padding. Bytes are
-compared, so 0.0 and -0.0 stay distinct. Parameters are not compared, since their values are made when they are written.
+Two Constant nodes with equal attributes have the same value, and so do two constant initializers with the same type and
+bytes, such as the ones for a missing gamma, or amounts of channel padding. Bytes are compared, so 0.0 and -0.0 stay
+distinct. Parameters are not compared, since their values are made when they are written.
 """
 
 from __future__ import annotations

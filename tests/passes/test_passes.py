@@ -138,7 +138,7 @@ def test_the_sign_of_the_scale_chooses_the_operator(gamma: float, beta: float, o
     [
         ([1, -1] * 4, [0.1] * 8, "channels of both signs"),
         ([1] * 8, [-5] * 8, "squared errors would grow by"),
-        ([1] * 7 + [1e-10], [0.1] * 7 + [-0.1], "a scale so small that its threshold is beyond 1024"),
+        ([1] * 7 + [1e-10], [0.1] * 7 + [-0.1], "a threshold is above 1024"),
         ([1] * 8, [np.inf] * 8, "not a finite number"),
     ],
 )
@@ -220,15 +220,15 @@ FLAT = single("flat", np.ones((8, 16)))
         (lambda x: apply("Sqrt", x, name="y"), "y, a Sqrt, reads it"),
         (
             lambda x: apply("Conv", x, single("w", np.ones((16, 4, 1, 1))), name="y", group=2),
-            "y, which reads it, is a convolution in groups",
+            "its reader y is a grouped convolution",
         ),
         (
             lambda x: apply("Conv", x, WIDE, name="y", pads=(1, 1, 1, 1)),
-            "y, which reads it, is padded: its border has no such offset",
+            "its reader y is padded, and the padding lacks the offset",
         ),
         (
             lambda x: apply("Conv", x, WIDE, name="y", auto_pad="SAME_UPPER"),
-            "y, which reads it, is padded: its border has no such offset",
+            "its reader y is padded, and the padding lacks the offset",
         ),
         (
             lambda x: apply("Add", *(apply("Conv", x, POINTWISE, name=n) for n in "ab"), name="y"),
@@ -246,7 +246,7 @@ FLAT = single("flat", np.ones((8, 16)))
             lambda x: apply(
                 "Gemm", apply("Flatten", apply("GlobalAveragePool", x, name="p"), name="f"), FLAT, name="y"
             ),
-            "y, which reads it, is a product with a matrix that is not transposed",
+            "its reader y is a product with a matrix that is not transposed",
         ),
     ],
 )

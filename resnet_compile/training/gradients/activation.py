@@ -1,8 +1,8 @@
 """Gradients of activations.
 
-The slope of a rectifier is a step, which `HardSigmoid`, max(0, min(1, a x + b)), makes in one pass: with a = 1e38 the
-ramp between 0 and 1 is narrower than the smallest normal float32. `b` chooses the slope at exactly 0. (On onnxruntime's
-CPU provider Where takes many times as long.)
+The slope of a rectifier is a step. `HardSigmoid`, max(0, min(1, a x + b)), computes it in one pass: with a = 1e38 the
+ramp from 0 to 1 is narrower than the smallest normal float32. `b` is the slope at exactly 0. (On onnxruntime's CPU
+provider Where takes many times as long.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def _relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | No
 
 
 def _leaky_relu(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    """The rule dx = dy where y >= 0, else alpha * dy: the original scales what is below zero, not zero."""
+    """The rule dx = dy where y >= 0, else alpha * dy. As in the original, the slope at 0 is 1."""
     alpha = applied.node.attributes.number("alpha")
     step = _step(applied.output, at_zero=1.0, emit=emit)
     slope = emit.apply("Clip", step, emit.scalar(alpha, step, rank=0))

@@ -1,4 +1,4 @@
-"""Convolutions and their gradients, in the forms that `fastest` chooses; the formulas stand there."""
+"""Convolutions and their input gradients, in the forms that `fastest` chooses. The formulas are in `fastest`."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def _columns(geometry: Geometry, x: Value, emit: Emitter, *, backward: bool = Fa
     """The im2col matrix of x: [groups, channel and tap, image and pixel].
 
     Args:
-        geometry: Of the convolution.
-        x: Its input, [N, C, H, W].
-        emit: The writer of nodes.
+        geometry: The convolution's geometry.
+        x: The convolution's input, [N, C, H, W].
+        emit: The emitter of nodes.
         backward: Whether the taps of a channel are in reverse order.
     """
     groups, pixels = geometry.groups, geometry.batch * geometry.pixels
@@ -48,7 +48,7 @@ def _columns(geometry: Geometry, x: Value, emit: Emitter, *, backward: bool = Fa
 
 
 def _multiplied(geometry: Geometry, weights: Value, columns: Value, emit: Emitter) -> Value:
-    """Output maps, [depth, N, rows, columns]: the product of a matrix of kernels and an im2col matrix."""
+    """The product of a kernel matrix and an im2col matrix, as maps [depth, N, rows, columns]."""
     shape = (geometry.depth, geometry.batch, geometry.rows.output, geometry.columns.output)
     return emit.reshape(emit.apply("MatMul", weights, columns), shape)
 
@@ -97,7 +97,7 @@ def _by_columns(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) ->
 def _flipped(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) -> Value:
     """dx[h] = sum over i of w[i] dy[h + p - r i], as a Conv with a flipped kernel.
 
-    A permutation matrix flips it; Slice with negative steps takes several times as long.
+    A permutation matrix flips the kernel; Slice with negative steps takes several times as long.
     """
     swapped, taps, back = _swapped(geometry, weights, emit), geometry.taps, geometry.mirrored()
     if taps > 1:
@@ -116,7 +116,7 @@ def _flipped(geometry: Geometry, dy: Value, weights: Value, emit: Emitter) -> Va
 
 
 def _swapped(geometry: Geometry, weights: Value, emit: Emitter) -> Value:
-    """The kernel with its channels swapped: [groups, input, output], and taps where there are several."""
+    """The kernel with its channels swapped: [groups, input, output], and an axis of taps if there are several."""
     shape, taps = (geometry.groups, geometry.outer, geometry.inner), geometry.taps
     if taps == 1:  # onnxruntime fuses this Transpose into the product that reads it
         return emit.transpose(emit.reshape(weights, shape), (0, 2, 1))

@@ -14,9 +14,9 @@ class Window:
     Attributes:
         size: Rows of the input.
         output: Rows of the output.
-        kernel: Taps.
-        stride: Rows between windows.
-        rate: Rows between taps.
+        kernel: The number of taps.
+        stride: The stride.
+        rate: The dilation.
         before: Rows of padding before.
         after: Rows of padding after.
     """
@@ -36,12 +36,12 @@ class Window:
 
     @property
     def rest(self) -> int:
-        """The number of rows at the end of the padded input that no window reaches."""
+        """Rows at the end of the padded input that no window reaches."""
         return self.size + self.before + self.after - self.span - (self.output - 1) * self.stride
 
     @property
     def reads_input(self) -> bool:
-        """Whether any window reaches the input, beyond the padding before it."""
+        """Whether any window reads more than padding."""
         return self.rest - self.after < self.size
 
     @property
@@ -50,12 +50,12 @@ class Window:
         return self.before < self.span and self.after < self.span
 
     def seen(self, tap: int) -> tuple[int, int, int]:
-        """The rows of the padded input that a tap sees: start, stop, step."""
+        """The rows of the padded input that a tap reads: start, stop, step."""
         start = tap * self.rate
         return start, start + (self.output - 1) * self.stride + 1, self.stride
 
     def mirrored(self) -> Window:
-        """The window of the convolution that makes dx of dy; for stride 1, with the taps in reverse order."""
+        """The window of the convolution from dy to dx, for stride 1, with the taps in reverse order."""
         before, after = self.span - 1 - self.before, self.span - 1 - self.after
         return Window(self.output, self.size, self.kernel, 1, self.rate, before, after)
 
@@ -65,10 +65,10 @@ class Geometry:
     """The shapes of a convolution.
 
     Attributes:
-        batch: Images.
+        batch: The number of images.
         source: Input channels.
         depth: Output channels.
-        groups: Of channels.
+        groups: Groups of channels.
         rows: The arithmetic along rows.
         columns: The arithmetic along columns.
     """
@@ -82,7 +82,7 @@ class Geometry:
 
     @classmethod
     def of(cls, applied: Applied) -> Geometry:
-        """The geometry of a Conv; attributes that are left out have ONNX's defaults."""
+        """The geometry of a Conv node."""
         x, weights, y = (value.static_shape for value in (applied.x, applied.node.input(1), applied.output))
         strides, rates = (applied.node.attributes.integers(name, 2) for name in ("strides", "dilations"))
         pads = applied.node.attributes.integers("pads", 4)
@@ -119,7 +119,7 @@ class Geometry:
         return self.rows.output * self.columns.output
 
     def mirrored(self) -> Geometry:
-        """The convolution that makes dx of dy, for stride 1."""
+        """The convolution from dy to dx, for stride 1."""
         return Geometry(self.batch, self.depth, self.source, self.groups, self.rows.mirrored(), self.columns.mirrored())
 
     @property

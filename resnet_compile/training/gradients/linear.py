@@ -1,4 +1,4 @@
-"""Gradients of sums, matrix products and operators that only move elements."""
+"""Gradients of sums, products and operators that only move elements."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _unbroadcast(dy: Value, shape: tuple[int, ...], emit: Emitter) -> Value:
 def _gemm(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
     """The rule y = x w^T + b: dx = dy w, dw = dy^T x, db = the sum of dy's rows."""
     if not applied.node.attributes.integer("transB") or applied.node.attributes.integer("transA"):
-        raise GraphError("no gradient of a product but x w^T + b", where=emit.scope)
+        raise GraphError("the only product with a gradient is x w^T + b", where=emit.scope)
     dy, needed = adjoint.output, adjoint.needed
     return (
         emit.apply("Gemm", dy, applied.node.input(1)) if needed[0] else None,
@@ -53,7 +53,7 @@ def _transpose(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value
 
 
 def _pad(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    """The rule dx = dy without the border; a mirrored one is added to what it mirrors."""
+    """The rule dx = dy without the border; a reflected border is added to the elements that it reflects."""
     pads, shape = applied.node.input(1).maker.attributes.integers("value_ints"), applied.x.static_shape
     dx = adjoint.output
     for axis, side in enumerate(shape):
@@ -65,7 +65,7 @@ def _pad(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | Non
 
 
 def _unmirrored(dy: Value, kept: Value, axis: int, before: int, after: int, emit: Emitter) -> Value:
-    """What is kept and the two borders turned round, which mirror the elements next to the first and the last."""
+    """The kept part, plus both borders reversed: they reflect the elements next to the first and the last."""
     side, whole = kept.static_shape[axis], dy.static_shape[axis]
     parts = [kept]
     if before:
@@ -78,7 +78,7 @@ def _unmirrored(dy: Value, kept: Value, axis: int, before: int, after: int, emit
 
 
 def _placed(x: Value, axis: int, start: int, side: int, emit: Emitter) -> Value:
-    """The value from a place on, along an axis of a length, among zeros."""
+    """The value padded with zeros along an axis, to the length `side`, so that it begins at `start`."""
     rank = range(len(x.shape))
     end = side - start - x.static_shape[axis]
     return emit.pad(x, [start if each == axis else 0 for each in rank], [end if each == axis else 0 for each in rank])

@@ -1,17 +1,20 @@
-"""Batch normalisation by the statistics of the batch.
+"""Batch normalisation with the statistics of the batch.
 
-y = gamma (x - m) / sqrt(v + epsilon) + beta, with the mean m and the biased variance v of each channel over batch, rows
-and columns, n values in all. With d = x - m and r = 1 / sqrt(v + epsilon),
+    y = gamma (x - m) / sqrt(v + epsilon) + beta,
+
+with the mean m and the biased variance v of each channel over batch, rows and columns, n values in all. With d = x - m
+and r = 1 / sqrt(v + epsilon),
 
     dbeta = sum(dy),    dgamma = r sum(dy d),
     dx = gamma r (dy - sum(dy) / n - d r^2 sum(dy d) / n),
 
-which has the dependence of m and v on x in it. The operator itself stays the one of inference, with the batch's
-statistics for the moving ones: that is one pass over the map, and the CUDA provider refuses `training_mode`. Two of the
-three passes of dx are the same operator too, which multiplies, subtracts and scales by channel at once.
+where the last two terms come from m and v, which depend on x. Training uses the operator of inference, with the batch's
+statistics in place of the moving ones: it takes one pass over the map, and the CUDA provider refuses `training_mode`.
+dx uses that operator too, which subtracts, scales and shifts each channel in one pass.
 
-A norm whose statistics do not depend on x, a frozen one or a scale and an offset, goes by these in training too: dx =
-gamma r dy, dgamma = r sum(dy (x - m)), dbeta = sum(dy).
+The statistics of a frozen norm, or of a scale and an offset, do not depend on x. Then
+
+    dbeta = sum(dy),    dgamma = r sum(dy (x - m)),    dx = gamma r dy.
 """
 
 from __future__ import annotations
@@ -28,13 +31,13 @@ _POSITIONS = (0, 2, 3)
 
 def _forward(node: Node, name: str, emit: Emitter) -> Applied:
     x, gamma, beta, moving_mean, moving_variance = map(node.input, range(5))
-    if isinstance(moving_mean.contents, ConstantTensor):  # no average of anything
+    if isinstance(moving_mean.contents, ConstantTensor):  # of a scale and an offset
         return apply_unchanged(node, name, emit)
     channels = x.static_shape[1]
     count = math.prod(x.static_shape) // channels
     mean = emit.scaled(emit.sum(x, _POSITIONS, keep=True), 1 / count)
     centred = emit.apply("Sub", x, mean)
-    # Not the mean of squares less the square of the mean, which cancels where the mean is large.
+    # Not the mean of squares minus the square of the mean, which cancels if the mean is large.
     variance = emit.scaled(emit.sum(emit.apply("Mul", centred, centred), _POSITIONS, keep=True), 1 / count)
     batch_mean, batch_variance = emit.reshape(mean, (channels,)), emit.reshape(variance, (channels,))
     zeros = _filled(0.0, channels, x, emit)

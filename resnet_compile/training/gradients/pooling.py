@@ -20,10 +20,10 @@ def _max_pool_forward(node: Node, name: str, emit: Emitter) -> Applied:
 
 
 def _max_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    """Each output's adjoint goes to the one input that it was, by its place in the whole tensor.
+    """The adjoint of each output is added to that of the input that was the maximum, by its index in the tensor.
 
-    Windows overlap, so that several outputs can be one input: the adjoints add up there. (MaxUnpool keeps one of them,
-    and comparing inputs with the maximum takes ties for several.)
+    Windows overlap, so one input can be the maximum of several outputs. (MaxUnpool would keep one adjoint only, and a
+    comparison of inputs and maximum would count ties several times.)
     """
     if not applied.saved:
         return (_spread(applied, adjoint.output, emit),)
@@ -35,17 +35,17 @@ def _max_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value 
 
 
 def _subsamples(attributes: Attributes) -> bool:
-    """Whether windows are single pixels, so that there is no maximum to remember the place of.
+    """Whether windows are single pixels, so that no index of a maximum is needed.
 
-    Padding is narrower than a window, so they have none.
+    Such pools have no padding, since padding is narrower than a window.
     """
     return attributes.integers("kernel_shape") == (1, 1)
 
 
 def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
-    """Each adjoint in the first place of its stride, with zeros after it up to the next.
+    """Each adjoint at the position that its pixel was read from, with zeros between.
 
-    Along rows by a product with a matrix of zeros and ones, as it takes single elements apart.
+    Within a row a product with a matrix of zeros and ones spreads the elements; rows are padded.
     """
     batch, channels, height, width = dy.static_shape
     rows, columns = applied.x.static_shape[2:]
@@ -60,10 +60,10 @@ def _spread(applied: Applied, dy: Value, emit: Emitter) -> Value:
 
 
 def _average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    """Every element of a window gets its share of those that are no padding; what filled no window gets nothing."""
+    """Every element of a window gets an equal share of its adjoint; elements outside all windows get zero."""
     window, pads = applied.node.attributes.integers("kernel_shape"), applied.node.attributes.integers("pads", 4)
     if window != applied.node.attributes.integers("strides", 2):
-        raise GraphError("no gradient of an average pool whose windows overlap", where=emit.scope)
+        raise GraphError("an average pool with overlapping windows has no gradient", where=emit.scope)
     batch, channels, height, width = adjoint.output.static_shape
     shape = (batch, channels, height * window[0], width * window[1])
     spread = _nearest(_share(adjoint.output, window, pads, applied.x.static_shape[2:], emit), shape, emit)
@@ -75,7 +75,7 @@ def _average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Va
 
 
 def _share(dy: Value, window: Sequence[int], pads: Sequence[int], sides: Sequence[int], emit: Emitter) -> Value:
-    """Each window's adjoint over the number of its elements that are no padding."""
+    """Each window's adjoint, divided by the number of its elements without padding."""
     if not any(pads):
         return emit.scaled(dy, 1 / math.prod(window))
     rows, columns = (
@@ -88,7 +88,7 @@ def _share(dy: Value, window: Sequence[int], pads: Sequence[int], sides: Sequenc
 
 
 def _global_average_pool(applied: Applied, adjoint: Adjoint, emit: Emitter) -> tuple[Value | None, ...]:
-    """Every pixel gets its share."""
+    """Every pixel gets an equal share of its channel's adjoint."""
     shape = applied.x.static_shape
     share = emit.scaled(adjoint.output, 1 / math.prod(shape[2:]))
     return (emit.apply("Expand", share, emit.integers(shape)),)

@@ -1,4 +1,4 @@
-"""What a gradient rule is."""
+"""The types of a gradient rule."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Emitter(Builder):
     """Writes nodes of a training step.
 
     Attributes:
-        target: The provider whose forms to take.
+        target: The provider that the forms of convolutions are for.
     """
 
     target: Target
@@ -24,12 +24,12 @@ class Emitter(Builder):
 
 @dataclass(frozen=True, slots=True)
 class Average:
-    """A moving statistic, and what it follows.
+    """A moving statistic, and the statistic of the batch that it follows.
 
     Attributes:
         moving: The parameter.
-        batch: The batch's own value, of the parameter's shape.
-        count: Of how many values each of its elements is the mean.
+        batch: The batch's statistic, of the parameter's shape.
+        count: The number of values behind each element of the statistic.
     """
 
     moving: Value
@@ -42,9 +42,9 @@ class Applied:
     """One operator as a training step applies it.
 
     Attributes:
-        node: The inference node, on what it reads in the training graph.
-        output: Its first output, the only one that is ever read.
-        saved: What else the backward rule needs of the forward pass.
+        node: The inference node, on its inputs in the training graph.
+        output: Its first output, the only one with readers.
+        saved: Other values of the forward pass that the backward rule needs.
         averages: The moving statistics that follow this batch.
     """
 
@@ -63,8 +63,8 @@ class Adjoint:
     """The request for one operator's input adjoints.
 
     Attributes:
-        output: The adjoint of its output: the loss's derivative by it, of its shape.
-        needed: For each input, whether its adjoint is wanted.
+        output: The adjoint of its output: the derivative of the loss by it, of its shape.
+        needed: Whether the adjoint is needed, for each input.
     """
 
     output: Value
@@ -72,14 +72,14 @@ class Adjoint:
 
 
 Forward = Callable[[Node, str, Emitter], Applied]
-"""Applies an operator: from the inference node on its new inputs, and the name of its output."""
+"""Applies an operator in training, given the inference node on its new inputs and the name of its output."""
 
 Backward = Callable[[Applied, Adjoint, Emitter], tuple[Value | None, ...]]
-"""The adjoint of each input; None for what is not needed or has none, and may be given though it is not needed."""
+"""Returns the adjoint of each input; None if it has none. An adjoint that is not needed may be None too."""
 
 
 def apply_unchanged(node: Node, name: str, emit: Emitter) -> Applied:
-    """The forward rule of operators that train as they infer."""
+    """The forward rule of operators that are the same in training and inference."""
     return Applied(node, output_of(node, name))
 
 
@@ -88,9 +88,9 @@ class Rule:
     """How one operator is trained.
 
     Attributes:
-        backward: Its adjoints.
-        forward: How it is applied.
-        frozen: The rule where what it reads is frozen; None where that makes no difference.
+        backward: The rule for the adjoints of its inputs.
+        forward: The rule for the forward pass.
+        frozen: The rule if one of its inputs is frozen; None if that makes no difference.
     """
 
     backward: Backward

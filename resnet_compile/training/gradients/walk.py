@@ -1,6 +1,6 @@
-"""Reverse mode: a forward walk that writes down what was applied, and a backward walk over what was written.
+"""Reverse mode: a forward walk that records the applied operators, and a backward walk over the record.
 
-Neither knows an operator; the table of rules does.
+Neither walk knows an operator; the table of rules does.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ RULES: Mapping[str, Rule] = {**ACTIVATION, **CONVOLUTION, **LINEAR, **NORMALIZAT
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One operator of the forward pass, and the rule that it was applied by."""
+    """One operator of the forward pass, with its rule."""
 
     rule: Rule
     applied: Applied
@@ -31,11 +31,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Trace:
-    """The forward pass as training runs it.
+    """The forward pass in training.
 
     Attributes:
-        steps: In the order in which they can be run.
-        values: The training graph's value for each of the inference graph's.
+        steps: The operators, in execution order.
+        values: The value in the training graph, for each value of the inference graph.
     """
 
     steps: tuple[Step, ...]
@@ -50,13 +50,13 @@ class Trace:
 def trace(
     graph: Graph, leaves: Mapping[Value, Value], emit: Emitter, *, frozen: Collection[Value] = frozenset()
 ) -> Trace:
-    """Applies an inference graph's operators as training does.
+    """The forward pass of an inference graph in training.
 
     Args:
-        graph: What to apply; every value in it is the first output of its node.
-        leaves: What stands for inputs and initializers; those not in it stay themselves.
-        emit: Where to write.
-        frozen: Leaves that no step changes.
+        graph: The inference graph; every value in it is the first output of its node.
+        leaves: Replacements of inputs and initializers; the others stay.
+        emit: The emitter of nodes.
+        frozen: Replacements that training does not change.
 
     Raises:
         GraphError: An operator has no rule.
@@ -90,12 +90,12 @@ def backward(
 
     Args:
         traced: The forward pass.
-        seeds: The adjoints of some of its values.
-        wanted: Values of it whose adjoints to find; what does not lead to one of them is not differentiated.
-        emit: Where to write.
+        seeds: The known adjoints of some of its values.
+        wanted: The values to differentiate by. Operators that do not depend on them have no backward pass.
+        emit: The emitter of nodes.
 
     Raises:
-        GraphError: A wanted value has no influence on the seeded ones.
+        GraphError: The seeded values do not depend on a wanted value.
     """
     led_to = _led_to(traced, wanted)
     parts: dict[Value, list[Value]] = {value: [adjoint] for value, adjoint in seeds.items()}
@@ -113,12 +113,12 @@ def backward(
                 parts.setdefault(source, []).append(adjoint)
     without = [value.name for value in wanted if value not in parts]
     if without:
-        raise GraphError("does not influence what is differentiated", where=without[0])
+        raise GraphError("the differentiated values do not depend on it", where=without[0])
     return {value: emit.within(f"gradient/{value.name}").total(parts[value]) for value in wanted}
 
 
 def _led_to(traced: Trace, wanted: Collection[Value]) -> set[Value]:
-    """The values that depend on a wanted one, and the wanted ones."""
+    """The wanted values, and all values that depend on them."""
     reached = set(wanted)
     for step in traced.steps:
         if any(source in reached for source in step.applied.node.inputs):

@@ -1,8 +1,8 @@
-"""The weight gradient of a convolution, dw[i] = sum over o of dy[o] x[s o + r i - p], in each of its forms.
+"""The weight gradient of a convolution in each of its forms: dw[i] = sum over o of dy[o] x[s o + r i - p].
 
-`fastest` says which form is for what. All but ``volume`` are matrix products of maps of dy and of x, summed over pixels
-and images. Either each image is a product of its own and the results are summed, or one product sums over all images;
-the latter where the results of single images would be larger than the maps.
+`fastest` chooses the form. All except ``volume`` are matrix products of maps of dy and x, summed over pixels and
+images. Either each image has a product and the results are summed, or one product sums over all images; the latter if
+the results of single images would be larger than the maps.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def weights_adjoint_of_columns(geometry: Geometry, columns: Value, dy: Value, em
 
 
 def channels_first(x: Value, emit: Emitter) -> Value:
-    """Maps with the axes of images and channels swapped."""
+    """Maps with the image axis and the channel axis swapped."""
     return emit.transpose(x, (1, 0, 2, 3))
 
 
@@ -62,7 +62,7 @@ def _taps(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
 def _shifts(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
     """dw[i, j] = sum over o and q of dy[o, q + p - r j] x[o + r i - p, q], o in dy's rows and q in x's columns.
 
-    With x shifted by rows alone and dy by columns alone, one product has every pair of taps.
+    x is shifted by rows only and dy by columns only, so one product contains all pairs of taps.
     """
     rows, columns = geometry.windows
     products = Products.of(geometry, columns.kernel, rows.kernel, emit)
@@ -76,7 +76,7 @@ def _shifts(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
 
 
 def _seen(x: Value, axis: int, window: Window, emit: Emitter) -> list[Value]:
-    """The part of a map that each tap sees along an axis; the map itself for a tap that sees all of it."""
+    """The part of a map that each tap reads along an axis; the map itself for a tap that reads all of it."""
     before, after = ([pads if place == axis else 0 for place in range(4)] for pads in (window.before, window.after))
     padded, whole = emit.pad(x, before, after), (window.before, window.before + window.size, 1)
     taps = map(window.seen, range(window.kernel))
@@ -84,9 +84,9 @@ def _seen(x: Value, axis: int, window: Window, emit: Emitter) -> list[Value]:
 
 
 def _gathered(geometry: Geometry, x: Value, emit: Emitter) -> Value:
-    """The rows of x that each tap of a column sees: [N, groups, tap and channel, pixels].
+    """The rows of x that each tap of a column reads: [N, groups, tap and channel, pixels].
 
-    One Gather on all threads, in the place of slices and their concatenation.
+    One Gather on all threads instead of slices and their concatenation.
     """
     window, groups, inner = geometry.rows, geometry.groups, geometry.inner
     padded = emit.pad(x, (0, 0, window.before, 0), (0, 0, window.after, 0))
@@ -108,9 +108,9 @@ class Products:
     """Matrix products of maps of dy and maps of x, summed over pixels and images.
 
     Attributes:
-        geometry: Of the convolution.
+        geometry: The convolution's geometry.
         together: Whether one product sums over all images; maps then have channels before images.
-        emit: The writer of nodes.
+        emit: The emitter of nodes.
     """
 
     geometry: Geometry
@@ -119,12 +119,12 @@ class Products:
 
     @classmethod
     def of(cls, geometry: Geometry, left: int, right: int, emit: Emitter) -> Products:
-        """Products of `left` maps of dy and `right` maps of x: one an image while that makes less than the maps."""
+        """Products of `left` maps of dy and `right` maps of x: one per image if the result is not larger than these."""
         rows, columns = left * geometry.outer, right * geometry.inner
         return cls(geometry, rows * columns > (rows + columns) * geometry.pixels, emit)
 
     def arranged(self, x: Value) -> Value:
-        """Maps [N, C, H, W] in the order of axes that the products take."""
+        """Maps [N, C, H, W], transposed for the products."""
         return channels_first(x, self.emit) if self.together else x
 
     def summed(self, left: Value, right: Value) -> Value:
@@ -135,7 +135,7 @@ class Products:
         return sums if self.together else self.emit.sum(sums, (0,))
 
     def rows(self, maps: Sequence[Value]) -> Value:
-        """Arranged maps of one size as the rows of matrices, group by group."""
+        """Arranged maps of one size, as the rows of a matrix for each group."""
         batch, groups = self.geometry.batch, self.geometry.groups
         first, second, height, width = maps[0].static_shape
         if self.together:
@@ -148,9 +148,9 @@ class Products:
 def _volume(geometry: Geometry, x: Value, dy: Value, emit: Emitter) -> Value:
     """dw as a 3-D convolution of x, [1, groups * N, C / groups, H, W], with dy as the kernel, [O, N, 1, H', W'].
 
-    Images are its input channels, which it sums over, and channels its depth. Stride and rate change places. The end
-    pads are less by `rest`; where they would be negative, x loses those rows instead. (A 2-D convolution with images
-    and channels swapped is several times slower.)
+    Images become its input channels, which it sums over, and channels its depth. Stride and dilation swap. The end pads
+    are smaller by `rest`; where they would be negative, x loses those rows instead. (A 2-D convolution with images and
+    channels swapped is several times slower.)
     """
     batch, groups, windows = geometry.batch, geometry.groups, geometry.windows
     ends = tuple(window.after - window.rest for window in windows)
