@@ -28,10 +28,6 @@ class FeatureMap:
     def size(self) -> tuple[int, int]:
         return self.height, self.width
 
-    def with_channels(self, channels: int) -> FeatureMap:
-        """The same rows and columns with other channels."""
-        return FeatureMap(channels, self.height, self.width)
-
 
 @dataclass(frozen=True, slots=True)
 class Padding:

@@ -7,7 +7,7 @@ checkpoint order, its `macs` (multiply-accumulates for one image), and a `descri
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from resnet_compile.plan.geometry import FeatureMap, Padding
@@ -250,7 +250,7 @@ class ChannelPad(_Layer):
 
     @property
     def output(self) -> FeatureMap:
-        return self.source.with_channels(self.before + self.source.channels + self.after)
+        return replace(self.source, channels=self.before + self.source.channels + self.after)
 
     @property
     def description(self) -> str:

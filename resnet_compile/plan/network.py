@@ -187,7 +187,8 @@ def _planned(spec: NetworkSpec) -> Plan:
     source = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
     initializer, scope = INITIALIZERS[spec.initializer], network_scope(spec)
     root = plan_root(spec.root, scope, source)
-    blocks = _plan_blocks(spec, scope, root[-1].output if root else source, root_stride=_stride(root))
+    root_stride = math.prod(layer.stride for layer in root)
+    blocks = _plan_blocks(spec, scope, root[-1].output if root else source, root_stride=root_stride)
     head = _plan_head(spec, scope, replace(scope, initializer=initializer.logits), blocks[-1])
     planned = Plan(spec, root, blocks, head)
     if (total := planned.num_parameters + planned.num_moving_statistics) > MAX_PARAMETERS:
@@ -211,10 +212,6 @@ def _activation(kind: ActivationKind | None) -> Activation:
             return Relu6()
         case _:
             assert_never(kind)
-
-
-def _stride(root: RootLayers) -> int:
-    return math.prod(layer.stride for layer in root)
 
 
 def _plan_blocks(

@@ -98,15 +98,12 @@ class Naming:
     def translate(self, name: str) -> str | None:
         """The source's name without its prefix, of our name without the network's; None if no rule matches."""
         if name not in self._known:  # many networks have the same names
-            self._known[name] = self._translated(name)
+            self._known[name] = next(self.translations(name), None)
         return self._known[name]
 
     @cached_property
     def _known(self) -> dict[str, str | None]:
         return {}
-
-    def _translated(self, name: str) -> str | None:
-        return next(self.translations(name), None)
 
     def translations(self, name: str) -> Iterator[str]:
         """The name by every rule that matches, in the order of the rules."""

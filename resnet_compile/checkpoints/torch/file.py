@@ -154,5 +154,5 @@ def _warnings(names: Iterable[Name]) -> tuple[str, ...]:
     if not found:
         return ()
     more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    names = ", ".join(found[:_SHOWN])
-    return (f"names {names}{more}, which can run code when PyTorch unpickles the file; not run here",)
+    shown = ", ".join(found[:_SHOWN])
+    return (f"names {shown}{more}, which can run code when PyTorch unpickles the file; not run here",)
