@@ -2,7 +2,7 @@
 
 The stages, each from a value to a value::
 
-    compile  ->  passes of int8  ->  place  ->  calibrate, means  ->  insert  ->  compare_points
+    compile  ->  passes of int8  ->  place  ->  observe  ->  equalize  ->  insert  ->  compare_points
 
 `quantize` calls them in this order. It makes a `CompiledModel`, and a report of the cost in accuracy.
 """

@@ -1,28 +1,28 @@
-"""Ranges and means of a graph's activations, by running it on images.
+"""Ranges and means of a graph's activations, by running it once on images.
 
-Ranges are those of onnxruntime's `MinMaxCalibrater`: the least and the greatest value. Its histogram calibrators were
-tried on ResNet-50 v2. `PercentileCalibrater` at 99.99 on both sides reduces the errors of logits and blocks by a tenth
-(1.0 % instead of 1.1 %), but takes several times as long and all activations in memory. On a network of few channels,
-99.9 and `EntropyCalibrater` make the error larger.
+Ranges are the least and the greatest value, as onnxruntime's `MinMaxCalibrater` finds them. Its histogram calibrators
+were tried on ResNet-50 v2. `PercentileCalibrater` at 99.99 on both sides reduces the errors of logits and blocks by a
+tenth (1.0 % instead of 1.1 %), but takes several times as long and all activations in memory. On a network of few
+channels, 99.9 and `EntropyCalibrater` make the error larger.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.errors import GraphError, WeightsError
-from resnet_compile.graph import Graph, Value, Vector, apply
+from resnet_compile.errors import WeightsError
+from resnet_compile.graph import ConstantTensor, Graph, Type, Value, Vector, apply, initializer, made_by, rewrite
 from resnet_compile.quantize.images import CalibrationImages
-from resnet_compile.runtime import Session, SessionOptions, installed_backend
+from resnet_compile.runtime import Session, SessionOptions
 from resnet_compile.serialize import ModelFormat, write_model
 
 METHOD = "minmax"
@@ -35,63 +35,105 @@ def opened(graph: Graph, fmt: ModelFormat = ModelFormat(), **options: Any) -> It
         yield Session.open(path, "cpu", SessionOptions(spinning=False, **options))
 
 
-def ranges(graph: Graph, wanted: Collection[Value], images: CalibrationImages) -> Mapping[str, tuple[float, float]]:
-    """The least and the greatest value of activations, by their names.
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What a map, or any other value, was over all images.
+
+    Attributes:
+        low: The least value of each channel; of a value that is no map the least of all.
+        high: The greatest, likewise.
+        mean: The mean of each channel over images, rows and columns; None where it was not asked for.
+    """
+
+    low: Vector
+    high: Vector
+    mean: Vector | None = None
+
+    @property
+    def range(self) -> tuple[float, float]:
+        """The least and the greatest value."""
+        return float(self.low.min()), float(self.high.max())
+
+    def over(self, factors: Vector) -> Observed:
+        """The same of the map divided by factors, one for each channel."""
+        return Observed(self.low / factors, self.high / factors, None if self.mean is None else self.mean / factors)
+
+
+def observe(
+    graph: Graph, wanted: Collection[Value], convolved: Collection[Value], images: CalibrationImages
+) -> Mapping[str, Observed]:
+    """Ranges of activations, and means of those that convolutions read, by their names, from one run over the images.
+
+    Extremes are found where the values are: those of a map by pools as large as it, the least as the greatest of its
+    negative; a ReLU's least is taken for 0.
 
     Args:
         graph: The graph to run.
-        wanted: The activations.
+        wanted: The activations whose range is wanted.
+        convolved: The activations, among them, whose means are wanted too.
         images: The calibration images.
 
     Raises:
         WeightsError: An activation is not a finite number.
     """
-    installed_backend()  # turns telemetry off, and says so where there is no onnxruntime
-    from onnxruntime.quantization import MinMaxCalibrater
-
-    names = {value.name for value in wanted}
-
-    class Calibrater(MinMaxCalibrater):  # type: ignore[misc]  # a base without types
-        def select_tensors_to_calibrate(self, model: Any) -> tuple[list[str], dict[str, Any]]:
-            """The wanted tensors, in a deterministic order."""
-            found, infos = super().select_tensors_to_calibrate(model)
-            return sorted(names & found), infos
-
-    with _written(graph, ModelFormat()) as path:
-        external = path.with_name(f"{path.name}.data").exists()
-        augmented = path.with_name("augmented.onnx")
-        calibrater = Calibrater(path, augmented_model_path=str(augmented), use_external_data_format=external)
-        calibrater.augment_graph()
-        calibrater.create_inference_session()
-        calibrater.collect_data(_Reader(graph.inputs[0].name, images.batches()))
-        found = calibrater.compute_data()
-    if missing := names.difference(found.keys()):
-        raise GraphError("onnxruntime found no range for it", where=min(missing))
-    return {name: _finite(name, *found[name].range_value) for name in sorted(names)}
-
-
-def means(graph: Graph, wanted: Collection[Value], images: CalibrationImages) -> Mapping[str, Vector]:
-    """The means of the channels of activations over images, rows and columns, by the activations' names."""
-    outputs = tuple(apply("GlobalAveragePool", value, name=f"{value.name}/mean") for value in wanted)
-    sums: dict[str, Vector | float] = dict.fromkeys((value.name for value in wanted), 0.0)
-    with opened(replace(graph, outputs=outputs)) as session:
+    sized = _sized(graph, (*wanted, *convolved), images.values.shape[1:])
+    values = {value.name: value for value in sized.outputs}
+    probes = _probes(values, {value.name for value in convolved})
+    outputs = tuple(dict.fromkeys(probe for each in probes.values() for probe in each.values()))
+    least, greatest, sums = (dict[str, Vector]() for _ in range(3))
+    with opened(replace(sized, outputs=outputs)) as session:
         for batch in images.batches():
             made = session.run({graph.inputs[0].name: batch})
-            for name in sums:
-                sums[name] += made[f"{name}/mean"].sum(axis=(0, 2, 3), dtype=np.float64)
-    return {name: np.asarray(total / len(images.values)) for name, total in sums.items()}
+            for name, each in probes.items():
+                high = _rows(made[each["high"].name])
+                low = -_rows(made[each["low"].name]) if "low" in each else np.minimum(high, 0)
+                if len(values[name].shape) != 4:
+                    low = high
+                greatest[name] = np.maximum(greatest.get(name, -np.inf), high.max(0))
+                least[name] = np.minimum(least.get(name, np.inf), low.min(0))
+                if "mean" in each:
+                    sums[name] = sums.get(name, 0.0) + _rows(made[each["mean"].name]).sum(0)
+    means = {name: total / len(images.values) for name, total in sums.items()}
+    found = {name: Observed(least[name], greatest[name], means.get(name)) for name in sorted(probes)}
+    for name, told in found.items():
+        if not all(map(math.isfinite, told.range)):
+            raise WeightsError("the network computes a value that is not finite", where=name)
+    return found
 
 
-class _Reader:
-    """The source of batches for onnxruntime's calibrators."""
+def _sized(graph: Graph, values: Sequence[Value], shape: tuple[int, ...]) -> Graph:
+    """The graph with the images' size, and these values for outputs."""
+    (source,) = graph.inputs
+    fixed = replace(source, type=Type(source.type.dtype, (source.shape[0], *shape)))
+    whole = replace(graph, outputs=tuple(dict.fromkeys(values)))
+    return rewrite(whole, lambda value, sources: None, inputs={source: fixed})
 
-    def __init__(self, name: str, batches: Iterator[NDArray[np.float32]]) -> None:
-        self._name = name
-        self._batches = batches
 
-    def get_next(self) -> dict[str, NDArray[np.float32]] | None:
-        batch = next(self._batches, None)
-        return None if batch is None else {self._name: batch}
+def _probes(values: Mapping[str, Value], convolved: Collection[str]) -> dict[str, dict[str, Value]]:
+    """What tells of each value: `high` and, unless it is a ReLU's, `low` as a negative; `mean` where it is wanted."""
+    minus = initializer("calibration/minus", ConstantTensor(np.full((1, 1, 1, 1), -1, np.float32)))
+    probes: dict[str, dict[str, Value]] = {}
+    for name, value in values.items():
+        if len(value.shape) != 4:
+            probes[name] = {"high": value}
+            continue
+
+        def greatest(source: Value, what: str, name: str = name) -> Value:
+            sides = tuple(int(side or 0) for side in source.shape[2:])
+            return apply("MaxPool", source, name=f"{name}/{what}", kernel_shape=sides)
+
+        probes[name] = {"high": greatest(value, "high")}
+        if not made_by(value, "Relu"):
+            negative = apply("Mul", value, minus, name=f"{name}/negative")
+            probes[name]["low"] = greatest(negative, "low")
+        if name in convolved:
+            probes[name]["mean"] = apply("GlobalAveragePool", value, name=f"{name}/mean")
+    return probes
+
+
+def _rows(made: NDArray[Any]) -> NDArray[np.float64]:
+    """A row an image."""
+    return made.reshape(len(made), -1).astype(np.float64)
 
 
 @contextmanager
@@ -101,10 +143,3 @@ def _written(graph: Graph, fmt: ModelFormat) -> Iterator[Path]:
         path = Path(folder) / "model.onnx"
         write_model(graph, fmt, path)
         yield path
-
-
-def _finite(name: str, low: NDArray[np.float32], high: NDArray[np.float32]) -> tuple[float, float]:
-    least, greatest = float(np.min(low)), float(np.max(high))
-    if not (math.isfinite(least) and math.isfinite(greatest)):
-        raise WeightsError("the network computes a value that is not finite", where=name)
-    return least, greatest

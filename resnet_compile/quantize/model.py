@@ -22,11 +22,12 @@ from resnet_compile.errors import OptionError
 from resnet_compile.graph import OPERATORS, Graph, Type, rewrite
 from resnet_compile.metadata import Metadata
 from resnet_compile.options import CompileOptions, options_text
-from resnet_compile.passes import optimize
+from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan
 from resnet_compile.plan.names import resolve_outputs, resolve_scopes
 from resnet_compile.precision import Int8
-from resnet_compile.quantize.calibration import METHOD, means, ranges
+from resnet_compile.quantize.calibration import METHOD, observe
+from resnet_compile.quantize.equalization import equalize
 from resnet_compile.quantize.images import CalibrationImages, folder_images, given_images, random_images
 from resnet_compile.quantize.insertion import insert
 from resnet_compile.quantize.placement import place
@@ -97,13 +98,17 @@ def quantize(
     plain = _compiled(adapted(spec, options), options, weights, (*requested, *points))
     prepared, applied = optimize(plain.graph, options.target, precision.passes())
     placement = place(prepared, kept)
-    limits = ranges(prepared, set(placement.sources.values()), calibration)
+    seen = observe(prepared, tuple(dict.fromkeys(placement.sources.values())), placement.convolved, calibration)
+    equal = equalize(prepared, seen, set(points) - set(requested))
+    placement, seen = place(equal.graph, kept), equal.observed(seen)
+    applied = (*applied, AppliedPass("equalize", equal.done, equal.refused))
     form = TARGET_REQUIREMENTS[options.target or "portable"].integers or Integers()
     grid = Grid.about_zero if form.symmetric else Grid.over
-    grids = {name: grid(low, high) for name, (low, high) in limits.items()}
-    shifts = means(prepared, placement.convolved, calibration)
-    quantized = insert(prepared, placement, grids, shifts, float_biases=form.float_biases)
-    report = compare_points(_outputs(plain.graph, points), _outputs(quantized, points), calibration, logits)
+    grids = {name: grid(*each.range) for name, each in seen.items()}
+    shifts = {name: each.mean for name, each in seen.items() if each.mean is not None}
+    quantized = insert(equal.graph, placement, grids, shifts, float_biases=form.float_biases)
+    before, after = (_outputs(each, points) for each in (plain.graph, quantized))
+    report = compare_points(before, after, calibration, logits, equal.factors)
     graph = with_ends(_with_batch(_outputs(quantized, requested), options.batch), plan, options)
     fmt = replace(plain.format, metadata=_metadata(plain.format.metadata, options, precision, calibration))
     return QuantizedModel(CompiledModel(plan, graph, fmt, applied, (*plain.notes, *calibration.notes)), report)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.graph import Graph
+from resnet_compile.graph import Graph, Vector
 from resnet_compile.notebook import html_table
 from resnet_compile.quantize.calibration import METHOD, opened
 from resnet_compile.quantize.images import CalibrationImages
@@ -70,7 +71,11 @@ class QuantizationReport:
 
 
 def compare_points(
-    reference: Graph, quantized: Graph, images: CalibrationImages, logits: str | None
+    reference: Graph,
+    quantized: Graph,
+    images: CalibrationImages,
+    logits: str | None,
+    factors: Mapping[str, Vector],
 ) -> QuantizationReport:
     """Runs two graphs of the same inputs and outputs, and compares every output.
 
@@ -79,6 +84,7 @@ def compare_points(
         quantized: The same in 8 bits.
         images: The images.
         logits: The output whose largest value is the class.
+        factors: What to multiply the channels of outputs of the quantised network by, by name.
     """
     signal = {output.name: 0.0 for output in reference.outputs}
     noise = dict(signal)
@@ -89,7 +95,11 @@ def compare_points(
             expected, actual = expecting.run({source.name: batch}), acting.run({source.name: batch})
             for name, values in expected.items():
                 signal[name] += float(np.square(values, dtype=np.float64).sum())
-                noise[name] += float(np.square(actual[name].astype(np.float64) - values).sum())
+                made = actual[name].astype(np.float64)
+                if name in factors:
+                    places = (1, -1, 1, 1) if _channel_axis(reference, name) == 1 else (1, 1, 1, -1)
+                    made *= factors[name].reshape(places)
+                noise[name] += float(np.square(made - values).sum())
             if logits:
                 axis = _channel_axis(reference, logits)
                 agreed.append(expected[logits].argmax(axis) == actual[logits].argmax(axis))

@@ -44,7 +44,7 @@ def test_every_block_and_the_logits(layout: str) -> None:
 def test_other_outputs_leave_the_report_as_it_is() -> None:
     reports = [
         quantize(load_spec("tiny"), CompileOptions(dtype="int8", outputs=outputs)).report
-        for outputs in (None, ("block1",), ("logits", "pool1"))
+        for outputs in (None, ("predictions",), ("logits", "pool1"))
     ]
     assert reports[0] == reports[1] == reports[2]
     assert (reports[0].source, reports[0].images) == ("random", 32)
@@ -64,7 +64,7 @@ def test_logits_with_rows_and_columns_agree_place_by_place(layout: str) -> None:
         y = apply("Transpose", made, name="y", perm=perm) if layout == "nhwc" else apply("Identity", made, name="y")
         return Graph("g", (x,), (y,))
 
-    report = compare_points(graph(negated=False), graph(negated=True), CalibrationImages("images", given), "y")
+    report = compare_points(graph(negated=False), graph(negated=True), CalibrationImages("images", given), "y", {})
     assert report.top1 == 0.25
     assert report.points[0].error == 2.0
 
