@@ -135,7 +135,8 @@ def test_a_model_is_held_to_what_the_original_made(case: SlimCase, layout: Any, 
             r"is \[1, 5, 5, 5\] and the model's",
         ),
         ({"input": np.zeros((1, 3, 32, 32), np.float32), "logits": np.zeros((1, 9))}, r"is \[1, 9\] and the model's"),
-        ({"input": np.zeros((1, 3, 32, 32), np.float32), "block1": np.zeros(1)}, "'block1'"),
+        ({"input": np.zeros((1, 3, 32, 32), np.float32), "block1": np.zeros(1)}, "compile it with --outputs block1"),
+        ({"input": np.zeros((1, 3, 32, 32), np.float32), "block9": np.zeros(1)}, "'block9'"),
     ],
 )
 def test_what_is_no_recording(arrays: dict[str, np.ndarray], message: str, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def cli(
         if said.untrained:
             click.echo(f"resnet-run: {rc.metadata.UNTRAINED}", err=True)
     else:
-        wanted = list(session.outputs if outputs == "all" else _resolved(session, outputs, said))
+        wanted = list(session.outputs if outputs == "all" else rc.classify.resolve_names(session, outputs))
     if kind and describe:
         # Deferred: most runs list classes.
         from resnet_compile.cli.run_stream import stream
@@ -152,22 +152,6 @@ def _embedding(source: str) -> str:
             raise OptionError("only a model that resnet-compile made says what its embedding is", where="embed")
         spec = rc.parse_spec(said)
     return rc.plan_network(spec).features
-
-
-def _resolved(session: rc.runtime.Session, words: tuple[str, ...], said: rc.metadata.Metadata) -> tuple[str, ...]:
-    """The outputs of these words; where the model has not one that its network has, the error says what to compile."""
-    try:
-        return rc.classify.resolve_names(session, words)
-    except OptionError as error:
-        if said.spec is None:
-            raise
-        try:
-            rc.plan.names.resolve_outputs(rc.plan_network(rc.parse_spec(said.spec)), words)
-        except OptionError:
-            raise error from None
-        fault = f"the model does not output {', '.join(words)}, which its network has"
-        hint = f"compile it with --outputs {','.join(words)}"
-        raise OptionError(fault, where="outputs", hint=hint) from None
 
 
 def _listed(images: tuple[str, ...]) -> Iterator[str]:

@@ -51,10 +51,24 @@ def resolve_model_outputs(outputs: Collection[str], words: Sequence[str], plan: 
         plan: The model's network; without it, an output's part before the first slash is the network's name.
 
     Raises:
-        OptionError: There is no such output.
+        OptionError: There is no such output. Where the network has it, the error says what to compile.
     """
     network = plan.name if plan else next((name.partition("/")[0] for name in outputs if "/" in name), "")
-    return _resolve(network, plan.units if plan else (), outputs, words, "output", "outputs")
+    try:
+        return _resolve(network, plan.units if plan else (), outputs, words, "output", "outputs")
+    except OptionError:
+        if plan is None or not _has_outputs(plan, words):
+            raise
+    fault = f"the model does not output {', '.join(words)}, which its network has"
+    raise OptionError(fault, where="outputs", hint=f"compile it with --outputs {','.join(words)}")
+
+
+def _has_outputs(plan: Plan, words: Sequence[str]) -> bool:
+    try:
+        resolve_outputs(plan, tuple(words))
+    except OptionError:
+        return False
+    return True
 
 
 def resolve_scopes(plan: Plan, words: Sequence[str]) -> tuple[str, ...]:

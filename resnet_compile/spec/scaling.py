@@ -12,8 +12,8 @@ from resnet_compile.spec.parts import DeepStem
 from resnet_compile.spec.roots import Root, StemRoot
 from resnet_compile.spec.units import UnitArgs
 
-_MULTIPLE = 8
-"""Channels are scaled to a multiple of this, as kernels and tensor cores like them."""
+_MULTIPLE, _FEW = 8, 32
+"""Channels are scaled to a multiple of this, as kernels and tensor cores like them; fewer than so many, of its half."""
 
 
 @checked_call(SpecModel)
@@ -24,7 +24,7 @@ def scaled(spec: NetworkSpec, *, depth: PositiveNumber = 1.0, width: PositiveNum
         spec: The network.
         depth: The factor for the units of every block, to the nearest number. Units without a stride come or go; those
             with one all stay.
-        width: The factor for the channels of every layer but the logits, to the nearest multiple of 8, at least one.
+        width: The factor for the channels of every layer but the logits, to the nearest multiple of 8, below 32 of 4.
 
     Raises:
         SpecError: The network is larger than one may be, or a factor is not above 0.
@@ -71,4 +71,5 @@ def _wider_root(root: Root, factor: float) -> Root:
 
 
 def _channels(count: int, factor: float) -> int:
-    return max(1, round(count * factor / _MULTIPLE)) * _MULTIPLE
+    multiple = _MULTIPLE if count * factor >= _FEW else _MULTIPLE // 2
+    return max(1, round(count * factor / multiple)) * multiple

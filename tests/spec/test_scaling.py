@@ -31,17 +31,19 @@ def test_strides_stay_where_they_are(name: str, factor: float) -> None:
     assert plan_network(made).end_points[-1].shape == plan_network(own).end_points[-1].shape
 
 
-def test_channels_are_multiples_of_8() -> None:
+def test_channels_are_multiples_of_8_or_of_4_where_they_are_few() -> None:
     made = scaled(load_spec("resnet50"), width=0.3)
     assert made.root is not None
-    assert made.root.depth == 16  # 19.2
+    assert made.root.depth == 20  # 19.2
     assert [(block.args[0].depth, block.args[0].depth_bottleneck) for block in made.blocks] == [
-        (80, 16),  # 76.8, 19.2
+        (80, 20),  # 76.8, 19.2
         (152, 40),  # 153.6, 38.4
         (304, 80),
         (616, 152),
     ]
-    assert scaled(load_spec("resnet50"), width=1e-6).blocks[0].args[0].depth == 8
+    # Strides of the CIFAR system's networks go with a change of depth.
+    assert [block.args[0].depth for block in scaled(load_spec("cifar_resnet20"), width=0.25).blocks] == [4, 8, 16]
+    assert scaled(load_spec("resnet50"), width=1e-6).blocks[0].args[0].depth == 4
 
 
 @pytest.mark.parametrize("name", catalogue())
