@@ -3,6 +3,7 @@
 Pydantic does the checks. Its errors become one error of this package, with the path of every fault.
 """
 
+from resnet_compile.checked.faults import invalid
 from resnet_compile.checked.model import (
     Batch,
     Batches,
@@ -32,6 +33,7 @@ __all__ = [
     "Side",
     "Threads",
     "checked_call",
+    "invalid",
     "parse_json",
     "read_json",
 ]

@@ -1,4 +1,4 @@
-"""JSON Schemas of values with a description of every field: of models, of dataclasses, and of what is made of them."""
+"""JSON Schemas of models, dataclasses and documents made of them, with a description of every field."""
 
 from __future__ import annotations
 
@@ -51,11 +51,10 @@ def record(name: str, text: str, base: type[Any] | None = None, /, **fields: tup
     """A type for a document: the fields of a dataclass, and others.
 
     Args:
-        name: The type's.
-        text: What it is.
-        base: A dataclass whose fields it has, with their descriptions.
-        fields: The type and the description of each other field. A third value, whatever it is, makes one that is not
-            always there.
+        name: The type's name.
+        text: Its description.
+        base: A dataclass; the type gets its fields, with their descriptions.
+        fields: The type and the description of each other field. Any third value makes the field optional.
     """
     made: dict[str, Any] = {}
     if base is not None:
@@ -65,15 +64,15 @@ def record(name: str, text: str, base: type[Any] | None = None, /, **fields: tup
         }
     for key, (kind, words, *absent) in fields.items():
         made.pop(key, None)
-        # A name such as ``class`` may not be one of Python's.
+        # A name such as ``class`` is not an identifier of Python.
         made[f"{key}_"] = (kind, Field(*[None] if absent else [...], alias=key, description=words))
     return create_model(name, __doc__=text, __config__=ConfigDict(extra="forbid"), **made)
 
 
 def schema_of(kind: Any) -> dict[str, Any]:
-    """The JSON Schema (draft 2020-12) of a type, whose objects have no other fields than those it tells of.
+    """The JSON Schema (draft 2020-12) of a type; its objects may have no other fields.
 
-    A dataclass's description is its docstring, and those of its fields stand under ``Attributes:`` there.
+    A dataclass's description is its docstring; those of its fields are under ``Attributes:`` there.
     """
     schema: dict[str, Any] = TypeAdapter(kind).json_schema(by_alias=True)
     for each in _objects(schema):

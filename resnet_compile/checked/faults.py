@@ -11,12 +11,18 @@ from functools import cache
 from typing import Any, get_args
 
 from pydantic import BaseModel, Tag, ValidationError
+from pydantic_core import PydanticCustomError
 
 from resnet_compile.errors import UsageError
 
 # The most faults that an error lists; it counts the others.
 _TOLD = 100
 _Steps = tuple[int | str, ...]
+
+
+def invalid(message: str, *path: int | str) -> PydanticCustomError:
+    """The error for a validator to raise; the path leads from its model to the fault."""
+    return PydanticCustomError("invalid", "{message}", {"message": message, "path": path})
 
 
 @contextmanager

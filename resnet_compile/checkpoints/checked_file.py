@@ -125,7 +125,7 @@ class CheckedFile:
     def part(self, start: int, size: int, what: str) -> memoryview:
         """A view of `size` bytes at `start`; raises an error about `what` if they are not within the file."""
         if start < 0 or size < 0 or start + size > self.size:
-            raise self.error(f"{what} lies outside the file: {size} bytes at {start} of {self.size}")
+            raise self.error(f"{what} is outside the file: {size} bytes at {start} of {self.size}")
         return self.view[start : start + size]
 
     def copy(self, start: int, size: int, what: str) -> bytes:

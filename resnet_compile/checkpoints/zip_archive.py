@@ -172,7 +172,7 @@ class ZipArchive:
             raise file.error("a stored zip member with two sizes", name)
         data = self._data_start(header, raw_name, flags, (method, crc, stored, size), name)
         if data + stored > end:
-            raise file.error("a zip member lies outside the file", name)
+            raise file.error("a zip member is outside the file", name)
         return following, header, Member(name, method == _DEFLATED, crc, data, stored, size)
 
     def _data_start(
@@ -183,7 +183,7 @@ class ZipArchive:
         signature, _, local_flags, method, _, _, crc, stored, size, name_length, extra_length = local
         start = header + _LOCAL.size
         same = signature == b"PK\3\4" and self._file.copy(start, name_length, "a zip member's name") == raw_name
-        # With a descriptor the sizes and the CRC come after the data; in a zip64 member the sizes stand in `extra`.
+        # With a descriptor the sizes and the CRC come after the data; a zip64 member has the sizes in `extra`.
         same = same and method == expected[0] and local_flags == flags
         if not flags & _DESCRIPTOR:
             same = same and crc == expected[1]

@@ -1,9 +1,9 @@
-"""The operators, one row each: inputs, attributes, shape rule and traits.
+"""The operators, one row each: inputs, attributes, shape inference and traits.
 
-A graph does not depend on the opset it will be written for: an operator means the same in all that have it, from opset
-11 on. What came later is marked, attributes in their rules and other forms of a node in `Operator.later`; `latest_form`
-gives what of a graph came last. (`passes.older_forms` says some of it in older ones.) Layout is NCHW throughout;
-weights are OIHW. (Gradients are in `training.gradients`.)
+A graph does not depend on the opset it will be written for: an operator means the same in all opsets that have it, from
+11 on. Rules mark newer attributes, and `Operator.later` other newer forms of a node. `latest_form` finds a graph's
+newest form; `passes.older_forms` rewrites some in older ones. Layout is NCHW throughout; weights are OIHW. (Gradients
+are in `training.gradients`.)
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Form(NamedTuple):
 
     Attributes:
         since: The first opset that has it.
-        words: What it is, behind the operator's name.
+        words: Its description, to follow the operator's name.
         fits: Whether a node has it.
     """
 
@@ -34,16 +34,16 @@ class Form(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """An operator of ONNX's default domain, or of one of onnxruntime's, whose name then begins its own.
+    """An operator of ONNX's default domain, or of one of onnxruntime's; its name then begins with the domain's.
 
     Attributes:
         inputs: The least and the greatest number of inputs.
-        infer: The shape rule: the types of a node's outputs.
+        infer: Shape inference: the types of a node's outputs.
         attributes: The rules of its attributes.
-        moves: Whether each result is a number of its first input, or 0.
+        moves: Whether each output element is an element of its first input, or 0.
         integer: Whether it computes new numbers and has an 8-bit integer form.
-        single: Whether it needs float32 inside, for a long sum for example.
-        later: Its newer forms, attributes aside.
+        single: Whether it needs float32 inside, for example for a long sum.
+        later: Its newer forms, apart from attributes.
     """
 
     inputs: tuple[int, int]
@@ -67,7 +67,7 @@ def operator_of(node: Node, where: str) -> Operator:
 
 
 def infer(node: Node, where: str) -> tuple[Type, ...]:
-    """The types of a node's outputs, by its operator's shape rule.
+    """The types of a node's outputs, by its operator's shape inference.
 
     Raises:
         GraphError: The operator is unknown, or cannot take these inputs.
@@ -199,17 +199,17 @@ OPERATORS: Mapping[str, Operator] = {
 
 
 def domain_and_type(operator: str) -> tuple[str, str]:
-    """An operator's domain, empty for ONNX's default one, and its name in it: of ``com.microsoft:FusedConv`` both."""
+    """An operator's domain, empty for ONNX's default one, and its name without the domain."""
     domain, _, kind = operator.rpartition(":")
     return domain, kind
 
 
 class LatestForm(NamedTuple):
-    """What of a graph came to ONNX last.
+    """The newest form in a graph.
 
     Attributes:
         since: The first opset that has it; 0 if all have.
-        words: What it is.
+        words: Its description.
         where: The name of a value that it makes.
     """
 
@@ -219,7 +219,7 @@ class LatestForm(NamedTuple):
 
 
 def newer_forms(node: Node) -> Iterator[tuple[int, str]]:
-    """What of a node is newer than its operator: the first opset that has it, and what it is."""
+    """The features of a node that are newer than its operator, each with the first opset that has it."""
     row = OPERATORS[node.operator]
     for name in node.attributes:
         if since := row.attributes[name].since:
@@ -235,7 +235,7 @@ _WITH_NEWER_FORMS = {
 
 
 def latest_form(graph: Graph) -> LatestForm:
-    """The form of the highest opset that a graph has."""
+    """The newest form in a graph: that of the highest opset."""
     latest = LatestForm()
     for value in graph.values():
         if value.node and value.node.operator in _WITH_NEWER_FORMS:

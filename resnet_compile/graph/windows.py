@@ -32,7 +32,7 @@ def conv(node: Node) -> tuple[Type, ...]:
 
 
 def fused_conv(node: Node) -> tuple[Type, ...]:
-    """As a convolution; what is added has the same type."""
+    """As `conv`; the added value has the output's type."""
     (made,) = conv(node)
     added = node.optional(3)
     if added and added.type != made:

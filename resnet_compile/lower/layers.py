@@ -52,9 +52,8 @@ def lower_layer(layer: layers.Layer, x: Value, lowering: Lowering, *, name: str 
         case layers.MaxPool():
             value = _max_pool(layer, x, name, lowering)
         case layers.AveragePool(stride=stride):
-            window = {"kernel_shape": (stride, stride), "strides": (stride, stride)}
             pads = {} if layer.padding == NO_PADDING else _padding(layer.padding, lowering)
-            value = apply("AveragePool", x, name=name, **window, **pads)
+            value = apply("AveragePool", x, name=name, **_window(stride, stride), **pads)
         case layers.Blur():
             value = _blur(layer, x, name)
         case layers.ChannelConv():
@@ -78,8 +77,7 @@ def _conv(layer: layers.Conv, x: Value, name: str, lowering: Lowering) -> Value:
         x,
         *weights,
         name=name if last else f"{layer.scope}/Conv",
-        kernel_shape=(layer.kernel, layer.kernel),
-        strides=(layer.stride, layer.stride),
+        **_window(layer.kernel, layer.stride),
         dilations=(layer.rate, layer.rate),
         group=layer.groups,
         **_padding(layer.padding, lowering),
@@ -102,15 +100,8 @@ def _blur(layer: layers.Blur, x: Value, name: str) -> Value:
     )
     taps = np.array([comb(kernel - 1, place) for place in range(kernel)]) / 2 ** (kernel - 1)
     filters = np.broadcast_to(np.outer(taps, taps).astype(np.float32), (channels, 1, kernel, kernel))
-    return apply(
-        "Conv",
-        padded,
-        initializer(f"{name}/filters", ConstantTensor(np.ascontiguousarray(filters))),
-        name=name,
-        kernel_shape=(kernel, kernel),
-        strides=(layer.stride, layer.stride),
-        group=channels,
-    )
+    weights = initializer(f"{name}/filters", ConstantTensor(np.ascontiguousarray(filters)))
+    return apply("Conv", padded, weights, name=name, **_window(kernel, layer.stride), group=channels)
 
 
 def _channel_conv(layer: layers.ChannelConv, x: Value, name: str) -> Value:
@@ -169,14 +160,7 @@ def _max_pool(layer: layers.MaxPool, x: Value, name: str, lowering: Lowering) ->
     padding = layer.padding
     if layer.pad_value == 0:
         x, padding = _with_border_of_zeros(layer, x, lowering), NO_PADDING
-    return apply(
-        "MaxPool",
-        x,
-        name=name,
-        kernel_shape=(layer.kernel, layer.kernel),
-        strides=(layer.stride, layer.stride),
-        **_padding(padding, lowering),
-    )
+    return apply("MaxPool", x, name=name, **_window(layer.kernel, layer.stride), **_padding(padding, lowering))
 
 
 def _with_border_of_zeros(layer: layers.MaxPool, x: Value, lowering: Lowering) -> Value:
@@ -200,6 +184,10 @@ def _with_border_of_zeros(layer: layers.MaxPool, x: Value, lowering: Lowering) -
 def _channel_pad(layer: layers.ChannelPad, x: Value, name: str) -> Value:
     pads = apply("Constant", name=f"{name}/pads", value_ints=(0, layer.before, 0, 0, 0, layer.after, 0, 0))
     return apply("Pad", x, pads, name=name, mode="constant")
+
+
+def _window(kernel: int, stride: int) -> dict[str, Attribute]:
+    return {"kernel_shape": (kernel, kernel), "strides": (stride, stride)}
 
 
 def _padding(padding: Padding, lowering: Lowering) -> dict[str, Attribute]:

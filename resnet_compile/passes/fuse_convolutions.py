@@ -1,10 +1,10 @@
-"""A convolution, its biases, what is added to it, and a ReLU, in one operator of onnxruntime's.
+"""A convolution, its biases, a sum and a ReLU, fused into one operator of onnxruntime.
 
     FusedConv(x, W, b, z) = relu(Conv(x, W) + b + z)
 
-cuDNN computes this in one kernel, where onnxruntime's CUDA provider otherwise has up to four, and does not make this
-operator by itself. It has it for ReLU and float32 alone (onnxruntime, contrib_ops/cuda/fused_conv.cc). Where two
-convolutions are added, the one that comes later takes the other's result, which is there by then.
+cuDNN computes this in one kernel; without it onnxruntime's CUDA provider runs up to four, and it does not fuse them by
+itself. The provider has the operator only for ReLU and float32 (onnxruntime, contrib_ops/cuda/fused_conv.cc). In a sum
+of two convolutions the later one becomes the FusedConv, and the other's result is its z.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from resnet_compile.passes.base import PassResult
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """What a ReLU is taken of: the convolution, and the place of what is added to it in their sum, if there is one."""
+    """The operands of a ReLU: a convolution, and the position of the other operand in their sum, if there is a sum."""
 
     convolution: Node
     added: int | None
@@ -54,7 +54,7 @@ def fuse_convolutions(graph: Graph) -> PassResult:
 
 
 def _match(source: Value, read_by: Readers, outputs: Collection[Value]) -> _Found | str:
-    """What is fused into the ReLU of a value, or the reason why nothing is."""
+    """The operands to fuse with the ReLU of a value, or the reason for a refusal."""
 
     def alone(value: Value) -> bool:
         return value not in outputs and len(read_by[value]) == 1
@@ -64,7 +64,7 @@ def _match(source: Value, read_by: Readers, outputs: Collection[Value]) -> _Foun
     if (convolution := made_by(source, "Conv")) is not None:
         return _Found(convolution, None)
     summands = [source.maker.input(0), source.maker.input(1)]
-    # The last that the graph comes to is computed last.
+    # The last operand is computed last.
     for place in (1, 0):
         convolution, other = made_by(summands[place], "Conv"), summands[1 - place]
         if convolution is not None and alone(summands[place]) and summands[place].type == other.type:

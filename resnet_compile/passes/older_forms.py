@@ -1,14 +1,12 @@
-"""A graph in the forms of the opset that it will be written for, where that has not those of newer ones.
+"""Newer forms of nodes rewritten for an older opset, with the same numbers.
 
-What an opset lacks is said by what it has, with the same numbers:
+- A list of integers as a Constant's attribute (from opset 12) becomes an initializer.
+- A sum's axes as an input (13) become its attribute.
+- Softmax and LogSoftmax over one axis (13) get that axis moved to the end and back: older ones are over an axis and all
+  axes after it.
+- A part of a Shape (15) becomes a Slice of the whole.
 
-- a list of integers as a Constant's attribute (from opset 12): an initializer;
-- a sum's axes as an input (13): its attribute;
-- Softmax and LogSoftmax over one axis (13), which before were over that axis and all behind it as one: with the axis
-  moved to the end and back, where there is none behind it;
-- a part of a Shape (15): a Slice of it.
-
-The rest, such as a scale for each channel (13) or Resize's antialias (18), no older opset can say.
+The rest, such as a scale for each channel (13) or Resize's antialias (18), has no older form.
 """
 
 from __future__ import annotations
@@ -32,10 +30,10 @@ from resnet_compile.graph.shape_rules import list_of
 
 
 def in_older_forms(graph: Graph, opset: int) -> Graph:
-    """The graph for an opset; the graph itself if that has all of it.
+    """The graph in forms of an opset; the graph itself if the opset has all its forms.
 
     Raises:
-        OptionError: The opset cannot say it.
+        OptionError: A form has no older one.
     """
     if latest_form(graph).since <= opset:
         return graph

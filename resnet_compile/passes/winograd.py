@@ -1,6 +1,6 @@
 """3x3 convolutions by minimal filtering (`minimal_filtering`), in ONNX's own operators, for onnxruntime's CPU provider.
 
-A tile of m x m outputs takes a^2 = (m + 2)^2 products a channel in the place of 9 m^2. With the map as [rows, columns,
+A tile of m x m outputs takes a^2 = (m + 2)^2 products per channel instead of 9 m^2. With the map as [rows, columns,
 channels], the padding in the matrices, and T tiles::
 
     factors = B d B^T        two MatMul, one for rows and one for columns: [T, a a, channels]
@@ -140,7 +140,7 @@ class _Site:
 
 @dataclass
 class _Plan:
-    """The convolutions that are rewritten, each with its form, and what there is to tell of all.
+    """The convolutions to rewrite, each with its form, and the report on all 3x3 convolutions.
 
     Attributes:
         graph: The graph.
@@ -185,16 +185,16 @@ class _Plan:
 
 
 def _site(value: Value, conv: Node) -> _Site | str:
-    """The convolution, or the reason why it is none that minimal filtering fits."""
+    """The convolution, or the reason why minimal filtering does not apply."""
     source, weights, attributes = conv.input(0), conv.input(1), conv.attributes
     if any(step != 1 for name in ("strides", "dilations") for step in attributes.integers(name, 2)):
         return "its stride or rate is not 1"
     if attributes.integer("group") != 1:
-        return "a convolution in groups"
+        return "it is a grouped convolution"
     if weights.contents is None or value.type.dtype != "float32":
         return "its weights are computed or not float32"
     if not all(isinstance(dim, int) for dim in (*source.shape, *value.shape)):
-        return "its batch, rows or columns are known only when it runs"
+        return "its batch, rows or columns are dynamic"
     images, channels, *read = source.static_shape
     _, made, *out = value.static_shape
     same = attributes.text("auto_pad") == "SAME_UPPER"

@@ -197,7 +197,7 @@ def _planned(spec: NetworkSpec) -> Plan:
 
 
 def network_scope(spec: NetworkSpec) -> LayerScope:
-    """What the layers of a network share."""
+    """The scope of a network, with its layers' common settings."""
     return LayerScope(spec.name, spec.norm, _activation(spec.activation), INITIALIZERS[spec.initializer].body)
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, GetJsonSchemaHandler, StringConstraints, model_validator
-from pydantic_core import CoreSchema, PydanticCustomError
+from pydantic_core import CoreSchema
 
-from resnet_compile.checked import CheckedModel
+from resnet_compile.checked import CheckedModel, invalid
 from resnet_compile.errors import SpecError
 from resnet_compile.limits import MAX_DEPTH, MAX_STRIDE
 
@@ -44,8 +44,7 @@ class PositionalModel(SpecModel):
         if not isinstance(value, list | tuple):
             return value
         if len(value) > len(cls.places):
-            facts = {"most": len(cls.places), "places": ", ".join(cls.places), "given": len(value)}
-            raise PydanticCustomError("places", "at most {most} values ({places}), got {given}", facts)
+            raise invalid(f"at most {len(cls.places)} values ({', '.join(cls.places)}), got {len(value)}")
         return dict(zip(cls.places, value, strict=False))
 
     @classmethod

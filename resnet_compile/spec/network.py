@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
-from pydantic_core import PydanticCustomError
 
-from resnet_compile.checked import Classes, Side
+from resnet_compile.checked import Classes, Side, invalid
 from resnet_compile.limits import MAX_UNITS
 from resnet_compile.schemes import Scheme, SchemeName
 from resnet_compile.spec.base import Depth, NetworkName, PositionalModel, Scope, SpecModel
@@ -108,13 +107,9 @@ class Head(SpecModel):
     @model_validator(mode="after")
     def _dense_layers_are_squeezed(self) -> Self:
         if self.logits == "dense" and not self.squeezes:
-            raise PydanticCustomError(
-                "dense_logits",
-                "must be on for dense logits, which have no height and width",
-                {"path": ("spatial_squeeze",)},
-            )
+            raise invalid("must be on for dense logits, which have no height and width", "spatial_squeeze")
         if self.hidden and (self.logits != "dense" or self.num_classes is None):
-            raise PydanticCustomError("hidden", "needs dense logits", {"path": ("hidden",)})
+            raise invalid("needs dense logits", "hidden")
         return self
 
     @property
@@ -140,24 +135,13 @@ class Block(PositionalModel):
         kind, inner = self.unit.kind, 2 if self.unit.bottleneck else 1
         for index, args in enumerate(self.args):
             if args.widths is not None and len(args.widths) != inner:
-                raise PydanticCustomError(
-                    "widths",
-                    "must have {inner} entries in units of kind {kind}, got {given}",
-                    {"kind": kind, "inner": inner, "given": len(args.widths), "path": ("args", index, "widths")},
-                )
-            if (args.depth_bottleneck is not None) != (self.unit.bottleneck and args.widths is None):
-                required = self.unit.bottleneck and args.widths is None
+                fault = f"must have {inner} entries in units of kind {kind}, got {len(args.widths)}"
+                raise invalid(fault, "args", index, "widths")
+            required = self.unit.bottleneck and args.widths is None
+            if (args.depth_bottleneck is not None) != required:
                 state = "is required" if required else "has no meaning"
-                raise PydanticCustomError(
-                    "depth_bottleneck",
-                    "depth_bottleneck {state} in units of kind {kind}{beside}",
-                    {
-                        "state": state,
-                        "kind": kind,
-                        "beside": " beside widths" if args.widths is not None else "",
-                        "path": ("args", index, "depth_bottleneck"),
-                    },
-                )
+                beside = " beside widths" if args.widths is not None else ""
+                raise invalid(f"{state} in units of kind {kind}{beside}", "args", index, "depth_bottleneck")
         return self
 
     @property
@@ -228,11 +212,8 @@ class NetworkSpec(SpecModel):
     def _the_activation_has_a_place(self) -> Self:
         fixed = [block.unit.kind for block in self.blocks if block.unit.fixed_activation]
         if self.activation and fixed:
-            raise PydanticCustomError(
-                "activation",
-                "cannot be set with units of kind {kind}, which have their own (relu_leakiness)",
-                {"kind": fixed[0], "path": ("activation",)},
-            )
+            fault = f"cannot be set with units of kind {fixed[0]}, which have their own (relu_leakiness)"
+            raise invalid(fault, "activation")
         return self
 
     @model_validator(mode="after")
@@ -243,11 +224,7 @@ class NetworkSpec(SpecModel):
         for index, block in enumerate(self.blocks):
             if block.scope in seen:
                 reason = "is taken by the network itself" if block.scope in reserved else "is used twice"
-                raise PydanticCustomError(
-                    "scope",
-                    "scope {scope} {reason}",
-                    {"scope": block.scope, "reason": reason, "path": ("blocks", index, "scope")},
-                )
+                raise invalid(f"scope {block.scope} {reason}", "blocks", index, "scope")
             seen.add(block.scope)
         return self
 
@@ -255,9 +232,5 @@ class NetworkSpec(SpecModel):
     def _units_are_few_enough(self) -> Self:
         units = sum(block.num_units for block in self.blocks)
         if units > MAX_UNITS:
-            raise PydanticCustomError(
-                "units",
-                "the network must have at most {limit} units, got {units}",
-                {"units": units, "limit": MAX_UNITS, "path": ("blocks",)},
-            )
+            raise invalid(f"the network must have at most {MAX_UNITS} units, got {units}", "blocks")
         return self

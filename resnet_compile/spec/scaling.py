@@ -1,4 +1,4 @@
-"""A network with more or fewer units, and wider or narrower ones, than a spec has: two axes of a sweep."""
+"""A spec scaled in depth (units) and width (channels): two axes of a sweep."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from resnet_compile.spec.roots import Root, StemRoot
 from resnet_compile.spec.units import UnitArgs
 
 _MULTIPLE, _FEW = 8, 32
-"""Channels are scaled to a multiple of this, as kernels and tensor cores like them; fewer than so many, of its half."""
+"""Scaled channels are a multiple of the first, which suits kernels and tensor cores; below the second, of its half."""
 
 
 @checked_call(SpecModel)
@@ -22,12 +22,13 @@ def scaled(spec: NetworkSpec, *, depth: PositiveNumber = 1.0, width: PositiveNum
 
     Args:
         spec: The network.
-        depth: The factor for the units of every block, to the nearest number. Units without a stride come or go; those
-            with one all stay.
-        width: The factor for the channels of every layer but the logits, to the nearest multiple of 8, below 32 of 4.
+        depth: The factor for the units of every block, rounded to the nearest number. Only units without a stride are
+            added or removed.
+        width: The factor for the channels of every layer except the logits, rounded to the nearest multiple of 8; below
+            32, of 4.
 
     Raises:
-        SpecError: The network is larger than one may be, or a factor is not above 0.
+        SpecError: The network is above a limit, or a factor is not above 0.
     """
     if depth != 1:
         spec = spec.replace(blocks=tuple(_deeper(block, depth) for block in spec.blocks))
@@ -45,7 +46,7 @@ def _deeper(block: Block, factor: float) -> Block:
         for place in plain[::-1][: min(len(units) - wanted, len(units) - 1)]:
             del units[place]
     else:
-        # Behind the last unit without a stride, so that a stride keeps its place at the beginning or the end.
+        # After the last unit without a stride, so that a stride stays at the beginning or the end.
         place, unit = (plain[-1], units[plain[-1]]) if plain else (len(units) - 1, units[-1].replace(stride=1))
         units[place + 1 : place + 1] = [unit] * (wanted - len(units))
     return block.replace(args=_runs(units))

@@ -21,7 +21,7 @@ from resnet_compile.weights.source import SourceTensor, Tensors, tensors_of
 from resnet_compile.weights.tensor import Bound, ParameterTensor, finite
 
 UNTOLD = "the names do not determine"
-"""How a note begins that says what is the spec's alone."""
+"""The start of a note on facts that only the spec has."""
 
 # Types of quantised weights, which are meaningless without a scale.
 _QUANTISED = frozenset({"int8", "uint8", "int4", "uint4"})

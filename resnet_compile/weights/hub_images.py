@@ -19,15 +19,9 @@ from resnet_compile.spec import NetworkSpec
 PREPROCESSOR = "preprocessor_config.json"
 
 _WARPED = 384  # from this size on ConvNeXt's processor crops nothing
-# Pillow's numbers of its filters, and timm's names.
-_FILTERS = {
-    0: "nearest",
-    2: "bilinear",
-    3: "bicubic",
-    "nearest": "nearest",
-    "bilinear": "bilinear",
-    "bicubic": "bicubic",
-}
+# By Pillow's number of the filter, and by timm's name.
+_NAMES = ("nearest", "bilinear", "bicubic")
+_FILTERS: dict[int | str, str] = {0: "nearest", 2: "bilinear", 3: "bicubic", **{name: name for name in _NAMES}}
 
 
 class _UnsaidError(Exception):

@@ -132,7 +132,7 @@ def _in_the_way(
     is_root = prefix == "" or (separator == "." and prefix.endswith("/"))
     if is_root and _first(inside) not in own:
         return path.beside_head(tensor, naming) or path.in_body(tensor, naming)
-    return "is no parameter of this network"
+    return "is not a parameter of this network"
 
 
 def _first(name: str) -> str:

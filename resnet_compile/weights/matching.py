@@ -95,7 +95,7 @@ class Match:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a user should know: guesses, and what was not taken."""
+        """Notes for the user: guesses, and tensors that were not taken."""
         told = [self.note, self.others.note()]
         if self.head and self._guessed:
             scope = self.head

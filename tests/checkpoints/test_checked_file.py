@@ -20,7 +20,7 @@ def file(tmp_path: Path) -> CheckedFile:
 @pytest.mark.parametrize(("start", "size"), [(0, 11), (10, 1), (-1, 1), (0, -1), (11, 0), (1 << 70, 1)])
 def test_reads_are_bounded(file: CheckedFile, start: int, size: int) -> None:
     for read in (file.part, file.copy, file.array):
-        with pytest.raises(CheckpointError, match=f"the header lies outside the file: {size} bytes at {start} of 10"):
+        with pytest.raises(CheckpointError, match=f"the header is outside the file: {size} bytes at {start} of 10"):
             read(start, size, "the header")
 
 

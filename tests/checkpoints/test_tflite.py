@@ -68,9 +68,9 @@ NAME = WHOLE.index(b"\x17\0\0\0model/conv1_conv/Conv2D")  # its length stands be
     ("data", "message"),
     [
         (b"\x1c\0\0\0TFL2" + bytes(9), "not a TensorFlow Lite model"),
-        (b"\x1c\0\0\0TFL3" + bytes(9), "a table lies outside the file"),
-        (changed(0, len(WHOLE)), "a table lies outside the file"),
-        (changed(NAME, 5000), "a vector lies outside the file"),
+        (b"\x1c\0\0\0TFL3" + bytes(9), "a table is outside the file"),
+        (changed(0, len(WHOLE)), "a table is outside the file"),
+        (changed(NAME, 5000), "a vector is outside the file"),
         (changed(NAME, 5000) + bytes(5000), "a string of 5000 bytes, more than the 4096"),
         (changed(NAME + 4, 0xFF, kind="B"), "a string that is not UTF-8"),
     ],

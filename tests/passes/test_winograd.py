@@ -125,8 +125,8 @@ def test_an_activation_that_alone_reads_it_comes_before_the_tiles_are_placed() -
     [
         ((1, 8, 9, 9), {"strides": (2, 2)}, "its stride or rate is not 1"),
         ((1, 8, 9, 9), {"dilations": (2, 2)}, "its stride or rate is not 1"),
-        (("batch", 8, 9, 9), {}, "its batch, rows or columns are known only when it runs"),
-        ((1, 8, None, 9), {}, "its batch, rows or columns are known only when it runs"),
+        (("batch", 8, 9, 9), {}, "its batch, rows or columns are dynamic"),
+        ((1, 8, None, 9), {}, "its batch, rows or columns are dynamic"),
         ((1, 8, 9, 9), {}, "F(4x4, 3x3) would win too little: 3 million multiply-adds' time against 0"),
         ((1, 512, 56, 56), {"pads": (1, 1, 1, 1)}, "its tiles would not stay in a core's cache"),
     ],

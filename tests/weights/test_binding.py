@@ -99,8 +99,8 @@ def test_every_fault_is_in_one_message() -> None:
     assert str(caught.value) == (
         f"{total - 2} of {total} parameters fit by the tf-slim naming: "
         "tiny/conv1/weights has shape [3, 7, 3, 8], not [7, 7, 3, 8]; "
-        "tiny/logits/biases is missing (there is tiny/logits/bias); tiny/logits/bias is no parameter of this network "
-        "@ tiny/conv1/weights"
+        "tiny/logits/biases is missing (there is tiny/logits/bias); "
+        "tiny/logits/bias is not a parameter of this network @ tiny/conv1/weights"
     )
 
 

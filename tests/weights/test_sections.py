@@ -82,8 +82,8 @@ def test_what_is_outside_is_left_and_told(others: Arrays, note: str, prefix: str
 @pytest.mark.parametrize(
     ("name", "shape", "reason"),
     [
-        ("layer1.0.se.fc1.weight", (2, 8, 1, 1), "is no parameter of this network"),
-        ("layer1.1.conv1.weight", (8, 8, 3, 3), "is no parameter of this network"),
+        ("layer1.0.se.fc1.weight", (2, 8, 1, 1), "is not a parameter of this network"),
+        ("layer1.1.conv1.weight", (8, 8, 3, 3), "is not a parameter of this network"),
         ("layer3.0.conv1.weight", (8, 8, 3, 3), "could stand in the image's path, where there are 8 channels"),
         ("maxpool.0.weight", (8, 8, 3, 3), "could stand in the image's path, where there are 8 channels"),
         ("blur.filt", (8, 1, 3, 3), "could stand in the image's path, where there are 8 channels"),
@@ -102,7 +102,7 @@ def test_what_means_another_function_is_refused(name: str, shape: tuple[int, ...
 
 
 def test_inside_a_section_every_tensor_counts() -> None:
-    with pytest.raises(WeightsError, match=r"backbone\.criterion\.weight is no parameter of this network"):
+    with pytest.raises(WeightsError, match=r"backbone\.criterion\.weight is not a parameter of this network"):
         filled({**theirs("backbone."), **ones("backbone.criterion.weight")})
 
 
@@ -122,13 +122,13 @@ def test_what_computes_nothing_is_passed_over(name: str) -> None:
 
 
 def test_a_quantiser_that_rounds_is_no_observer() -> None:
-    with pytest.raises(WeightsError, match="scale is no parameter of this network"):
+    with pytest.raises(WeightsError, match="scale is not a parameter of this network"):
         filled({**theirs(), **ones("layer1.0.conv1.activation_post_process.scale", shape=(1,))})
 
 
 def test_an_offset_that_the_network_has_not_may_be_zero() -> None:
     assert filled({**theirs(), "layer1.0.conv1.bias": np.zeros(8, np.float32)}) == ()
-    with pytest.raises(WeightsError, match=r"layer1\.0\.conv1\.bias is no parameter of this network"):
+    with pytest.raises(WeightsError, match=r"layer1\.0\.conv1\.bias is not a parameter of this network"):
         filled({**theirs(), **ones("layer1.0.conv1.bias", shape=(8,))})
 
 
@@ -272,7 +272,7 @@ def test_a_normalisation_of_the_images_is_told_and_recorded(scope: str) -> None:
 
 def test_what_is_no_normalisation_of_the_images_is_not_taken_for_one() -> None:
     assert filled({**theirs(), "loss.mean": np.array(["a", "b", "c"])}) == ("left: 1 tensor under loss.",)
-    with pytest.raises(WeightsError, match=r"layer1\.0\.std is no parameter of this network"):
+    with pytest.raises(WeightsError, match=r"layer1\.0\.std is not a parameter of this network"):
         filled({**theirs(), "layer1.0.std": np.ones(3, np.float32)})
 
 

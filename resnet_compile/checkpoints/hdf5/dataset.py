@@ -111,7 +111,7 @@ def check_overlap(file: CheckedFile, datasets: Mapping[str, Hdf5Dataset]) -> Non
             raise file.error("the tensor shares its bytes with another", name)
         stop = start + size
         if stop > file.size:
-            raise file.error("the dataset lies outside the file", name)
+            raise file.error("the dataset is outside the file", name)
 
 
 def read_dataset(file: CheckedFile, dataset: Hdf5Dataset, name: str) -> NDArray[Any]:

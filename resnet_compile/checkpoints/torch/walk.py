@@ -40,7 +40,7 @@ class _Path:
     def parts(self) -> list[str]:
         """The parts, the last one first."""
         if self.depth > MAX_DEPTH:
-            raise PickleError(f"a tensor lies more than {MAX_DEPTH} levels deep")
+            raise PickleError(f"a tensor is more than {MAX_DEPTH} levels deep")
         path: _Path | None = self
         parts = []
         while path is not None:
