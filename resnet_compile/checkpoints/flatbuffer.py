@@ -31,7 +31,6 @@ class FlatTable:
 
     @classmethod
     def root(cls, file: CheckedFile) -> FlatTable:
-        """The file's root table."""
         return cls(file, int.from_bytes(file.part(0, 4, "the root table"), "little"))
 
     def _number(self, at: int, size: int, *, signed: bool = False) -> int:

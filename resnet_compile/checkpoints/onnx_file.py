@@ -243,7 +243,6 @@ def _texts(message: Message, number: int) -> tuple[str, ...]:
 
 
 def _float(attribute: Message) -> float:
-    """The value of a float attribute."""
     (value,) = struct.unpack("<f", attribute.fixed32(2).to_bytes(4, "little"))
     return float(value)
 

@@ -47,12 +47,10 @@ def output_of(node: Node, name: str) -> Value:
 
 
 def cast(x: Value, dtype: DType, name: str) -> Value:
-    """The value cast to another element type."""
     return apply("Cast", x, name=name, to=ONNX_TYPES[dtype])
 
 
 def initializer(name: str, contents: Tensor) -> Value:
-    """An initializer with contents."""
     return Value(name, Type(contents.dtype, contents.shape), contents=contents)
 
 
@@ -76,7 +74,6 @@ class Builder:
     _constants: dict[str, Value] = field(default_factory=dict, kw_only=True)
 
     def within(self, scope: str) -> Self:
-        """A builder of the same graph in another scope."""
         return replace(self, scope=scope)
 
     def apply(self, operator: str, *inputs: Value | None, **attributes: Attribute) -> Value:
@@ -120,7 +117,6 @@ class Builder:
         return x if x.shape == tuple(shape) else self.apply("Reshape", x, self.integers(shape))
 
     def transpose(self, x: Value, order: Sequence[int]) -> Value:
-        """The value's axes in another order."""
         return self.apply("Transpose", x, perm=tuple(order))
 
     def sum(self, x: Value, axes: Sequence[int], *, keep: bool = False) -> Value:
@@ -148,11 +144,9 @@ class Builder:
         return self.apply("Pad", x, self.integers((*before, *after)), mode="constant")
 
     def concat(self, parts: Sequence[Value], axis: int) -> Value:
-        """The values concatenated along an axis."""
         return parts[0] if len(parts) == 1 else self.apply("Concat", *parts, axis=axis)
 
     def total(self, parts: Sequence[Value]) -> Value:
-        """The sum of several values of one shape."""
         result, *rest = parts
         for part in rest:
             result = self.apply("Add", result, part)

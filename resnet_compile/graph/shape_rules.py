@@ -18,7 +18,6 @@ _DTYPES = {number: dtype for dtype, number in ONNX_TYPES.items()}
 
 
 def like_first(node: Node) -> tuple[Type, ...]:
-    """The type of the first input."""
     return (node.input(0).type,)
 
 

@@ -144,7 +144,6 @@ def _norm(norm: layers.Norm, x: Value, name: str) -> Value:
 
 
 def lower_activation(activation: layers.Activation, x: Value, name: str) -> Value:
-    """One activation applied to a value."""
     match activation:
         case layers.Relu():
             return apply("Relu", x, name=name)

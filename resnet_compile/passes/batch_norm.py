@@ -31,7 +31,6 @@ class Affine:
 
 
 def affine(norm: Node) -> Affine:
-    """The values of a BatchNormalization node."""
     gamma, beta, mean, variance = (exact(norm.input(place)) for place in range(1, 5))
     with np.errstate(all="ignore"):
         scale = gamma / np.sqrt(variance + norm.attributes.number("epsilon"))

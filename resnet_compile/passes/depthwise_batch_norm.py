@@ -45,7 +45,6 @@ def depthwise_batch_norm(graph: Graph) -> PassResult:
 
 
 def _parameters(norm: Node, channels: int) -> tuple[Value, Value]:
-    """Scale and shift of a normalisation."""
     # Ones may stand for the gammas of several norms, so the scope of the new names is that of beta.
     scope = norm.input(2).name.rpartition("/")[0]
 

@@ -76,7 +76,6 @@ def _refusal(x: Value, read_by: Readers, outputs: Collection[Value]) -> str | No
 
 
 def _folded(conv: Node, norm: Node) -> tuple[Value, Value]:
-    """The convolution's new weights and biases."""
     weights, biases = conv.input(1), conv.optional(2)
     gamma, beta, mean, variance = (norm.input(place) for place in range(1, 5))
     epsilon = norm.attributes.number("epsilon")

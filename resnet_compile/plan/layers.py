@@ -311,7 +311,6 @@ class ChannelGate(_Elementwise):
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one image, of all its layers."""
         return sum(layer.macs for layer in self.layers)
 
 

@@ -112,7 +112,6 @@ def is_within(name: str, scopes: Collection[str]) -> bool:
 def _resolve(
     network: str, units: Iterable[UnitPlan], names: Iterable[str], words: Sequence[str], what: str, where: str
 ) -> tuple[str, ...]:
-    """The full name for each word."""
     known = _words(network, {unit.scope for unit in units}, names)
     resolved = []
     for word in words:

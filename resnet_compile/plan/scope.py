@@ -120,7 +120,6 @@ class LayerScope:
     def max_pool(
         self, name: str, source: FeatureMap, kernel: int, stride: int, padding: Padding, pad_value: float = -math.inf
     ) -> MaxPool:
-        """A max pool over the padded source."""
         output = window_output(source, source.channels, kernel, stride, padding)
         assert output is not None, "the padding leaves room for one window at least"
         return MaxPool(f"{self.name}/{name}", source, output, kernel, stride, padding, pad_value)

@@ -138,12 +138,10 @@ class UnitSite:
 
     @property
     def keeps_depth(self) -> bool:
-        """Whether the unit's output has as many channels as its input."""
         return self.args.depth == self.source.channels
 
     @property
     def keeps_shape(self) -> bool:
-        """Whether the unit's output has the shape of its input."""
         return self.keeps_depth and self.stride == 1
 
     @property

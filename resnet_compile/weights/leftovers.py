@@ -155,7 +155,6 @@ class _ImagePath:
 
     @classmethod
     def of(cls, plan: Plan, *, guessed: bool) -> _ImagePath:
-        """The image path of a network."""
         maps = [plan.input.channels, *(layer.output.channels for layer in plan.root)]
         maps += [block.output.channels for block in plan.blocks[:-1]]
         pooled = plan.blocks[-1].output.channels if plan.head.logits else None

@@ -91,7 +91,6 @@ class Naming:
         return f"{kinds} whose shortcut projects at {self.projects[-1]}" if self.projects else kinds
 
     def _word(self, parameter: Parameter) -> str:
-        """The source's word for the parameter's role."""
         weights, biases = self.offsets
         return {"weights": weights, "biases": biases, **self.roles}.get(parameter.role, parameter.role)
 

@@ -29,7 +29,6 @@ def attributes(hdf5: Hdf5File, address: int) -> dict[str, StringAttribute | None
 
 
 def strings(hdf5: Hdf5File, attribute: StringAttribute) -> Iterator[str]:
-    """The strings of an attribute."""
     for index in range(attribute.count):
         raw = attribute.data[index * attribute.size : (index + 1) * attribute.size]
         if attribute.in_heap:  # length, address of the collection, number of the object in it

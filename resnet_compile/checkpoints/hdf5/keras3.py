@@ -123,7 +123,6 @@ class Weights:
     def _variables(
         self, address: int, path: str, kind: str, config: Config | None
     ) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
-        """The variables of one layer."""
         numbers = sorted(self._enter(address, path, 0), key=lambda key: (len(key), key))
         datasets = [locate(self._hdf5, self._hdf5.member(address, number), path + number) for number in numbers]
         shapes = [dataset.shape for dataset in datasets]

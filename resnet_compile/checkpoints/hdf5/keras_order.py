@@ -56,7 +56,6 @@ def _units(letters: str) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _version_2(letters: str) -> tuple[list[str], list[str]]:
-    """The names of the convolutions and of the norms."""
     units = list(_units(letters))
     norms = [f"{unit}_{place}_bn" for unit, _ in units for place in ("preact", "1", "2")]
     return ["conv1_conv", *_convolutions(units)], [*norms, "post_bn"]

@@ -131,10 +131,8 @@ def v2_prefix(path: Path) -> Path:
 
 
 def v2_index(prefix: Path) -> Path:
-    """The index file of a bundle."""
     return prefix.with_name(prefix.name + ".index")
 
 
 def v2_data(prefix: Path, shard: int, shards: int) -> Path:
-    """One of a bundle's data files."""
     return prefix.with_name(f"{prefix.name}.data-{shard:05d}-of-{shards:05d}")

@@ -59,7 +59,6 @@ _FOLDED = (
 
 
 def is_tflite(path: Path) -> bool:
-    """Whether the file has the identifier of TensorFlow Lite."""
     return read_head(path)[4:8] == _IDENTIFIER
 
 

@@ -132,7 +132,6 @@ def box(part: TensorSlice, shape: tuple[int, ...], fail: Fail) -> Box:
 
 
 def box_shape(index: Box) -> tuple[int, ...]:
-    """The shape of a box."""
     return tuple(axis.stop - axis.start for axis in index)
 
 

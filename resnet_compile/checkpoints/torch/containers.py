@@ -98,7 +98,6 @@ class Archive(Container):
                 yield key, pickled
 
     def size(self, key: str) -> int | None:
-        """Bytes of a storage's record."""
         return self._archive[key].size if key in self._archive else None
 
     def read(self, key: str) -> NDArray[np.uint8]:
@@ -158,5 +157,4 @@ class LegacyFile(Container):
         return self._places[key][1] if key in self._places else None
 
     def read(self, key: str) -> NDArray[np.uint8]:
-        """A storage."""
         return self._file.array(*self._places[key], "a storage")

@@ -81,7 +81,6 @@ class Exported(Container):
         self._configs = configs
 
     def values(self) -> Iterator[tuple[str, Pickled]]:
-        """The weights and the constants of each model."""
         for config in self._configs:
             folder, name = posixpath.split(config)
             model = name.removesuffix("_weights_config.json")
@@ -93,7 +92,6 @@ class Exported(Container):
                     yield "/".join([*path, *filter(None, [key])]), Pickled(tensors, frozenset(), {}, 0)
 
     def _tensors(self, config: str) -> Iterator[tuple[str, TensorView | Unread]]:
-        """The tensors that a configuration member describes."""
         if self._archive[config].size > MAX_HEADER:
             raise self._file.error(f"has {self._archive[config].size} bytes; {MAX_HEADER} are allowed", config)
         entries = parse_json(self._file, self._archive.read(config).tobytes()).get("config")
@@ -119,7 +117,6 @@ class Exported(Container):
         return TensorView(Storage(key, StorageType(dtype, dtype.itemsize), count), dtype, offset, shape, strides)
 
     def size(self, key: str) -> int | None:
-        """Bytes of a weights file; None if it is missing."""
         return self._archive[key].size if key in self._archive else None
 
     def read(self, key: str) -> NDArray[np.uint8]:

@@ -97,7 +97,6 @@ def _add(found: dict[str, Tensor], name: str, tensor: Tensor) -> None:
 
 
 def _parts(value: object) -> Iterator[_Part]:
-    """The parts of a mapping, a sequence or a module."""
     match value:
         case dict():
             yield from (("/", key, child, False) for key, child in value.items())

@@ -82,7 +82,6 @@ class Geometry:
 
     @classmethod
     def of(cls, applied: Applied) -> Geometry:
-        """The geometry of a Conv node."""
         x, weights, y = (value.static_shape for value in (applied.x, applied.node.input(1), applied.output))
         strides, rates = (applied.node.attributes.integers(name, 2) for name in ("strides", "dilations"))
         pads = applied.node.attributes.integers("pads", 4)
@@ -110,7 +109,6 @@ class Geometry:
 
     @property
     def taps(self) -> int:
-        """The number of taps of the kernel."""
         return self.rows.kernel * self.columns.kernel
 
     @property
