@@ -26,6 +26,8 @@ from resnet_compile.training.options import StepOptions
 with contextlib.suppress(ImportError):
     import torch  # noqa: F401
 
+INPUT = "input"
+"""What the compiler calls a network's input."""
 WARMING = 0.3
 """Seconds that a model runs at least before it is timed, for the clocks to rise."""
 NOTHING = 1e-4
@@ -56,10 +58,13 @@ def run(
     logits: str,
 ) -> dict[str, Any]:
     """Times a model on the first images of a file, with all data on the device."""
+    feeds = {INPUT: np.load(images)[:batch]}
+    if device.startswith("tensorrt"):
+        # Else it builds an engine for the first shape that it sees, within the first run.
+        options["shapes"] = {INPUT: feeds[INPUT].shape}
     start = time.perf_counter()
     session = Session.open(model, device, SessionOptions(**options))
     loaded = time.perf_counter()
-    feeds = {next(iter(session.inputs)): np.load(images)[:batch]}
     outputs = session.first_run(feeds)
     first = time.perf_counter()
     binding = session.bind([feeds], outputs, transfer=False)

@@ -51,6 +51,7 @@ svg .label { fill: var(--ink); } svg .value { fill: var(--soft); white-space: pr
   .many td, .many td.n { display: flex; justify-content: space-between; border: 0; padding: 1px 0; }
   .many td:not(:first-child)::before, .many td.n::before { content: attr(data-name); color: var(--soft); }
   .many td:first-child { font-weight: 600; } .many td::before { font-weight: 400; }
+  table:not(.many) td.n { white-space: normal; }
   .pairs tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--rule); }
   .pairs td { display: block; border: 0; padding: 0; overflow-wrap: anywhere; }
   .pairs td:first-child { color: var(--soft); } }
