@@ -37,6 +37,7 @@ LIGHTER = {
     r"--batch 64": "--batch 16",
     r"resnet-bench": "resnet-bench --steps 4 --burn-in 1",
     r"--duration 60": "--duration 1",
+    r"--latency-bound 500": "--latency-bound 5",
     r"--warmup 20": "--warmup 2",
     r'"warmup": 20': '"warmup": 2',
     r"--batch 1,8,32": "--batch 1,2",

@@ -126,7 +126,7 @@ def cli(
     resnet-bench model.onnx --vs other.onnx --batch 1
     resnet-bench model.onnx --scenario single --duration 60
     resnet-bench model.onnx --latency-bound 50
-    resnet-bench resnet50 resnet101 --sweep width=0.5,1 --sweep batch=1,8 --csv runs.csv --html runs.html
+    resnet-bench resnet50 resnet101 --sweep width=1,2 --sweep batch=1,8 --csv runs.csv --html runs.html
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
     # Deferred, so that --help and usage errors need nothing of it.
     from resnet_compile.report.bench_page import bench_page
