@@ -101,8 +101,11 @@ def run_images(
 
     def prepare(path: str, pixels: NDArray[np.uint8] | None) -> NDArray[Any] | ImageError:
         try:
-            image = decode_image(path) if pixels is None else pixels
-            return source.photograph(image, path) if source.takes_photographs else preprocessing(image, height, width)
+            if source.takes_photographs:
+                return source.photograph(decode_image(path) if pixels is None else pixels, path)
+            if pixels is None:
+                pixels = decode_image(path, least_side=preprocessing.least_side(height, width))
+            return preprocessing(pixels, height, width)
         except ImageError as error:
             return error
 

@@ -78,11 +78,11 @@ def test_stopping_early_decodes_no_more(paths: list[Path], monkeypatch: pytest.M
             stopped.set()
             super().shutdown(wait=wait)
 
-    def decode(path: str) -> Any:
+    def decode(path: str, **how: Any) -> Any:
         decoded.append(path)
         if len(decoded) > 1:
             assert stopped.wait(60)
-        return decode_image(path)
+        return decode_image(path, **how)
 
     monkeypatch.setattr(classify, "ThreadPoolExecutor", Pool)
     monkeypatch.setattr(classify, "decode_image", decode)

@@ -23,6 +23,7 @@ _OPENED: dict[str, Any] = {
     **DEVICE,
     "preprocess": (str, "The preprocessing scheme."),
     "preprocess_in_model": (bool, "Whether the model preprocesses by itself."),
+    "fast_decode": (bool, "Whether large JPEGs were decoded at a fraction of their size.", ABSENT),
     "guessed": (bool, "Whether the scheme is a guess.", ABSENT),
     "untrained": (bool, "Whether the model has initial weights, whose classes mean nothing.", ABSENT),
 }
@@ -75,6 +76,7 @@ COMPILED = record(
     verification=(list[OutputComparison], "With --verify: a comparison for each output.", ABSENT),
     reference=(list[OutputComparison], "With --reference: a comparison for each output.", ABSENT),
     triton=(str, "With --triton: the model's folder in the repository.", ABSENT),
+    prepared=(str, "With --prepare: what was made ready for this machine's CPU.", ABSENT),
     like=(str, "With --like: the model that was made again.", ABSENT),
 )
 

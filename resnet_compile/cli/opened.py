@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -51,6 +51,7 @@ class OpenedModel:
             "device_reason": self.session.reason,
             "preprocess": self.scheme.name,
             "preprocess_in_model": self.source.takes_photographs,
+            **({"fast_decode": True} if self.scheme.fast else {}),
             **({"guessed": True} if self.guessed else {}),
             **({"untrained": True} if self.said.untrained else {}),
         }
@@ -65,6 +66,7 @@ def open_model(
     *,
     outputs: tuple[str, ...] | Literal["all"] | None = None,
     cache: bool = False,
+    fast_decode: bool = False,
 ) -> OpenedModel:
     """Opens a model's file, or a spec, which is compiled in memory.
 
@@ -76,9 +78,11 @@ def open_model(
         report: Takes notes.
         outputs: What a spec is compiled for.
         cache: Whether to keep what is made of the file, as `SessionOptions.cache` says.
+        fast_decode: Whether to decode large JPEGs at a fraction of their size, which is told.
 
     Raises:
-        OptionError: There is nothing to keep, of a spec or on another device than the CPU.
+        OptionError: There is nothing to keep, of a spec or on another device than the CPU; or the model takes
+            photographs as they are.
     """
     if cache and (means_spec(model) or device not in ("auto", "cpu")):
         fault = (
@@ -97,6 +101,11 @@ def open_model(
         (report.note if became.startswith("prepared") else partial(click.echo, err=True))(f"{command}: {became}")
     source = rc.runtime.image_input(session, channels=3)
     scheme, guessed = _scheme(command, session, source, preprocess, report)
+    if fast_decode:
+        if source.takes_photographs:
+            raise OptionError("the model takes photographs as they are", where="fast_decode", hint="leave it out")
+        scheme = replace(scheme, fast=True)
+        click.echo(f"{command}: large JPEGs are decoded at a fraction of their size, and give other numbers", err=True)
     return OpenedModel(session, source, scheme, guessed, rc.metadata.read_model(file))
 
 

@@ -95,6 +95,7 @@ def _shards(
         "model": contents.hexdigest(),
         "images": names.hexdigest(),
         "preprocess": opened.scheme.name,
+        **({"fast_decode": True} if opened.scheme.fast else {}),
         "format": kind,
         "top": top,
     }

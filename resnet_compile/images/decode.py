@@ -53,12 +53,16 @@ _DAMAGE = (
 _header_lock = threading.Lock()
 
 
-def decode_image(source: str | os.PathLike[str] | bytes, *, exif_orientation: bool = True) -> RgbImage:
+def decode_image(
+    source: str | os.PathLike[str] | bytes, *, exif_orientation: bool = True, least_side: int | None = None
+) -> RgbImage:
     """Decodes one image.
 
     Args:
         source: A file's path, or the bytes of a file.
         exif_orientation: Turn and mirror the pixels as the file's EXIF orientation says.
+        least_side: Decode a JPEG at the smallest of 1/8, 1/4 and 1/2 of its size at which no side is shorter, by
+            libjpeg's scaled transforms, which make other pixels. None for its own size.
 
     Returns:
         uint8 ``[H, W, 3]``, RGB, C-contiguous.
@@ -76,6 +80,8 @@ def decode_image(source: str | os.PathLike[str] | bytes, *, exif_orientation: bo
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data))
         with image:
+            if least_side is not None:
+                image.draft(None, (least_side, least_side))
             image.load()
             if exif_orientation:
                 ImageOps.exif_transpose(image, in_place=True)

@@ -35,10 +35,12 @@ class Preprocessing:
     Attributes:
         name: Its name on the command line and in metadata; `custom` for one without a name.
         scheme: The scheme.
+        fast: Whether large JPEGs are decoded at a fraction of their size, at which no pixel is what it would be.
     """
 
     name: str
     scheme: Scheme
+    fast: bool = False
 
     @property
     def description(self) -> str:
@@ -49,6 +51,13 @@ class Preprocessing:
     def default_size(self) -> int:
         """Side of the square, in pixels, for networks that leave their size open."""
         return self.scheme.size
+
+    def least_side(self, height: int, width: int) -> int | None:
+        """What `decode_image` takes: where it is to be fast, the shortest side that the scheme does not enlarge."""
+        if not self.fast:
+            return None
+        resize = self.scheme.resize
+        return math.ceil(max(height, width) / (resize.central if isinstance(resize, Stretch) else resize.crop))
 
     def __call__(self, image: RgbImage, height: int, width: int) -> Pixels:
         """Applies the scheme: uint8 ``[H, W, 3]`` to float32 ``[height, width, 3]``."""

@@ -18,6 +18,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 from support.commands import Ran as CommandRan
 
+from resnet_compile import CompileOptions, compile
 from resnet_compile.cli.run import cli, main
 from resnet_compile.images import SCHEMES, decode_image
 
@@ -211,6 +212,29 @@ def test_layout_in_the_metadata_decides_where_the_shape_does_not(
     for layout in ("nchw", "nhwc"):
         model = network(nhwc=layout == "nhwc", size=(3, 3), metadata={"resnet_compile.layout": layout})
         assert resnet_run(model, photos / "green.png", "--json").classes() == [1]
+
+
+def test_fast_decoding_is_told_and_is_another_run(
+    network: Callable[..., str], tmp_path: Path, resnet_run: Callable[..., Ran]
+) -> None:
+    model, photo = network(size=(3, 3)), tmp_path / "large.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (300, 400, 3), np.uint8)).save(photo)
+    plain, fast = (resnet_run(model, photo, "--json", *flags) for flags in ((), ("--fast-decode",)))
+    assert "fast_decode" not in plain.document
+    assert fast.document["fast_decode"] is True
+    assert "resnet-run: large JPEGs are decoded at a fraction of their size, and give other numbers" in fast.err
+    assert fast.document["images"] != plain.document["images"]
+    answers = (model, photo, "--format", "jsonl", "-o", tmp_path / "answers")
+    assert resnet_run(*answers).code == 0
+    assert resnet_run(*answers, "--resume", "--fast-decode").code == 2
+
+
+def test_a_model_that_takes_photographs_takes_them_whole(tmp_path: Path, resnet_run: Callable[..., Ran]) -> None:
+    compile("tiny", CompileOptions(preprocess="torchvision")).save(tmp_path / "model.onnx")
+    Image.new("RGB", (300, 400)).save(tmp_path / "photo.jpg")
+    refused = resnet_run(tmp_path / "model.onnx", tmp_path / "photo.jpg", "--fast-decode")
+    assert refused.code == 2
+    assert "the model takes photographs as they are @ fast_decode (leave it out)" in refused.err
 
 
 def test_half_precision_input(network: Callable[..., str], photos: Path, resnet_run: Callable[..., Ran]) -> None:
@@ -468,9 +492,9 @@ def test_decoding_overlaps_inference_and_stays_bounded(
     runs: list[int] = []
     run = Session.run
 
-    def decode(path: str) -> Any:
+    def decode(path: str, **how: Any) -> Any:
         decoded.release()
-        return decode_image(path)
+        return decode_image(path, **how)
 
     def watched(session: Session, *arguments: Any) -> Any:
         # While a batch of 2 is in the network, the next two batches are decoded, and no more.

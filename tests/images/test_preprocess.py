@@ -12,7 +12,7 @@ from PIL import Image
 from support.tolerances import GREY_LEVELS, PIXEL
 
 from resnet_compile.errors import OptionError
-from resnet_compile.images import SCHEMES, choose_scheme, find_scheme, standardise
+from resnet_compile.images import SCHEMES, choose_scheme, decode_image, find_scheme, standardise
 from resnet_compile.images.resize import Crop, area_resize, legacy_bilinear
 
 FOLDER = Path(__file__).parents[1] / "golden"
@@ -73,6 +73,43 @@ def test_legacy_bilinear_is_its_definition(source: tuple[int, int], new: tuple[i
     assert result.dtype == np.float32
     np.testing.assert_allclose(result, expected, rtol=0, atol=2e-4)
     np.testing.assert_allclose(legacy_bilinear(image, *new, scale=1 / 255), expected / 255, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("source", "new"), [((37, 50), (24, 31)), ((9, 7), (30, 22)), ((1, 5), (4, 4)), ((20, 20), (20, 20))]
+)
+@pytest.mark.parametrize("scale", [1.0, 1 / 255])
+def test_legacy_bilinear_has_the_bits_of_its_formula(
+    source: tuple[int, int], new: tuple[int, int], scale: float
+) -> None:
+    """Pixel by pixel in float32, as TensorFlow goes about it; the image may be a part of a larger one."""
+    image = np.random.default_rng(7).integers(0, 256, (source[0] + 3, source[1] + 2, 3), np.uint8)[2:-1, 1:-1]
+    single = np.float32
+    expected = np.empty((*new, 3), single)
+    for place in np.ndindex(*new):
+        sides = [single(at) * (single(size) / single(made)) for at, size, made in zip(place, source, new, strict=True)]
+        (top, left), (bottom, right) = ([int(edge(side)) for side in sides] for edge in (np.floor, np.ceil))
+        bottom, right = min(bottom, source[0] - 1), min(right, source[1] - 1)
+        down, across = (side - np.floor(side) for side in sides)
+        a, b, c, d = (image[y, x].astype(single) * single(scale) for y in (top, bottom) for x in (left, right))
+        upper, lower = a + (b - a) * across, c + (d - c) * across
+        expected[place] = upper + (lower - upper) * down
+    np.testing.assert_array_equal(legacy_bilinear(image, *new, scale=scale), expected)
+
+
+@pytest.mark.parametrize(("scheme", "least"), [("inception", 256), ("vgg", 256), ("cifar", 224), ("torchvision", 256)])
+def test_large_jpegs_are_decoded_no_smaller_than_the_scheme_needs(scheme: str, least: int, tmp_path: Path) -> None:
+    fast = dataclasses.replace(find_scheme(scheme), fast=True)
+    assert fast.least_side(224, 224) == least
+    smooth = np.linspace(0, 255, 1100 * 2100 * 3).reshape(1100, 2100, 3).astype(np.uint8)
+    for size, shape in (((1100, 2100), (275, 525)), ((400, 2100), (400, 2100)), ((600, 600), (300, 300))):
+        Image.fromarray(smooth[: size[0], : size[1]]).save(tmp_path / "image.jpg", quality=95)
+        image = decode_image(tmp_path / "image.jpg", least_side=fast.least_side(224, 224))
+        assert image.shape == (*shape, 3)
+        assert decode_image(tmp_path / "image.jpg").shape == (*size, 3)
+    Image.fromarray(smooth[:600, :600]).save(tmp_path / "image.png")
+    assert decode_image(tmp_path / "image.png", least_side=least).shape == (600, 600, 3)
+    assert find_scheme(scheme).least_side(224, 224) is None
 
 
 def test_legacy_bilinear_window_is_a_crop_of_the_whole() -> None:
