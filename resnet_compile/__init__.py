@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from resnet_compile import metrics as metrics
     from resnet_compile import plan as plan
     from resnet_compile import precision as precision
+    from resnet_compile import proof as proof
     from resnet_compile import quantize as quantize
     from resnet_compile import rebuild as rebuild
     from resnet_compile import recognise as recognise
@@ -146,7 +147,7 @@ _HOMES = {
 }
 _SUBMODULES = {
     *("bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
-    *("plan", "precision", "quantize", "rebuild", "recognise", "runtime", "serialize", "shards", "spec"),
+    *("plan", "precision", "proof", "quantize", "rebuild", "recognise", "runtime", "serialize", "shards", "spec"),
     *("sweep", "training", "triton", "verify"),
 }
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import onnx
 
 # What the options say of how weights fill a network.
-_CHOICE = {"naming", "section", "ignore", "averages", "head"}
+CHOICE = {"naming", "section", "ignore", "averages", "head"}
 
 
 @dataclass(frozen=True)
@@ -244,7 +244,7 @@ def planned_for(
     # Deferred, as below: initial weights need none of the tables.
     from resnet_compile.weights.given import planned_by
 
-    chosen = options.model_dump(include=_CHOICE, exclude_defaults=True)
+    chosen = options.model_dump(include=CHOICE, exclude_defaults=True)
     return planned_by(spec, source, counted=options.num_classes is None and not chosen)
 
 
@@ -255,7 +255,7 @@ def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike
         return drawn, Metadata(seed=options.seed, numpy_version=np.__version__)
     from resnet_compile.weights.given import bound_by
 
-    return bound_by(planned, source, options.model_dump(include=_CHOICE))
+    return bound_by(planned, source, options.model_dump(include=CHOICE))
 
 
 def adapted(spec: SpecSource, options: CompileOptions) -> NetworkSpec:

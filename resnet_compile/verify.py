@@ -87,7 +87,7 @@ def compare(
         opened(model.graph, model.format) as actual,
         opened(_with_logits(reference.graph), reference.format, graph_optimization="disabled") as expected,
     ):
-        judge = _Judge(precision.bound, _logits(reference.graph), untrained=model.format.metadata.untrained)
+        judge = Judge(precision.bound, _logits(reference.graph), untrained=model.format.metadata.untrained)
         if images is None or not precision.calibrated:
             source = image_input(actual)
             shape = source.shape(source.batch_size(None, _BATCH), model.plan.input.size)
@@ -122,7 +122,7 @@ def require_agreement(comparisons: tuple[OutputComparison, ...]) -> None:
 
 
 @dataclass(slots=True)
-class _Difference:
+class Difference:
     """The sums for one output over all batches."""
 
     squares: float = 0.0
@@ -142,7 +142,7 @@ class _Difference:
 
 
 @dataclass(frozen=True, slots=True)
-class _Judge:
+class Judge:
     """What errors are held to.
 
     Attributes:
@@ -155,7 +155,7 @@ class _Judge:
     logits: Mapping[str, str]
     untrained: bool
 
-    def comparison(self, output: str, kind: Kind, found: _Difference) -> OutputComparison:
+    def comparison(self, output: str, kind: Kind, found: Difference) -> OutputComparison:
         bound, note = self.bound, None
         if output in self.logits:
             bound *= max(1.0, 2 * found.greatest_logit)
@@ -187,11 +187,11 @@ def _compared(
     kind: Kind,
     sessions: tuple[Session, Session],
     images: NDArray[Any] | Iterable[NDArray[Any]],
-    judge: _Judge,
+    judge: Judge,
 ) -> list[OutputComparison]:
     # Of two classes that are equally probable either may be told first.
     floats = [name for name, info in sessions[0].outputs.items() if info.dtype.startswith("float")]
-    differences = {name: _Difference() for name in floats}
+    differences = {name: Difference() for name in floats}
     step = image_input(sessions[0]).batch_size(None, _BATCH)
     if isinstance(images, np.ndarray):
         images = [images[begin : begin + step] for begin in range(0, len(images), step)]
@@ -229,7 +229,7 @@ def compare_recorded(model: CompiledModel, path: str | os.PathLike[str]) -> tupl
         names = resolve_model_outputs(model.outputs, tuple(arrays), model.plan)
         source = image_input(session)
         prepared = _as_shaped(INPUT, images, source.shape(len(images), model.plan.input.size))
-        differences, step = [_Difference() for _ in names], source.batch_size(None, _BATCH)
+        differences, step = [Difference() for _ in names], source.batch_size(None, _BATCH)
         for begin in range(0, len(images), step):
             rows = slice(begin, begin + step)
             made = session.run(source.feed(prepared[rows]))
@@ -239,7 +239,7 @@ def compare_recorded(model: CompiledModel, path: str | os.PathLike[str]) -> tupl
                 if name in logits:
                     greatest = float(np.abs(made[logits[name]]).max())
                     difference.greatest_logit = max(difference.greatest_logit, greatest)
-    judge = _Judge(bound, logits, untrained=False)
+    judge = Judge(bound, logits, untrained=False)
     return tuple(judge.comparison(name, "recorded", found) for name, found in zip(names, differences, strict=True))
 
 

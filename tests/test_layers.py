@@ -42,6 +42,7 @@ ORDER = [
     "guess",
     "quantize",
     "verify",
+    "proof",
     "rebuild",
     "triton",
     "classify",

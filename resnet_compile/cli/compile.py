@@ -164,10 +164,10 @@ from resnet_compile.targets import Target
     help="Compile a step of training, momentum 0.9: old state in, new state out. Wants --batch N.",
 )
 @click.option(
-    "--verify",
-    is_flag=True,
-    help="Run the model and the unrewritten float32 network on random images and those of --calibration; write nothing "
-    "if they differ.",
+    "--verify/--no-verify",
+    default=None,
+    help="Run the model and the unrewritten float32 network on random images and those of --calibration, and an ONNX "
+    "model that is the source on the same images; write nothing if they differ. By default for such a source.",
 )
 @click.option(
     "--reference",
@@ -188,7 +188,7 @@ def cli(
     winograd: bool,
     prepare: bool,
     training_step: bool,
-    verify: bool,
+    verify: bool | None,
     reference: Path | None,
     like: Path | None,
     card: Path | None,
@@ -258,6 +258,9 @@ def cli(
         report.note(f"{each.name}: {each.done} rewritten, {len(each.refused)} refused")
         for reason in (*each.told, *each.refused):
             report.note(f"  {reason}")
+    if verify is not False and weights is not None and _is_model(str(weights)) and not training_step:
+        told |= _proved(report, network, weights, options)
+        verify = verify or options["target"] is not None or dtype != "float32"
     if verify:
         told |= _verified(report, model, network, weights, calibration, options)
     if reference is not None:
@@ -430,12 +433,26 @@ def _verified(
     return _judged(report, "verification", comparisons)
 
 
-def _judged(report: Report, key: str, comparisons: tuple[rc.verify.OutputComparison, ...]) -> dict[str, Any]:
-    """The comparisons as a part of the JSON document, else their table on stderr; an error where one fails."""
+def _proved(report: Report, spec: rc.NetworkSpec, source: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """The comparison with the ONNX model that is the source; of its units the table has the one that differs most."""
+    chosen = rc.CompileOptions(**options).replace(dtype="float32", target=None, outputs=None)
+    found = rc.proof.compare_source(spec, source, chosen)
+    worst = max((each for each in found if "/unit_" in each.output), key=lambda each: each.error, default=None)
+    shown = tuple(each for each in found if each is worst or "/unit_" not in each.output)
+    return _judged(report, "proof", found, shown) if found else {}
+
+
+def _judged(
+    report: Report,
+    key: str,
+    comparisons: tuple[rc.verify.OutputComparison, ...],
+    shown: tuple[rc.verify.OutputComparison, ...] | None = None,
+) -> dict[str, Any]:
+    """The comparisons as a part of the JSON document, else a table of those to show; an error where one fails."""
     if not report.as_json:
         rows = [
             (each.output, each.images, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.1e}", each.note or "")
-            for each in comparisons
+            for each in (comparisons if shown is None else shown)
         ]
         click.echo(table(("output", "images", "relative error", "largest difference", "bound", ""), rows), err=True)
     rc.verify.require_agreement(comparisons)

@@ -65,15 +65,20 @@ COMPILED = record(
     recognised=(
         record(
             "Recognised",
-            "How a network was read off its weights.",
+            "How a network was read off its weights, or off an ONNX model.",
             told=(str, "What they tell."),
             assumed=(list[str], "What they do not tell, and was assumed."),
         ),
-        "Without SPEC.",
+        "Without SPEC, and where it is an ONNX model.",
         ABSENT,
     ),
     quantization=(_QUANTIZATION, "With --dtype int8.", ABSENT),
     verification=(list[OutputComparison], "With --verify: a comparison for each output.", ABSENT),
+    proof=(
+        list[OutputComparison],
+        "Of an ONNX model as the source: a comparison for each unit, the logits and the predictions.",
+        ABSENT,
+    ),
     reference=(list[OutputComparison], "With --reference: a comparison for each output.", ABSENT),
     triton=(str, "With --triton: the model's folder in the repository.", ABSENT),
     prepared=(str, "With --prepare: what was made ready for this machine's CPU.", ABSENT),

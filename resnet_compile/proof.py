@@ -1,0 +1,137 @@
+"""Whether a network read off an ONNX model computes what the model does, by running both.
+
+The model runs as it is, on images in its own order of axes, type, size and batch, and tells the outputs of its units
+beside its own: its file gets them as further outputs, and onnxruntime rewrites nothing. The network runs on the same
+images, unrewritten and in float32. Nothing is run before every node between them is recognised.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
+from resnet_compile.compiler import CHOICE, compile, planned_for  # noqa: A004  # the verb of this package
+from resnet_compile.errors import ResnetCompileError, VerificationError, WeightsError
+from resnet_compile.files import as_path
+from resnet_compile.lower.network import INPUT
+from resnet_compile.options import CompileOptions
+from resnet_compile.precision import PRECISIONS
+from resnet_compile.quantize.calibration import opened
+from resnet_compile.runtime import Session, SessionOptions
+from resnet_compile.spec import NetworkSpec
+from resnet_compile.verify import Difference, Judge, OutputComparison
+from resnet_compile.weights.structure import Structure, structure_of
+from resnet_compile.weights.structure.model import Place
+from resnet_compile.wire import length_prefix
+
+_BATCH = 2
+# By the field numbers of onnx.proto.
+_GRAPH, _OUTPUT, _NAME = 7, 12, 1
+
+
+def compare_source(
+    spec: NetworkSpec, source: str | os.PathLike[str], options: CompileOptions | None = None, *, seed: int = 0
+) -> tuple[OutputComparison, ...]:
+    """Runs a network with the weights of an ONNX model, and the model, on the CPU on the same random images.
+
+    Args:
+        spec: The network.
+        source: The model's file.
+        options: What the network's weights were taken with; what they say beside that has no meaning here.
+        seed: The seed of the images, of which there are two if the batch size is free.
+
+    Returns:
+        A comparison for each unit, the logits and the predictions; none where the model was not recognised to compute
+        what the network does, as when only its names fit.
+
+    Raises:
+        VerificationError: onnxruntime cannot run the model.
+    """
+    chosen = CompileOptions.given(options).model_dump(include={*CHOICE, "num_classes"})
+    path = as_path(source)
+    with OnnxCheckpoint(path) as checkpoint:
+        planned, _ = planned_for(spec, CompileOptions(**chosen), checkpoint)
+        try:
+            found = structure_of(planned, checkpoint)
+        except WeightsError:
+            return ()
+        outputs = CompileOptions(**chosen, outputs=tuple(found.places))
+        model = compile(found.plan.spec, outputs, weights=checkpoint)
+        images, theirs = _run(found, checkpoint, seed)
+        with opened(model.graph, model.format, graph_optimization="disabled") as session:
+            ours = session.run({INPUT: images})
+        halves = any(checkpoint.info(name).dtype == "float16" for name in checkpoint)
+    logits = found.plan.head.logits
+    of = {"predictions": logits.scope} if logits and "predictions" in found.places else {}
+    judge = Judge(PRECISIONS["float16" if halves else "float32"].bound, of, untrained=False)
+    told = []
+    for name, place in found.places.items():
+        difference = Difference()
+        difference.add(ours[name], _laid_out(theirs[place.value], place).reshape(ours[name].shape))
+        if name in of:
+            difference.greatest_logit = float(np.abs(ours[of[name]]).max())
+        told.append(judge.comparison(name, "random", difference))
+    return tuple(told)
+
+
+def _run(found: Structure, source: OnnxCheckpoint, seed: int) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
+    """Images as our network takes them, and what the model makes of them.
+
+    Raises:
+        VerificationError: onnxruntime cannot run it.
+    """
+    values = list(dict.fromkeys(place.value for place in found.places.values()))
+    try:
+        with _with_outputs(source, values) as session:
+            info = session.inputs[found.image.value]
+            batch = source.input_shape[0] if source.input_shape else None
+            shape = batch or _BATCH, found.plan.input.channels, *found.plan.input.size
+            generator = np.random.default_rng(seed)
+            noise: NDArray[Any] = generator.standard_normal(shape, np.float32)
+            if not info.dtype.startswith("float"):
+                noise = generator.integers(0, 128, shape)
+            images = noise.astype(info.dtype)
+            order = ["NCHW".index(axis) for axis in found.image.axes]
+            made = session.run({info.name: np.ascontiguousarray(images.transpose(order))}, values)
+            return images.astype(np.float32), made
+    except ResnetCompileError as error:
+        message = f"onnxruntime cannot run the model: {error.message}"
+        hint = "--no-verify takes it without proof"
+        raise VerificationError(message, where=str(source.files[0]), hint=hint) from None
+
+
+@contextmanager
+def _with_outputs(source: OnnxCheckpoint, values: Sequence[str]) -> Iterator[Session]:
+    """A session of a model that tells values beside its outputs.
+
+    A message that stands twice in a protobuf is one message of both: the outputs are put behind the file's bytes.
+    """
+    more = b""
+    for value in values:
+        if value not in source.outputs:
+            name = length_prefix(_NAME, len(value.encode())) + value.encode()
+            more += length_prefix(_OUTPUT, len(name)) + name
+    path, *external = source.files
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(path.read_bytes() + length_prefix(_GRAPH, len(more)) + more)
+        for file in external:
+            place = copy.parent / file.relative_to(path.resolve().parent)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, place)
+        yield Session.open(copy, "cpu", SessionOptions(spinning=False, graph_optimization="disabled"))
+
+
+def _laid_out(values: NDArray[Any], place: Place) -> NDArray[Any]:
+    """Values of a model with the images first and the channels behind them."""
+    order = sorted(range(len(place.axes)), key=lambda axis: "NCHW1".index(place.axes[axis]))
+    return values.transpose(order).astype(np.float64)
