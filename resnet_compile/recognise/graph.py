@@ -19,7 +19,7 @@ from resnet_compile.plan.root_kinds import RootLayers, plan_root
 from resnet_compile.plan.scope import LayerScope
 from resnet_compile.recognise.assembly import block_of, networks
 from resnet_compile.recognise.hypotheses import activation_in, heads_for, roots_for
-from resnet_compile.recognise.sketch import STEPS, Sketch, Trail, convolutions, explored, sketch
+from resnet_compile.recognise.sketch import STEPS, Sketch, Trail, convolutions, explored, first_of, sketch
 from resnet_compile.recognise.trials import Run, units_of
 from resnet_compile.spec import (
     BatchNorm,
@@ -56,6 +56,13 @@ def read_graph(source: OnnxCheckpoint, name: str = "network") -> NetworkSpec:
     Raises:
         WeightsError: It has a part that the spec language has no word for; the message names the node.
     """
+    try:
+        return _known(_recognised(source, name), source)
+    except SpecError as error:
+        raise WeightsError(f"the model is as no spec can be: {error}") from None
+
+
+def _recognised(source: OnnxCheckpoint, name: str) -> NetworkSpec:
     if len(source.inputs) != 1:
         raise WeightsError(f"the model must have one input, got {len(source.inputs)}")
     model = Walk(source)
@@ -76,7 +83,7 @@ def read_graph(source: OnnxCheckpoint, name: str = "network") -> NetworkSpec:
             blocks=(Block(scope="block1", unit=TorchvisionBasic(), args=(UnitArgs(depth=1),)),),
         )
         try:
-            return _known(_read(model, found, start, spec), source)
+            return _read(model, found, start, spec)
         except WeightsError as error:
             fault = fault or error
     assert fault, "there is a word for every activation"
@@ -89,7 +96,7 @@ def _start(model: Walk) -> Place:
     for axes in ("NCHW", "NHWC"):
         for trail in explored(model, Place(name, axes, 0), {name}).trails:
             if (last := trail.last) and last.here.axes == MAP and (shape := model.shape(last.node, 1)):
-                reads = shape[1] * last.node.ints.get("group", (1,))[0] if len(shape) > 1 else shape[0]
+                reads = shape[1] * first_of(last.node, "group") if len(shape) > 1 else shape[0]
                 return Place(name, axes, reads)
     raise _stuck(model, Place(name, MAP, 0), "no layer reads the model's input")
 
@@ -108,10 +115,7 @@ def _input(model: Walk, found: Sketch, start: Place) -> Input:
     shape, convs = model.source.input_shape, convolutions(model, found.root)
     sides = dict(zip(start.axes, shape, strict=True)) if len(shape) == len(start.axes) else {}
     usual = _SIDES[bool(convs) and convs[0].stride > 1]
-    try:
-        return Input(height=sides.get("H") or usual, width=sides.get("W") or usual, channels=start.channels)
-    except SpecError as error:
-        raise WeightsError(f"the model takes images that no spec has: {error}", where=start.value) from None
+    return Input(height=sides.get("H") or usual, width=sides.get("W") or usual, channels=start.channels)
 
 
 def _words(activation: layers.Activation | None) -> tuple[ActivationKind | None, ...]:
@@ -135,12 +139,7 @@ def _norm(model: Walk) -> NormKind:
     if not epsilons:
         return BatchNorm()
     ((epsilon, _),) = epsilons.most_common(1)
-    if epsilon == 0:
-        return ScaleOffset()
-    try:
-        return BatchNorm(epsilon=epsilon)
-    except SpecError as error:
-        raise WeightsError(f"the model has a normalisation that no spec has: {error}") from None
+    return BatchNorm(epsilon=epsilon) if epsilon else ScaleOffset()
 
 
 def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> NetworkSpec:
@@ -159,11 +158,9 @@ def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> Networ
     trails: list[Trail] = [*explored(model, end, {end.value}, units.source.size).trails]
     for head in heads_for(model, trails, preactivated=found.units[-1].preactivated):
         changes = {"root": root, "blocks": blocks, "output_stride": math.prod(strides) if atrous else None}
+        made = spec.replace(head=head, **changes)
         try:
-            made = spec.replace(head=head, **changes)
             match_structure(plan_network(made), model.source)
-        except SpecError as error:
-            raise WeightsError(f"no spec is as the model: {error}") from None
         except WeightsError as error:
             fault = fault or error
         else:

@@ -22,7 +22,8 @@ Shape = tuple[int, ...]
 
 _POOLS = ("AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean", "Slice")
 _SUMS = ("Add", "Sum")
-_DENSE = ("Conv", "Gemm", "MatMul")
+_RANKS = {"Conv": (3, 4), "Gemm": (2,), "MatMul": (2,)}  # of the weights
+_DENSE = tuple(_RANKS)
 _NORMS = ("BatchNormalization",)
 STEPS = (*ACTIVATIONS, *_POOLS, *_SUMS, *_DENSE, *_NORMS, "Expand", "Mul", "Sigmoid", "Softmax")
 """The operators that layers have."""
@@ -101,11 +102,11 @@ class ConvSketch:
 
     @property
     def rate(self) -> int:
-        return self.node.ints.get("dilations", (1,))[0]
+        return first_of(self.node, "dilations")
 
     @property
     def groups(self) -> int:
-        return self.node.ints.get("group", (1,))[0]
+        return first_of(self.node, "group")
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,14 +300,21 @@ def _unit(
     )
 
 
+def first_of(node: OnnxNode, name: str) -> int:
+    """What an attribute says of rows; 1 where it says nothing, or nonsense, which the judge refuses."""
+    found = node.ints.get(name, ())
+    return found[0] if found and found[0] > 0 else 1
+
+
 def convolutions(model: Walk, way: Way) -> tuple[ConvSketch, ...]:
     """The convolutions and dense layers on a way, each with what belongs to it."""
     found: list[ConvSketch] = []
     for at, (node, here) in enumerate((step.node, step.here) for step in way):
         shape = model.shape(node, 1) if node.operator in _DENSE else None
-        if shape is None or (node.operator == "Conv" and is_border(model, node, here.channels)):
+        known = shape is not None and min(shape, default=0) > 0 and len(shape) in _RANKS[node.operator]
+        if shape is None or not known or (node.operator == "Conv" and is_border(model, node, here.channels)):
             continue
-        stride = node.ints.get("strides", (1,))[0]
+        stride = first_of(node, "strides")
         if node.operator == "Conv" and here.border and here.border.mode == "reflect" and found:
             found[-1] = replace(found[-1], blur=shape[-1], stride=stride)
             continue

@@ -87,7 +87,7 @@ def test_a_catalogue_name_is_a_spec(tmp_path: Path) -> None:
     assert (tmp_path / "model.onnx").exists()
 
 
-@pytest.mark.parametrize("name", ["readers/state_dict.pth", "onnx/slim_v1_tf2onnx.onnx", "checkpoints/part1"])
+@pytest.mark.parametrize("name", ["readers/state_dict.pth", "checkpoints/part1"])
 def test_weights_in_the_place_of_a_spec_are_told(name: str, tmp_path: Path) -> None:
     path = Path(__file__).parents[1] / "data" / name
     done = command("resnet-compile", path, "-o", tmp_path / "model.onnx")
