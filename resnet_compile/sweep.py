@@ -6,6 +6,7 @@ Each row appears in the table's file when it is measured, so whatever ends a run
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
@@ -274,7 +275,8 @@ def _variants(networks: Sequence[str], axes: Axes, num_classes: int | Literal["n
 
 def _model(network: str, axes: Axes) -> _Variant:
     if varied := axes.model_fields_set - {"batch", "threads"}:
-        raise OptionError("of a model only batch and threads can be varied", where=f"sweep {min(varied)}", hint=network)
+        fault = f"is a model, of which only batch and threads can be varied, not {min(varied)}"
+        raise OptionError(fault, where=network, hint="give its spec")
     said = read_model(Path(network)).metadata
     spec = None if said.spec is None else parse_spec(said.spec)
     dtype: Any = said.dtype or "float32"
@@ -306,6 +308,10 @@ def _measured(subject: Subject, options: BenchOptions, costs: Row, backend: Back
     }
 
 
+class _TriedError(Exception):
+    """Ends a trial to write, which leaves nothing."""
+
+
 class _Table:
     """The rows, and their file where there is one."""
 
@@ -318,7 +324,9 @@ class _Table:
             if not resume:
                 raise OptionError("has measurements already", where=str(path), hint="--resume goes on with them")
             self.rows = [row for row in rows if not row["error"]]
-        self._write()  # so that a path that cannot be written is known at once
+        # A path that cannot be written is known at once.
+        with contextlib.suppress(_TriedError), replacing(path):
+            raise _TriedError
 
     @property
     def done(self) -> set[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ import pytest
 
 from resnet_compile import CompileOptions, compile, costs, load_spec, sweep
 from resnet_compile.bench import BenchOptions, Protocol
-from resnet_compile.errors import ModelFileError, OptionError, ResnetCompileError
+from resnet_compile.errors import DeviceError, ModelFileError, OptionError, OutputError, ResnetCompileError
 from resnet_compile.roofline import Roofline, roofline
 from resnet_compile.runtime import parse_device
 from resnet_compile.spec.scaling import scaled
@@ -42,6 +42,14 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="is no table of resnet-bench"):
         run("tiny", table=path, resume=True)
     assert path.read_text() == "a,b\n1,2\n"
+
+
+def test_nothing_is_left_where_nothing_is_measured(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError):
+        sweep.sweep(["tiny"], table=tmp_path / "runs.csv", options=QUICK.replace(device="cuda:7"))
+    with pytest.raises(OutputError, match="cannot write here"):
+        run("tiny", table=tmp_path / "nowhere" / "runs.csv")
+    assert [*tmp_path.iterdir()] == []
 
 
 def test_what_cannot_be_measured_is_a_row_that_going_on_tries_again(
@@ -91,7 +99,9 @@ def test_of_a_model_only_batch_and_threads_are_varied(tmp_path: Path) -> None:
     compile("tiny", CompileOptions(dtype="float16")).save(model)
     (row,) = run(str(model), batch=(1,)).rows
     assert (row["dtype"], row["macs"]) == ("float16", costs.costs("tiny").macs)
-    with pytest.raises(OptionError, match="of a model only batch and threads can be varied @ sweep width"):
+    with pytest.raises(
+        OptionError, match=r"is a model, of which only batch and threads can be varied, not width @ .*half\.onnx"
+    ):
         run(str(model), width=(0.5,))
 
 

@@ -25,6 +25,12 @@ def _factor(ctx: click.Context, param: click.Parameter, text: str) -> float:
         raise click.BadParameter(f"{text!r} is not a number, such as 0.5") from None
 
 
+def _size(ctx: click.Context, param: click.Parameter, text: str) -> Any:
+    if text == "dynamic":
+        raise click.BadParameter("a benchmark has one image size, not a dynamic one")
+    return size(ctx, param, text)
+
+
 def _threads(ctx: click.Context, param: click.Parameter, text: str) -> int:
     if not text.isdecimal():
         raise click.BadParameter(f"{text!r} is not a number of threads")
@@ -34,7 +40,7 @@ def _threads(ctx: click.Context, param: click.Parameter, text: str) -> int:
 _AXES: dict[str, _Parse] = {
     "depth": _factor,
     "width": _factor,
-    "size": size,
+    "size": _size,
     "batch": lambda ctx, param, text: (batches(ctx, param, text) or (0,))[0],
     "dtype": lambda ctx, param, text: text,
     "threads": _threads,

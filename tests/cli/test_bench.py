@@ -458,6 +458,7 @@ def test_many_networks_make_one_table_and_one_page(
         (["tiny", "--sweep", "batch=1", "--batch", 2], "--batch and --sweep batch=... exclude each other"),
         (["tiny", "--sweep", "width=-1"], "width[0] must be greater than 0.0, got -1.0"),
         (["tiny", "--sweep", "dtype=int4"], "must be 'float32', 'float16' or 'int8', got 'int4'"),
+        (["tiny", "--sweep", "size=dynamic"], "a benchmark has one image size, not a dynamic one"),
         (["tiny", "tiny", "--profile"], "--profile does not go with several models, --sweep or --csv"),
         (["tiny", "--resume"], "--resume goes on with the table of --csv FILE"),
         (["tiny", "--size", "dynamic"], "a benchmark has one image size"),

@@ -76,6 +76,12 @@ def test_pairs_of_a_name_and_a_value_stack_on_a_narrow_page() -> None:
     assert '<table class="pairs">' not in page.split("<h2>Setup</h2>")[0], "a table with a header stays one"
 
 
+def test_a_notebook_shows_what_the_run_came_to() -> None:
+    table = trained(7)._repr_html_()
+    assert table.count("<tr>") == 1 + 5
+    assert '<td style="text-align: right">7</td>' in table
+
+
 def test_an_interrupted_run_says_so() -> None:
     page = training_page("net", trained(7, interrupted=True), [])
     assert "Interrupted" in page
