@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from support.image_data import write_image
 from support.training_run import narrow_spec, write_cifar
@@ -106,6 +107,9 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "narrow.json -o digits.onnx",
     ):
         shell(f"resnet-compile {command}", folder)
+    foreign = onnx.load(folder / "float32.onnx")
+    del foreign.metadata_props[:]
+    onnx.save(foreign, folder / "theirs.onnx")
     return folder
 
 

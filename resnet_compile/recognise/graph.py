@@ -199,15 +199,13 @@ def _known(spec: NetworkSpec, source: OnnxCheckpoint) -> NetworkSpec:
     normed = any(node.operator == "BatchNormalization" for node in source.nodes)
     found: list[tuple[tuple[bool, ...], int, NetworkSpec]] = []
     for known in networks():
-        if normed and _epsilon(known.norm) != _epsilon(spec.norm):
+        if _depths(known) != _depths(spec) or (normed and _epsilon(known.norm) != _epsilon(spec.norm)):
             continue
         head = known.head.replace(num_classes=spec.head.num_classes, predictions=spec.head.predictions)
         image = known.input.replace(height=spec.input.height, width=spec.input.width, preprocess=None)
         try:
             like = known.replace(head=head, input=image)
             planned = plan_network(like.replace(name=spec.name))
-            if [unit.output for unit in planned.units] != [unit.output for unit in own.units]:
-                continue
             made = sum(not tensor.given for tensor in match_structure(planned, source).values())
         except (SpecError, WeightsError):
             continue
@@ -218,6 +216,11 @@ def _known(spec: NetworkSpec, source: OnnxCheckpoint) -> NetworkSpec:
         )
         found.append((alike, -made, like))
     return max(found, key=lambda each: each[:2])[2] if found else spec
+
+
+def _depths(spec: NetworkSpec) -> list[int]:
+    """The depth of every unit."""
+    return [args.depth for block in spec.blocks for args in block.args for _ in range(args.repeat)]
 
 
 def _borders(planned: Plan) -> list[object]:

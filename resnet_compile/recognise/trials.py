@@ -91,9 +91,9 @@ def _best(
     exact: bool,
 ) -> Run:
     """The kind that goes furthest; `exact` ones need no parameter that the model has not as it is."""
-    best = Run(begun.source, begun.steps)
+    best, refused = Run(begun.source, begun.steps), set[UnitPlan]()
     for kind, strides in tries:
-        run = _run(model, units, strides, kind, scope, begun, exact=exact)
+        run = _run(model, units, strides, kind, scope, begun, refused, exact=exact)
         best = max(best, run, key=lambda each: each.merit)
         if best.merit[:2] == (len(units), 0):
             break
@@ -116,15 +116,20 @@ def _run(
     kind: UnitKind,
     scope: LayerScope,
     begun: Run,
+    refused: set[UnitPlan],
     *,
     exact: bool,
 ) -> Run:
-    """How far a kind goes, which begins a block wherever the depth changes."""
+    """How far a kind goes; `refused` are plans of the first unit.
+
+    A block begins wherever the depth changes or a shortcut projects: a graph does not tell blocks otherwise.
+    """
     run, rate = Run(begun.source, begun.steps), begun.rate
     for at, (unit, told) in enumerate(zip(units, strides, strict=True)):
         if len(unit.convs) != (3 if kind.bottleneck else 2) or told.rate != rate:
             break
-        first = at == 0 or unit.depth != units[at - 1].depth
+        projects = bool(convolutions(model, unit.shortcut))
+        first = at == 0 or projects or unit.depth != units[at - 1].depth
         args, where = arguments(model, unit, kind, told.nominal), f"unit {at + 1}"
         site = UnitSite(
             kind, scope.inner(where), args, run.source, told.stride, told.rate, first=first, where=where, block=where
@@ -132,8 +137,10 @@ def _run(
         model.enter(Site("$.blocks[]", kind))
         try:
             planned = plan_unit(site)
-            if not _alike(model, unit, planned):
+            if planned in refused or not _alike(model, unit, planned):
                 break
+            if at == 0:
+                refused.add(planned)  # until it is taken
             steps = through_unit(model, planned, run.steps)
         except (SpecError, WeightsError):
             run.nearest = model.nearest
@@ -141,6 +148,7 @@ def _run(
         made = _made(unit, steps[0], run.steps[0])
         if exact and made:
             break
+        refused.discard(planned)
         if first:
             run.blocks.append((kind, []))
         run.blocks[-1][1].append(args)

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import numpy as np
 import onnx
+import onnx.numpy_helper
 import pytest
 import test_golden_torch
 from hypothesis import Phase, given, settings
@@ -16,6 +18,7 @@ from support.tolerances import NETWORK, relative_error
 from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec, open_checkpoint, plan_network
 from resnet_compile.errors import WeightsError
 from resnet_compile.recognise import Recognised, recognise
+from resnet_compile.spec import build_spec
 
 EXPORTS = Path(__file__).resolve().parents[1] / "data" / "onnx"
 TORCH = ("resnet_basic", "resnet_bottleneck", "resnext", "resnetv2")
@@ -89,6 +92,44 @@ def test_exports_of_tf2onnx_come_back(version: str, tmp_path: Path) -> None:
     spec = case.spec.replace(input=case.spec.input.replace(**size))
     ours, theirs = (function(plan_network(each), folded=True) for each in (found.spec, spec))
     assert ours[:2] == theirs[:2]
+
+
+def rewritten(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """A model as exporters write it for an opset: inputs as the attributes that they were, initializers as inputs."""
+    model.opset_import[0].version = opset
+    held = {tensor.name: tensor for tensor in model.graph.initializer}
+    constants = {node.output[0]: node for node in model.graph.node if node.op_type == "Constant"}
+    for node in model.graph.node:
+        if node.op_type == "Clip" and opset < 11:
+            low, high = (float(onnx.numpy_helper.to_array(held[name])) for name in node.input[1:])
+            del node.input[1:]
+            node.attribute.extend([helper.make_attribute("min", low), helper.make_attribute("max", high)])
+        if node.op_type == "Pad" and opset < 11:
+            pads = constants[node.input[1]].attribute[0].ints
+            del node.input[1:]
+            node.attribute.append(helper.make_attribute("pads", pads))
+        if node.op_type == "GlobalAveragePool" and opset >= 18:
+            node.op_type = "ReduceMean"
+            node.input.append("spatial")
+        if node.op_type == "BatchNormalization" and opset < 9:
+            node.attribute.append(helper.make_attribute("spatial", 1))
+    if opset >= 18:
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), "spatial"))
+    if opset < 9:
+        for tensor in model.graph.initializer:
+            value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            model.graph.input.append(value)
+    return model
+
+
+@pytest.mark.parametrize("opset", [7, 9, 12, 18, 26])
+def test_opsets_are_read_in_their_own_forms(opset: int, tmp_path: Path) -> None:
+    """Made by hand: what exporters wrote for these opsets cannot be run here."""
+    document = narrowed(load_spec("akamaster_resnet20")).model_dump(mode="json")
+    for extra in ({}, {"activation": {"kind": "relu6"}}):
+        spec = build_spec(document | extra)
+        found = read(rewritten(stripped(spec), opset), tmp_path)
+        assert function(plan_network(found.spec)) == function(plan_network(spec))
 
 
 def test_images_of_any_size_are_told_as_what_is_not_told(tmp_path: Path) -> None:

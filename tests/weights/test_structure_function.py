@@ -13,12 +13,14 @@ import onnx
 import pytest
 import test_golden_torch
 from onnx import helper, numpy_helper
+from support.functions import function
 from support.models import run
 from support.specs import families, parsed, tiny_document
 from support.tolerances import NETWORK, relative_error
 
-from resnet_compile import CompileOptions, NetworkSpec, compile
+from resnet_compile import CompileOptions, NetworkSpec, compile, open_checkpoint, plan_network
 from resnet_compile.errors import WeightsError
+from resnet_compile.recognise import recognise
 
 EXPORTS = Path(__file__).resolve().parents[1] / "data" / "onnx"
 BASIC = next(run for run in test_golden_torch.RUNS if run.label == "resnet_basic-0").spec
@@ -354,6 +356,45 @@ def test_the_same_function_in_another_form_is_taken(name: str, tmp_path: Path) -
     model = basic()
     SAME_FUNCTIONS[name](model)
     require_equal(BASIC, model, tmp_path)
+
+
+AS_READ = function(plan_network(BASIC), folded=True)
+
+
+def read(model: onnx.ModelProto, tmp_path: Path) -> NetworkSpec:
+    """The spec that is read off a model."""
+    with open_checkpoint(saved(model, tmp_path)) as source:
+        return recognise(source).spec
+
+
+# Zeros around a map that a ReLU made never win; a spec says that they are there, as of Keras's pool.
+@pytest.mark.parametrize("name", [name for name in SAME_FUNCTIONS if name != "Pad of zeros behind a ReLU"])
+def test_the_same_function_in_another_form_is_read_as_the_same(name: str, tmp_path: Path) -> None:
+    model = basic()
+    SAME_FUNCTIONS[name](model)
+    assert function(plan_network(read(model, tmp_path)), folded=True) == AS_READ
+
+
+@pytest.mark.parametrize("name", NEAR_MISSES)
+def test_a_near_miss_is_read_as_another_function_or_not_at_all(name: str, tmp_path: Path) -> None:
+    model = basic()
+    NEAR_MISSES[name][0](model)
+    try:
+        found = function(plan_network(read(model, tmp_path)), folded=True)
+    except WeightsError as error:
+        found = str(error).splitlines()
+    assert found != AS_READ
+    assert len(found) in (1, len(AS_READ))
+
+
+@pytest.mark.parametrize("epsilon", [1e-3, 1.001e-5])
+def test_epsilon_is_read_off_the_norms(epsilon: float, tmp_path: Path) -> None:
+    model = onnx.load(EXPORTS / "timm_resnetv2_tracing.onnx")
+    for node in nodes(model, "BatchNormalization"):
+        give(node, epsilon=epsilon)
+    norm = read(model, tmp_path).norm
+    assert norm.kind == "batch"
+    assert norm.epsilon == epsilon
 
 
 def test_a_shape_that_is_not_read_off_the_batch_is_refused(tmp_path: Path) -> None:
