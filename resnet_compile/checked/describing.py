@@ -8,9 +8,9 @@ import inspect
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
-from pydantic import ConfigDict, Field, TypeAdapter, create_model
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, create_model
 
 from resnet_compile.checked.model import CheckedModel
 
@@ -75,6 +75,10 @@ def schema_of(kind: Any) -> dict[str, Any]:
     A dataclass's description is its docstring; those of its fields are under ``Attributes:`` there.
     """
     schema: dict[str, Any] = TypeAdapter(kind).json_schema(by_alias=True)
+    for cls in _dataclasses(kind, set()):
+        # Newer versions of pydantic do this themselves, 2.11 does not.
+        if cls.__name__ in schema.get("$defs", {}):
+            schema["$defs"][cls.__name__]["description"] = inspect.cleandoc(cls.__doc__ or "")
     for each in _objects(schema):
         texts = _documented(each.get("description", ""))
         if texts:
@@ -86,6 +90,21 @@ def schema_of(kind: Any) -> dict[str, Any]:
             field.pop("title", None)
         each["additionalProperties"] = False
     return schema
+
+
+def _dataclasses(kind: Any, seen: set[Any]) -> Iterator[type[Any]]:
+    """The dataclasses that a type is made of."""
+    if kind in seen:
+        return
+    seen.add(kind)
+    parts = [*get_args(kind)]
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        yield kind
+        parts += get_type_hints(kind).values()
+    elif isinstance(kind, type) and issubclass(kind, BaseModel):
+        parts += (field.annotation for field in kind.model_fields.values())
+    for part in parts:
+        yield from _dataclasses(part, seen)
 
 
 def _objects(schema: Any) -> Iterator[dict[str, Any]]:
