@@ -42,6 +42,7 @@ from resnet_compile.weights.structure.layers import chain
 from resnet_compile.weights.structure.model import MAP, Counterpart, Place, Site, Walk, Wanted, pixel
 from resnet_compile.weights.structure.walk import takers
 
+_ROUNDING = 1e-6  # of an epsilon in float32, over itself
 _SIDES = 32, 224
 """What is taken for images of any size: for a network whose first convolution has no stride, and for one with."""
 
@@ -173,7 +174,7 @@ def _root(
 ) -> tuple[RootKind | None, RootLayers, list[Counterpart]]:
     """The root block, its layers, and where they lead to."""
     begun = found.units[0].residual[:1]
-    folded = bool(begun) and begun[0].node.operator not in ("BatchNormalization", "Conv")
+    folded = bool(begun) and begun[0].node.operator not in ("BatchNormalization", "Mul", "Conv")
     nearest: tuple[tuple[int, int, int], str] | None = None
     for kind in roots_for(model, found.root, folded=folded):
         model.enter(Site("$.root"))
@@ -199,7 +200,8 @@ def _known(spec: NetworkSpec, source: OnnxCheckpoint) -> NetworkSpec:
     normed = any(node.operator == "BatchNormalization" for node in source.nodes)
     found: list[tuple[tuple[bool, ...], int, NetworkSpec]] = []
     for known in networks():
-        if _depths(known) != _depths(spec) or (normed and _epsilon(known.norm) != _epsilon(spec.norm)):
+        epsilons = _epsilon(known.norm), _epsilon(spec.norm)
+        if _depths(known) != _depths(spec) or (normed and not math.isclose(*epsilons, rel_tol=_ROUNDING)):
             continue
         head = known.head.replace(num_classes=spec.head.num_classes, predictions=spec.head.predictions)
         image = known.input.replace(height=spec.input.height, width=spec.input.width, preprocess=None)

@@ -277,7 +277,7 @@ def heads_for(model: Walk, trails: Sequence[Trail], *, preactivated: bool) -> It
         operators = [step.node.operator for step in way]
         dense = convolutions(model, way)
         pooled = not _MEANS.isdisjoint(operators)
-        normed = bool(operators) and operators[0] in ("BatchNormalization", *ACTIVATIONS)
+        normed = bool(operators) and operators[0] in ("BatchNormalization", "Mul", *ACTIVATIONS)
         postnorm: Any = "none" if preactivated and not normed else None
         if not dense:
             yield Head(num_classes=None, global_pool=pooled, postnorm=postnorm)

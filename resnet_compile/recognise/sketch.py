@@ -24,8 +24,8 @@ _POOLS = ("AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean", "Slice")
 _SUMS = ("Add", "Sum")
 _RANKS = {"Conv": (3, 4), "Gemm": (2,), "MatMul": (2,)}  # of the weights
 _DENSE = tuple(_RANKS)
-_NORMS = ("BatchNormalization",)
-STEPS = (*ACTIVATIONS, *_POOLS, *_SUMS, *_DENSE, *_NORMS, "Expand", "Mul", "Sigmoid", "Softmax")
+_NORMS = ("BatchNormalization", "Mul")  # a product is one with the sum behind it
+STEPS = (*ACTIVATIONS, *_POOLS, *_SUMS, *_DENSE, *_NORMS, "Expand", "Sigmoid", "Softmax")
 """The operators that layers have."""
 
 
@@ -198,7 +198,7 @@ def explored(model: Walk, start: Place, seen: set[str], size: tuple[int, int] | 
             alone = not any(map(model.is_constant, node.inputs))
             if node.operator in _SUMS and alone:
                 sums.setdefault(id(node), (node, []))[1].append(replace(trail, end=here))
-            elif node.operator == "Mul" and not set(here.axes) & {"H", "W"}:
+            elif node.operator == "Mul" and alone and not set(here.axes) & {"H", "W"}:
                 gates[id(node)] = trail
             elif (there := _behind(model, node, here, size)) and there.value not in seen:
                 seen.add(there.value)
@@ -267,7 +267,7 @@ def _parted(ways: Sequence[Way], *, rectified: bool) -> tuple[Way, list[Way]]:
         common += 1
     begun = any(way[common:] and way[common].node.operator in (*ACTIVATIONS, *_NORMS) for way in ways)
     if not rectified and not begun:
-        for operators in (ACTIVATIONS, _NORMS):
+        for operators in (ACTIVATIONS, ("Add",), _NORMS):
             if common and first[common - 1].node.operator in operators:
                 common -= 1
     return first[:common], [first[common:], second[common:]]

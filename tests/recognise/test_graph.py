@@ -9,6 +9,7 @@ import pytest
 import test_golden_torch
 from hypothesis import Phase, given, settings
 from onnx import helper
+from support.contents import arrays_of
 from support.functions import function
 from support.models import run
 from support.slim import slim_cases
@@ -94,6 +95,22 @@ def test_exports_of_tf2onnx_come_back(version: str, tmp_path: Path) -> None:
     assert ours[:2] == theirs[:2]
 
 
+LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_resnet50.onnx"
+
+
+@pytest.mark.skipif(not LIGHT.exists(), reason="this onnx comes without its test data")
+def test_the_resnet_of_the_onnx_package_is_read(tmp_path: Path) -> None:
+    """Caffe2's, opset 9: weights by ConstantOfShape, initializers among the inputs, and no epsilon quite 1e-5."""
+    found = read(LIGHT, tmp_path)
+    assert found.spec.name == "torchvision_resnet50"
+    assert (found.spec.head.predictions, found.assumed) == ("softmax", ())
+    with open_checkpoint(LIGHT) as source:
+        model = compile(found.spec, weights=source)
+        weights = arrays_of(model.graph)
+    named = [p.name for p in model.plan.parameters if p.role == "weights"]
+    assert {round(float(each), 6) for name in named for each in np.unique(weights[name])} == {0.02}
+
+
 def rewritten(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """A model as exporters write it for an opset: inputs as the attributes that they were, initializers as inputs."""
     model.opset_import[0].version = opset
@@ -120,6 +137,31 @@ def rewritten(model: onnx.ModelProto, opset: int) -> onnx.ModelProto:
             value = helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
             model.graph.input.append(value)
     return model
+
+
+def test_a_norm_that_is_written_as_a_product_and_a_sum_comes_back(tmp_path: Path) -> None:
+    """As Keras's exporter writes those that stand before convolutions."""
+    spec, plain = narrowed(load_spec("keras_resnet50v2")), CompileOptions(batch=2)
+    model = compile(spec, plain).to_proto()
+    expected = run(model, image := np.random.default_rng(0).standard_normal((2, 3, 32, 32)).astype(np.float32))
+    del model.metadata_props[:]
+    held = {each.name: onnx.numpy_helper.to_array(each).astype(np.float64) for each in model.graph.initializer}
+    for node in [node for node in model.graph.node if node.op_type == "BatchNormalization"]:
+        gamma, beta, mean, variance = (held[name] for name in node.input[1:])
+        scale = gamma / np.sqrt(variance + onnx.helper.get_node_attr_value(node, "epsilon"))
+        parts = [each.reshape(1, -1, 1, 1).astype(np.float32) for each in (scale, beta - mean * scale)]
+        names = [f"{node.output[0]}/{number}" for number in range(3)]
+        model.graph.initializer.extend(map(onnx.numpy_helper.from_array, parts, names))
+        product = helper.make_node("Mul", [names[0], node.input[0]], [names[2]])
+        at = [*model.graph.node].index(node)
+        model.graph.node.remove(node)
+        model.graph.node.insert(at, helper.make_node("Add", [names[2], names[1]], [node.output[0]]))
+        model.graph.node.insert(at, product)
+    found = read(model, tmp_path)
+    assert function(plan_network(found.spec), folded=True)[0] == function(plan_network(spec), folded=True)[0]
+    again = run(compile(tmp_path / "theirs.onnx", plain).to_proto(), image)
+    for ours, theirs in zip(again.values(), expected.values(), strict=True):
+        assert relative_error(ours, theirs) <= NETWORK
 
 
 @pytest.mark.parametrize("opset", [7, 9, 12, 18, 26])

@@ -25,6 +25,7 @@ from resnet_compile.weights.structure.model import (
     WEIGHTS,
     ComputedTensor,
     Counterpart,
+    Place,
     Walk,
     Wanted,
     or_zeros,
@@ -46,7 +47,7 @@ def norm_activation(model: Walk, layer: layers.NormActivation, step: Counterpart
 def normalised(
     model: Walk, norm: layers.Norm, step: Counterpart, biases: Values | None, wanted: Wanted
 ) -> Iterator[Counterpart]:
-    """A BatchNormalization; biases of the convolution before it move its mean."""
+    """A BatchNormalization, or what computes the same; biases of the convolution before it move its mean."""
     for node, here in takers(model, step, wanted, "BatchNormalization"):
         if fault := _fault(model, node, norm):
             model.note(step, wanted, node, *fault, closeness=ATTRIBUTE)
@@ -74,6 +75,47 @@ def normalised(
             ComputedTensor(norm.moving_variance, partial(_plus, variance, epsilon - norm.epsilon)),
         )
         yield step.on(place, node, filled=filled)
+    yield from _affine(model, norm, step, biases, wanted)
+
+
+def _affine(
+    model: Walk, norm: layers.Norm, step: Counterpart, biases: Values | None, wanted: Wanted
+) -> Iterator[Counterpart]:
+    """A product with a vector and a sum with one, which exporters write for a normalisation: y = x s + o."""
+    if norm.gamma is None:
+        return
+    for node, here in takers(model, step, wanted, "Mul"):
+        if (scale := _vector(model, node, here)) is None:
+            continue
+        behind = step.on(through(here, node), node)
+        for total, there in takers(model, behind, wanted, "Add"):
+            if (offset := _vector(model, total, there)) is not None:
+                beta = partial(_shifted, offset, scale, biases) if biases else offset
+                filled = ComputedTensor(norm.gamma, scale), ComputedTensor(norm.beta, beta, given=biases is None)
+                kept = [each for each in folded(norm, None) if each.parameter.role.startswith("moving")]
+                yield behind.on(through(there, total), total, filled=(*filled, *kept))
+
+
+def _vector(model: Walk, node: OnnxNode, here: Place) -> Values | None:
+    """The constant that a node has beside a place, a number for each channel; None where it is anything else."""
+    if here.border or len(node.inputs) != 2:
+        return None
+    shape = model.shape(node, side := 1 - node.inputs.index(here.value))
+    rank = len(here.axes)
+    wanted = tuple(here.channels if axis == "C" else 1 for axis in here.axes)
+    if shape is None or len(shape) > rank or (1,) * (rank - len(shape)) + shape != wanted:
+        return None
+    return partial(_flat, model.values(node, side))
+
+
+def _flat(values: Values) -> NDArray[Any]:
+    flat: NDArray[Any] = values().ravel()
+    return flat
+
+
+def _shifted(offset: Values, scale: Values, biases: Values) -> NDArray[Any]:
+    shifted: NDArray[Any] = offset() + scale() * biases()
+    return shifted
 
 
 def _fault(model: Walk, node: OnnxNode, norm: layers.Norm) -> tuple[str, str] | None:
