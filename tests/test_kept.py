@@ -143,6 +143,22 @@ def test_a_flipped_bit_is_never_opened(name: str, hidden: bool, model: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "told",
+    [{"model": {}}, {"files": {}}, {"files": {"model.onnx": None}}, {"model": []}, {"machine": {}}, None],
+    ids=str,
+)
+def test_a_record_that_does_not_tell_of_every_file_is_none(told: dict[str, Any] | None, model: Path) -> None:
+    path = shelf(model).make(write)
+    assert shelf(model).find() == path
+    record = path.with_name("record.json")
+    whole = json.loads(record.read_text())
+    if told == {"files": {"model.onnx": None}}:
+        told = {"files": {"model.onnx": whole["files"]["model.onnx"]}}
+    record.write_text(json.dumps([] if told is None else whole | told))
+    assert shelf(model).find() is None
+
+
+@pytest.mark.parametrize(
     "other", [{"onnxruntime": "1.32.0"}, {"processor": "avx2"}, {"optimization": "basic"}, {"form": 2}], ids=str
 )
 def test_another_machine_has_entries_of_its_own(other: dict[str, Any], model: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.bench import Protocol
+from resnet_compile.passes import winograd
 
 TOOLS = Path(__file__).parents[1] / "tools"
 
@@ -267,6 +268,24 @@ def test_our_statistics_are_held_to_the_load_generators(
     slower = [latency + 1 for latency in stream["latencies"]]
     assert len(loadgen.disagreements("single", loadgen.Log(summary, slower, []))) == 2
     assert loadgen.disagreements("offline", loadgen.Log("", [1], [])) == []
+
+
+@pytest.mark.parametrize("name", ["winograd", "opening", "images"])
+def test_what_was_measured_on_the_cpu_stands_in_its_page(name: str, tool: Callable[[str], ModuleType]) -> None:
+    document = json.loads((TOOLS / "results" / f"{name}_cpu.json").read_text())
+    assert tool(f"measure_{name}").page(document) == (TOOLS / "results" / f"{name}_cpu.md").read_text()
+
+
+def test_minimal_filtering_was_measured_on_what_the_rule_chooses_from(tool: Callable[[str], ModuleType]) -> None:
+    document = json.loads((TOOLS / "results" / "winograd_cpu.json").read_text())
+    measured = tool("measure_winograd")
+    assert [each["name"] for each in document["networks"]] == list(measured.NETWORKS)
+    assert [each["name"] for each in document["layers"]] == [
+        f"{channels} channels, {side}x{side}" for channels, side in measured.LAYERS
+    ]
+    for layer in document["layers"]:
+        chosen = winograd(measured.layer_graph(*measured.LAYERS[document["layers"].index(layer)]))
+        assert layer["chosen"] == (chosen.told or chosen.refused)[0].partition(": ")[2], "of the rule as it is"
 
 
 def test_the_scenarios_that_were_measured_stand_in_their_table(tool: Callable[[str], ModuleType]) -> None:

@@ -4,8 +4,8 @@
 
 Every opening is a process of its own, after onnxruntime is imported; the ways follow one another in each round, in
 random order, two of them the same (A/A). Ratios are of the same round, with bootstrap 95 % intervals. Memory is what
-the process has to itself, before and after the first run, less what it had before the opening. Speed is that of
-sessions that run in turn in one process; outputs must be the same bits. Writes OUTPUT.json and OUTPUT.md.
+the process has of its own, not of a file, before and after the first run, less what it had before the opening. Speed is
+that of sessions that run in turn in one process; outputs must be the same bits. Writes OUTPUT.json and OUTPUT.md.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ import numpy as np
 import onnxruntime
 from resnet_compile.runtime import Session, SessionOptions
 
-def private():
+def own():
     fields = dict(line.split(":") for line in Path("/proc/self/smaps_rollup").read_text().splitlines()[1:])
-    return sum(int(fields[name].split()[0]) for name in ("Private_Dirty", "Private_Clean")) / 1000
+    return int(fields["Anonymous"].split()[0]) / 1000
 
 options = SessionOptions(cache=sys.argv[2] == "cached", spinning=False)
 images = np.zeros((1, 3, 224, 224), np.float32)
-before, start = private(), time.perf_counter()
+before, start = own(), time.perf_counter()
 session = Session.open(sys.argv[1], "cpu", options)
-seconds, opened = time.perf_counter() - start, private() - before
+seconds, opened = time.perf_counter() - start, own() - before
 session.run({"input": images})
-print(json.dumps({"seconds": seconds, "opened": opened, "run": private() - before, "cache": session.cache}))
+print(json.dumps({"seconds": seconds, "opened": opened, "run": own() - before, "cache": session.cache}))
 """
 
 
@@ -90,8 +90,8 @@ def network(name: str, rounds: int, folder: Path) -> dict[str, Any]:
             label: {
                 "milliseconds": round(float(np.median(each)) * 1e3, 1),
                 "ratio": asdict(median_ratio(each, seconds[PLAIN])),
-                "private_mb": round(float(np.median([run["opened"] for run in found[label]]))),
-                "private_mb_after_a_run": round(float(np.median([run["run"] for run in found[label]]))),
+                "own_mb": round(float(np.median([run["opened"] for run in found[label]]))),
+                "own_mb_after_a_run": round(float(np.median([run["run"] for run in found[label]]))),
             }
             for label, each in seconds.items()
         },
@@ -105,10 +105,10 @@ def page(document: dict[str, Any]) -> str:
     for entry in document["networks"]:
         rows.append([f"**{entry['name']}**", *[None] * 4])
         for label, each in entry["openings"].items():
-            memory = each["private_mb"], each["private_mb_after_a_run"]
+            memory = each["own_mb"], each["own_mb_after_a_run"]
             rows.append([label, each["milliseconds"], interval(each["ratio"]), *memory])
         rows.append([f"a run, {CACHED}", None, interval(entry["run_time"]), None, None])
-    table = markdown(["", "ms", "time", "private MB", "after a run"], rows)
+    table = markdown(["", "ms", "time", "memory of its own, MB", "after a run"], rows)
     cpu, (before, after) = document["environment"]["cpu"], document["load"]
     about = (
         f"{cpu['model']}, {cpu['cores']} cores, {document['environment']['time']}, load {before:.1f} before and "

@@ -105,7 +105,7 @@ class Shelf:
         """The prepared model for this machine, if there is one of the model as it is now."""
         for entry in reversed(self._entries()):
             # Any other entry, of a form to come or damaged, is none.
-            with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
+            with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
                 if self._fits(entry):
                     return entry / MODEL
         return None
@@ -152,15 +152,17 @@ class Shelf:
         told = json.loads((entry / _RECORD).read_bytes())
         if told["machine"] != self.machine:
             return False
-        parts = {"model": self.model.parent, "files": entry}
-        known = {
-            part: {name: Seen(**each) for name, each in told[part].items() if Path(name).name == name} for part in parts
-        }
+        known = {part: {name: Seen(**each) for name, each in told[part].items()} for part in ("model", "files")}
+        # A record that another process is about to put in place is hidden.
+        files = {path.name for path in entry.iterdir() if not path.name.startswith(".")} - {_RECORD}
+        if known["files"].keys() != files or self.model.name not in known["model"]:
+            return False
+        folders = {"model": self.model.parent, "files": entry}
         now = {
-            part: {name: seen.again(folder / name) for name, seen in known[part].items()}
-            for part, folder in parts.items()
+            part: {name: seen.again(folders[part] / name) for name, seen in each.items()}
+            for part, each in known.items()
         }
-        if MODEL not in now["files"] or any(seen is None for part in now.values() for seen in part.values()):
+        if any(seen is None for part in now.values() for seen in part.values()):
             return False
         if now != known:
             with contextlib.suppress(OSError):  # what cannot be written is looked at again the next time
