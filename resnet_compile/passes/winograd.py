@@ -47,7 +47,7 @@ from resnet_compile.passes.base import PassResult
 from resnet_compile.passes.minimal_filtering import TAPS, UNIT, Axis, Filtering, filtering
 
 # A weight that comes from memory.
-_WEIGHT = 6
+_WEIGHT = 8
 # A number of the factors or the products, moved from one layout to another and back.
 _MOVED = 55
 # A multiply-add of the matrices, which are small.
