@@ -2,10 +2,10 @@
 
     python tools/verify_catalogue.py [NAME...]
 
-Every model has one image of the spec's size and float32 weights: initial ones, the norms' scales a fifth of theirs, by
-which hundreds of units stay finite. Its file is checked by onnx in full, its shapes are inferred strictly and held to
-the plan's, and it runs on the CPU on one random image beside the network that no pass has touched, which runs without
-onnxruntime's own rewrites. Networks of more than 130 million parameters are only counted.
+Every model has one image of the spec's size and initial weights in float32. Where hundreds of units would grow them
+beyond float32, the norms' scales are a fifth of theirs. The file is checked by onnx in full, its shapes are inferred
+strictly and held to the plan's, and it runs on the CPU on one random image beside the network that no pass has touched,
+which runs without onnxruntime's own rewrites. Networks of more than 130 million parameters are only counted.
 
 The table is `results/catalogue_cpu.md`. `results/catalogue_cpu.json` has a row as soon as it is measured, so that an
 interrupted run goes on.
@@ -30,6 +30,8 @@ from resnet_compile.weights.initial import InitialTensor
 
 _RESULTS = Path(__file__).resolve().parent / "results"
 _MOST_PARAMETERS = 130_000_000
+# Units from which on initial weights may give no finite logits.
+_DEEP = 300
 _TARGETS: tuple[Target, ...] = get_args(Target)
 
 
@@ -53,16 +55,17 @@ def network(name: str) -> dict[str, Any]:
     planned = rc.plan_network(rc.load_spec(name))
     row: dict[str, Any] = {"parameters": planned.num_parameters}
     if planned.num_parameters <= _MOST_PARAMETERS:
-        weights = {parameter.name: values(parameter) for parameter in planned.parameters}
+        deep = sum(1 for _ in planned.units) > _DEEP
+        weights = {parameter.name: values(parameter, deep=deep) for parameter in planned.parameters}
         plain = rc.compile(planned.spec, rc.CompileOptions(batch=1), weights=weights)
         row["targets"] = {target: model(target, plain, weights) for target in _TARGETS}
     return row
 
 
-def values(parameter: Parameter) -> NDArray[Any]:
-    """A parameter's initial values, a norm's scale a fifth of them."""
+def values(parameter: Parameter, *, deep: bool) -> NDArray[Any]:
+    """A parameter's initial values; of a deep network, a fifth of those of a norm's scale."""
     array = InitialTensor(parameter, seed=0).array()
-    return array / 5 if parameter.role == "gamma" else array
+    return array / 5 if deep and parameter.role == "gamma" else array
 
 
 def model(target: Target, plain: rc.CompiledModel, weights: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
