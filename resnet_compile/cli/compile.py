@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -11,9 +10,11 @@ import click
 from click.core import ParameterSource
 
 import resnet_compile as rc
-from resnet_compile.cli.common import Report, command, means_spec, run
+from resnet_compile.cli.common import Report, command, run
+from resnet_compile.cli.compile_checks import judged, proved, verified
+from resnet_compile.cli.compile_source import Source, find_source, is_model
 from resnet_compile.cli.parameters import COUNT, PATH, SEED, batch, classes, image_size, names, scopes, size
-from resnet_compile.errors import ImageError, OptionError, SpecError
+from resnet_compile.errors import OptionError
 from resnet_compile.report.table import table
 from resnet_compile.targets import Target
 
@@ -209,31 +210,21 @@ def cli(
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
     """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
+    if output is not None and output.suffix not in ("", ".onnx"):
+        hint = f"-o {output.with_suffix('.onnx')}"
+        raise OptionError(f"what is written is ONNX, not {output.suffix}", where=str(output), hint=hint)
     if like is not None:
-        output = _output(output, f"{like.stem}-again")
+        output = output or Path(f"{like.stem}-again.onnx")
         model = _rebuilt(like, spec, weights, calibration, output)
         _told(report, model, output, card, {"like": str(like)})
         return
-    wanted = output is not None or triton is None
     options["labels"] = rc.images.load_labels(labels) if labels else ()
-    told: dict[str, Any] = {}
-    if spec is not None and _is_model(spec):
-        if weights is not None:
-            hint = f"resnet-inspect {spec} --spec FILE writes its spec, to give with other weights"
-            raise OptionError("SPEC is a model, which has weights of its own", where="weights", hint=hint)
-        weights, spec = Path(spec), None
-    if spec is not None:
-        output = _output(output, spec)
-        network = _spec(spec)
-    elif weights is not None:
-        output = _output(output, weights.name, beside=weights)
-        network, told["recognised"] = _recognised(weights, options["section"])
-    else:
-        raise click.UsageError("Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL.")
-    options["dtype"] = precision = _precision(dtype, io_dtype, keep_float, calibration, winograd)
+    source = find_source(spec, weights, options["section"])
+    told: dict[str, Any] = {"recognised": source.recognised} if source.recognised else {}
+    options["dtype"] = _precision(dtype, io_dtype, keep_float, calibration, winograd)
     if training_step:
         unmeant: dict[str, Any] = {
-            "weights": None if "recognised" in told else weights,
+            "weights": None if source.recognised else source.weights,
             "calibration": calibration,
             "verify": verify or None,
             "reference": reference,
@@ -241,16 +232,37 @@ def cli(
             "triton": triton,
             "prepare": prepare or None,
         }
-        model = _training_step(network, **unmeant, **options)
-    elif precision.calibrated:
-        model, quantized = _quantized(report, network, weights, options)
-        told |= quantized
+        model = _training_step(source.network, **unmeant, **options)
+    elif options["dtype"].calibrated:
+        model, told["quantization"] = _quantized(report, source, options)
+    elif calibration and not verify:
+        raise OptionError("--calibration needs --dtype int8 or --verify", where="calibration")
     else:
-        if calibration and not verify:
-            raise OptionError("--calibration needs --dtype int8 or --verify", where="calibration")
-        model = rc.compile(network, rc.CompileOptions(**options), weights=weights)
+        model = rc.compile(source.network, rc.CompileOptions(**options), weights=source.weights)
+    _note(report, model, source)
+    if verify is not False and source.weights and is_model(source.weights) and not training_step:
+        told |= proved(report, source.network, source.weights, options)
+        verify = verify or options["target"] is not None or dtype != "float32"
+    if verify:
+        told |= verified(report, model, source.network, source.weights, calibration, options)
+    if reference is not None:
+        told |= judged(report, "reference", rc.verify.compare_recorded(model, reference))
+    place = None if triton is None else rc.triton.write_repository(model, triton)
+    if place:
+        told["triton"] = str(place)
+    if place is None or output:
+        model.save(output := output or source.output)
+    else:
+        output = place / rc.triton.MODEL
+    if prepare:
+        told["prepared"] = str(rc.runtime.prepare(output))
+    _told(report, model, output, card, told)
+
+
+def _note(report: Report, model: rc.CompiledModel, source: Source) -> None:
+    """Tells of the weights, and with --verbose of the plan and the passes."""
     for note in model.notes:
-        if "recognised" in told and note.startswith(rc.recognise.UNTOLD):
+        if source.recognised and note.startswith(rc.recognise.UNTOLD):
             continue  # it stood among what was assumed
         click.echo(f"resnet-compile: {note}", err=True)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
@@ -258,22 +270,6 @@ def cli(
         report.note(f"{each.name}: {each.done} rewritten, {len(each.refused)} refused")
         for reason in (*each.told, *each.refused):
             report.note(f"  {reason}")
-    if verify is not False and weights is not None and _is_model(str(weights)) and not training_step:
-        told |= _proved(report, network, weights, options)
-        verify = verify or options["target"] is not None or dtype != "float32"
-    if verify:
-        told |= _verified(report, model, network, weights, calibration, options)
-    if reference is not None:
-        told |= _judged(report, "reference", rc.verify.compare_recorded(model, reference))
-    if triton is not None:
-        place = rc.triton.write_repository(model, triton)
-        told["triton"] = str(place)
-        output = output if wanted else place / rc.triton.MODEL
-    if wanted:
-        model.save(output)
-    if prepare:
-        told["prepared"] = str(rc.runtime.prepare(output))
-    _told(report, model, output, card, told)
 
 
 def _rebuilt(
@@ -325,53 +321,6 @@ def _told(report: Report, model: rc.CompiledModel, output: Path, card: Path | No
     )
 
 
-def _output(asked: Path | None, spec: str, *, beside: Path | None = None) -> Path:
-    """Where the model goes, by default not over what it is made of; an error where the name is not that of ONNX."""
-    if asked is None:
-        usual = Path(f"{Path(spec).stem}.onnx")
-        same = beside is not None and usual.exists() and usual.samefile(beside)
-        return Path(f"{usual.stem}-compiled.onnx") if same else usual
-    if asked.suffix not in ("", ".onnx"):
-        hint = f"-o {asked.with_suffix('.onnx')}"
-        raise OptionError(f"what is written is ONNX, not {asked.suffix}", where=str(asked), hint=hint)
-    return asked
-
-
-def _is_model(source: str) -> bool:
-    """Whether what stands for a spec is an ONNX model."""
-    if means_spec(source) or not Path(source).is_file():
-        return False
-    # Deferred: a reader is needed only where there is a model.
-    from resnet_compile.checkpoints.onnx_file import is_onnx
-
-    return is_onnx(Path(source))
-
-
-def _spec(source: str) -> rc.NetworkSpec:
-    """The spec; an error that says so where weights were given for one."""
-    try:
-        return rc.load_spec(source)
-    except SpecError:
-        # Deferred: the readers are needed only for this message.
-        from resnet_compile.checkpoints.formats import is_checkpoint
-
-        if Path(source).exists() and is_checkpoint(source):
-            hint = f"resnet-compile --weights {source}"
-            raise SpecError("SPEC is a file of weights", where=source, hint=hint) from None
-        raise
-
-
-def _recognised(weights: Path, section: tuple[str, ...]) -> tuple[rc.NetworkSpec, dict[str, Any]]:
-    """The spec that is read off the weights, and what there is to tell of that: on stderr too."""
-    with rc.open_checkpoint(weights) as source:
-        found = rc.recognise.recognise(source, section=section)
-    click.echo(f"resnet-compile: {found.told}", err=True)
-    if found.assumed:
-        click.echo(f"resnet-compile: assumed, as the file does not tell it: {'; '.join(found.assumed)}", err=True)
-        click.echo(f"resnet-compile: resnet-inspect {weights} --spec FILE writes the spec, to change it", err=True)
-    return found.spec, {"told": found.told, "assumed": list(found.assumed)}
-
-
 def _precision(word: str, io: str, keep_float: tuple[str, ...], calibration: Path | None, winograd: bool) -> Any:
     """The precision of that word, with what was said of it; a flag that only others have is refused."""
     precisions = rc.precision.PRECISIONS
@@ -389,11 +338,9 @@ def _precision(word: str, io: str, keep_float: tuple[str, ...], calibration: Pat
     return kind(**{field: value for field, value in own.items() if field in kind.model_fields})
 
 
-def _quantized(
-    report: Report, spec: rc.NetworkSpec, weights: Path | None, options: dict[str, Any]
-) -> tuple[rc.CompiledModel, dict[str, Any]]:
-    """The model in 8 bits, and what they cost, as a part of the JSON document; else as a table on stderr."""
-    made = rc.quantize.quantize(spec, rc.CompileOptions(**options), weights=weights)
+def _quantized(report: Report, source: Source, options: dict[str, Any]) -> tuple[rc.CompiledModel, dict[str, Any]]:
+    """The model in 8 bits, and what they cost, for the JSON document; else as a table on stderr."""
+    made = rc.quantize.quantize(source.network, rc.CompileOptions(**options), weights=source.weights)
     if made.report.source == "random":
         warning = "WARNING: calibrated on random numbers, which suit random weights only; give --calibration DIR"
         click.echo(f"resnet-compile: {warning}", err=True)
@@ -403,64 +350,7 @@ def _quantized(
         on = f"{made.report.images} {'random images' if made.report.source == 'random' else 'images'}"
         top1 = "" if made.report.top1 is None else f"top-1 agreement {made.report.top1:.1%}, "
         click.echo(f"{top1}against float32 on {on}", err=True)
-    return made.model, {"quantization": made.report.document()}
-
-
-def _verified(
-    report: Report,
-    model: rc.CompiledModel,
-    spec: rc.NetworkSpec,
-    weights: Path | None,
-    calibration: Path | None,
-    options: dict[str, Any],
-) -> dict[str, Any]:
-    """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
-    plain = rc.CompileOptions(**options).replace(target=None, fused_conv=False, dtype="float32")
-    images: Any = None
-    if calibration:
-        in_model = plain.preprocess is not None
-        calibrated = options["dtype"].calibrated
-        unseen = not calibrated or rc.quantize.has_held_out(calibration)
-        if not unseen:
-            warning = "WARNING: verified on what it was calibrated on, which says little; give 65 images or more"
-            click.echo(f"resnet-compile: {warning}", err=True)
-        how = {"held_out": calibrated}
-        made = None if in_model else rc.quantize.folder_images(calibration, model.plan, plain.layout, **how)
-        for note in made.notes if made and unseen else ():
-            click.echo(f"resnet-compile: {note}", err=True)
-        images = made.values if made else rc.quantize.folder_photographs(calibration, _left_out, **how)
-    comparisons = rc.verify.compare(model, rc.compile(spec, plain, weights=weights), images=images)
-    return _judged(report, "verification", comparisons)
-
-
-def _proved(report: Report, spec: rc.NetworkSpec, source: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """The comparison with the ONNX model that is the source; of its units the table has the one that differs most."""
-    chosen = rc.CompileOptions(**options).replace(dtype="float32", target=None, outputs=None)
-    found = rc.proof.compare_source(spec, source, chosen)
-    worst = max((each for each in found if "/unit_" in each.output), key=lambda each: each.error, default=None)
-    shown = tuple(each for each in found if each is worst or "/unit_" not in each.output)
-    return _judged(report, "proof", found, shown) if found else {}
-
-
-def _judged(
-    report: Report,
-    key: str,
-    comparisons: tuple[rc.verify.OutputComparison, ...],
-    shown: tuple[rc.verify.OutputComparison, ...] | None = None,
-) -> dict[str, Any]:
-    """The comparisons as a part of the JSON document, else a table of those to show; an error where one fails."""
-    if not report.as_json:
-        rows = [
-            (each.output, each.images, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.1e}", each.note or "")
-            for each in (comparisons if shown is None else shown)
-        ]
-        click.echo(table(("output", "images", "relative error", "largest difference", "bound", ""), rows), err=True)
-    rc.verify.require_agreement(comparisons)
-    return {key: [asdict(each) for each in comparisons]}
-
-
-def _left_out(error: ImageError) -> None:
-    click.echo(f"resnet-compile: left out: {error}", err=True)
+    return made.model, made.report.document()
 
 
 def _training_step(
