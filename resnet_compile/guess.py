@@ -24,6 +24,9 @@ class SchemeGuess:
     scheme: SchemeName
     reason: str
 
+    def __str__(self) -> str:
+        return f"the model does not say how to preprocess; guessed {self.scheme}, as {self.reason}"
+
 
 def guess_scheme(session: Session, source: ImageInput) -> SchemeGuess:
     """The scheme of a model whose metadata name none: by its size, its classes, and who exported it."""

@@ -21,6 +21,7 @@ from resnet_compile.classify import (
 )
 from resnet_compile.compiler import CompiledModel
 from resnet_compile.errors import ImageError, OptionError
+from resnet_compile.guess import guess_scheme
 from resnet_compile.images import choose_scheme, decode_image, find_images, picture, thumbnail
 from resnet_compile.labels import align_labels, load_labels
 from resnet_compile.metadata import UNTRAINED, Metadata
@@ -61,7 +62,7 @@ class Prediction:
     Attributes:
         image: The file, or where the image stood among those given.
         guesses: The most probable classes, best first.
-        note: What there is to know of it: that the model is not trained.
+        note: What there is to know of it: that the model is not trained, or that its images are prepared by a guess.
         jpeg: A small copy of pixels that were given, for notebooks; that of a file is made when it is shown.
     """
 
@@ -136,7 +137,8 @@ class Model:
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
         batch: int | None = None,
     ) -> Prediction | Predictions:
-        """The most probable classes of images, prepared by the scheme that the model names.
+        """The most probable classes of images, prepared by the scheme that the model names, or by one that is guessed,
+        which the predictions' notes tell.
 
         Args:
             images: A file or the pixels of one image, uint8 ``[H, W, 3]``, whose `Prediction` comes back; or a folder,
@@ -155,7 +157,12 @@ class Model:
         given = [*listed]
         output = classification_output(self.session)
         source = image_input(self.session, channels=3)
-        scheme = choose_scheme(source.preprocess, (source.height, source.width))
+        notes, stored = [UNTRAINED] if self.metadata.untrained else [], source.preprocess
+        if stored is None and not source.takes_photographs:
+            guess = guess_scheme(self.session, source)
+            stored = guess.scheme
+            notes.append(str(guess))
+        scheme = choose_scheme(stored, (source.height, source.width))
         size = source.batch_size(batch, DEFAULT_BATCH)
         made: dict[int, Prediction] = {}
         for event in run_images(self.session, given, scheme, outputs=[output], batch=size):
@@ -167,8 +174,7 @@ class Model:
                 guesses = (Guess(index, names[index], value) for index, value in top_classes(row, top))
                 pixels = given[position]
                 jpeg = thumbnail(pixels, _SIDE) if isinstance(pixels, np.ndarray) else None
-                note = UNTRAINED if self.metadata.untrained else None
-                made[position] = Prediction(path, tuple(guesses), note, jpeg)
+                made[position] = Prediction(path, tuple(guesses), "; ".join(notes) or None, jpeg)
         predictions = Predictions(made[position] for position in sorted(made))
         return predictions[0] if single else predictions
 

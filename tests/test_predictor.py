@@ -73,6 +73,19 @@ def test_a_file_predicts_as_what_was_compiled(model: rc.CompiledModel, photos: P
     assert repr(loaded).startswith("Model(input float32[batch, 3, 32, 32] -> narrow/logits")
 
 
+def test_a_guess_of_how_to_prepare_is_told(photos: Path) -> None:
+    """A large image without marks: the last resort; and a model that prepares by itself has nothing to guess."""
+    spec = narrow_spec()
+    spec = spec.replace(input=spec.input.replace(preprocess=None, height=96, width=96))
+    guessed = rc.compile(spec).predict(photos / "0.png")
+    told = "the model does not say how to preprocess; guessed inception, as nothing tells"
+    assert guessed.note == f"{UNTRAINED}; {told}"
+    named = rc.compile(spec, rc.CompileOptions(preprocess="inception"))
+    assert named.predict(photos / "0.png").note == UNTRAINED
+    unnamed = spec.replace(input=spec.input.replace(preprocess="inception"))
+    assert rc.compile(unnamed).predict(photos / "0.png").guesses == guessed.guesses
+
+
 def test_a_model_without_names_tells_numbers(photos: Path) -> None:
     prediction = rc.compile(narrow_spec()).predict(photos / "0.png")
     assert prediction.label == str(prediction.guesses[0].index)

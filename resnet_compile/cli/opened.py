@@ -121,9 +121,8 @@ def _scheme(
     if stored is None:
         guess = rc.guess.guess_scheme(session, source)
         stored, reason = guess.scheme, f"guessed: {guess.reason}"
+        if guessed:
+            click.echo(f"{command}: {guess} (--preprocess SCHEME says it)", err=True)
     scheme = rc.images.choose_scheme(stored, (source.height, source.width))
-    if guessed:
-        words = f"the model does not say how to preprocess; guessed {scheme.name}, as {guess.reason}"
-        click.echo(f"{command}: {words} (--preprocess SCHEME says it)", err=True)
     report.note(f"preprocessing {scheme.name} ({reason}): {scheme.description}")
     return scheme, guessed

@@ -200,6 +200,8 @@ def _evaluate(
     source = weights or out
     if source is None:
         raise OptionError("--eval needs a checkpoint", where="eval", hint="give --out or --weights")
+    if note := rc.images.guess_note(spec.input.preprocess, (spec.input.height, spec.input.width)):
+        click.echo(f"resnet-train: {note}", err=True)
     evaluation = rc.training.evaluate_run(spec, data, source, options, device=device, session=_session(report))
     best = max(evaluation.accuracy, rc.training.best_accuracy(source) or 0.0)
     document = {

@@ -200,3 +200,10 @@ def choose_scheme(scheme: str | Scheme | None, size: tuple[int | None, int | Non
         return Preprocessing(CUSTOM, scheme)
     small = all(side is not None and side <= _LARGEST_SMALL_SIDE for side in size)
     return find_scheme(scheme or ("cifar" if small else "inception"))
+
+
+def guess_note(scheme: str | Scheme | None, size: tuple[int | None, int | None]) -> str | None:
+    """What a user should know of a spec's scheme: that it has none, and which `choose_scheme` takes; else None."""
+    if scheme is not None:
+        return None
+    return f"the spec names no preprocessing scheme; images are prepared by a guess, {choose_scheme(None, size).name}"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from resnet_compile.errors import ImageError, OptionError
 from resnet_compile.files import as_path
-from resnet_compile.images import Preprocessing, choose_scheme, decode_image, find_images
+from resnet_compile.images import Preprocessing, choose_scheme, decode_image, find_images, guess_note
 from resnet_compile.lower.network import INPUT
 from resnet_compile.plan import Plan
 from resnet_compile.runtime import ImageInput
@@ -86,11 +86,9 @@ def folder_images(
         results = list(pool.map(partial(_prepared, scheme, *plan.input.size), paths))
     faults = [result for result in results if isinstance(result, ImageError)]
     _refuse_many(faults, len(paths))
-    notes = [f"left out: {fault}" for fault in faults]
-    if source.preprocess is None:
-        notes.append(f"the spec names no preprocessing scheme; images are prepared by a guess, {scheme.name}")
+    notes = [*(f"left out: {fault}" for fault in faults), guess_note(source.preprocess, plan.input.size)]
     read = [result for result in results if not isinstance(result, ImageError)]
-    return CalibrationImages("images", source.laid_out(np.stack(read)), tuple(notes))
+    return CalibrationImages("images", source.laid_out(np.stack(read)), tuple(filter(None, notes)))
 
 
 def has_held_out(folder: str | os.PathLike[str]) -> bool:

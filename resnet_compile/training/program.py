@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.training_run import checkpoint_files, newest_whole
 from resnet_compile.errors import OptionError
 from resnet_compile.files import as_path
+from resnet_compile.images import guess_note
 from resnet_compile.notebook import html_table
 from resnet_compile.runtime import Session, SessionOptions, choose_device
 from resnet_compile.spec import NetworkSpec, SpecSource, as_spec
@@ -123,6 +124,9 @@ def train(
         spec, StepOptions(batch=how.batch, optimizer=options.optimizer, freeze=options.freeze, target=target)
     )
     require_one_label(step.plan)
+    size = (spec.input.height, spec.input.width)
+    if note := guess_note(spec.input.preprocess, size):
+        listener.note(note)
     if saved is None:
         _look_at(splits, listener, interrupted)
     state = saved.state if saved else _first_state(step, weights, options.seed, listener)
@@ -133,7 +137,7 @@ def train(
     batches = training_batches(
         splits.training,
         batch=how.batch,
-        size=(spec.input.height, spec.input.width),
+        size=size,
         scheme=spec.input.preprocess,
         augmentation=options.augmentation,
         seed=options.seed,

@@ -190,6 +190,15 @@ def test_the_head_has_as_many_classes_as_the_data(data: Path, tmp_path: Path) ->
     assert evaluate_run(narrow_spec(), data, tmp_path / "b", device="cpu").images == 24
 
 
+def test_a_guess_of_how_to_prepare_is_told(data: Path, tmp_path: Path) -> None:
+    spec, diary = narrow_spec(), Diary()
+    trained(data, tmp_path / "named", steps=1, listener=diary)
+    assert not [note for note in diary.notes if "guess" in note]
+    spec = spec.replace(input=spec.input.replace(preprocess=None))
+    trained(data, tmp_path / "unnamed", spec=spec, steps=1, listener=diary)
+    assert "the spec names no preprocessing scheme; images are prepared by a guess, cifar" in diary.notes
+
+
 def test_an_evaluation_before_the_averages_have_settled_says_so(data: Path, tmp_path: Path) -> None:
     """0.9^24 is 8 %; 0.9^44 is less than one in a hundred, and what is zero-debiased has nothing from before."""
     norm = {"epsilon": 0.001, "decay": 0.9}
