@@ -8,6 +8,8 @@ What the configuration has and has not is on purpose:
 - No ``graph { level }``: unset leaves onnxruntime's full optimisation, and level 2 is not more of it.
 - One instance: each has a thread pool of its own for all cores, and two would fight for them.
 - Warm-up requests, so that the first client waits for no plan building.
+- For TensorRT its engines and timings are kept from one start to the next, one engine serves all batch sizes, and the
+  precision is that of the model, whose graph says it (github.com/triton-inference-server/onnxruntime_backend, README).
 """
 
 from __future__ import annotations
@@ -31,6 +33,9 @@ _QUEUE_MICROSECONDS = 1000
 # A photograph for the warm-up of a model that takes any size.
 _PHOTOGRAPH = (480, 640)
 _TYPES: dict[DType, str] = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8", "int64": "INT64"}
+_KINDS = {"cpu": "CPU", "cuda": "GPU", "tensorrt": "GPU"}
+# Where a server keeps what TensorRT builds: in its own folder, of Triton's images.
+_ENGINES = "/opt/tritonserver"
 _OF_CLASSES = ("predictions", "logits")
 _LABELS = "labels.txt"
 
@@ -75,7 +80,7 @@ def config_text(model: CompiledModel, name: str) -> str:
     for output in model.graph.outputs:
         labelled = model.format.metadata.labels and output.name.rpartition("/")[2] == classes
         lines += _tensor("output", output, batched, labels=bool(labelled))
-    lines += _instances(model)
+    lines += _instances(model, name)
     if batched:
         lines += [f"dynamic_batching {{ max_queue_delay_microseconds: {_QUEUE_MICROSECONDS} }}"]
     for size in sorted({1, MAX_BATCH}) if batched else [1]:
@@ -97,14 +102,28 @@ def _type(value: Value) -> str:
     return _TYPES[value.type.dtype]
 
 
-def _instances(model: CompiledModel) -> Iterator[str]:
-    kind = {"cpu": "CPU", "cuda": "GPU"}.get(model.format.metadata.target or "", "AUTO")
-    yield f"instance_group {{ count: 1 kind: KIND_{kind} }}"
-    if kind == "GPU":
-        # As this package's own sessions do: the search that has been a slow fallback is never asked for.
-        option = 'parameters { key: "cudnn_conv_algo_search" value: "EXHAUSTIVE" }'
-        block = f'gpu_execution_accelerator {{ name: "cuda" {option} }}'
+def _instances(model: CompiledModel, name: str) -> Iterator[str]:
+    target = model.format.metadata.target or ""
+    yield f"instance_group {{ count: 1 kind: KIND_{_KINDS.get(target, 'AUTO')} }}"
+    # As this package's own sessions do: the search that has been a slow fallback is never asked for.
+    options = {"cuda": {"cudnn_conv_algo_search": "EXHAUSTIVE"}, "tensorrt": _tensorrt(model, name)}.get(target)
+    if options:
+        listed = " ".join(f'parameters {{ key: "{key}" value: "{value}" }}' for key, value in options.items())
+        block = f'gpu_execution_accelerator {{ name: "{target}" {listed} }}'
         yield f"optimization {{ execution_accelerators {{ {block} }} }}"
+
+
+def _tensorrt(model: CompiledModel, name: str) -> dict[str, str]:
+    (source,), dtype = model.graph.inputs, model.format.metadata.dtype
+    cache = f"{_ENGINES}/{name}.engines"
+    options = {"precision_mode": {"float16": "FP16", "int8": "INT8"}.get(dtype or "", "FP32")}
+    options |= {"trt_engine_cache_enable": "1", "trt_engine_cache_path": cache}
+    options |= {"trt_timing_cache_enable": "1", "trt_timing_cache_path": cache}
+    if [dim for dim in source.shape if not isinstance(dim, int)] == [source.shape[0]]:
+        sides = "x".join(map(str, source.shape[1:]))
+        batches = {"min": 1, "opt": MAX_BATCH, "max": MAX_BATCH}
+        options |= {f"trt_profile_{which}_shapes": f"{source.name}:{n}x{sides}" for which, n in batches.items()}
+    return options
 
 
 def _warmup(source: Value, batch: int, *, batched: bool) -> Iterator[str]:

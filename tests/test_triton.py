@@ -66,6 +66,20 @@ model_warmup { name: "of 1" batch_size: 1 inputs { key: "input" value { data_typ
 random_data: true } } }
 """
 
+TENSORRT = NUMBERS.replace(
+    "instance_group { count: 1 kind: KIND_AUTO }\n",
+    "instance_group { count: 1 kind: KIND_GPU }\n"
+    'optimization { execution_accelerators { gpu_execution_accelerator { name: "tensorrt" '
+    'parameters { key: "precision_mode" value: "FP16" } '
+    'parameters { key: "trt_engine_cache_enable" value: "1" } '
+    'parameters { key: "trt_engine_cache_path" value: "/opt/tritonserver/tiny.engines" } '
+    'parameters { key: "trt_timing_cache_enable" value: "1" } '
+    'parameters { key: "trt_timing_cache_path" value: "/opt/tritonserver/tiny.engines" } '
+    'parameters { key: "trt_profile_min_shapes" value: "input:1x3x32x32" } '
+    'parameters { key: "trt_profile_opt_shapes" value: "input:32x3x32x32" } '
+    'parameters { key: "trt_profile_max_shapes" value: "input:32x3x32x32" } } } }\n',
+)
+
 CUDA = {"dtype": {"kind": "float16", "io": "float16"}, "target": "cuda"}
 
 
@@ -74,9 +88,10 @@ CUDA = {"dtype": {"kind": "float16", "io": "float16"}, "target": "cuda"}
     [
         ({}, NUMBERS),
         ({"preprocess": "model", "top": 3, "labels": NAMES, **CUDA}, PHOTOGRAPHS),
+        ({"dtype": "float16", "target": "tensorrt"}, TENSORRT),
         ({"batch": 4, "outputs": ("block1",), "target": "cpu"}, FIXED),
     ],
-    ids=["numbers", "photographs", "fixed"],
+    ids=["numbers", "photographs", "tensorrt", "fixed"],
 )
 def test_the_configuration_says_what_the_model_is(options: dict[str, Any], expected: str) -> None:
     assert config_text(compiled(**options), "tiny") == expected

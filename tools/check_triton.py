@@ -25,7 +25,7 @@ LABELS = tuple(f"class {index}" for index in range(10))
 def main() -> int:
     """Prints a line a configuration; the number of those that are wrong."""
     wrong = 0
-    variants = product(("dynamic", 2), (None, "inception"), ("float32", "float16"), (None, "cpu", "cuda"))
+    variants = product(("dynamic", 2), (None, "inception"), ("float32", "float16"), (None, "cpu", "cuda", "tensorrt"))
     for batch, preprocess, dtype, target in variants:
         options = rc.CompileOptions(
             batch=batch, preprocess=preprocess, dtype=dtype, target=target, labels=LABELS, top=3
