@@ -1,7 +1,6 @@
 """What the places ask of a model is in the models for them."""
 
 import json
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from support.models import run
+from support.quantised import Walk
 from support.specs import families, parsed, tiny_document
 from support.tolerances import INT8, relative_error
 
@@ -24,8 +24,6 @@ WEBGPU = set(json.loads((Path(__file__).parent / "data" / "webgpu_operators.json
 # What onnxruntime makes an initializer of when it loads a model.
 FOLDED = {"Constant"}
 POOLS = {"AveragePool", "GlobalAveragePool", "MaxPool"}
-SHIFTING = {"DequantizeLinear", "QuantizeLinear"}
-INTEGER = {name for name, row in OPERATORS.items() if row.integer}
 BY_NAME = {spec.name: spec for spec in families()}
 
 
@@ -38,41 +36,6 @@ def images(spec: NetworkSpec, count: int, seed: int) -> np.ndarray:
 def quantized(name: str, target: str) -> onnx.ModelProto:
     spec = BY_NAME[name]
     return quantize(spec, CompileOptions(dtype="int8", target=target), images=images(spec, 6, 1)).model.to_proto()
-
-
-class Walk:
-    """A model's nodes, and what makes and reads each value."""
-
-    def __init__(self, model: onnx.ModelProto) -> None:
-        self.nodes = list(model.graph.node)
-        self.held = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
-        self.maker = {name: node for node in self.nodes for name in node.output}
-        self.outputs = {value.name for value in model.graph.output}
-
-    def readers(self, name: str) -> list[onnx.NodeProto]:
-        return [node for node in self.nodes if name in node.input]
-
-    def is_read_back(self, name: str) -> bool:
-        return name in self.maker and self.maker[name].op_type == "DequantizeLinear"
-
-    def of(self, *operators: str) -> Iterator[onnx.NodeProto]:
-        return (node for node in self.nodes if node.op_type in operators)
-
-    def floats(self) -> set[str]:
-        """What computes in float32 though an integer form is there, by the names of the outputs."""
-        layers = (node for node in self.of(*INTEGER, "Gemm") if not self._follows_integers(node))
-        return {node.output[0] for node in layers if not all(map(self.is_read_back, _operands(node)))}
-
-    def _follows_integers(self, node: onnx.NodeProto) -> bool:
-        """Whether an activation or a sum is fused with the integer layer before it."""
-        before = self.maker.get(node.input[0])
-        fused = node.op_type in ("Relu", "LeakyRelu", "Clip") and before is not None
-        return fused and (self.is_read_back(before.input[0]) or self._follows_integers(before))
-
-
-def _operands(node: onnx.NodeProto) -> list[str]:
-    """What a layer computes with, biases aside."""
-    return node.input[:2] if node.op_type in ("Add", "Conv", "Gemm", "Mul") else node.input[:1]
 
 
 @pytest.mark.parametrize("name", BY_NAME)
