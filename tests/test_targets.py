@@ -11,7 +11,7 @@ import pytest
 from support.models import run
 from support.quantised import Walk
 from support.specs import families, parsed, tiny_document
-from support.tolerances import INT8, relative_error
+from support.tolerances import SYMMETRIC, relative_error
 
 from resnet_compile import CompileOptions, NetworkSpec, compile
 from resnet_compile.errors import OptionError
@@ -75,7 +75,7 @@ def test_what_symmetry_costs(name: str) -> None:
     expected = run(compile(spec).to_proto(), x)
     actual = run(quantized(name, "tensorrt"), x)
     for output in expected.keys() - {"predictions"}:
-        assert relative_error(actual[output], expected[output]) <= INT8, output
+        assert relative_error(actual[output], expected[output]) <= SYMMETRIC, output
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

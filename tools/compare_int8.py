@@ -87,7 +87,9 @@ def judged(spec: rc.NetworkSpec, weights: Path, calibration: np.ndarray, data: P
         chosen = rc.CompileOptions(dtype="int8", **options)
         rc.quantize.quantize(spec, chosen, weights=weights, images=np.ascontiguousarray(images)).save(made)
         told = command("resnet-eval", plain, data, "--vs", made, "--batch", 32)
-        yield {"form": name, **told}
+        for held in (told, told["vs"]):
+            held["model"] = Path(held["model"]).name
+        yield {"form": name, **told, "data": data.name}
 
 
 def mnist(path: Path, folder: Path) -> dict[str, Any]:

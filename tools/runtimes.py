@@ -1,6 +1,6 @@
 """Which runtimes load our models, how far they are from float64, and how fast they are beside onnxruntime.
 
-    python tools/runtimes.py --environments DIR [--only NAME ...] [--output tools/results/runtimes]
+    python tools/runtimes.py --environments DIR [--only NAME ...] [--networks NAME ...] [--output results/runtimes]
 
 Each runtime has an environment of its own below DIR, which is made where it is missing: a virtual environment, or a
 folder of node's with onnxruntime-web. A browser is found by the name `chromium`; tinygrad needs clang. Every model of
@@ -9,7 +9,8 @@ its own (`runtime_worker.py`, `runtime_worker.mjs`).
 
 Errors are norms of the logits' difference over the norm of the float32 network's in float64, as the interpreter of the
 tests computes them. A model that runs is right if that is at most what `--verify` allows of its precision. Times are
-medians over those of onnxruntime, which runs before and after the others. Writes OUTPUT.json and OUTPUT.md.
+medians over those of onnxruntime, which runs before and after the others. Writes OUTPUT.json and OUTPUT.md after each
+model; what is in OUTPUT.json already stays unless it is run anew.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import venv
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -235,12 +237,13 @@ def _in_chromium(home: Path, model: Path, source: Path) -> dict[str, Any]:
         address = f"http://127.0.0.1:{server.server_port}/?rounds={ROUNDS}"
         flags = ["--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={profile}"]
         browser = subprocess.Popen(["chromium", *flags, address], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        server.timeout = PATIENCE
+        server.timeout = 1
+        end = time.monotonic() + PATIENCE
         try:
             while not answers:
                 server.handle_request()
-                if browser.poll() is not None:
-                    raise RuntimeFailedError("the browser ended")
+                if time.monotonic() > end or browser.poll() is not None:
+                    raise RuntimeFailedError("no answer from the browser")
         finally:
             browser.terminate()
             browser.wait()
@@ -249,27 +252,24 @@ def _in_chromium(home: Path, model: Path, source: Path) -> dict[str, Any]:
     return answers[0]
 
 
-def records(homes: dict[str, Path], chosen: tuple[Runtime, ...], folder: Path) -> Iterator[dict[str, Any]]:
-    """One record for each network, form and runtime."""
-    for label in NETWORKS:
-        case = Case(label, folder)
-        for form, options in FORMS.items():
-            if label not in (LARGE, SMALL) and form not in OF_PARTS:
-                continue
-            bound = PRECISIONS[options["dtype"]].bound
-            for runtime in (*chosen, chosen[0]):
-                # Made anew, since converters write beside it.
-                model = case.model(form)
-                record = {"network": label, "form": form, "runtime": runtime.label}
-                try:
-                    made = run(runtime, homes[runtime.label], model, case.x)
-                    error = relative(made["logits"].reshape(1, -1), case.logits)
-                    seconds = statistics.median(made["seconds"])
-                    record |= {"version": made["version"], "error": error, "right": error <= bound, "seconds": seconds}
-                except (RuntimeFailedError, OSError, ValueError) as error:
-                    record |= {"right": False, "failure": " ".join(str(error).split())[:300]}
-                print(record, file=sys.stderr)
-                yield record
+def records(
+    label: str, form: str, case: Case, chosen: tuple[Runtime, ...], homes: dict[str, Path]
+) -> Iterator[dict[str, Any]]:
+    """A network in one form, in each runtime, and in the first once more."""
+    bound = PRECISIONS[FORMS[form]["dtype"]].bound
+    for place, runtime in enumerate((*chosen, chosen[0])):
+        # Made anew, since converters write beside it.
+        model = case.model(form)
+        record = {"network": label, "form": form, "runtime": runtime.label, "again": place == len(chosen)}
+        try:
+            made = run(runtime, homes[runtime.label], model, case.x)
+            error = relative(made["logits"].reshape(1, -1), case.logits)
+            seconds = statistics.median(made["seconds"])
+            record |= {"version": made["version"], "error": error, "right": error <= bound, "seconds": seconds}
+        except (RuntimeFailedError, OSError, ValueError) as error:
+            record |= {"right": False, "failure": " ".join(str(error).split())[:300]}
+        print(record, file=sys.stderr)
+        yield record
 
 
 def page(document: dict[str, Any]) -> str:
@@ -318,18 +318,31 @@ def _times(made: list[dict[str, Any]], own: list[dict[str, Any]]) -> str:
     return " / ".join(f"{one / other:.2f}" if one and other else "-" for one, other in pairs)
 
 
+def _place(record: dict[str, Any]) -> tuple[Any, ...]:
+    return tuple(record[key] for key in ("network", "form", "runtime", "again"))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--environments", type=Path, required=True)
     parser.add_argument("--only", nargs="+", choices=[each.label for each in RUNTIMES])
+    parser.add_argument("--networks", nargs="+", choices=list(NETWORKS))
     parser.add_argument("--output", type=Path, default=TOOLS / "results" / "runtimes")
     arguments = parser.parse_args()
     chosen = tuple(each for each in RUNTIMES if each.label in (arguments.only or [each.label]) or each.label == BASE)
     homes = {each.label: each.environment(arguments.environments) for each in chosen}
-    with tempfile.TemporaryDirectory() as folder:
-        document = {"environment": environment(), "records": list(records(homes, chosen, Path(folder)))}
-    arguments.output.with_suffix(".json").write_text(json.dumps(document, indent=1) + "\n")
-    arguments.output.with_suffix(".md").write_text(page(document))
+    written = arguments.output.with_suffix(".json")
+    known = (
+        {_place(record): record for record in json.loads(written.read_text())["records"]} if written.exists() else {}
+    )
+    for label in arguments.networks or NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            case = Case(label, Path(folder))
+            for form in FORMS if label in (LARGE, SMALL) else OF_PARTS:
+                known |= {_place(record): record for record in records(label, form, case, chosen, homes)}
+                document = {"environment": environment(), "records": list(known.values())}
+                written.write_text(json.dumps(document, indent=1) + "\n")
+                arguments.output.with_suffix(".md").write_text(page(document))
 
 
 if __name__ == "__main__":
