@@ -35,7 +35,7 @@ def images(spec: NetworkSpec, count: int, seed: int) -> np.ndarray:
 @cache
 def quantized(name: str, target: str) -> onnx.ModelProto:
     spec = BY_NAME[name]
-    return quantize(spec, CompileOptions(dtype="int8", target=target), images=images(spec, 6, 1)).model.to_proto()
+    return quantize(spec, CompileOptions(dtype="int8", target=target), images=images(spec, 24, 1)).model.to_proto()
 
 
 @pytest.mark.parametrize("name", BY_NAME)
@@ -73,9 +73,10 @@ def test_what_symmetry_costs(name: str) -> None:
     spec = BY_NAME[name]
     x = images(spec, 8, 2)
     expected = run(compile(spec).to_proto(), x)
-    actual = run(quantized(name, "tensorrt"), x)
+    costs = {target: run(quantized(name, target), x) for target in ("cpu", "tensorrt")}
     for output in expected.keys() - {"predictions"}:
-        assert relative_error(actual[output], expected[output]) <= SYMMETRIC, output
+        had, has = (relative_error(made[output], expected[output]) for made in costs.values())
+        assert has <= SYMMETRIC * had, output
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

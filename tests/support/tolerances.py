@@ -52,8 +52,9 @@ GREY_LEVELS_OF_TWO_PASSES = 2.001
 # A network in int8 against the same in float32, on images that it was not calibrated on. The catalogue, narrowed to a
 # few channels, shows 0.018 to 0.072 in its logits.
 INT8 = 0.12
-# The same with zero points of 0, which leave 7 bits for what a ReLU gives: 0.006 to 0.126.
-SYMMETRIC = 0.15
+# The error with zero points of 0, over that with any: 7 bits are left for what a ReLU gives, which doubles its steps.
+# The catalogue, narrowed, shows 1.0 to 1.85.
+SYMMETRIC = 2.2
 # onnxruntime's integers against the interpreter's float64 for the same graph: what differs are numbers that lie half
 # between two integers, each by a step of 1/255 of its tensor's range. Of fifteen networks twelve show 3e-7, three up to
 # 1e-2.
