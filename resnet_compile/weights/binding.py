@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile.checkpoints.base import QUANTISED, Checkpoint
@@ -82,7 +83,6 @@ def bind(
         if isinstance(source, OnnxCheckpoint) and _by_structure(plan, tensors, choice.naming):
             return Bound(match_structure(plan, source), {"weights_naming": STRUCTURE})
     found = _matched(plan, tensors, choice, source)
-    shown = _compared(plan, source, found, choice) if isinstance(source, Checkpoint) and source.is_graph else ()
     filled = {parameter: found.tensors[found.names[parameter.name]] for parameter in plan.parameters}
     for tensor in filled.values():
         if not tensor.is_numeric:
@@ -97,15 +97,15 @@ def bind(
     notes = found.notes
     if found.naming.untold and not configured:
         notes += (f"{UNTOLD} {found.naming.untold}: the spec does",)
-    return Bound(
-        {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()},
-        _facts(found, choice),
-        (*told, *notes, *shown),
+    named = {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()}
+    bound = Bound(named, _facts(found, choice), (*told, *notes))
+    return (
+        _compared(plan, source, found, choice, bound) if isinstance(source, Checkpoint) and source.is_graph else bound
     )
 
 
-def _compared(plan: Plan, source: Checkpoint, found: Match, choice: Choice) -> tuple[str, ...]:
-    """Notes on an ONNX graph with fitting names: none if it computes what the network does.
+def _compared(plan: Plan, source: Checkpoint, found: Match, choice: Choice, named: Bound) -> Bound:
+    """The parameters by the names of an ONNX graph, unless the graph computes with other tensors: then those.
 
     Raises:
         WeightsError: It computes something else with the weights, and the user did not choose a naming.
@@ -116,15 +116,26 @@ def _compared(plan: Plan, source: Checkpoint, found: Match, choice: Choice) -> t
     from resnet_compile.weights.structure.model import OtherFunctionError
 
     if not isinstance(source, OnnxCheckpoint):
-        return ()
+        return named
     try:
-        match_structure(plan, source)
+        read = match_structure(plan, source)
     except WeightsError as error:
         if isinstance(error, OtherFunctionError) and choice.naming is None:
             hint = f"{error.hint}; or --naming {found.naming.name} to take the weights alone"
             raise WeightsError(error.message, where=error.where, hint=hint) from None
-        return (f"the names fit, but the graph could not be shown to compute what the spec does: {error}",)
-    return ()
+        note = f"the names fit, but the graph could not be shown to compute what the spec does: {error}"
+        return replace(named, notes=(*named.notes, note))
+    if choice.naming is not None:
+        return named
+    given = (name for name, tensor in read.items() if tensor.given)
+    other = next((name for name in given if not np.array_equal(read[name].array(), named.tensors[name].array())), None)
+    if other is None:
+        return named
+    note = (
+        f"the graph does not compute with the tensor that is named as {other}: its own tensors are taken "
+        f"(--naming {found.naming.name} takes those of the names)"
+    )
+    return Bound(read, {"weights_naming": STRUCTURE}, (*named.notes, note))
 
 
 def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, ArrayLike]) -> Match:

@@ -78,6 +78,24 @@ def test_our_own_models_are_read_by_name(tmp_path: Path) -> None:
     assert list(again.graph.initializer) == list(model.to_proto().graph.initializer)
 
 
+def test_the_tensors_that_a_graph_reads_count_and_not_those_that_are_named_so(tmp_path: Path) -> None:
+    plan = plan_network(parsed(tiny_document()))
+    model = compile(plan.spec, CompileOptions(seed=1)).to_proto()
+    norm = next(node for node in model.graph.node if node.op_type == "BatchNormalization")
+    named, norm.input[4] = norm.input[4], "another"
+    size = next(each.dims[0] for each in model.graph.initializer if each.name == named)
+    values = np.random.default_rng(0).uniform(0.5, 2, size).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(values, "another"))
+    path = tmp_path / "model.onnx"
+    onnx.save(model, path)
+    with open_checkpoint(path) as source:
+        bound = bind(plan, source)
+        by_name = bind(plan, source, naming="native")
+        assert np.array_equal(bound.tensors[named].array(), values)
+        assert f"named as {named}: its own tensors are taken (--naming native" in bound.notes[-1]
+        assert np.array_equal(by_name.tensors[named].array(), np.ones(size))
+
+
 def test_another_network_has_no_counterpart() -> None:
     golden = next(run for run in test_golden_torch.RUNS if run.label == "resnet_basic-0")
     with pytest.raises(WeightsError, match="no counterpart of this layer in its place @ net/"):
