@@ -1,4 +1,4 @@
-"""Channels of the residual stream brought to one range, where that costs no node and changes nothing in float.
+"""Channels of the residual stream brought to like ranges, where that costs no node and changes nothing in float.
 
 A map has one grid for all of its channels, so that one with a tenth of the widest's range has a tenth of its steps. In
 a pre-activation network the stream is made by convolutions, sums and pools, and read by normalisations alone, which are
@@ -8,9 +8,9 @@ depthwise convolutions by now (`depthwise_batch_norm`). With a factor s[c] > 0 f
     (v + w)[c] / s[c] = v[c] / s[c] + w[c] / s[c]        sums; a pool moves with its arguments
     a[c] v[c] = (s[c] a[c]) (v[c] / s[c])                the depthwise convolutions that read it
 
-Weights have a scale for each output channel, so that their integers stay what they were. s[c] is the channel's range
-over the widest one's, the largest over all maps that share it (Nagel et al. 2019, Data-Free Quantization, 4.1, has it
-for pairs of layers).
+Weights have a scale for each output channel, so that their integers stay what they were. s[c] is twice the channel's
+range over the widest one's, at most 1, by the largest over all maps that share it (Nagel et al. 2019, Data-Free
+Quantization, 4.1, has it for pairs of layers, without the headroom).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from resnet_compile.passes.edits import Edits
 from resnet_compile.quantize.calibration import Observed
 
 _MOVERS = ("Identity", "MaxPool", "AveragePool")
+_HEADROOM = 2
+"""What a channel may reach on other images, by what it reached in calibration: without it few images clip the rest."""
 _LEAST = 1 / 16
 """The least factor: a channel that hardly varied in calibration may vary more on other images."""
 
@@ -51,7 +53,7 @@ class Equalized:
 
 
 def equalize(graph: Graph, observed: Mapping[str, Observed], told: Collection[str]) -> Equalized:
-    """Brings the channels of every stream that normalisations alone read to one range.
+    """Brings the channels of every stream that normalisations alone read to like ranges.
 
     Args:
         graph: The network after the passes of int8.
@@ -91,7 +93,7 @@ def _factors(observed: Sequence[Observed]) -> Vector:
     spans = [np.maximum(each.high, 0) - np.minimum(each.low, 0) for each in observed]
     span = np.max(spans, axis=0)
     widest = span.max()
-    factors: Vector = np.maximum(span / widest, _LEAST) if widest > 0 else np.ones_like(span)
+    factors: Vector = np.clip(_HEADROOM * span / widest, _LEAST, 1) if widest > 0 else np.ones_like(span)
     return factors
 
 
