@@ -222,7 +222,9 @@ def test_numbers_of_units_with_another_shortcut_are_refused() -> None:
 
 
 def test_mlperfs_network_is_one_of_the_catalogue() -> None:
-    assert load_spec("mlperf_resnet50") == load_spec("tf_official_resnet50_v1")
+    network, official = load_spec("mlperf_resnet50"), load_spec("tf_official_resnet50_v1")
+    assert network.replace(input=official.input, origin=official.origin) == official
+    assert network.input.preprocess == "mlperf"
 
 
 def test_the_shortcut_of_the_published_networks_is_the_one_that_is_numbered() -> None:

@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from hypothesis import assume
 from hypothesis import strategies as st
 
 from resnet_compile import NetworkSpec, load_spec, parse_spec
@@ -56,6 +57,8 @@ BOTTLENECKS = (
 ROOTS = {None: 1, "imagenet": 4, "imagenet_v1": 4, "torchvision": 4, "timm_preact": 4, "keras_v2": 4, "cifar": 1}
 # Pooled shortcuts want sides that their strides divide; networks with one stay within this stride.
 MAX_POOLED_STRIDE = 48
+# Anti-aliased units behind many strides need images that no test has the time for.
+MOST_ROWS = 256
 
 
 @st.composite
@@ -90,6 +93,7 @@ def networks(draw: st.DrawFn, *, dynamic: bool = False) -> NetworkSpec:
             depth = args["depth"]
             runs.append(args)
         blocks.append({"scope": f"block{number}", "unit": unit, "args": runs})
+    assume(least <= MOST_ROWS)
     # Rates grow by the strides past the target, and have a limit of 64.
     targets = [target for target in reachable if stride // target <= 64]
     fewest = -(-least // divisor)

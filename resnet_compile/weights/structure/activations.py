@@ -72,15 +72,12 @@ def activated(
 
 def activation_of(model: Walk, node: OnnxNode, here: Place) -> layers.Activation | None:
     """The activation that a node is, or the half of one that two nodes make; None for any other."""
-    match _of_node(model, node, here):
-        case layers.LeakyRelu(slope) if 0 < slope < 1:
-            return layers.LeakyRelu(digits(slope))
-        case _Clamp(_, high) if high == _RELU6.high:
-            return layers.Relu6()
-        case _Clamp(low, math.inf) if low == 0:
-            return layers.Relu()
-        case _:
-            return None
+    kind = _of_node(model, node, here)
+    if isinstance(kind, layers.LeakyRelu) and 0 < kind.slope < 1:
+        return layers.LeakyRelu(digits(kind.slope))
+    if isinstance(kind, _Clamp) and kind.high == _RELU6.high:
+        return layers.Relu6()
+    return layers.Relu() if kind == _RELU else None
 
 
 def _behind(here: Place, node: OnnxNode, target: _Kind) -> Place:
