@@ -153,7 +153,7 @@ _SUBMODULES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Imports what is first used: `resnet-compile --help` needs neither pydantic nor onnx."""
+    """Imports a name on first use: `resnet-compile --help` needs neither pydantic nor onnx."""
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
     if name not in __all__:

@@ -1,4 +1,4 @@
-"""Running image files through a network in batches, decoded on threads, to named outputs or to classes."""
+"""Runs image files through a network in batches and returns its outputs or class probabilities."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from resnet_compile.runtime import ImageInput, Session, TensorInfo, image_input
 from resnet_compile.spec import parse_spec
 
 DEFAULT_BATCH = 8
-# Of a thousand probabilities in float16 or 8 bits.
+# How far the sum of a thousand probabilities in float16 or 8 bits may be from 1.
 _SUM_TOLERANCE = 0.02
 
 
@@ -31,9 +31,9 @@ class Computed:
     """The network's outputs for some images.
 
     Attributes:
-        positions: The images' positions among all that were asked for.
-        paths: Their files.
-        outputs: For each output an array with a row an image.
+        positions: The position of each image in the caller's list.
+        paths: The path of each image.
+        outputs: An array for each output, with one row per image.
     """
 
     positions: tuple[int, ...]
@@ -43,7 +43,7 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """An image that could not be read, and its position among all that were asked for."""
+    """An image that could not be read, and its position in the caller's list."""
 
     position: int
     path: str
@@ -51,7 +51,7 @@ class Skipped:
 
 
 def resolve_names(session: Session, words: Sequence[str]) -> tuple[str, ...]:
-    """The model's outputs that the words stand for, as `--outputs` of ``resnet-compile`` takes them.
+    """The model's outputs that the words select. The words are those of ``resnet-compile --outputs``.
 
     Raises:
         OptionError: The model has no such output.
@@ -73,19 +73,19 @@ def run_images(
 ) -> Iterator[Computed | Skipped]:
     """Runs images through the network, in order.
 
-    A network that takes photographs gets them without preprocessing; images of another size begin another batch.
+    A model that preprocesses by itself gets the photographs as they are; an image of another size starts a new batch.
 
-    Threads decode and preprocess the next two batches while the network computes. A model that leaves height and width
-    open gets the preprocessing scheme's default size. For a model of fixed batch size the last batch is filled up with
-    copies, whose results are dropped.
+    Threads decode and preprocess the next two batches while the network computes. If the model's height and width are
+    dynamic, images get the preprocessing scheme's default size. If its batch size is fixed, copies fill the last batch,
+    and their results are dropped.
 
     Args:
         session: The network.
-        images: Image files, or pixels ``[H, W, 3]``, which go by the name of their position.
+        images: Image files, or pixels ``[H, W, 3]``. An array's name is its position.
         preprocessing: The scheme that the network was trained with; unused for a model that preprocesses by itself.
         outputs: Names of the outputs to compute; all by default.
-        batch: Images at a time; by default the model's own number, or 8 where it leaves that open.
-        workers: Threads that decode; by default one a core, but at most four.
+        batch: Images at a time; by default the model's batch size, or 8 if that is dynamic.
+        workers: Threads that decode; by default one per core, but at most four.
 
     Yields:
         A `Computed` for each run of the network, and a `Skipped` for each image that cannot be read.
@@ -130,7 +130,7 @@ _Named = tuple[str, NDArray[np.uint8] | None]
 
 
 def _named(images: Iterable[str | os.PathLike[str] | NDArray[np.uint8]]) -> Iterator[_Named]:
-    """Each image's name, and its pixels where it is no file."""
+    """The name of each image, and its pixels unless it is a file."""
     for position, image in enumerate(images):
         yield (f"image {position}", image) if isinstance(image, np.ndarray) else (os.fspath(image), None)
 
@@ -167,11 +167,12 @@ def _run(
 
 
 def classification_output(session: Session) -> str:
-    """The output with the classes: ``predictions``, else ``logits``, with or without a network's name, else the only
-    output.
+    """The output that classifies: ``predictions``, else ``logits``, else the model's only output.
+
+    The first two are found with or without the network's name before them.
 
     Raises:
-        OptionError: The model has neither.
+        OptionError: The model has none of these.
     """
     for wanted in ("predictions", "logits"):
         for name in session.outputs:
@@ -188,14 +189,14 @@ def probabilities(name: str, values: NDArray[Any], *, softmax: bool = False) -> 
     Args:
         name: The output's name, for errors.
         values: ``[N, C]``; further axes of size 1 are dropped.
-        softmax: Whether they are known to be a softmax's, as `ModelInterface.softmaxes` tells of a model. Others are
-            taken for probabilities too if none is negative and each row's sum is 1, and else go through a softmax.
+        softmax: Whether the values are known to come from a softmax (`ModelInterface.softmaxes`). If they are not, they
+            still count as probabilities if none is negative and each row sums to 1; otherwise a softmax is applied.
 
     Returns:
         float64 ``[N, C]``.
 
     Raises:
-        OptionError: The output is a map of classes over rows and columns.
+        OptionError: The output has rows and columns.
         ResnetCompileError: A value is not finite.
     """
     if values.size != len(values) * max(values.shape[1:], default=1):

@@ -36,20 +36,20 @@ from resnet_compile.weights.tensor import Bound
 if TYPE_CHECKING:
     import onnx
 
-# What the options say of how weights fill a network.
+# The options that control how weights are read.
 CHOICE = {"naming", "section", "ignore", "averages", "head"}
 
 
 @dataclass(frozen=True)
 class CompiledModel:
-    """A compiled network. The values of its weights are made when it is written.
+    """A compiled network. The values of its weights are computed when it is written.
 
     Attributes:
         plan: The plan that was compiled.
         graph: The graph, with its initializers bound.
         format: The format in which it is written.
         passes: The passes that rewrote the graph, in order.
-        notes: Sentences for the user about the weights: guesses, and tensors that were left out.
+        notes: Sentences for the user about the weights: guesses, and tensors that were not used.
     """
 
     plan: Plan
@@ -70,15 +70,15 @@ class CompiledModel:
         return html_table(repr(self), ("", ""), self.format.metadata.facts().items())
 
     def predict(self, images: Any, *, device: str = "auto", **how: Any) -> Any:
-        """The most probable classes of images, as `resnet_compile.Model.predict` tells them, which takes `how`.
+        """Classifies images with `resnet_compile.Model.predict`, to which `how` is passed.
 
-        The model is opened on the device with the first images, and stays so.
+        The first call opens the model on the device; later calls reuse it.
 
         Raises:
             DeviceError: The device is not usable.
             ResnetCompileError: As `Model.predict`.
         """
-        # By the package's door: what runs models stands above what makes them.
+        # Imported from the package, because the layer that runs models is above this one.
         import resnet_compile
 
         if device not in self._open:
@@ -87,14 +87,14 @@ class CompiledModel:
 
     @cached_property
     def _open(self) -> dict[str, Any]:
-        """The model as it is open, by device."""
+        """The open models, by device."""
         return {}
 
     def to_proto(self) -> onnx.ModelProto:
         """The model in memory.
 
         Raises:
-            OptionError: The model is larger than a protobuf message can be.
+            OptionError: The model is too large for a protobuf message.
             WeightsError: A weight is not a finite number.
         """
         return to_proto(self.graph, self.format)
@@ -118,13 +118,13 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     """Compiles a network.
 
     Args:
-        spec: What to compile: a spec, a name of the catalogue, or a path; or an ONNX model's path, whose network and
-            weights are read off its graph.
-        options: How; None for the defaults.
-        weights: A checkpoint, its path, or arrays by name: by our own names with convolution weights OIHW
-            (`Plan.parameters` lists them), or by the names and layouts of any naming table. Where they fit but for the
-            number of classes, theirs counts, which a note tells. Without weights the network gets the original's
-            initial values, drawn from the options' seed.
+        spec: The network: a spec, a name of the catalogue, or a spec's path. The path of an ONNX model also works: the
+            network and its weights are read from the model's graph.
+        options: How to compile it; None for the defaults.
+        weights: A checkpoint, its path, or arrays by name. The names and layouts are our own (`Plan.parameters` lists
+            them; convolution weights are OIHW) or those of any naming table. If only the number of classes differs, the
+            network takes that of the weights, and a note says so. None draws initial values as the original does, from
+            the options' seed.
 
     Raises:
         SpecError: The spec describes no network.
@@ -160,12 +160,11 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
 
 
 def with_ends(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
-    """The graph with what the options ask for around the network, preprocessing before it and the best classes behind,
-    in the forms of their opset.
+    """Adds preprocessing before the network and the best classes after it, as the options ask, for the options' opset.
 
     Raises:
-        OptionError: There is no scheme, or there are no classes; the opset that is asked for cannot say it all, or the
-            target not run it.
+        OptionError: There is no preprocessing scheme, or there are no classes; the opset cannot express an operator, or
+            the target cannot run it.
     """
     if options.top is not None:
         graph = with_top(graph, options.top)
@@ -204,13 +203,13 @@ def _with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> G
 def described_by(
     spec: SpecSource, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None
 ) -> tuple[SpecSource, Mapping[str, ArrayLike] | None, tuple[str, ...]]:
-    """The spec and the opened weights; of a path to an ONNX model that stands for both, what was read off it.
+    """The spec and the opened weights. For the path of an ONNX model, both are read from the model.
 
     Raises:
-        WeightsError: The model has a part that the spec language has no word for.
+        WeightsError: The spec language cannot describe a part of the model.
     """
     if isinstance(spec, str | os.PathLike) and as_path(spec).suffix == ".onnx" and weights is None:
-        # Deferred: what reads specs off files is needed only for this.
+        # Deferred: recognition is needed only for this.
         from resnet_compile.recognise import recognise
 
         source = opened(spec)
@@ -222,10 +221,10 @@ def described_by(
 
 
 def opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) -> Mapping[str, ArrayLike] | None:
-    """The weights, those of a file as a checkpoint."""
+    """The weights; a path is opened as a checkpoint."""
     if not isinstance(weights, str | os.PathLike):
         return weights
-    # Deferred: a reader is needed only where there is a file to read.
+    # Deferred: readers are needed only for a file.
     from resnet_compile.checkpoints.formats import open_checkpoint
 
     return open_checkpoint(as_path(weights))
@@ -234,9 +233,10 @@ def opened(weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None) -> 
 def planned_for(
     spec: SpecSource, options: CompileOptions, source: Mapping[str, ArrayLike] | None
 ) -> tuple[Plan, tuple[str, ...]]:
-    """The plan, with what a spec and options leave open as the weights have it, and what there is to tell of that.
+    """The plan, completed from the weights, and notes about that for the user.
 
-    Images are preprocessed as a hub's folder says, and there are as many classes as the weights have.
+    The weights give what the spec and the options leave open: the number of classes, and the preprocessing that a hub's
+    folder describes.
     """
     spec = adapted(spec, options)
     if source is None:
@@ -259,7 +259,7 @@ def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike
 
 
 def adapted(spec: SpecSource, options: CompileOptions) -> NetworkSpec:
-    """The spec for the images and the classes that the options ask for."""
+    """The spec with the image size and the number of classes of the options."""
     spec = as_spec(spec)
     if options.preprocess not in (None, "model"):
         with inside("preprocess"):
@@ -272,7 +272,7 @@ def adapted(spec: SpecSource, options: CompileOptions) -> NetworkSpec:
 
 
 def sized(spec: SpecSource, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:
-    """The spec with another size of images, in rows and columns; the spec itself without one."""
+    """The spec with another image size, in rows and columns; unchanged if the size is None."""
     spec = as_spec(spec)
     if not isinstance(size, tuple):
         return spec

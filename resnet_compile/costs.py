@@ -1,8 +1,8 @@
-"""What a network costs a machine: multiply-accumulates, memory and traffic, of every value that it computes.
+"""The costs of a network: multiply-accumulates, memory and memory traffic for every value that it computes.
 
-The graph is that of `--target portable`, whose batch normalisations are in the convolutions before them, in float32.
-Every operator reads its inputs and weights from memory and writes its output there; a runtime that fuses operators
-moves less.
+They are counted on the graph of `--target portable` in float32, which folds batch normalisations into convolutions.
+Every operator is counted as reading its inputs and weights from memory and writing its output there; a runtime that
+fuses operators moves less.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ _BYTES = 4  # of a float32
 
 @dataclass(frozen=True, slots=True)
 class ValueCost:
-    """What it costs to compute one value.
+    """The cost of computing one value.
 
     Attributes:
-        name: The value's.
+        name: The value's name.
         operator: The ONNX operator that computes it.
-        shape: Its shape, images first.
-        weights: Elements of the weights that the operator reads.
+        shape: The value's shape, images first.
+        weights: Number of weight elements that the operator reads.
         macs: Multiply-accumulates.
-        activation_bytes: Its size.
-        bytes_moved: Bytes of what the operator reads, weights among it, and writes.
+        activation_bytes: The value's size in bytes.
+        bytes_moved: Bytes that the operator reads, weights included, and writes.
     """
 
     name: str
@@ -51,14 +51,14 @@ class ValueCost:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What a network costs for one batch.
+    """The costs of a network for one batch.
 
     Attributes:
         plan: The network.
         batch: Images in the batch.
         values: Every value, in the order in which they are computed.
-        activation_bytes_peak: The most that the values take which are needed at one time, the input among them, where
-            each is freed after its last use.
+        activation_bytes_peak: The peak memory of live values, in bytes. The input counts; each value is freed after its
+            last use.
     """
 
     plan: Plan
@@ -73,7 +73,7 @@ class Costs:
 
     @property
     def activation_bytes(self) -> int:
-        """The size of all values together."""
+        """The size of all values together, in bytes."""
         return sum(value.activation_bytes for value in self.values)
 
     @property
@@ -96,11 +96,11 @@ class Costs:
 
 
 def costs(spec: SpecSource, options: CompileOptions | None = None) -> Costs:
-    """What a network costs.
+    """The costs of a network.
 
     Args:
         spec: The network: a spec, a name of the catalogue, or a path.
-        options: Of which the size, the batch (one image where it is dynamic), the classes and the outputs count.
+        options: Only the size, the batch (one image if dynamic), the classes and the outputs are used.
 
     Raises:
         SpecError: The spec describes no network.
@@ -127,7 +127,7 @@ def _costs(graph: Graph) -> Iterator[ValueCost]:
 
 
 def _macs(node: Node, made: Value) -> int:
-    """An output of a convolution takes a kernel's length, one of a product of matrices a row's."""
+    """Each output element costs one kernel of a convolution, or one row of a matrix product."""
     match node.operator:
         case "Conv":
             return _elements(made) * math.prod(node.input(1).static_shape[1:])
@@ -138,7 +138,7 @@ def _macs(node: Node, made: Value) -> int:
 
 
 def _peak(graph: Graph) -> int:
-    """The most that live values take: a value lives from its making to its last reader, an output to the end."""
+    """The peak size of live values: a value lives until its last reader, an output to the end."""
     order = list(graph.nodes())
     last = {value: step for step, (node, _) in enumerate(order) for value in node.inputs if value}
     last |= dict.fromkeys(graph.outputs, len(order))

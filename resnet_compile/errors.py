@@ -35,7 +35,7 @@ class ResnetCompileError(Exception):
         message: What is wrong.
         where: The place of the fault.
         hint: What to do about it.
-        also: Further faults of the same value, a line each, and the number of those that are not listed.
+        also: Further faults of the same value, one line each, then the number of faults not listed.
     """
 
     exit_code: ClassVar[int] = 1
@@ -55,7 +55,7 @@ class ResnetCompileError(Exception):
 
 @contextmanager
 def inside(file: str | None) -> Iterator[None]:
-    """Puts a file's name before `where` of errors that pass; does nothing for None."""
+    """Puts a file's name before `where` in errors that pass through; does nothing for None."""
     try:
         yield
     except ResnetCompileError as error:

@@ -20,7 +20,7 @@ def as_path(path: object) -> Path:
     """An argument as a path.
 
     Raises:
-        OptionError: It is not one.
+        OptionError: The argument is not a path.
     """
     if not isinstance(path, str | bytes | os.PathLike):
         raise OptionError(f"must be a path, got {type(path).__name__}")
@@ -124,11 +124,11 @@ def map_file(path: Path) -> memoryview:
     Raises:
         OSError: The file cannot be read, or is a pipe, a device or a directory.
     """
-    # Looked at before it is opened, because opening a pipe waits for its other end.
+    # Checked before opening, because opening a pipe waits for its other end.
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
     with path.open("rb") as file:
-        if status.st_size == 0:  # which the system refuses to map
+        if status.st_size == 0:  # the system refuses to map an empty file
             return memoryview(b"")
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))

@@ -1,4 +1,4 @@
-"""What a model that does not say how its images are prepared was probably trained on, and why one may think so."""
+"""Guesses the preprocessing scheme of a model whose metadata name none, and gives the reason."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class SchemeGuess:
     """A preprocessing scheme and the reason for it.
 
     Attributes:
-        scheme: Its name.
-        reason: What tells it, as the end of a sentence; of the last resort, that nothing does.
+        scheme: The scheme's name.
+        reason: The evidence, as the end of a sentence. For the default it says that there is none.
     """
 
     scheme: SchemeName
@@ -29,7 +29,7 @@ class SchemeGuess:
 
 
 def guess_scheme(session: Session, source: ImageInput) -> SchemeGuess:
-    """The scheme of a model whose metadata name none: by its size, its classes, and who exported it."""
+    """Guesses the scheme from the model's input size, its classes and the program that exported it."""
     sides = (source.height, source.width)
     classes = {info.shape[-1] for info in session.outputs.values() if info.shape}
     if all(side is not None and side <= _LARGEST_SMALL_SIDE for side in sides):

@@ -18,22 +18,22 @@ from resnet_compile.errors import UsageError
 
 BACKGROUND = "background"
 _IMAGENET_CLASSES = 1000
-# WordNet's names of ImageNet's classes, which `synset_words.txt` has in front of each.
+# ImageNet's classes by their WordNet numbers, which begin each line of `synset_words.txt`.
 _SYNSET = re.compile(r"n\d{8}\s+")
-# TensorFlow's `0:daisy`, and what is like it.
+# `0:daisy`, as TensorFlow writes it, and similar forms.
 _NUMBERED = re.compile(r"(\d+)\s*[:=,;\t]\s*(.*)")
 # The key of a transformers configuration.
 _BY_INDEX = "id2label"
 
 
 def load_labels(path: str | os.PathLike[str]) -> tuple[str, ...]:
-    """Reads a labels file, of any form in which they are published.
+    """Reads a labels file in any of the usual forms.
 
-    - One label a line, the first being index 0; ``n01440764 tench`` where every line begins with a synset; ``0:tench``
-      where every line begins with its index.
-    - JSON, whatever the file is called, or a Python literal: a list of labels; an object from the index to the label,
-      ``{"0": "tench"}`` or ``{0: 'tench'}``, or from the label to the index; a label may be a list whose last string
-      counts, as in Keras's ``{"0": ["n01440764", "tench"]}``; a transformers configuration with its ``id2label``.
+    - Text: one label per line, the first for index 0. Every line may begin with a synset, ``n01440764 tench``, or with
+      its index, ``0:tench``.
+    - JSON, whatever the file's name, or a Python literal: a list of labels; an object from index to label,
+      ``{"0": "tench"}`` or ``{0: 'tench'}``, or from label to index; or a transformers configuration with ``id2label``.
+      Where a label is a list, its last string counts, as in Keras's ``{"0": ["n01440764", "tench"]}``.
 
     Returns:
         The labels by index.
@@ -85,7 +85,7 @@ def _from_document(text: str, place: str) -> list[str]:
 
 
 def _parsed(text: str, place: str) -> Any:
-    """The document, of JSON or else of a Python literal, which evaluates nothing."""
+    """The document, parsed as JSON, else as a Python literal; nothing is evaluated."""
     try:
         return json.loads(text)
     except json.JSONDecodeError as error:
@@ -98,7 +98,7 @@ def _parsed(text: str, place: str) -> Any:
 
 
 def _keyed_by_index(document: Mapping[Any, Any]) -> dict[int, Any]:
-    """A mapping from label to index turned round; of any other, the keys as numbers where they are."""
+    """The labels by index: inverts a mapping from label to index; of any other, keeps the keys that are numerals."""
     if document and all(type(index) is int for index in document.values()) and not all(map(_is_index, document)):
         return {index: label for label, index in document.items()}
     return {int(key): label for key, label in document.items() if _is_index(key)}
@@ -123,8 +123,8 @@ def align_labels(labels: Sequence[str], classes: int) -> tuple[str, ...]:
         classes: The number of logits.
 
     Returns:
-        `classes` labels: unchanged if there are as many; for 1000 labels and 1001 logits with ``background`` added in
-        front; for 1001 labels and 1000 logits without the first, if that is ``background``.
+        `classes` labels. Equal counts: unchanged. 1000 labels for 1001 logits: ``background`` is added in front. 1001
+        labels for 1000 logits: the first is dropped if it is ``background``.
 
     Raises:
         UsageError: The counts differ in any other way.

@@ -1,4 +1,4 @@
-"""The limits that a stranger's spec and a user's options must keep, checked before anything is allocated."""
+"""Limits on specs from untrusted sources and on options, checked before anything is allocated."""
 
 MAX_DEPTH = 65_536
 MAX_STRIDE = 16

@@ -1,4 +1,4 @@
-"""A model's metadata, and its interface, read from a file without its weights."""
+"""A model's metadata and interface, read from a file without reading its weights."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ from resnet_compile.schemes import Scheme, scheme_of_text, scheme_text
 from resnet_compile.wire import Message
 
 UNTRAINED = "initial weights: these classes mean nothing"
-"""What a model without training says of itself."""
+"""The note in an untrained model."""
 
-# Before every key, as other programs write entries too.
+# The prefix of every key, since other programs write entries too.
 _PREFIX = "resnet_compile."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metadata:
-    """How a model was made, as its metadata say; None for what they do not say.
+    """How a model was made, according to its metadata; None for what they do not say.
 
     Attributes:
-        kind: `training_step` for one; None for a network.
-        spec: The network as a JSON text.
-        version: Of this package.
-        options: What the compiler was asked for, as JSON, defaults left out.
+        kind: `training_step` for a training step; None for a network.
+        spec: The network's spec as JSON text.
+        version: The version of this package.
+        options: The compiler's options, as JSON, without those at their defaults.
         labels: The names of the classes, by index.
-        licence: Of the weights.
-        layout: Order of the axes of its input: `nchw` or `nhwc`.
-        preprocess: The preprocessing scheme that the network's weights were trained with, by its name or as a record.
-        normalization: The means and deviations for normalising images, as JSON, if the model that the weights come from
-            did that itself.
-        target: The target that it was rewritten for.
+        licence: The licence of the weights.
+        layout: Order of the input's axes: `nchw` or `nhwc`.
+        preprocess: The preprocessing scheme that the weights were trained with: its name, or the scheme itself.
+        normalization: The means and standard deviations for normalising images, as JSON, if the weights come from a
+            model that normalised them itself.
+        target: The target that the graph was rewritten for.
         dtype: The type of weights and activations, unless float32.
         seed: The seed of the initial weights.
         numpy_version: The version of NumPy that drew the initial weights.
-        weights_format: The format of the checkpoint that the weights are from.
+        weights_format: The format of the checkpoint with the weights.
         weights_file: The name of the checkpoint's file.
-        weights_sha256: The SHA-256 of the checkpoint's file; of several, a JSON object of theirs by file name.
-        weights_naming: The naming table by which the weights were read; empty where they came under our own names.
-        weights_section: Where in the checkpoint the network was.
-        weights_head: The scope of the logits there, where it was not the naming's own.
-        weights_averages: `true` where the weights are moving averages.
-        weights_ignored: The tensors that the user left out.
+        weights_sha256: The SHA-256 of the checkpoint's file; for several files, a JSON object of digests by file name.
+        weights_naming: The naming table that read the weights; empty if they had our own names.
+        weights_section: The section of the checkpoint that held the network.
+        weights_head: The scope of the logits in the checkpoint, if it is not the naming table's.
+        weights_averages: `true` if the weights are moving averages.
+        weights_ignored: The tensors that the user chose to ignore.
         weights_left: The scopes of the checkpoint that were not used.
-        calibration_method: How the ranges of 8-bit activations were found.
-        calibration_images: How many images they were found on.
+        calibration_method: The method that set the ranges of 8-bit activations.
+        calibration_images: The number of calibration images.
         calibration_data: `random`, or the SHA-256 of the images.
-        keep_float: The scopes of an 8-bit model that are in float32.
+        keep_float: The scopes of an 8-bit model that stay in float32.
         optimizer: The optimizer of a training step.
         others: Unknown entries, unchanged, by key.
     """
@@ -89,13 +89,13 @@ class Metadata:
 
     @property
     def untrained(self) -> bool:
-        """Whether the weights are initial ones."""
+        """Whether the weights are initial values."""
         return self.seed is not None and self.kind is None
 
     @classmethod
     def from_entries(cls, entries: Mapping[str, str]) -> Self:
-        """The record of key and value pairs, such as `Session.metadata`. Entries of other programs are ignored; a value
-        that is wrong for its key goes to `others`.
+        """Reads metadata from key and value pairs, such as `Session.metadata`. Entries of other programs are ignored; a
+        value that is invalid for its key goes to `others`.
         """
         said = {key.removeprefix(_PREFIX): text for key, text in entries.items() if key.startswith(_PREFIX)}
         known = {key: value for key, text in said.items() if (value := _read(key, text)) is not None}
@@ -103,8 +103,8 @@ class Metadata:
         return cls(**known, others=others)
 
     def facts(self) -> dict[str, str]:
-        """All that is said, as text, by key in order; with the spec stands its SHA-256, and with the seed of initial
-        weights a word of warning.
+        """Every known fact as text, by key in order. A spec's SHA-256 is added, and a warning if weights are initial
+        values.
         """
         said = {key: _text(key, getattr(self, key)) for key in _KEYS if getattr(self, key) is not None}
         if self.spec is not None:
@@ -119,7 +119,7 @@ class Metadata:
 
 
 def _labels(text: str) -> tuple[str, ...]:
-    """Names in a JSON list; commas are what names may hold."""
+    """Reads names from a JSON list, since names may hold commas."""
     try:
         names = json.loads(text)
     except RecursionError:
@@ -129,10 +129,10 @@ def _labels(text: str) -> tuple[str, ...]:
     return tuple(names)
 
 
-# What `facts` adds to what is said.
+# The entries that `facts` adds.
 _DERIVED = ("spec_sha256", "untrained")
 _KEYS = tuple(each.name for each in dataclasses.fields(Metadata) if each.name != "others")
-# What is no text.
+# Readers of the fields that are not text.
 _READERS: Mapping[str, Callable[[str], Any]] = {
     "seed": int,
     "calibration_images": int,
@@ -151,7 +151,7 @@ def _text(key: str, value: Any) -> str:
 
 
 def _read(key: str, text: str) -> Any:
-    """The value of a key; None if this package would not write such a text."""
+    """The value of a key; None if this package would not have written that text."""
     try:
         value = _READERS.get(key, str)(text) if key in _KEYS else None
     except ValueError:
@@ -165,14 +165,14 @@ class ModelInterface:
 
     Attributes:
         metadata: How it was made.
-        ir_version: The version of the file format.
+        ir_version: ONNX's IR version.
         opset: The version of ONNX's default operator set.
-        nodes: How many nodes its graph has.
-        inputs: The shapes of its inputs by name: a number, the symbol or ``?`` for each axis.
-        outputs: Those of its outputs.
+        nodes: The number of nodes in its graph.
+        inputs: The shapes of its inputs by name. Each axis is a number, a symbol, or ``?`` if unknown.
+        outputs: The shapes of its outputs, likewise.
         producer: The program that wrote it.
-        softmaxes: The outputs that are a Softmax's, whatever only copies, casts or reshapes them behind it.
-        external: The files beside it that hold weights, by name.
+        softmaxes: The outputs that come from a Softmax, directly or through copies, casts and reshapes.
+        external: The names of the files beside it that hold weights.
     """
 
     metadata: Metadata
@@ -187,8 +187,7 @@ class ModelInterface:
 
 
 def read_model(source: Path | bytes) -> ModelInterface:
-    """What a model in a file, or its bytes, shows of itself. Weights are stepped over, so that gigabytes take
-    milliseconds.
+    """Reads the interface of a model from its file or its bytes. Weights are skipped, so gigabytes take milliseconds.
 
     Raises:
         ModelFileError: The file cannot be read or is not an ONNX model.
@@ -202,7 +201,7 @@ def read_model(source: Path | bytes) -> ModelInterface:
         model = Message(memoryview(source) if isinstance(source, bytes) else map_file(source), fail)
     except OSError as error:
         raise ModelFileError(f"cannot read the model: {error.strerror}", where=where) from None
-    # By the field numbers of onnx.proto.
+    # The numbers are field numbers of onnx.proto.
     ir_version, graph = model.int64(1), model.message(7)
     opsets = {each.text(1): each.int64(2) for each in model.messages(8)}
     if not ir_version or not opsets:
@@ -220,12 +219,12 @@ def read_model(source: Path | bytes) -> ModelInterface:
     )
 
 
-# Operators that leave numbers as they are, but for their precision.
+# Operators that change no value except for its precision.
 _COPIES = ("Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Unsqueeze", "DequantizeLinear", "QuantizeLinear")
 
 
 def _softmaxes(graph: Message) -> frozenset[str]:
-    """The outputs of a graph that are a Softmax's."""
+    """The outputs of a graph that come from a Softmax."""
     made: dict[str, tuple[str, str]] = {}
     for node in graph.messages(1):
         sources, results = ([str(text, "utf-8", "replace") for text in node.all_bytes(field)] for field in (1, 2))
@@ -234,7 +233,7 @@ def _softmaxes(graph: Message) -> frozenset[str]:
     for value in graph.messages(12):
         name = value.text(1)
         operator, source = made.get(name, ("", ""))
-        # A damaged graph may go round in circles.
+        # A damaged graph may have a cycle.
         for _ in range(len(made)):
             if operator not in _COPIES:
                 break
@@ -245,7 +244,7 @@ def _softmaxes(graph: Message) -> frozenset[str]:
 
 
 def _external(graph: Message) -> tuple[str, ...]:
-    """The files that initializers stand in."""
+    """The external files that hold initializers."""
     entries = (entry for tensor in graph.messages(5) for entry in tensor.messages(13))
     return tuple(dict.fromkeys(entry.text(2) for entry in entries if entry.text(1) == "location"))
 

@@ -1,4 +1,4 @@
-"""How right probabilities are of images whose classes are known: of one model, and of two on the same images."""
+"""Accuracy metrics on labelled images: for one model, and for two models on the same images."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from resnet_compile.notebook import html_table
 
 _BINS = 15
 _TOP = 5
-# Of the normal distribution, for 95 %.
+# The normal distribution's quantile for a two-sided 95 % interval.
 _Z = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Judged:
-    """What is kept of each image, in order; all arrays are ``[N]``.
+    """Results for each image, in order; all arrays are ``[N]``.
 
     Attributes:
-        labels: Their classes, int64.
+        labels: The true classes, int64.
         predicted: The most probable classes, int64.
-        among_top: Whether the class is among the five most probable.
-        losses: Minus the logarithm of the class's probability.
+        among_top: Whether the true class is among the five most probable.
+        losses: Minus the logarithm of the true class's probability.
         confidences: The greatest probability.
     """
 
@@ -38,7 +38,7 @@ class Judged:
 
     @classmethod
     def of(cls, probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> Self:
-        """Judges images by their probabilities, ``[N, C]``. Of equal ones the lower class is the more probable."""
+        """Judges images by their probabilities, ``[N, C]``. The lower class wins a tie."""
         rows = np.arange(len(labels))
         own = probabilities[rows, labels]
         before = (probabilities > own[:, None]).sum(1)
@@ -48,13 +48,13 @@ class Judged:
 
     @classmethod
     def joined(cls, parts: list[Self]) -> Self:
-        """Images after one another."""
+        """Concatenates results."""
         fields = ("labels", "predicted", "among_top", "losses", "confidences")
         return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in fields))
 
     @property
     def right(self) -> NDArray[np.bool_]:
-        """Whether the most probable class is the image's."""
+        """Whether the most probable class is the true one."""
         return np.equal(self.predicted, self.labels)
 
     def __len__(self) -> int:
@@ -63,16 +63,16 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """A model judged by a whole set.
+    """A model's scores on a set of images.
 
     Attributes:
-        images: How many there were.
-        top1: The share whose most probable class is theirs.
-        top1_interval: Wilson's 95 % interval of that.
-        top5: The share whose class is among the five most probable.
+        images: The number of images.
+        top1: The share of images whose most probable class is the true one.
+        top1_interval: Wilson's 95 % interval of `top1`.
+        top5: The share of images whose true class is among the five most probable.
         loss: Mean cross-entropy.
-        calibration_error: Mean distance of confidence from accuracy over 15 bins of confidence, by their images
-            (Guo et al. 2017, "On Calibration of Modern Neural Networks").
+        calibration_error: Expected calibration error: mean distance of confidence from accuracy over 15 bins of
+            confidence, weighted by images (Guo et al. 2017, "On Calibration of Modern Neural Networks").
     """
 
     images: int
@@ -120,7 +120,7 @@ def _calibration_error(judged: Judged) -> float:
 
 
 def worst_pairs(judged: Judged, count: int) -> list[tuple[int, int, int]]:
-    """The most frequent mistakes: class, what it was taken for, how often; equal ones in order of classes."""
+    """The most frequent mistakes as (true class, predicted class, count); ties in order of classes."""
     wrong = ~judged.right
     pairs = Counter(zip(judged.labels[wrong].tolist(), judged.predicted[wrong].tolist(), strict=True))
     worst = sorted(pairs.items(), key=lambda pair: (-pair[1], pair[0]))[:count]
@@ -132,13 +132,13 @@ class PairedComparison:
     """Two models on the same images.
 
     Attributes:
-        images: How many there were.
-        agreement: The share that both give one class, right or wrong.
-        only_first: How many the first alone gets right.
-        only_second: How many the second alone gets right.
-        difference: The second's accuracy less the first's.
-        interval: The 95 % interval of that for paired shares (Agresti and Min 2005).
-        p_value: McNemar's exact test of both being equally right, two-sided.
+        images: The number of images.
+        agreement: The share of images for which both models predict the same class, right or wrong.
+        only_first: The number of images that only the first model gets right.
+        only_second: The number of images that only the second model gets right.
+        difference: The second model's accuracy minus the first's.
+        interval: The 95 % interval of `difference`, for paired proportions (Agresti and Min 2005).
+        p_value: McNemar's exact two-sided test that both models are equally accurate.
     """
 
     images: int
@@ -151,7 +151,7 @@ class PairedComparison:
 
 
 def compare(first: Judged, second: Judged) -> PairedComparison:
-    """Compares two models on one image or more, the same for both and in one order."""
+    """Compares two models' results on the same images in the same order; at least one image."""
     count = len(first)
     only_first = int((first.right & ~second.right).sum())
     only_second = int((second.right & ~first.right).sum())
@@ -167,7 +167,7 @@ def compare(first: Judged, second: Judged) -> PairedComparison:
 
 
 def _paired_interval(only_first: int, only_second: int, count: int) -> tuple[float, float]:
-    """Half an image more in each of the four cells, then the usual interval."""
+    """Adds half an image to each of the four cells, then takes Wald's interval."""
     total, b, c = count + 2, only_first + 0.5, only_second + 0.5
     difference = (c - b) / total
     half = _Z * math.sqrt(max(b + c - (c - b) ** 2 / total, 0.0)) / total
@@ -175,7 +175,7 @@ def _paired_interval(only_first: int, only_second: int, count: int) -> tuple[flo
 
 
 def _mcnemar(b: int, c: int) -> float:
-    """Twice the probability of so few of b + c tosses, or fewer."""
+    """Twice the probability of min(b, c) or fewer heads in b + c tosses, at most 1."""
     n = b + c
     logs = [math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) for k in range(min(b, c) + 1)]
     return min(2 * math.fsum(math.exp(each - n * math.log(2)) for each in logs), 1.0)

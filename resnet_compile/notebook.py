@@ -1,4 +1,4 @@
-"""Tables for notebooks, which show what has a `_repr_html_`."""
+"""HTML tables for notebooks, which show an object by its `_repr_html_`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from html import escape
 
 
 class Markup(str):
-    """HTML that stands in a cell as it is."""
+    """HTML that a cell shows without escaping."""
 
     __slots__ = ()
 
@@ -16,7 +16,7 @@ Cell = str | int | float | None
 
 
 def html_table(title: str, header: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    """The rows as an HTML table under their header and a title; numbers stand right, with thousands separated."""
+    """An HTML table with a title and a header. Numbers are right-aligned, with thousands separated."""
     head = "".join(f"<th>{escape(name)}</th>" for name in header)
     body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in rows)
     caption = f'<caption style="text-align: left">{escape(title)}</caption>'

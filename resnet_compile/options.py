@@ -20,80 +20,80 @@ class CompileOptions(CheckedModel):
     """Seed of the initial weights."""
 
     naming: str | None = None
-    """The naming table of the given weights, such as `tf-slim`; None finds it."""
+    """The naming table of the given weights, such as `tf-slim`; None detects it."""
 
     section: Names = ()
-    """The section of the given weights with the network: a key or a prefix of names, such as `encoder_q`. Several for a
-    network that is spread over them; empty to find it.
+    """The section of the given weights that holds the network: a key or a prefix of names, such as `encoder_q`. Give
+    several if the network is spread over them; empty detects it.
     """
 
     ignore: Names = ()
     """Tensors of the given weights to ignore: names, scopes or patterns such as `*.total_ops`."""
 
     averages: bool = False
-    """Whether to take the moving averages of the weights, if there are any."""
+    """Whether to use the moving averages of the weights, if there are any."""
 
     head: str | None = None
-    """The scope of the logits in the given weights; None for that of the naming table."""
+    """The scope of the logits in the given weights; None takes the naming table's."""
 
     num_classes: Classes | Literal["none"] | None = None
     """The number of classes, instead of the spec's; `none` leaves the logits out."""
 
     outputs: Names | Literal["all"] | None = None
-    """The end points and layers that the model outputs, with or without the network's name. `all` for every end point;
-    None for logits and predictions.
+    """The end points and layers that the model outputs, with or without the network's name. `all` outputs every end
+    point; None outputs logits and predictions.
     """
 
     batch: Batch | Literal["dynamic"] = "dynamic"
-    """Images at a time; `dynamic` leaves it to run time."""
+    """Batch size; `dynamic` leaves it open until run time."""
 
     size: tuple[Side, Side] | Literal["dynamic"] | None = None
-    """Rows and columns of the input; `dynamic` leaves them to run time; None takes the spec's."""
+    """Rows and columns of the input; `dynamic` leaves them open until run time; None takes the spec's."""
 
     preprocess: str | None = None
-    """The preprocessing scheme inside the model: its name, or `model` for the spec's own. The model then takes
-    photographs, uint8 NHWC of any size. None makes a model that takes preprocessed images.
+    """The preprocessing scheme to put inside the model: its name, or `model` for the spec's own. The model then takes
+    photographs of any size, uint8 NHWC. With None the model takes preprocessed images.
     """
 
     image_size: tuple[Side, Side] | None = None
-    """Rows and columns of the photographs, where `preprocess` is given; None leaves them to run time."""
+    """Rows and columns of the photographs, if `preprocess` is given; None leaves them open until run time."""
 
     top: Positive | None = None
-    """How many of the most probable classes the model tells as two outputs more, `top_classes` and `top_probabilities`;
-    None for none.
+    """Number of most probable classes that the model returns in two further outputs, `top_classes` and
+    `top_probabilities`; None adds no outputs.
     """
 
     labels: Names = ()
-    """The names of the classes, by index, which the model's metadata take along. A thousand names fit 1001 classes, of
-    which the first is `background`.
+    """The names of the classes, by index, for the model's metadata. 1000 names fit 1001 classes: the first class is
+    then `background`.
     """
 
     licence: str | None = None
-    """The licence of the weights, which the model's metadata take along."""
+    """The licence of the weights, for the model's metadata."""
 
     layout: Literal["nchw", "nhwc"] = "nchw"
     """Order of the axes of the input and of every output that has rows and columns."""
 
     target: Target | None = None
-    """Where the model is to run. The graph is rewritten for it and computes the same function. None keeps every layer
-    and parameter of the network.
+    """Where the model will run. The graph is rewritten for the target and computes the same function. None keeps every
+    layer and parameter of the network.
     """
 
     fused_conv: bool = False
-    """Whether CUDA in float32 gets each convolution with its ReLU, and what is added between them, as one operator of
-    onnxruntime's, `com.microsoft.FusedConv`. Only onnxruntime runs such a model.
+    """Whether to fuse each convolution with its ReLU, and with an addition between them, into onnxruntime's operator
+    `com.microsoft.FusedConv`. For CUDA in float32; only onnxruntime runs such a model.
     """
 
     dtype: AnyPrecision = Float32()
-    """Type of weights and activations: `Float32()`, `Float16(io=...)`, `Int8(calibration=..., keep_float=...)`, or the
-    word `float32`, `float16` or `int8` for one with its defaults.
+    """Type of weights and activations: `Float32()`, `Float16(io=...)` or `Int8(calibration=..., keep_float=...)`. The
+    words `float32`, `float16` and `int8` select one with its defaults.
     """
 
     opset: int = 18
     """Version of ONNX's default operator set."""
 
     external_data: bool | None = None
-    """Whether the weights go to a separate file beside the model; None does so above 2 GB."""
+    """Whether to write the weights to a separate file beside the model; None does so above 2 GB."""
 
     @model_validator(mode="after")
     def _photographs_come_to_one_size(self) -> Self:
@@ -157,9 +157,10 @@ class CompileOptions(CheckedModel):
 
 
 def options_text(options: CompileOptions) -> str | None:
-    """The options that are not at their defaults, as JSON, for a model to say how it was made; None where all are.
+    """The options that are not at their defaults, as JSON for the model's metadata; None if all are at their defaults.
 
-    What the model says elsewhere is left out, and so is where images were, whose digest it tells.
+    Options that other metadata entries record are left out. So is the path of calibration images; their digest is
+    recorded.
     """
     asked, usual = options.model_dump(mode="json"), CompileOptions().model_dump(mode="json")
     asked["dtype"].pop("calibration", None)

@@ -1,4 +1,4 @@
-"""The precisions that a network can be compiled to, a class each: its options, and the passes that lead to it."""
+"""The precisions that a network can be compiled to. Each is a class with its options and its passes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,13 @@ from resnet_compile.targets import TARGET_REQUIREMENTS, Target
 
 
 class Precision(CheckedModel):
-    """The base of all precisions, with their defaults.
+    """The base class of all precisions, with defaults.
 
     Attributes:
-        bound: How far an output may be from the float32 network's: norm of the difference over norm of the reference.
-        calibrated: Whether it is made from runs on images, as `resnet_compile.quantize` does.
-        targets: The targets whose rewrites go with it.
+        bound: The largest relative error of an output that verification accepts: the norm of its difference from the
+            float32 network's output over the norm of that output.
+        calibrated: Whether calibration images are needed, as for `resnet_compile.quantize`.
+        targets: The targets that support this precision.
     """
 
     bound: ClassVar[float]
@@ -34,21 +35,21 @@ class Precision(CheckedModel):
     targets: ClassVar[tuple[Target, ...]] = get_args(Target)
 
     def passes(self) -> tuple[Pass, ...]:
-        """The passes that bring a graph to this precision, after the target's."""
+        """The passes that convert a graph to this precision. They run after the target's passes."""
         return ()
 
 
 class Float32(Precision):
     """Weights and activations in float32."""
 
-    # ResNet-152 shows up to 1e-6, by minimal filtering up to 1e-5; a pass that computes something else, more than 1e-1.
+    # ResNet-152's error is up to 1e-6, with minimal filtering up to 1e-5; that of a wrong pass is more than 1e-1.
     bound = 1e-4
 
     kind: Literal["float32"] = "float32"
 
     winograd: bool = False
-    """Whether 3x3 convolutions are computed by minimal filtering where that is faster, with errors up to eleven times
-    those of a convolution. For the target `cpu`, a fixed batch and a fixed size.
+    """Whether to compute 3x3 convolutions by minimal filtering (Winograd) where that is faster. Errors are up to eleven
+    times those of a direct convolution. Needs the target `cpu`, a fixed batch and a fixed size.
     """
 
     def passes(self) -> tuple[Pass, ...]:
@@ -59,7 +60,7 @@ class Float32(Precision):
 class Float16(Precision):
     """Weights and activations in float16; means and softmax in float32."""
 
-    # ResNet-152 shows up to 5e-3.
+    # ResNet-152's error is up to 5e-3.
     bound = 5e-2
 
     kind: Literal["float16"] = "float16"
@@ -68,14 +69,15 @@ class Float16(Precision):
     """Type of inputs and outputs."""
 
     def passes(self) -> tuple[Pass, ...]:
-        """The layers in half precision, with the constants of norms shared; then inputs and outputs."""
+        """Converts the layers to half precision, shares the constants of norms, then handles inputs and outputs."""
         return (to_half, share_constants, *((half_io,) if self.io == "float16" else ()))
 
 
 class Int8(Precision):
-    """Weights and activations in 8 bits, inputs and outputs in float32; `resnet_compile.quantize` makes it."""
+    """Weights and activations in 8 bits, inputs and outputs in float32. Use `resnet_compile.quantize`."""
 
-    # The catalogue, narrowed to a few channels, shows up to 1.1e-1 in logits; a scale that is wrong, more than 5e-1.
+    # The catalogue's networks, narrowed to a few channels, have errors of up to 1.1e-1 in logits; a wrong scale gives
+    # more than 5e-1.
     bound = 1.5e-1
     calibrated = True
     targets = tuple(target for target, asks in TARGET_REQUIREMENTS.items() if asks.integers)
@@ -83,21 +85,22 @@ class Int8(Precision):
     kind: Literal["int8"] = "int8"
 
     calibration: str | Path | None = None
-    """A folder of images that set the ranges of activations; None for random numbers, which only suit random weights.
+    """The folder of images that set the ranges of activations. None uses random numbers, which only suit random
+    weights.
     """
 
     keep_float: Names = ()
-    """Scopes that stay in float32, such as `conv1`, `block4` or `block3/unit_2`, with or without the network's name;
-    the logits always do.
+    """Scopes that stay in float32, such as `conv1`, `block4` or `block3/unit_2`, with or without the network's name.
+    The logits always stay in float32.
     """
 
     def passes(self) -> tuple[Pass, ...]:
-        """The passes after which the graph can be quantised."""
+        """The passes that prepare the graph for quantisation."""
         return fold_batch_norm, depthwise_batch_norm, share_constants
 
 
 PRECISIONS: dict[str, type[Float32 | Float16 | Int8]] = {"float32": Float32, "float16": Float16, "int8": Int8}
-"""The precisions by their words."""
+"""The precisions by name."""
 
 
 def _by_word(value: Any) -> Any:
@@ -105,4 +108,4 @@ def _by_word(value: Any) -> Any:
 
 
 AnyPrecision = Annotated[Float32 | Float16 | Int8, Field(discriminator="kind"), BeforeValidator(_by_word)]
-"""A precision, or its word for one with the defaults."""
+"""A precision, or the name of one, which stands for its defaults."""

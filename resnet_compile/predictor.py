@@ -1,4 +1,4 @@
-"""Predictions in Python: a model, from a file or compiled just now, that is given images and tells their classes."""
+"""Classifying images from Python with a model from a file or one just compiled."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from resnet_compile.notebook import Markup, html_table
 from resnet_compile.runtime import Session, SessionOptions, image_input
 
 DEFAULT_TOP = 5
-"""Classes that are told of each image where nothing else is said."""
+"""The default number of classes per image."""
 _SIDE, _SHOWN = 160, 50
-"""Pixels of a picture in a notebook, and how many predictions one shows."""
+"""The side of a picture in a notebook, in pixels, and how many predictions a notebook shows."""
 
 Image = str | os.PathLike[str] | NDArray[Any]
 """A file, or pixels: uint8 ``[H, W, 3]``, RGB."""
@@ -39,11 +39,11 @@ Image = str | os.PathLike[str] | NDArray[Any]
 
 @dataclass(frozen=True, slots=True)
 class Guess:
-    """A class that an image may be of.
+    """A predicted class.
 
     Attributes:
-        index: The class.
-        label: Its name, or the index as text where the model has no names.
+        index: The index of the class.
+        label: The name of the class, or the index as text if the model has no names.
         probability: From 0 to 1.
     """
 
@@ -57,13 +57,13 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What a model says of one image.
+    """A model's prediction for one image.
 
     Attributes:
-        image: The file, or where the image stood among those given.
+        image: The file, or the image's position in the argument.
         guesses: The most probable classes, best first.
-        note: What there is to know of it: that the model is not trained, or that its images are prepared by a guess.
-        jpeg: A small copy of pixels that were given, for notebooks; that of a file is made when it is shown.
+        note: A caveat for the user: the model is untrained, or its preprocessing scheme was guessed.
+        jpeg: A thumbnail for notebooks, if pixels were given; a file's thumbnail is made when it is shown.
     """
 
     image: str
@@ -86,7 +86,7 @@ class Prediction:
         return f"{self.picture()}{told}"
 
     def picture(self) -> str:
-        """The image as an HTML element; nothing where its file is gone."""
+        """The image as an HTML element; empty if its file is gone."""
         try:
             return picture(self.jpeg or thumbnail(decode_image(self.image), _SIDE))
         except ImageError:
@@ -94,7 +94,7 @@ class Prediction:
 
 
 class Predictions(tuple[Prediction, ...]):
-    """What a model says of several images, in their order."""
+    """A model's predictions for several images, in their order."""
 
     __slots__ = ()
 
@@ -112,8 +112,8 @@ class Model:
 
     Attributes:
         session: The model, open on its device.
-        metadata: What it says of its making.
-        labels: The names of its classes; none where it has none.
+        metadata: How the model was made.
+        labels: The names of its classes; empty if it has none.
     """
 
     def __init__(self, session: Session) -> None:
@@ -137,18 +137,20 @@ class Model:
         labels: Sequence[str] | str | os.PathLike[str] | None = None,
         batch: int | None = None,
     ) -> Prediction | Predictions:
-        """The most probable classes of images, prepared by the scheme that the model names, or by one that is guessed,
-        which the predictions' notes tell.
+        """The most probable classes of images.
+
+        Images are preprocessed by the scheme that the model names. If it names none, the scheme is guessed, and each
+        prediction's note says so.
 
         Args:
-            images: A file or the pixels of one image, uint8 ``[H, W, 3]``, whose `Prediction` comes back; or a folder,
-                several of these, or their pixels ``[N, H, W, 3]``, for `Predictions`.
-            top: Classes of each image.
-            labels: Their names, or a file of them; by default the model's own.
-            batch: Images at a time; by default the model's own number, or 8.
+            images: One image, as a file or pixels, uint8 ``[H, W, 3]``: the result is a `Prediction`. Or a folder,
+                several images, or pixels ``[N, H, W, 3]``: the result is `Predictions`.
+            top: The number of classes for each image.
+            labels: The names of the classes, or a file of them; by default the model's own.
+            batch: Images at a time; by default the model's batch size, or 8 if that is dynamic.
 
         Raises:
-            OptionError: The model tells no classes or takes another batch, or there are no such images.
+            OptionError: The model has no classification output or another batch size, or there are no images.
             ImageError: An image cannot be read.
         """
         if not isinstance(top, int) or top < 1:
@@ -189,15 +191,15 @@ def load_model(
     *,
     options: SessionOptions | None = None,
 ) -> Model:
-    """A model that is ready to predict.
+    """Opens a model for prediction.
 
     Args:
         model: An ONNX file, its bytes, or a compiled network.
-        device: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where nothing is known to keep it from working.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA unless something is known to keep it from working, else CPU.
         options: Settings of the session; None for the defaults.
 
     Raises:
-        ModelFileError: It is no model that onnxruntime takes.
+        ModelFileError: onnxruntime cannot load the model.
         DeviceError: The device is not usable.
     """
     source = model.to_proto().SerializeToString() if isinstance(model, CompiledModel) else model
@@ -205,7 +207,7 @@ def load_model(
 
 
 def _listed(images: Any) -> tuple[Iterable[Image], bool]:
-    """The images one by one, and whether one alone was given."""
+    """The images one by one, and whether the argument was a single image."""
     if isinstance(images, str | os.PathLike):
         found = find_images([images])
         return found, not Path(images).is_dir()

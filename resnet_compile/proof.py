@@ -1,8 +1,8 @@
-"""Whether a network read off an ONNX model computes what the model does, by running both.
+"""Checks that a network read from an ONNX model computes what the model does, by running both on the same images.
 
-The model runs as it is, on images in its own order of axes, type, size and batch, and tells the outputs of its units
-beside its own: its file gets them as further outputs, and onnxruntime rewrites nothing. The network runs on the same
-images, unrewritten and in float32. Nothing is run before every node between them is recognised.
+The model runs unchanged, without onnxruntime's rewrites, on images of its own layout, type, size and batch. The outputs
+of its units are added to the model's outputs so that they can be compared. The network runs without rewrites in
+float32. Neither runs until every node between the images and these outputs is recognised.
 """
 
 from __future__ import annotations
@@ -34,24 +34,24 @@ from resnet_compile.weights.structure.model import Place
 from resnet_compile.wire import length_prefix
 
 _BATCH = 2
-# By the field numbers of onnx.proto.
+# Field numbers of onnx.proto.
 _GRAPH, _OUTPUT, _NAME = 7, 12, 1
 
 
 def compare_source(
     spec: NetworkSpec, source: str | os.PathLike[str], options: CompileOptions | None = None, *, seed: int = 0
 ) -> tuple[OutputComparison, ...]:
-    """Runs a network with the weights of an ONNX model, and the model, on the CPU on the same random images.
+    """Compares an ONNX model with the network that was given its weights: both run on the CPU on random images.
 
     Args:
         spec: The network.
         source: The model's file.
-        options: What the network's weights were taken with; what they say beside that has no meaning here.
-        seed: The seed of the images, of which there are two if the batch size is free.
+        options: The options with which the network took the weights; only those about weights are used.
+        seed: The seed of the images. There are two images if the batch size is free.
 
     Returns:
-        A comparison for each unit, the logits and the predictions; none where the model was not recognised to compute
-        what the network does, as when only its names fit.
+        A comparison for each unit, the logits and the predictions. Empty if the model's graph was not recognised as the
+        network, for example if only the names of its weights fit.
 
     Raises:
         VerificationError: onnxruntime cannot run the model.
@@ -84,10 +84,10 @@ def compare_source(
 
 
 def _run(found: Structure, source: OnnxCheckpoint, seed: int) -> tuple[NDArray[np.float32], dict[str, NDArray[Any]]]:
-    """Images as our network takes them, and what the model makes of them.
+    """Random images in our network's layout, and the model's outputs for them.
 
     Raises:
-        VerificationError: onnxruntime cannot run it.
+        VerificationError: onnxruntime cannot run the model.
     """
     values = list(dict.fromkeys(place.value for place in found.places.values()))
     try:
@@ -111,9 +111,9 @@ def _run(found: Structure, source: OnnxCheckpoint, seed: int) -> tuple[NDArray[n
 
 @contextmanager
 def _with_outputs(source: OnnxCheckpoint, values: Sequence[str]) -> Iterator[Session]:
-    """A session of a model that tells values beside its outputs.
+    """A session of a model with some of its inner values as further outputs.
 
-    A message that stands twice in a protobuf is one message of both: the outputs are put behind the file's bytes.
+    Protobuf merges a message that occurs twice, so the further outputs are simply appended to the file's bytes.
     """
     more = b""
     for value in values:
@@ -132,6 +132,6 @@ def _with_outputs(source: OnnxCheckpoint, values: Sequence[str]) -> Iterator[Ses
 
 
 def _laid_out(values: NDArray[Any], place: Place) -> NDArray[Any]:
-    """Values of a model with the images first and the channels behind them."""
+    """A model's value transposed to our layout: images first, then channels."""
     order = sorted(range(len(place.axes)), key=lambda axis: "NCHW1".index(place.axes[axis]))
     return values.transpose(order).astype(np.float64)

@@ -1,4 +1,4 @@
-"""A model made again from what it says of itself, byte for byte."""
+"""Rebuilding a model from its own metadata, byte for byte."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def rebuild(
     weights: str | os.PathLike[str] | None = None,
     calibration: str | os.PathLike[str] | None = None,
 ) -> CompiledModel:
-    """Compiles the network of a model file again, as it was compiled.
+    """Compiles the network of a model file again, with the options in the file's metadata.
 
     Args:
         model: A model that was made from a spec, and from initial weights or a checkpoint.
-        weights: The checkpoint, wherever it is now.
-        calibration: The folder of images that an int8 model was calibrated on, wherever it is now.
+        weights: The current path of the checkpoint.
+        calibration: The current path of the folder of images that an int8 model was calibrated on.
 
     Raises:
         ModelFileError: The file cannot be read, or does not say how it was made.
-        UsageError: It was made from a checkpoint or from images that are not given, or are not the same; or by
-            another version of this package or, as to initial weights, of numpy.
+        UsageError: The checkpoint or the calibration images are missing or differ from the originals; or the model was
+            made by another version of this package, or has initial weights from another version of numpy.
     """
     path = as_path(model)
     said = read_model(path).metadata
@@ -52,14 +52,14 @@ def rebuild(
         made = quantize(spec, options, weights=weights, images=calibration).model
     else:
         made = compile(spec, options, weights=weights)
-    # A checkpoint may bear another name by now.
+    # The checkpoint may have been renamed.
     metadata = replace(made.format.metadata, weights_file=said.weights_file)
     _require_same_facts(path, said, metadata)
     return replace(made, format=replace(made.format, metadata=metadata))
 
 
 def _options(said: Metadata) -> CompileOptions:
-    """What the compiler was asked for."""
+    """The options that the compiler was called with."""
     if said.spec is None or said.kind is not None:
         raise ModelFileError("is no network that resnet-compile made, and does not say how it was made")
     if said.seed is None and said.weights_format is None:
@@ -73,7 +73,7 @@ def _checkpoint(said: Metadata) -> str:
 
 
 def _require_same_facts(path: Path, said: Metadata, made: Metadata) -> None:
-    """That nothing the two models say of their making differs."""
+    """Raises if the two models' metadata differ."""
     theirs, ours = (each.facts() for each in (said, made))
     names = [key for key in sorted({*theirs, *ours}) if theirs.get(key) != ours.get(key)]
     if names:
@@ -86,17 +86,17 @@ def _short(text: str | None) -> str:
 
 
 def save_like(made: CompiledModel, model: str | os.PathLike[str], path: str | os.PathLike[str]) -> None:
-    """Saves a model if its bytes are those of another file.
+    """Saves a model if its bytes equal those of another file.
 
     Raises:
-        VerificationError: They differ; nothing is written.
+        VerificationError: The bytes differ; nothing is written.
         OutputError: The file cannot be written.
     """
     like, target = as_path(model), as_path(path)
     if not target.parent.is_dir():
         raise OutputError("cannot write: No such file or directory", where=str(target))
     with writing(target), tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-        # External data goes by its file's name, which stands in the model.
+        # A model contains the name of its external data's file.
         here = Path(folder) / like.name
         made.save(here)
         parts = {here: target, here.with_name(f"{like.name}.data"): target.with_name(f"{like.name}.data")}

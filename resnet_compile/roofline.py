@@ -1,8 +1,8 @@
-"""What a device can do at most, as measured: operations of a large product, bytes of a large copy.
+"""The roofline of a device, measured: peak operations by a large matrix product, bandwidth by a large copy.
 
-A computation of I operations for each byte that it moves runs at min(peak, I * bandwidth) at most (Williams et al.
-2009, Roofline: An Insightful Visual Performance Model). Both are measured through onnxruntime, in float32, with the
-threads that the networks have.
+A computation of I operations per byte moved runs at min(peak, I * bandwidth) at most (Williams et al. 2009, Roofline:
+An Insightful Visual Performance Model). Both are measured through onnxruntime in float32, with the threads that the
+networks use.
 """
 
 from __future__ import annotations
@@ -17,21 +17,22 @@ from resnet_compile.runtime import Backend, Device, Session, SessionOptions
 from resnet_compile.serialize import ModelFormat, to_proto
 
 _HOST_SIDES, _GPU_SIDES = (256, 512, 1024, 2048), (2048, 4096, 8192)
-"""Rows and columns of the matrices. The large ones fill many cores; the small ones find a moment of a busy machine."""
+"""Rows and columns of the matrices. Large ones occupy many cores; small ones fit into a busy machine's idle moments."""
 _COPIED = 2**25
-"""Numbers that are copied, more than the caches hold."""
+"""How many numbers are copied: more than the caches hold."""
 _RUNS, _LEAST_SECONDS = 7, 1.0
-"""How often at least, and how long: the fastest run counts, since other work on the machine only slows it."""
+"""The least number of runs, and for how long. The fastest run counts, since other work on the machine only slows it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Roofline:
-    """A device's two roofs.
+    """A device's peak compute and memory bandwidth.
 
     Attributes:
-        threads: Of the session on the CPU; 0 for one a physical core.
-        gflop_per_second: 10^9 operations a second, two a multiply-accumulate, of a product of large matrices.
-        gbyte_per_second: 10^9 bytes a second, read and written, of a ReLU of a large tensor.
+        threads: Threads of the session on the CPU; 0 for one per physical core.
+        gflop_per_second: Compute peak: 10^9 operations per second of a product of large matrices; a multiply-accumulate
+            counts as two.
+        gbyte_per_second: Memory bandwidth: 10^9 bytes per second, read and written, by a ReLU of a large tensor.
     """
 
     threads: int
@@ -39,17 +40,17 @@ class Roofline:
     gbyte_per_second: float
 
     def at(self, intensity: float) -> float:
-        """10^9 operations a second that are possible for so many operations a byte."""
+        """The attainable 10^9 operations per second at an intensity in operations per byte."""
         return min(self.gflop_per_second, intensity * self.gbyte_per_second)
 
 
 def roofline(device: Device, threads: int, *, backend: Backend | None = None) -> Roofline:
-    """Measures a device for some seconds.
+    """Measures a device; takes some seconds.
 
     Args:
         device: The device.
-        threads: Of the session on the CPU; 0 for one a physical core.
-        backend: What stands in for the installed onnxruntime.
+        threads: Threads of the session on the CPU; 0 for one per physical core.
+        backend: A substitute for the installed onnxruntime.
 
     Raises:
         DeviceError: The device is not usable.
@@ -66,7 +67,7 @@ def roofline(device: Device, threads: int, *, backend: Backend | None = None) ->
 
 
 def _product(side: int) -> Graph:
-    """A matrix by a constant one, which the runtime may lay out for itself as it does weights."""
+    """The product of a matrix and a constant one, which the runtime may pack ahead as it does weights."""
     x = Value("x", Type("float32", (side, side)))
     matrix = np.random.default_rng(0).standard_normal((side, side), np.float32)
     return Graph("product", (x,), (apply("MatMul", x, initializer("w", ConstantTensor(matrix)), name="y"),))
@@ -75,7 +76,7 @@ def _product(side: int) -> Graph:
 def _seconds(
     graph: Graph, shape: tuple[int, ...], device: Device, settings: SessionOptions, backend: Backend | None
 ) -> float:
-    """The fastest of some runs."""
+    """The time of the fastest run."""
     model = to_proto(graph, ModelFormat()).SerializeToString()
     session = Session.open(model, str(device), settings, backend=backend)
     feeds = {"x": np.random.default_rng(1).standard_normal(shape, np.float32)}

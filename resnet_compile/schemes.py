@@ -1,9 +1,9 @@
 """Preprocessing schemes as data: from a decoded image to the numbers that a network was trained on.
 
-A `Scheme` is all there is to know of one. `images` carries it out on arrays, `lower` writes it as a graph, a model's
-metadata name it or hold it, and a spec may hold one of its own.
+A `Scheme` describes one completely. `images` applies it to arrays, and `lower` writes it as a graph. A model's metadata
+hold its name or the scheme itself, and a spec may define its own.
 
-Which weights want which of the named schemes:
+The weights that each named scheme belongs to:
 
 ============= =====================================================================================================
 inception     slim's ResNet v2 checkpoints (at 299). slim's factory says ``vgg`` for them; its README is right.
@@ -13,7 +13,7 @@ timm          timm's pre-activation weights with batch norm, such as ``resnetv2_
 keras         Keras Applications' ``ResNet*V2``, at 224
 caffe         Keras Applications' ``ResNet*``, at 224
 cifar         the CIFAR networks of the old TensorFlow models, at 32
-mlperf        MLPerf's ResNet-50, at 224: what its reference makes of photographs. The network was trained with ``vgg``.
+mlperf        MLPerf's ResNet-50, at 224, as its reference evaluates it. The network was trained with ``vgg``.
 ============= =====================================================================================================
 """
 
@@ -51,7 +51,7 @@ _Deviations = Annotated[
 
 
 class Stretch(CheckedModel):
-    """The middle of the image, brought to the network's size whatever its aspect ratio."""
+    """Resizes the middle of the image to the network's size, ignoring its aspect ratio."""
 
     kind: Literal["stretch"] = "stretch"
 
@@ -63,11 +63,11 @@ class Stretch(CheckedModel):
 
 
 class ShortSide(CheckedModel):
-    """The image scaled by its short side, then the middle of it.
+    """Scales the image by its short side, then crops the middle.
 
-    The short side becomes `size / crop`, of the longer side of a network's size that is not square. Pillow's filters
-    go with torchvision's rounding: the short side and the long one truncated, the margins halved to even. The legacy
-    filter goes with slim's: both rounded, margins truncated. The area filter goes with MLPerf's: all truncated.
+    The short side becomes `size / crop`, where `size` is the longer side of the network's input. The filter decides the
+    rounding. Pillow's filters round as torchvision: both sides truncated, margins rounded half to even. The legacy
+    filter rounds as slim: both sides rounded, margins truncated. The area filter rounds as MLPerf: all truncated.
     """
 
     kind: Literal["short_side"] = "short_side"
@@ -76,22 +76,22 @@ class ShortSide(CheckedModel):
     """How a pixel is made."""
 
     crop: _Fraction
-    """The network's size over that of the scaled short side."""
+    """The network's size over the scaled short side."""
 
 
 class Normalise(CheckedModel):
-    """``(x / divisor - mean) / std``, of pixels from 0 to 255."""
+    """``(x / divisor - mean) / std``, for pixels x from 0 to 255."""
 
     kind: Literal["normalise"] = "normalise"
 
     divisor: Annotated[float, Field(gt=0)] = 255.0
-    """What pixels are divided by first: 255 brings them into 0 to 1."""
+    """The divisor of the pixels: 255 brings them into 0 to 1."""
 
     mean: _Colours = (0.0, 0.0, 0.0)
-    """Subtracted then, a number a channel in the order in which the network takes them."""
+    """Subtracted after the division: one number per channel, in the network's order of channels."""
 
     std: _Deviations = (1.0, 1.0, 1.0)
-    """What is divided by last."""
+    """The divisor after the subtraction: one number per channel likewise."""
 
 
 class Standardise(CheckedModel):
@@ -108,20 +108,20 @@ class Scheme(CheckedModel):
     """
 
     resize: Annotated[Stretch | ShortSide, Field(discriminator="kind")]
-    """How an image of any size comes to the network's."""
+    """How an image of any size is resized to the network's."""
 
     values: Annotated[Normalise | Standardise, Field(discriminator="kind")]
-    """What becomes of pixels, which are 0 to 255."""
+    """How pixels from 0 to 255 are normalised."""
 
     channels: Literal["rgb", "bgr"] = "rgb"
-    """The order in which the network takes colours."""
+    """The network's order of colour channels."""
 
     size: Side = 224
-    """Side of the square, in pixels, that networks which leave their size open are run at."""
+    """Side, in pixels, of the square input for networks whose size is dynamic."""
 
     @property
     def description(self) -> str:
-        """The scheme in a line, for a person."""
+        """The scheme in one line, for a reader."""
         return f"{_resizing(self.resize)}, {'' if self.channels == 'rgb' else 'BGR, '}{_scaling(self.values)}"
 
 
@@ -185,7 +185,7 @@ SCHEMES: Mapping[SchemeName, Scheme] = MappingProxyType(
 
 
 def find_scheme(name: str) -> Scheme:
-    """The scheme of that name.
+    """Finds a scheme by its name.
 
     Raises:
         OptionError: The scheme is unknown; the message lists the known ones.
@@ -197,15 +197,15 @@ def find_scheme(name: str) -> Scheme:
 
 
 def scheme_text(scheme: str | Scheme) -> str:
-    """The text by which `scheme_of_text` finds it again: a name, or the record as JSON."""
+    """The text that `scheme_of_text` reads back: the scheme's name, or the scheme as JSON."""
     return scheme if isinstance(scheme, str) else scheme.model_dump_json()
 
 
 def scheme_of_text(text: str) -> str | Scheme:
-    """What a model's metadata say: a name, which may be one that this version does not know, or a record.
+    """Reads a scheme from a model's metadata: a name, perhaps one unknown to this version, or a scheme as JSON.
 
     Raises:
-        ValueError: It begins as a record, and is not one.
+        ValueError: The text begins like a JSON object, but is not a scheme.
     """
     if not text.startswith("{"):
         return text

@@ -1,8 +1,8 @@
 """From graph to ONNX: a `ModelProto` in memory, or a file written one tensor at a time.
 
-The file is in protobuf's wire format. Protobuf serializes all fields except the initializers, a few hundred kilobytes.
-The initializers are the last part of the graph, each a short header and its raw values, so that memory holds the few
-tensors being made and not the model. Their lengths follow from shapes, before values are known.
+The file is in protobuf's wire format. Protobuf serializes all fields except the initializers: a few hundred kilobytes.
+The initializers come last in the graph. Each is a short header and its raw values, so memory holds only the few tensors
+in the making, not the model. Their lengths follow from their shapes, before values are known.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ OLDEST_OPSET = 11
 NEWEST_OPSET = 26
 DEFAULT_OPSET = 18
 
-# The IR version that came with each opset: the lowest that may carry it (onnx, docs/Versioning.md).
+# The IR version released with each opset: the lowest that may carry it (onnx, docs/Versioning.md).
 _IR_VERSIONS = dict(zip(range(11, 27), (6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13), strict=True))
 # The first onnxruntime that runs all models of an opset: from 19 on tried on wheels of 1.15 to 1.30, before that by its
 # table of versions (1.14: ONNX 1.13, 1.12: ONNX 1.12, and so on); 1.6 has opset 13, but no int32 in DequantizeLinear.
@@ -54,9 +54,9 @@ OLDEST_ONNXRUNTIME = {
     25: "1.24",
     26: "1.25",
 }
-# Protobuf refuses messages of 2 GiB; this much is kept for everything that is not an initializer.
+# Protobuf refuses messages of 2 GiB; this much is reserved for everything except initializers.
 _LARGEST_MODEL = 2**31 - 2**24
-# Tensors in the making ahead of the one being written, by count and by bytes: enough for every core to have work.
+# How many tensors, and bytes of them, are computed ahead of the one being written: enough work for every core.
 _AHEAD_TENSORS = 64
 _AHEAD_BYTES = 32 * 2**20
 # External data starts at page boundaries, so that runtimes can map it.
@@ -70,8 +70,8 @@ class ModelFormat:
     Attributes:
         opset: The version of ONNX's default operator set.
         metadata: The model's metadata.
-        external_data: Whether initializers go to a file beside the model; None does so for a model that is too large
-            for protobuf.
+        external_data: Whether initializers go to a file beside the model; None does so if the model is too large for
+            protobuf.
     """
 
     opset: int = DEFAULT_OPSET
@@ -87,7 +87,7 @@ def to_proto(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
     """The model as one protobuf message, with its values.
 
     Raises:
-        OptionError: The model is too large for a message, or its format is external data.
+        OptionError: The model is too large for a message, or the format asks for external data.
         GraphError: The graph breaks a rule of the IR.
     """
     initializers = tuple(verify(graph, bound=True).initializers())
@@ -102,10 +102,10 @@ def to_proto(graph: Graph, fmt: ModelFormat) -> onnx.ModelProto:
 
 
 def write_model(graph: Graph, fmt: ModelFormat, path: Path) -> None:
-    """Writes the model to a file, and its initializers to `path` + `.data` where they are external.
+    """Writes the model to a file, and external initializers to `path` + `.data`.
 
     Raises:
-        OutputError: The file cannot be written; an old file is kept.
+        OutputError: The file cannot be written; an old file stays as it was.
         GraphError: The graph breaks a rule of the IR.
     """
     initializers = tuple(verify(graph, bound=True).initializers())
@@ -249,7 +249,7 @@ def _total_bytes(initializers: Iterable[Value]) -> int:
 
 
 def _arrays(initializers: tuple[Value, ...]) -> Iterator[NDArray[Any]]:
-    """The initializers' values in order, made on all cores a few ahead of the consumer."""
+    """The initializers' values in order, computed on all cores a few ahead of the consumer."""
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         ahead: deque[tuple[Value, Future[NDArray[Any]]]] = deque()
         waiting = iter(initializers)

@@ -1,8 +1,8 @@
-"""Answers about many images as a folder of shards: written whole, one after another, and gone on with after any stop.
+"""Predictions for many images as a folder of shards, so that a run can resume after any stop.
 
-A shard is a file of lines for so many images, called by the number of its first, such as ``000001000.jsonl``. It
-appears once it is complete, so a killed run leaves whole shards and nothing else; ``run.json`` beside them says what
-the run was. Nothing is held but the lines of the shard in the making.
+A shard is a file with a line per image, for a fixed number of images. Its name is the position of its first image, such
+as ``000001000.jsonl``. It appears only when it is complete, so a killed run leaves whole shards and nothing else. The
+file ``run.json`` beside the shards describes the run. Memory holds only the lines of the current shard.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from resnet_compile.files import replacing, writing
 
 Format = Literal["jsonl", "csv"]
 SHARD = 1000
-"""Images in a shard."""
+"""The number of images in a shard."""
 
 _RUN = "run.json"
 
 
 def json_line(entry: Mapping[str, Any], top: int) -> str:
-    """An image's answer as a line of JSON."""
+    """An image's prediction as a line of JSON."""
     return json.dumps(entry) + "\n"
 
 
 def csv_line(entry: Mapping[str, Any], top: int) -> str:
-    """An image's answer as a line of CSV, under `csv_header`."""
+    """An image's prediction as a line of CSV, with the columns of `csv_header`."""
     places: Sequence[Mapping[str, Any]] = entry.get("top", ())
     cells: list[Any] = [entry["image"], entry.get("error", "")]
     for place in places:
@@ -39,9 +39,7 @@ def csv_line(entry: Mapping[str, Any], top: int) -> str:
 
 
 def csv_header(top: int) -> str:
-    """The first line of CSV: the image, what was wrong with it, and for each place the class, its label and how
-    probable it is.
-    """
+    """The first line of CSV: the image, its error, and for each rank the class, its label and its probability."""
     places = (f"{name}_{at}" for at in range(1, top + 1) for name in ("class", "label", "probability"))
     return _csv(["image", "error", *places])
 
@@ -53,21 +51,21 @@ def _csv(cells: Sequence[Any]) -> str:
 
 
 LINES: Mapping[Format, Callable[[Mapping[str, Any], int], str]] = {"jsonl": json_line, "csv": csv_line}
-"""How an answer is written, by format."""
+"""The function that writes a prediction, by format."""
 
 
 class Shards:
-    """The folder in the making.
+    """Writes a folder of shards.
 
     Args:
-        folder: Where the shards go; made where it does not exist.
-        kind: How lines are written.
-        top: Places of an image.
-        run: What has to be the same for the folder to be gone on with: the model, the images, the options.
-        resume: Whether to go on with what is there.
+        folder: The folder of the shards; created if it does not exist.
+        kind: The format of the lines.
+        top: The number of classes per image.
+        run: The facts that must be equal for a run to resume: the model, the images, the options.
+        resume: Whether to continue after the shards in the folder.
 
     Raises:
-        UsageError: There are answers of another run, or of this one and it is not to be resumed.
+        UsageError: The folder has shards of another run, or of this run and `resume` is false.
         OutputError: The folder cannot be written.
     """
 
@@ -88,7 +86,7 @@ class Shards:
             with replacing(folder / _RUN) as file:
                 file.write(json.dumps(run, indent=2).encode())
         self.done = self._first = self._counted()
-        """How many images have their answers, which are the first of all."""
+        """The number of images done: these are the first of all images."""
 
     def _require_same(self, run: Mapping[str, Any], *, resume: bool) -> None:
         if not resume:
@@ -116,7 +114,7 @@ class Shards:
         return self._folder / f"{first:09}.{self._kind}"
 
     def add(self, position: int, entry: Mapping[str, Any]) -> None:
-        """Takes the answer about the image at a position, which may come a little before those in front of it."""
+        """Adds the prediction for the image at a position; positions may arrive slightly out of order."""
         self._waiting[position] = LINES[self._kind](entry, self._top)
         while self.done in self._waiting:
             self._lines.append(self._waiting.pop(self.done))
@@ -125,7 +123,7 @@ class Shards:
                 self.flush()
 
     def flush(self) -> None:
-        """Writes what there is as a shard, be it short."""
+        """Writes the remaining lines as a shard, which may be short."""
         if self._lines:
             with replacing(self._shard(self._first), durable=True) as file:
                 header = csv_header(self._top) if self._kind == "csv" else ""

@@ -1,7 +1,7 @@
-"""Many networks timed one after another, as rows of one table that can be gone on with.
+"""Times many networks one after another, into a table that a later run can continue.
 
-What is varied are the axes of `Axes`; every network is timed at every combination of them, by the benchmark's protocol.
-Each row appears in the table's file when it is measured, so whatever ends a run loses one measurement at most.
+Every network is timed at every combination of the `Axes`, by the benchmark's protocol. Each row is written to the
+table's file as soon as it is measured, so an interrupted run loses one measurement at most.
 """
 
 from __future__ import annotations
@@ -66,13 +66,13 @@ COLUMNS: Mapping[str, str] = {
     "time": "Of its beginning, ISO 8601.",
     "error": "Why it could not be measured.",
 }
-"""What stands in each column."""
+"""The meaning of each column."""
 KEYS = ("network", "depth_factor", "width_factor", "height", "width", "batch", "dtype", "threads")
-"""The columns that say what was measured."""
+"""The columns that identify a measurement."""
 MACHINE = ("device", "processor", "onnxruntime")
-"""The columns in which all rows of a table agree."""
+"""The columns whose values all rows of a table share."""
 WORDS = frozenset({"network", "dtype", *MACHINE, "time", "error"})
-"""The columns that are no numbers."""
+"""The columns of text."""
 _COSTS = ("parameters", "macs", "activation_bytes", "bytes_moved", "flop_per_byte")
 _TIMES = ("runs", "p50_s", "p50_low_s", "p50_high_s", "images_per_second", "gflop_per_second")
 _OTHERS = ("load_s", "first_run_s", "memory_bytes", "time", "error")
@@ -83,7 +83,7 @@ _MANY = Field(min_length=1, strict=False)
 
 
 class Axes(CheckedModel):
-    """What is varied; an axis without values is as the networks have it."""
+    """The axes of a sweep; an axis that is left out keeps each network's own value."""
 
     depth: Annotated[tuple[PositiveNumber, ...], _MANY] = (1.0,)
     """Factors for the number of units in every block."""
@@ -92,7 +92,7 @@ class Axes(CheckedModel):
     """Factors for the channels of every layer."""
 
     size: Annotated[tuple[tuple[Side, Side], ...], _MANY] | None = None
-    """Rows and columns of images."""
+    """Rows and columns of the input."""
 
     dtype: Annotated[tuple[Word, ...], _MANY] = ("float32",)
     """Precisions; int8 is calibrated on random numbers, which is enough for its speed."""
@@ -101,17 +101,17 @@ class Axes(CheckedModel):
     """Images at a time."""
 
     threads: Annotated[tuple[Threads, ...], _MANY] = (0,)
-    """Threads on the CPU; 0 for one a physical core."""
+    """Threads on the CPU; 0 for one per physical core."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """Many measurements.
+    """The measurements of a sweep.
 
     Attributes:
-        rows: Of this run and of those that it goes on with, in order.
-        rooflines: What the device can do at most, for each number of threads.
-        interrupted: Whether Ctrl-C ended it early.
+        rows: The rows of this run and of the runs that it continues, in order.
+        rooflines: The device's roofline for each number of threads.
+        interrupted: Whether Ctrl-C ended the sweep early.
     """
 
     rows: tuple[Row, ...]
@@ -120,7 +120,7 @@ class Sweep:
 
     @property
     def failed(self) -> tuple[Row, ...]:
-        """The rows that have an error in the place of a measurement."""
+        """The rows with an error instead of a measurement."""
         return tuple(row for row in self.rows if row["error"])
 
     def _repr_html_(self) -> str:
@@ -145,7 +145,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class _Variant:
-    """A network at one depth, width, size and precision; of a model's file nothing of that is varied."""
+    """A network at one depth, width, size and precision. None of these is varied for a model's file."""
 
     network: str
     model: Path | None
@@ -164,13 +164,13 @@ class _Variant:
         return Subject(self.network, made.to_proto().SerializeToString())
 
     def keys(self, batch: int, threads: int) -> dict[str, Any]:
-        """The columns that say what is measured."""
+        """The values of the columns that identify the measurement."""
         height, width = self.spec.input.height if self.spec else None, self.spec.input.width if self.spec else None
         given = (self.network, self.depth, self.width, height, width, batch, self.dtype, threads)
         return dict(zip(KEYS, given, strict=True))
 
     def costs(self, batch: int) -> dict[str, Any]:
-        """What it costs by `resnet_compile.costs`, its bytes those of its precision; nothing where it is unknown."""
+        """The costs by `resnet_compile.costs`, with bytes in the variant's precision; empty if they are unknown."""
         if self.spec is None:
             return {}
         found = costs(self.spec, CompileOptions(batch=batch))
@@ -182,13 +182,13 @@ class _Variant:
 
 
 class SweepListener:
-    """Told how a sweep goes; this one does not listen."""
+    """Receives the progress of a sweep; these methods do nothing unless overridden."""
 
     def started(self, total: int, done: int) -> None:
-        """There are so many measurements, of which so many are done already."""
+        """The sweep starts: `total` measurements, of which `done` were made before."""
 
     def measured(self, row: Row) -> None:
-        """One more measurement is made."""
+        """A measurement was made."""
 
 
 def sweep(
@@ -205,22 +205,22 @@ def sweep(
 ) -> Sweep:
     """Times networks at every combination of the axes.
 
-    A network that cannot be measured is a row with its error, which going on tries again.
+    A network that cannot be measured gets a row with its error; a resumed sweep tries it again.
 
     Args:
-        networks: Specs' files or names, and ONNX models, of which only batch and threads are varied.
-        axes: What is varied; None for nothing.
-        options: How each is timed; its batches and threads are those of the axes.
-        num_classes: In the place of the specs'.
-        table: The CSV file of the rows.
-        resume: Whether to go on with that file.
-        roofs: Whether to measure what the device can do at most.
-        listener: Who is told how it goes.
-        backend: What stands in for the installed onnxruntime.
+        networks: Names or files of specs, and ONNX models. For models only batch and threads vary.
+        axes: The axes to vary; None for the defaults.
+        options: How each network is timed; batches and threads come from the axes instead.
+        num_classes: The number of classes, instead of the specs'.
+        table: The CSV file for the rows.
+        resume: Whether to continue that file.
+        roofs: Whether to measure the device's roofline.
+        listener: Receives the progress.
+        backend: A substitute for the installed onnxruntime.
 
     Raises:
         SpecError: A spec describes no network; nothing has been measured then.
-        OptionError: The file is there and is not gone on with, is no such table, or was measured on another machine.
+        OptionError: The file exists and `resume` is false, is not such a table, or was measured on another machine.
         DeviceError: The device cannot be used.
     """
     axes, options, listener = Axes.given(axes), BenchOptions.given(options), listener or SweepListener()
@@ -260,7 +260,7 @@ def sweep(
 
 
 def _variants(networks: Sequence[str], axes: Axes, num_classes: int | Literal["none"] | None) -> Iterator[_Variant]:
-    """The networks as the axes vary them, each planned once so that what is none is known at once."""
+    """The networks as the axes vary them. Each is planned once, so that an impossible one fails before the sweep."""
     for network in dict.fromkeys(networks):
         if Path(network).suffix == ".onnx":
             yield _model(network, axes)
@@ -288,7 +288,7 @@ def _measured(subject: Subject, options: BenchOptions, costs: Row, backend: Back
 
     Raises:
         KeyboardInterrupt: It was interrupted.
-        ResnetCompileError: It cannot be made.
+        ResnetCompileError: The measurement failed.
     """
     result = bench([subject], options, backend=backend)
     if result.interrupted:
@@ -309,11 +309,11 @@ def _measured(subject: Subject, options: BenchOptions, costs: Row, backend: Back
 
 
 class _TriedError(Exception):
-    """Ends a trial to write, which leaves nothing."""
+    """Ends a trial write so that it leaves no file."""
 
 
 class _Table:
-    """The rows, and their file where there is one."""
+    """The rows, and their file if there is one."""
 
     def __init__(self, path: Path | None, *, resume: bool) -> None:
         self._path = path
@@ -324,22 +324,22 @@ class _Table:
             if not resume:
                 raise OptionError("has measurements already", where=str(path), hint="--resume goes on with them")
             self.rows = [row for row in rows if not row["error"]]
-        # A path that cannot be written is known at once.
+        # Find out now whether the path can be written.
         with contextlib.suppress(_TriedError), replacing(path):
             raise _TriedError
 
     @property
     def done(self) -> set[tuple[Any, ...]]:
-        """What is measured, by its keys."""
+        """The keys of the measurements that are done."""
         return {tuple(row[key] for key in KEYS) for row in self.rows if not row["error"]}
 
     @property
     def device(self) -> Device | None:
-        """What it was measured on; None where nothing was."""
+        """The device of the measurements; None if there are none."""
         return next((parse_device(row["device"]) for row in self.rows if row["device"]), None)
 
     def add(self, row: Row) -> None:
-        """Takes a row; raises `OptionError` where it was measured on another machine than the others."""
+        """Adds a row; raises `OptionError` if it was measured on another machine than the others."""
         first = next((each for each in self.rows if each["device"]), row)
         if row["device"] and any(row[name] != first[name] for name in MACHINE):
             theirs, ours = (", ".join(str(each[name]) for name in MACHINE) for each in (first, row))
@@ -365,10 +365,10 @@ def table_text(rows: Sequence[Row]) -> str:
 
 
 def read_table(path: Path) -> list[Row]:
-    """The rows of a file.
+    """Reads the rows of a file.
 
     Raises:
-        ModelFileError: It is no such table.
+        ModelFileError: The file is not such a table.
     """
     try:
         lines = [*csv.DictReader(io.StringIO(path.read_text("utf-8")))]

@@ -1,4 +1,4 @@
-"""Where a model is to run: the values of `target`, and what each place asks of a model, a row each."""
+"""The targets that a model can be compiled for, and what each requires of a model."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ Target = Literal["portable", "cpu", "cuda", "tensorrt", "npu", "web"]
 
 @dataclass(frozen=True, slots=True)
 class Integers:
-    """The form of a place's 8-bit numbers; weights are int8 with a scale for each output channel everywhere.
+    """A target's 8-bit format. Weights are int8 with a scale per output channel for every target.
 
     Attributes:
-        symmetric: Whether activations are int8 with zero point 0; else they are uint8 with any.
-        float_biases: Whether biases stay float32; else they are int32 in steps of the products.
+        symmetric: Whether activations are int8 with zero point 0; otherwise they are uint8 with any zero point.
+        float_biases: Whether biases stay float32; otherwise they are int32, scaled by input scale times weight scale.
     """
 
     symmetric: bool = False
@@ -24,12 +24,12 @@ class Integers:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What a place asks of a model that is to run there.
+    """What a target requires of a model.
 
     Attributes:
-        static: Whether every length must be known.
-        integers: Its 8-bit form; None where models are not to be quantised for it.
-        lacks: Operators and element types that it has no kernels for.
+        static: Whether every dimension must be fixed.
+        integers: The 8-bit format; None if models cannot be quantised for the target.
+        lacks: Operators and element types that the target has no kernels for.
     """
 
     static: bool = False
@@ -42,12 +42,12 @@ _NOT_IN_WEBGPU = ("Identity", "LogSoftmax", "Max", "Min", "QuantizeLinear", "Rou
 TARGET_REQUIREMENTS: Mapping[Target, Requirements] = {
     "portable": Requirements(integers=Integers()),
     "cpu": Requirements(integers=Integers()),
-    # Its rewrites leave Max where integers want a ReLU.
+    # Its rewrites leave Max where integer kernels need a ReLU.
     "cuda": Requirements(),
-    # Its parser wants zero points of 0, and takes no DequantizeLinear of int32 (onnx-tensorrt, issue 850; TensorRT's
-    # "Explicit Quantization" has int8 weights with a DequantizeLinear alone).
+    # Its parser requires zero points of 0, and accepts no DequantizeLinear of int32 (onnx-tensorrt, issue 850;
+    # TensorRT's "Explicit Quantization" has int8 weights with a DequantizeLinear alone).
     "tensorrt": Requirements(integers=Integers(symmetric=True, float_biases=True)),
-    # Of onnxruntime's QNN provider: shapes must be fixed, and a bias's scale be that of the products.
+    # onnxruntime's QNN provider: shapes must be fixed, and a bias's scale must be input scale times weight scale.
     "npu": Requirements(static=True, integers=Integers()),
     # By onnxruntime-web's own table of WebGPU's operators (1.30, docs/webgpu-operators.md); its tensors are of floats,
     # of 32-bit integers and, for shapes, of int64.
@@ -56,4 +56,4 @@ TARGET_REQUIREMENTS: Mapping[Target, Requirements] = {
         lacks=frozenset((*_NOT_IN_WEBGPU, "float64", "int8", "uint8")),
     ),
 }
-"""What each asks, by its word."""
+"""The requirements of each target, by name."""

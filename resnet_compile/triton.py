@@ -1,15 +1,15 @@
-"""A Triton model repository: the folder that a Triton server, or KServe with its runtime, serves a model from.
+"""A Triton model repository: the folder from which a Triton server, or KServe with Triton's runtime, serves a model.
 
-What the configuration has and has not is on purpose:
+The configuration is deliberate in what it sets and what it leaves out:
 
-- No top-level ``parameters``. The onnxruntime backend takes any of them as a reason to set the CUDA provider's
-  algorithm search, memory limit and arena by its old defaults (``onnxruntime.cc``, `ModelState::LoadModel`); CUDA's
-  options stand in the accelerator's own block.
-- No ``graph { level }``: unset leaves onnxruntime's full optimisation, and level 2 is not more of it.
-- One instance: each has a thread pool of its own for all cores, and two would fight for them.
-- Warm-up requests, so that the first client waits for no plan building.
-- For TensorRT its engines and timings are kept from one start to the next, one engine serves all batch sizes, and the
-  precision is that of the model, whose graph says it (github.com/triton-inference-server/onnxruntime_backend, README).
+- No top-level ``parameters``. Any of them makes the onnxruntime backend set the CUDA provider's algorithm search,
+  memory limit and arena to its old defaults (``onnxruntime.cc``, `ModelState::LoadModel`). CUDA's options are in the
+  accelerator's own block instead.
+- No ``graph { level }``. Unset means onnxruntime's full optimisation; level 2 would not be more.
+- One instance. Each has its own thread pool over all cores, so two would compete.
+- Warm-up requests, so that the first client does not wait for plan building.
+- For TensorRT, engines and timings are cached across starts, one engine serves all batch sizes, and the precision is
+  that of the model's graph (github.com/triton-inference-server/onnxruntime_backend, README).
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from resnet_compile.files import as_path, replacing, writing
 from resnet_compile.graph import Dim, DType, Value
 
 MODEL = Path("1", "model.onnx")
-"""Where the model stands in its folder: version 1 of it."""
+"""The model's path in its folder: version 1."""
 
 MAX_BATCH = 32
-"""Images that the server puts into one request to a model of any batch size, at most."""
+"""The most images that the server puts into one batch, for a model with a dynamic batch size."""
 
 _QUEUE_MICROSECONDS = 1000
-# A photograph for the warm-up of a model that takes any size.
+# The size of the warm-up photograph for a model that takes any size.
 _PHOTOGRAPH = (480, 640)
 _TYPES: dict[DType, str] = {"float32": "FP32", "float16": "FP16", "uint8": "UINT8", "int64": "INT64"}
 _KINDS = {"cpu": "CPU", "cuda": "GPU", "tensorrt": "GPU"}
-# Where a server keeps what TensorRT builds: in its own folder, of Triton's images.
+# Where the server caches what TensorRT builds: its own folder in Triton's images.
 _ENGINES = "/opt/tritonserver"
 _OF_CLASSES = ("predictions", "logits")
 _LABELS = "labels.txt"
@@ -44,11 +44,11 @@ def write_repository(model: CompiledModel, folder: str | os.PathLike[str]) -> Pa
     """Writes ``NAME/1/model.onnx``, ``NAME/config.pbtxt`` and, if the model has labels, ``NAME/labels.txt``.
 
     Args:
-        model: The model; its batch is the server's to fill if it is dynamic.
+        model: The model; if its batch is dynamic, the server forms the batches.
         folder: The repository, which may hold other models.
 
     Returns:
-        The model's folder, called by the network's name with ``_`` for slashes.
+        The model's folder; its name is the network's name with ``_`` for slashes.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -89,7 +89,7 @@ def config_text(model: CompiledModel, name: str) -> str:
 
 
 def _tensor(kind: str, value: Value, batched: bool, *, labels: bool = False) -> Iterator[str]:
-    """An input or output; of a model whose batch the server fills, without that axis."""
+    """An input or output, without the batch axis if the server forms the batches."""
     dims = value.shape[1:] if batched else value.shape
     told = ", ".join(str(dim) if isinstance(dim, int) else "-1" for dim in dims)
     label = f' label_filename: "{_LABELS}"' if labels else ""
@@ -105,7 +105,7 @@ def _type(value: Value) -> str:
 def _instances(model: CompiledModel, name: str) -> Iterator[str]:
     target = model.format.metadata.target or ""
     yield f"instance_group {{ count: 1 kind: KIND_{_KINDS.get(target, 'AUTO')} }}"
-    # As this package's own sessions do: the search that has been a slow fallback is never asked for.
+    # As in this package's own sessions: never `DEFAULT`, which selects slow fallback algorithms (see `runtime.cuda`).
     options = {"cuda": {"cudnn_conv_algo_search": "EXHAUSTIVE"}, "tensorrt": _tensorrt(model, name)}.get(target)
     if options:
         listed = " ".join(f'parameters {{ key: "{key}" value: "{value}" }}' for key, value in options.items())
@@ -127,7 +127,7 @@ def _tensorrt(model: CompiledModel, name: str) -> dict[str, str]:
 
 
 def _warmup(source: Value, batch: int, *, batched: bool) -> Iterator[str]:
-    """A request of random numbers, of so many images where the server fills the batch."""
+    """A request of random numbers, for `batch` images if the server forms the batches."""
     open_sides = iter(_PHOTOGRAPH)
     dims: list[Dim] = [dim if isinstance(dim, int) else next(open_sides) for dim in source.shape[1:]]
     if not batched:

@@ -1,8 +1,8 @@
-"""Comparing two models by running them: a compiled network, and the same network in float32 without rewrites.
+"""Verifies a compiled network by running it beside the same network in float32 without rewrites.
 
-What an output may differ by follows what it is. A softmax turns a difference d of logits into a factor of up to
-exp(2 d), so that the bound of predictions is that of the logits times twice the greatest logit, where that is more than
-one. Of networks with initial weights logits can be so large that predictions are all zeros and ones.
+The error bound depends on the output. A softmax turns a difference d of logits into a factor of up to exp(2 d), so the
+bound of predictions is the bound of the logits times twice the greatest logit, if that factor is more than one. With
+initial weights, logits can be so large that predictions are all zeros and ones.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from resnet_compile.runtime.image_input import ImageInput, image_input
 _BATCH = 2
 
 Kind = Literal["random", "given", "recorded"]
-"""Random images, those that were given, or those that were recorded with what the original made of them."""
+"""Random images, given images, or images recorded together with the original's outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class OutputComparison:
 
     Attributes:
         output: The output's name.
-        images: Random images, or those given.
-        error: Norm of the difference over norm of the reference.
+        images: The kind of images.
+        error: Relative error: norm of the difference over norm of the reference.
         largest: The largest absolute difference.
-        bound: What the error may be.
-        note: What the comparison does not show.
+        bound: The largest error that passes.
+        note: What the comparison cannot show.
     """
 
     output: str
@@ -56,7 +56,7 @@ class OutputComparison:
 
     @property
     def agrees(self) -> bool:
-        """Whether the error is within the bound, and not NaN."""
+        """Whether the error is at most the bound, and not NaN."""
         return self.error <= self.bound
 
 
@@ -67,16 +67,16 @@ def compare(
     images: NDArray[np.float32] | Iterable[NDArray[np.uint8]] | None = None,
     seed: int = 0,
 ) -> tuple[OutputComparison, ...]:
-    """Runs two models of one network on the CPU on the same images: normally distributed ones, and those given.
+    """Runs two models of one network on the CPU on the same images: normally distributed ones, and the given ones.
 
-    A calibrated model is run on the given images alone: values beyond its calibrated range would show nothing.
+    A calibrated model runs on the given images alone, because values beyond its calibrated range would show nothing.
 
     Args:
         model: The model to verify.
         reference: The reference, in float32; it runs without onnxruntime's own rewrites.
-        images: As the models take them: float32, any number of them, whatever the batch size; or photographs of any
-            sizes, each uint8 ``[1, H, W, 3]``.
-        seed: The seed of the random images, of which there are two if the batch size is free.
+        images: Images in the models' input format: float32, any number whatever the batch size; or photographs of any
+            size, each uint8 ``[1, H, W, 3]``.
+        seed: The seed of the random images. There are two images if the batch size is free.
 
     Raises:
         ResnetCompileError: A model cannot be run.
@@ -109,7 +109,7 @@ def require_agreement(comparisons: tuple[OutputComparison, ...]) -> None:
     """Raises unless every output agrees.
 
     Raises:
-        VerificationError: An output does not agree; `where` is the worst.
+        VerificationError: An output does not agree; `where` names the worst.
     """
     failed = [each for each in comparisons if not each.agrees]
     if failed:
@@ -143,12 +143,12 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """What errors are held to.
+    """Decides the error bound of each output.
 
     Attributes:
-        bound: The precision's.
-        logits: For each output that a softmax makes, the name of what it is made of.
-        untrained: Whether the weights are initial ones.
+        bound: The precision's bound.
+        logits: For each output that comes from a softmax, the name of the softmax's input.
+        untrained: Whether the weights are initial values.
     """
 
     bound: float
@@ -167,18 +167,18 @@ class Judge:
 
 
 def _softmax(output: Value) -> Node | None:
-    """The softmax that makes an output, itself or its greatest values."""
+    """The softmax that an output comes from, directly or as its greatest values; None if there is none."""
     best = made_by(output, "TopK")
     return made_by(best.input(0) if best else output, "Softmax")
 
 
 def _logits(graph: Graph) -> dict[str, str]:
-    """For each output that a softmax makes, what it is made of."""
+    """For each output that comes from a softmax, the name of the softmax's input."""
     return {output.name: node.input(0).name for output in graph.outputs if (node := _softmax(output))}
 
 
 def _with_logits(graph: Graph) -> Graph:
-    """The graph that outputs what its softmaxes are made of too."""
+    """The graph with the inputs of its softmaxes as further outputs."""
     made = (node.input(0) for output in graph.outputs if (node := _softmax(output)))
     return replace(graph, outputs=tuple(dict.fromkeys((*graph.outputs, *made))))
 
@@ -189,7 +189,7 @@ def _compared(
     images: NDArray[Any] | Iterable[NDArray[Any]],
     judge: Judge,
 ) -> list[OutputComparison]:
-    # Of two classes that are equally probable either may be told first.
+    # Integer outputs are not compared: of two equally probable classes either may come first.
     floats = [name for name, info in sessions[0].outputs.items() if info.dtype.startswith("float")]
     differences = {name: Difference() for name in floats}
     step = image_input(sessions[0]).batch_size(None, _BATCH)
@@ -206,16 +206,16 @@ def _compared(
 
 
 def compare_recorded(model: CompiledModel, path: str | os.PathLike[str]) -> tuple[OutputComparison, ...]:
-    """Runs a model on recorded inputs and holds its outputs to what the original made of them.
+    """Runs a model on recorded inputs and compares its outputs with the original's recorded outputs.
 
     Args:
-        model: What is to be verified.
-        path: An `.npz` with `input`, images prepared as the original took them, ``[N, C, H, W]`` or ``[N, H, W, C]``,
-            and for each output to compare an array under its name, with or without the network's, in either layout.
+        model: The model to verify.
+        path: An `.npz` file. `input` holds the preprocessed images, ``[N, C, H, W]`` or ``[N, H, W, C]``. Each other
+            array is an output to compare, in either layout, named with or without the network's name.
 
     Raises:
-        CheckpointError: The file is no `.npz`, or damaged.
-        OptionError: It has no `input`, an array that is no output of the model, or one of another shape.
+        CheckpointError: The file is not an `.npz`, or is damaged.
+        OptionError: The file has no `input`, an array that is not an output of the model, or one of another shape.
     """
     where, bound = os.fspath(path), PRECISIONS[model.format.metadata.dtype or "float32"].bound
     with NpzCheckpoint(as_path(path)) as recorded:
@@ -244,7 +244,7 @@ def compare_recorded(model: CompiledModel, path: str | os.PathLike[str]) -> tupl
 
 
 def _as_shaped(name: str, array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
-    """An array in the model's layout: channels moved where they stand last or second, axes of 1 dropped or put in."""
+    """An array in the model's layout: moves the channel axis, and drops or inserts axes of length 1, as needed."""
     if array.shape == shape:
         return array
     for order in ((0, 3, 1, 2), (0, 2, 3, 1)):

@@ -1,8 +1,8 @@
 """Protobuf's wire format, read with every bound checked, and written.
 
-A tag is a varint ``field number << 3 | wire type``. Wire type 0 is followed by a varint, 1 by 8 bytes, 2 by a varint
-length and that many bytes, 5 by 4 bytes (https://protobuf.dev/programming-guides/encoding). Groups, types 3 and 4, are
-in no message that is read here.
+A tag is a varint ``field number << 3 | wire type``. The wire type decides what follows: 0 a varint, 1 eight bytes, 2 a
+varint length and that many bytes, 5 four bytes (https://protobuf.dev/programming-guides/encoding). No message that is
+read here has groups, types 3 and 4.
 
 Readers take `fail`, a function that makes an error of a message, since only the caller knows the file.
 """
@@ -30,12 +30,12 @@ _PIECE = 1 << 18
 
 
 def read_varint(data: Buffer, at: int, end: int, fail: Fail) -> tuple[int, int]:
-    """An unsigned 64-bit varint at `at`, which must stop before `end`: its value and the offset after it.
+    """Reads an unsigned 64-bit varint at `at`, which must stop before `end`: its value and the offset after it.
 
-    Only the shortest form of a number is accepted. No writer of checkpoints makes another, and where no checksum covers
-    the bytes, a longer form would hide a flipped bit: ``0x15`` and ``0x95 0x00`` are the same number.
+    Only the shortest form of a number is accepted. No writer of checkpoints uses another, and where no checksum covers
+    the bytes, a longer form could hide a flipped bit: ``0x15`` and ``0x95 0x00`` are the same number.
     """
-    if at < end and data[at] < 0x80:  # as most are
+    if at < end and data[at] < 0x80:  # the usual case
         return data[at], at + 1
     value = shift = 0
     for position in range(at, min(at + _LONGEST_VARINT, end)):
@@ -73,7 +73,7 @@ def _field(data: Buffer, at: int, end: int, fail: Fail) -> tuple[int, int | Buff
     """The tag and content of the field at `at`, and the offset after it."""
     tag = data[at]
     at += 1
-    if tag >= 0x80:  # which is rare, and a call for each tag would be felt
+    if tag >= 0x80:  # rare; a call for every tag would cost time
         tag, at = read_varint(data, at - 1, end, fail)
     wire = tag & 7
     if wire == VARINT:
@@ -128,7 +128,7 @@ class Message:
         return values[0]
 
     def int64(self, number: int, default: int = 0) -> int:
-        """The signed value of a varint field, `default` where it is absent."""
+        """The signed value of a varint field; `default` if it is absent."""
         value: int = self._once(number, VARINT, default)
         return value - (1 << 64) if value >> 63 == 1 else value
 
@@ -143,7 +143,7 @@ class Message:
         return tuple(value - (1 << 64) if value >> 63 == 1 else value for value in values)
 
     def fixed32(self, number: int) -> int:
-        """The unsigned value of a fixed32 field, 0 where it is absent."""
+        """The unsigned value of a fixed32 field; 0 if it is absent."""
         return int(self._once(number, FIXED32, 0))
 
     def all_bytes(self, number: int) -> list[Buffer]:
@@ -151,19 +151,19 @@ class Message:
         return self._fields.get(number << 3 | BYTES, [])
 
     def bytes(self, number: int) -> Buffer | None:
-        """The one occurrence of a field of bytes, None where it is absent."""
+        """The one occurrence of a field of bytes; None if it is absent."""
         found: Buffer | None = self._once(number, BYTES, None)
         return found
 
     def text(self, number: int) -> str:
-        """The one occurrence of a field of text, empty where it is absent."""
+        """The one occurrence of a field of text; empty if it is absent."""
         try:
             return str(self.bytes(number) or b"", "utf-8")
         except UnicodeDecodeError:
             raise self._fail(f"field {number} is not UTF-8") from None
 
     def message(self, number: int) -> Message:
-        """A nested message, empty where it is absent, as protobuf has it."""
+        """A nested message; empty if it is absent, as in protobuf."""
         return Message(self.bytes(number) or b"", self._fail)
 
     def messages(self, number: int) -> list[Message]:
@@ -178,8 +178,8 @@ def unpack_varints(data: Buffer, count: int, fail: Fail) -> Iterator[NDArray[np.
 
     Args:
         data: The field's bytes.
-        count: How many numbers there have to be.
-        fail: Makes the error for another number of them, or a malformed one.
+        count: The expected number of varints.
+        fail: Makes the error for another number of varints, or a malformed one.
     """
     encoded = np.frombuffer(data, np.uint8) if len(data) else np.empty(0, np.uint8)
     # Every number ends in the one byte of its encoding that is below 0x80.
