@@ -1,7 +1,8 @@
-"""What a count of runs supports: intervals of percentiles, and MLPerf's early stopping. Both are the binomial law.
+"""Confidence intervals of percentiles, and MLPerf's early stopping. Both follow from the binomial distribution.
 
-A run takes longer than the q-th percentile with the probability 1 - q, whatever the distribution of times is. So how
-many of n independent runs do is Bin(n, 1 - q), and how many do not is Bin(n, q).
+A run takes longer than the q-th percentile with probability 1 - q, whatever the distribution of the times. So of n
+independent runs, the number that takes longer has the distribution Bin(n, 1 - q), and the number that does not has the
+distribution Bin(n, q).
 
     P(Bin(n, p) <= k) = sum_{i=0}^{k} C(n, i) p^i (1 - p)^(n - i)
 """
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONFIDENCE = 0.99
-"""Of MLPerf's early stopping: c in the appendix "Early Stopping Criterion" of its inference rules, with d = 0."""
+"""Confidence c of MLPerf's early stopping, with d = 0 (inference rules, appendix "Early Stopping Criterion")."""
 
 
 @lru_cache(maxsize=64)
@@ -29,13 +30,15 @@ def distribution(n: int, p: float) -> NDArray[np.float64]:
 
 
 def ranks(n: int, q: float, level: float) -> tuple[int, int] | None:
-    """The ranks, from 1, of the two of n sorted timings between which the q-th percentile lies with this confidence.
+    """The ranks (l, u) of the two timings that enclose the q-th percentile with confidence `level`.
 
-    For ranks l < u the percentile lies from X_(l) to X_(u) with the probability P(l <= Bin(n, q) <= u - 1) (David and
-    Nagaraja, Order Statistics, 2003, section 7.1). Each side gets half of what the confidence leaves.
+        P(X_(l) <= percentile <= X_(u)) = P(l <= Bin(n, q) <= u - 1)
+
+    X_(k) is the k-th smallest of n timings, from 1 (David and Nagaraja, Order Statistics, 2003, section 7.1). Each tail
+    gets half of 1 - level.
 
     Returns:
-        None where n timings do not reach as far as the percentile may lie: they are too few for it.
+        None if n timings are too few to enclose the percentile.
     """
     below = distribution(n, q)
     tail = (1 - level) / 2
@@ -45,23 +48,23 @@ def ranks(n: int, q: float, level: float) -> tuple[int, int] | None:
 
 
 def runs_for(q: float, level: float) -> int:
-    """The fewest runs for which `ranks` knows the percentile."""
+    """The fewest runs for which `ranks` can enclose the percentile."""
     tail = (1 - level) / 2
     # All runs on one side of the percentile must be less likely than one tail.
     return int(np.ceil(np.log(tail) / np.log(max(q, 1 - q))))
 
 
 def overlatency_allowed(n: int, q: float) -> int:
-    """The most of n queries that may be over a bound if it is to hold for the q-th percentile; -1: n is too few.
+    """The most late queries among n for which the q-th percentile still keeps its latency bound; -1 if n is too small.
 
-    MLPerf's early stopping criterion: t of n queries may be over the bound where a system that keeps it for a part q
-    of its queries exactly would show t or fewer with a probability of less than 1 - c.
+    MLPerf's early stopping criterion allows t late queries of n on this condition: a system that answers exactly the
+    fraction q of its queries in time would have t or fewer late ones with a probability below 1 - c.
     """
     return int(np.searchsorted(distribution(n, 1 - q), 1 - CONFIDENCE, side="left")) - 1
 
 
 def queries_needed(t: int, q: float) -> int:
-    """The fewest queries of which t may be over the bound by the same criterion."""
+    """The fewest queries of which t may be late, by the criterion of `overlatency_allowed`."""
     low, high = t, t + 1
     while overlatency_allowed(high, q) < t:
         low, high = high, 2 * high

@@ -13,21 +13,21 @@ from resnet_compile.errors import DeviceError
 from resnet_compile.runtime import Backend, CpuState, Device, GpuMonitor, GpuState, cpu_state
 
 POLL = 0.05
-"""Seconds between two looks at a GPU; the library answers in well under a millisecond."""
+"""Seconds between two readings of a GPU's state; a reading takes well under a millisecond."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """What the machine did from before the burn-in to after the last run.
+    """The machine's state from before the burn-in to after the last run.
 
     Attributes:
-        cpu_before: The processors before.
-        cpu_after: The processors after.
-        gpu_before: The GPU before; None where there is none, or it cannot be asked.
-        gpu_after: The GPU after.
-        gpu_during: What it was at each look, about every 50 ms, with the look's time by the clock of the runs.
-        joules: What the GPU took, or else the processors; None where neither can be read.
-        energy_of: Whose energy that is: ``NVML``, the GPU's, or ``RAPL``, the processor packages'.
+        cpu_before: The processors' state before.
+        cpu_after: The processors' state after.
+        gpu_before: The GPU's state before; None if there is no GPU or its state cannot be read.
+        gpu_after: The GPU's state after.
+        gpu_during: The GPU's state about every 50 ms, each with its time by the clock that times the runs.
+        joules: Energy used by the GPU, or by the processors if no GPU was read; None if it cannot be read.
+        energy_of: The source of `joules`: ``NVML`` for the GPU, ``RAPL`` for the processor packages.
     """
 
     cpu_before: CpuState
@@ -40,23 +40,24 @@ class Conditions:
 
     @property
     def stolen(self) -> float | None:
-        """The part of the processors' time that other guests of the machine took."""
+        """The fraction of the processors' time that other guests of the same host took; None if unknown."""
         return self.cpu_after.stolen_since(self.cpu_before)
 
     @property
     def reasons(self) -> tuple[str, ...]:
-        """All reasons for which the GPU's clocks were not higher."""
+        """Every reason that the GPU gave for not running at higher clocks."""
         return tuple(dict.fromkeys(reason for _, state in self.gpu_during for reason in state.reasons))
 
     def clocks(self, which: Callable[[GpuState], int | None]) -> tuple[int, int] | None:
-        """The lowest and the highest value that a field of the GPU had meanwhile."""
+        """The lowest and the highest value of one field of the GPU's state; None if it was never read."""
         values = [value for _, state in self.gpu_during if (value := which(state)) is not None]
         return (min(values), max(values)) if values else None
 
     def throttled(self, starts: Sequence[float], seconds: Sequence[float]) -> list[bool]:
-        """Of runs by their starts and durations, which ones a throttled GPU may have run.
+        """For each run, given its start and duration, whether the GPU may have been throttled.
 
-        A state holds from the look before it to the look after it, since it changed at an unknown time between two.
+        The state changes at an unknown time between two readings. So a throttled reading counts from the reading
+        before it to the reading after it.
         """
         times = [at for at, _ in self.gpu_during]
         spans = [
@@ -70,7 +71,7 @@ class Conditions:
         ]
 
     def document(self) -> dict[str, Any]:
-        """The same as plain JSON values."""
+        """The record as plain JSON values."""
         return {
             **asdict(self),
             "stolen": self.stolen,
@@ -80,15 +81,15 @@ class Conditions:
 
 
 class Watch:
-    """Watches the machine while it is open, a GPU from a thread of its own.
+    """A context that records the machine's state. A thread of its own polls the GPU.
 
     Args:
-        device: What the models run on.
-        backend: Where the GPU's library is had from.
-        clock: Seconds; of the same clock as the runs.
+        device: The device that the models run on.
+        backend: Gives access to the GPU's library.
+        clock: Seconds, by the clock that times the runs.
 
     Raises:
-        DeviceError: On leaving: the GPU was lost meanwhile.
+        DeviceError: The GPU was lost; raised when the context ends.
     """
 
     def __init__(self, device: Device, backend: Backend, clock: Callable[[], float] = time.perf_counter) -> None:
@@ -129,12 +130,12 @@ class Watch:
             self._lost = error
 
     def conditions(self) -> Conditions:
-        """What was seen; to be asked after leaving."""
+        """The recorded state. Call this after the context has ended."""
         states, after = self._states, cpu_state()
         first, last = (states[0][1], states[-1][1]) if states else (None, None)
         joules, source = after.joules_since(self._cpu), "RAPL"
         if first and last and first.energy_j is not None and last.energy_j is not None:
             joules, source = last.energy_j - first.energy_j, "NVML"
         elif first:
-            joules = None  # the host's energy is not that of the work
+            joules = None  # the GPU did the work, so the host's energy is not its energy
         return Conditions(self._cpu, after, first, last, tuple(states), joules, None if joules is None else source)

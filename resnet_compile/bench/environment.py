@@ -15,12 +15,12 @@ class Environment:
     """Where and when a benchmark ran.
 
     Attributes:
-        time: Of its beginning, ISO 8601.
+        time: When it began, ISO 8601.
         system: The operating system.
-        python: Its version.
-        packages: Versions by name.
+        python: Python's version.
+        packages: Versions of the installed packages, by name.
         cpu: The processor.
-        gpu: The CUDA device, where one was used.
+        gpu: The CUDA device; None if none was used.
     """
 
     time: str
@@ -32,14 +32,14 @@ class Environment:
 
 
 class Surroundings:
-    """What a benchmark begins in: to be made before its first run."""
+    """The machine at the start of a benchmark. Create it before the first run."""
 
     def __init__(self) -> None:
         self._time = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
         self._cpu = describe_cpu()
 
     def environment(self, device: Device | None, backend: Backend) -> Environment:
-        """The record of it, once it is known what the models run on."""
+        """The environment's record. `device` is the one that the models ran on; None if none was opened."""
         gpu = describe_gpu(device.index, backend) if device and not device.on_host else None
         versions = (platform.platform(), platform.python_version(), installed_packages())
         return Environment(self._time, *versions, self._cpu, gpu)

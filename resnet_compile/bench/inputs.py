@@ -10,14 +10,15 @@ from numpy.typing import NDArray
 from resnet_compile.runtime import ImageInput
 
 DEFAULT_BATCH = 32
-"""The original's."""
+"""The original's batch size."""
 DEFAULT_SIZE = (224, 224)
-"""The original's."""
+"""The original's rows and columns."""
 
 
 def random_images(source: ImageInput, shape: tuple[int, ...], count: int, seed: int) -> list[dict[str, NDArray[Any]]]:
-    """Sets of inputs, uniform on [0, 1) as the original's, or on all pixels of a model that takes photographs; random,
-    since a processor multiplies zeros faster.
+    """Random sets of inputs, `count` of them. Zeros would not do, since a processor multiplies them faster.
+
+    Values are uniform on [0, 1), as the original's are. A model that takes photographs gets uniform pixels, 0 to 255.
     """
     generator = np.random.default_rng(seed)
     if source.takes_photographs:

@@ -1,4 +1,4 @@
-"""How much memory a process came to hold."""
+"""The peak memory of this process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _STATUS = Path("/proc/self/status")
 
 
 class PeakMemory:
-    """The rise of this process's resident memory over what it was when this was made; on Linux, elsewhere unknown."""
+    """Measures how far this process's resident memory rises after this object is made; works on Linux only."""
 
     def __init__(self) -> None:
         self._before: int | None = None
-        # What earlier models left is given back first, or this one would find it and seem to need less.
+        # Free what earlier models left: the next model would reuse it and seem to need less.
         gc.collect()
         with contextlib.suppress(OSError, AttributeError, TypeError):
             ctypes.CDLL(None).malloc_trim(0)  # of the GNU C library
@@ -28,7 +28,7 @@ class PeakMemory:
             self._before = told_bytes(_STATUS, "VmRSS")
 
     def rise(self) -> int | None:
-        """Bytes from the size at the beginning to the highest since; None where they cannot be known."""
+        """The peak since the start minus the size at the start, in bytes; None if it cannot be read."""
         peak = told_bytes(_STATUS, "VmHWM")
         if self._before is None or peak is None:
             return None

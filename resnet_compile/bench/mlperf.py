@@ -19,17 +19,17 @@ from resnet_compile.bench.binomial import queries_needed
 ScenarioName = Literal["single", "multi", "offline", "server"]
 
 MINIMUM_SECONDS = 600.0
-"""Of a run of any scenario (rules, "Scenarios"; mlperf.conf, ``min_duration``)."""
+"""The shortest valid run of any scenario (rules, "Scenarios"; mlperf.conf, ``min_duration``)."""
 SERVER_BOUND = 0.015
-"""Seconds within which a server has to answer 99 of 100 queries (mlperf.conf, ``resnet50.Server.target_latency``)."""
+"""Seconds within which a server must answer 99 % of its queries (mlperf.conf, ``resnet50.Server.target_latency``)."""
 OFFLINE_SAMPLES = 24_576
 """The fewest samples of the offline scenario's one query (mlperf.conf, ``resnet50.Offline.min_query_count``)."""
 OFFLINE_SLACK = 1.1
-"""Its samples over those that the expected rate takes for the duration (``kSlack``, test_settings_internal.cc)."""
+"""Its samples over those that the expected rate answers in the duration (``kSlack``, test_settings_internal.cc)."""
 LOADED_SAMPLES = 1_024
-"""Samples that lie in memory and are drawn from (mlperf.conf, ``performance_sample_count_override`` of resnet50)."""
+"""Samples in memory, from which queries draw (mlperf.conf, ``performance_sample_count_override`` of resnet50)."""
 SAMPLE_SEED = 2_747_215_439_041_700_203
-"""``sample_index_rng_seed`` of mlperf.conf. Of our draws: which sample a query gets does not change its work."""
+"""``sample_index_rng_seed`` of mlperf.conf. The draws are ours: a query's work is the same for any sample."""
 SCHEDULE_SEED = 16_159_082_839_903_944_936
 """``schedule_rng_seed`` of mlperf.conf. The arrivals drawn from it are the load generator's own, to the nanosecond."""
 
@@ -39,10 +39,10 @@ class Scenario:
     """One scenario.
 
     Attributes:
-        title: What the rules call it.
-        query: Samples of one query; None for all of them.
-        percentile: The part of the queries whose longest latency is the result or has to keep the bound.
-        batch: Images at a time unless it is asked for.
+        title: Its name in the rules.
+        query: Samples in one query; None if one query holds all samples.
+        percentile: The percentile of the latencies, as a fraction, that is the result or must keep the bound.
+        batch: The default batch size.
     """
 
     title: str
@@ -52,7 +52,7 @@ class Scenario:
 
     @property
     def queries(self) -> int:
-        """The fewest queries for which early stopping knows the percentile, one of them over it; of a server, none."""
+        """The fewest queries for which early stopping gives a result: with one late query, for a server with none."""
         if self.percentile is None:
             return 1
         return queries_needed(0 if self is SCENARIOS["server"] else 1, self.percentile)
@@ -67,20 +67,20 @@ SCENARIOS: Mapping[ScenarioName, Scenario] = {
 
 
 def arrivals(rate: float, seconds: float, queries: int, seed: int = SCHEDULE_SEED) -> NDArray[np.float64]:
-    """When the queries of a server's run arrive: a Poisson process, the load generator's own for the seed.
+    """Arrival times of a server's queries: a Poisson process, equal to the load generator's for the same seed.
 
-    The times between arrivals are ``-ln(1 - u) / rate`` in whole nanoseconds, where u is made of two draws of the
-    Mersenne Twister, the first of which gives the lower bits (``std::exponential_distribution`` over ``std::mt19937``
-    in the GNU C++ library, with which its published packages are built).
+    The time between two arrivals is ``-ln(1 - u) / rate``, in whole nanoseconds. Two draws of the Mersenne Twister make
+    u; the first gives the lower bits. (This is ``std::exponential_distribution`` over ``std::mt19937`` in the GNU C++
+    library, with which the load generator's published packages are built.)
 
     Args:
         rate: Queries a second.
-        seconds: How long they arrive; the last one comes at this time or after it.
-        queries: How many there are at least.
-        seed: Of the draws, of which the lower 32 bits count.
+        seconds: How long queries arrive; the last one arrives at this time or after it.
+        queries: The fewest queries.
+        seed: The seed of the draws; only its lower 32 bits count.
 
     Returns:
-        Seconds from the beginning, float64 [n], the first of them 0.
+        Seconds from the start, float64 [n]; the first is 0.
     """
     generator = np.random.RandomState(seed % 2**32)  # the seeding is that of std::mt19937
     times = np.zeros(1, np.int64)

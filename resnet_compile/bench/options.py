@@ -1,4 +1,4 @@
-"""What a benchmark can be asked for."""
+"""The options of a benchmark and of a scenario."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ class BenchOptions(CheckedModel):
     """``cpu``, ``cuda``, ``cuda:N`` or ``auto``."""
 
     batches: Batches | None = None
-    """Images at a time, one or several sizes; None for the model's own number, or the original's 32."""
+    """Batch sizes, one or several; None for the model's own, or the original's 32 if the model leaves it open."""
 
     protocol: Protocol = Protocol()
     """How often to run."""
 
     threads: Threads = 0
-    """Threads of each session on the CPU; 0 for one a physical core."""
+    """Threads of each session on the CPU; 0 for one per physical core."""
 
     cuda_graph: bool = False
     """Let CUDA record a run and replay it."""
 
     cpu_fallback: bool = False
-    """Time a model on a GPU too whose nodes are not all ones that the GPU's provider takes."""
+    """Whether nodes that the GPU's provider does not support may run on the CPU; else such a model is refused."""
 
     flush: bool = False
-    """Empty the last cache (a GPU's L2) before every run, so that no run finds the weights there."""
+    """Empty the last-level cache (a GPU's L2) before every run, so that no run finds the weights there."""
 
     profile: bool = False
     """Profile the first model too, at the last batch size, in a session of its own."""
@@ -50,14 +50,14 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {
     "small-workspace": {"max_workspace": False},
     "heuristic": {"conv_search": "heuristic"},
 }
-"""Ways for CUDA to run a model: the fields of `SessionOptions` in which each differs from the defaults."""
+"""Variants of a run on CUDA, by name: the fields of `SessionOptions` in which each differs from the defaults."""
 
 
 def variant_settings(words: str) -> dict[str, Any]:
-    """The fields of `SessionOptions` that words of `VARIANTS`, joined by ``+``, stand for; none for no words.
+    """The fields of `SessionOptions` for names of `VARIANTS` joined by ``+``; empty for an empty string.
 
     Raises:
-        OptionError: A word is none of them.
+        OptionError: A name is not in `VARIANTS`.
     """
     settings: dict[str, Any] = {}
     for word in words.split("+") if words else ():
@@ -68,39 +68,39 @@ def variant_settings(words: str) -> dict[str, Any]:
 
 
 class ScenarioOptions(CheckedModel):
-    """How to run a model under a scenario, or to look for the batch size that keeps a latency bound."""
+    """How to run a model under a scenario, or how to search for the batch size that keeps a latency bound."""
 
     scenario: ScenarioName | None = None
-    """``single``, ``multi``, ``offline``, ``server``; None to look for the batch size."""
+    """``single``, ``multi``, ``offline`` or ``server``; None to search for the batch size."""
 
     device: str = "auto"
     """``cpu``, ``cuda``, ``cuda:N`` or ``auto``."""
 
     batches: Batches | None = None
-    """Images at a time; for a server the most at a time; without a scenario the sizes to try. None for the scenario's
-    own, and 1, 2, 4, ... until the bound is broken.
+    """Batch sizes. A scenario takes one; for a server it is the most queries answered together. Without a scenario,
+    these are the sizes to try. None for the scenario's own size, or for 1, 2, 4, ... until the bound is broken.
     """
 
     seconds: PositiveNumber = MINIMUM_SECONDS
-    """How long queries are sent. Less than the 600 of the rules makes a shortened run, which says so."""
+    """How long queries are sent. The rules ask for 600; the result of a shorter run is marked as shortened."""
 
     rate: PositiveNumber | None = None
-    """Queries a second of a server; None to look for the most."""
+    """A server's queries per second; None to search for the highest rate that keeps the bound."""
 
     bound: PositiveNumber = SERVER_BOUND
-    """Seconds within which 99 of 100 queries are to be answered, where there is a bound."""
+    """Seconds within which 99 % of the queries must be answered, for a server or without a scenario."""
 
     burn_in: Natural = 10
-    """Runs before the first query, which are not timed."""
+    """Untimed runs before the first query."""
 
     threads: Threads = 0
-    """Threads of the session on the CPU; 0 for one a physical core."""
+    """Threads of the session on the CPU; 0 for one per physical core."""
 
     cuda_graph: bool = False
     """Let CUDA record a run and replay it."""
 
     cpu_fallback: bool = False
-    """Run a model on a GPU too whose nodes are not all ones that the GPU's provider takes."""
+    """Whether nodes that the GPU's provider does not support may run on the CPU; else such a model is refused."""
 
     log_severity: LogSeverity = "fatal"
     """The least severe message that onnxruntime writes to stderr."""

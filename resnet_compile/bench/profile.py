@@ -1,11 +1,11 @@
 """onnxruntime's profile of a session, summed up by operator and by scope.
 
-Its JSON file is a list of events in the trace event format. A node's run is an event of category ``Node`` called by
-the node's name and ``_kernel_time``. Names of nodes are those of our values, such as
-``net/block3/unit_2/bottleneck_v2/conv1/Conv``; onnxruntime's rewrites keep most of a name and add to it
-(``fused net/...``, ``..._nchwc``, ``..._bn``). Nodes that it puts in, such as ``ReorderOutput``, have no scope.
+Its JSON file is a list of events in the trace event format. Each run of a node is an event of category ``Node``, named
+after the node with the suffix ``_kernel_time``. Our nodes have the names of their values, such as
+``net/block3/unit_2/bottleneck_v2/conv1/Conv``. onnxruntime's rewrites keep most of a name and add to it
+(``fused net/...``, ``..._nchwc``, ``..._bn``). Nodes that it inserts, such as ``ReorderOutput``, have no scope.
 
-On CUDA the time of a node is what the host takes to start it, not what the device takes to run it.
+On CUDA a node's time is the time in which the host starts it, not the time in which the device runs it.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class NodeTime:
     """One node of the profiled session.
 
     Attributes:
-        name: As onnxruntime calls it.
-        operator: Its type.
-        provider: What ran it.
-        seconds: In one run, on average.
-        calls: How often it ran, in all of them.
+        name: Its name in onnxruntime's session.
+        operator: Its operator type.
+        provider: The execution provider that ran it.
+        seconds: Mean seconds per run of the model.
+        calls: The number of its executions in all runs.
     """
 
     name: str
@@ -48,10 +48,10 @@ class Share:
     """One operator's, layer's or scope's part of a run.
 
     Attributes:
-        name: Of the operator, layer or scope.
-        seconds: In one run, on average.
-        fraction: Of the time of all nodes.
-        nodes: How many nodes it has.
+        name: Name of the operator, layer or scope.
+        seconds: Mean seconds per run of the model.
+        fraction: Fraction of the time of all nodes.
+        nodes: The number of its nodes.
     """
 
     name: str
@@ -65,10 +65,10 @@ class Profile:
     """A session's nodes, timed over some runs.
 
     Attributes:
-        model: What was profiled, by its label.
+        model: The label of the profiled model.
         batch: Images at a time.
-        runs: How many runs were timed.
-        nodes: In order of running.
+        runs: The number of timed runs.
+        nodes: The nodes in execution order.
     """
 
     model: str
@@ -77,18 +77,18 @@ class Profile:
     nodes: tuple[NodeTime, ...]
 
     def by_operator(self) -> tuple[Share, ...]:
-        """Shares of the operators, greatest first."""
+        """Shares of the operators, largest first."""
         return tuple(sorted(self._shares(lambda node: node.operator), key=lambda share: -share.seconds))
 
     def by_scope(self, depth: int = 1) -> tuple[Share, ...]:
-        """Shares of the scopes, `depth` levels below the network's own, in order of running."""
+        """Shares of the scopes that lie `depth` levels below the network's own scope, in execution order."""
         prefix = _network(node.name for node in self.nodes)
         return self._shares(lambda node: _scope(node.name, prefix, depth))
 
     def by_layer(self) -> tuple[Share, ...]:
-        """Shares of the network's layers by our names, without the network's own, in order of running.
+        """Shares of the network's layers, in execution order. Names leave out the network's own scope.
 
-        What onnxruntime puts in between, such as ``ReorderOutput``, stands under its own name.
+        A node that onnxruntime inserts, such as ``ReorderOutput``, keeps its own name.
         """
         prefix = _network(node.name for node in self.nodes)
         return self._shares(lambda node: _layer(node.name, prefix))
@@ -102,16 +102,16 @@ class Profile:
 
 
 def read_profile(path: str | os.PathLike[str], model: str, batch: int, *, skip: int = 0) -> Profile:
-    """Reads the file that a profiling session wrote.
+    """Reads the profile that a session wrote.
 
     Args:
         path: The file.
-        model: What the session ran, by its label.
+        model: The label of the session's model.
         batch: Images at a time.
-        skip: How many runs at the beginning to leave out.
+        skip: The number of first runs to leave out.
 
     Raises:
-        ModelFileError: It is no such file, or has no more runs than are left out.
+        ModelFileError: The file is not a profile, or has no runs beyond those left out.
     """
     try:
         events = json.loads(Path(path).read_text("utf-8"))
@@ -162,5 +162,5 @@ def _layer(name: str, prefix: Sequence[str]) -> str:
 
 
 def _parts(name: str) -> list[str]:
-    # What a rewrite puts before a name ends in a space; what its layout pass puts after it is always this.
+    # A rewrite's prefix ends in a space. The layout pass always adds this suffix.
     return name.rpartition(" ")[2].removesuffix("_nchwc").split("/")

@@ -1,8 +1,8 @@
-"""The timing protocol: burn-in, then timed steps; of several contestants one step each in every round, in random order.
+"""The timing protocol: a burn-in, then timed rounds. In each round every contestant runs once, in random order.
 
-One contestant is the original's own protocol. Several are timed in turn, so that what slows the machine slows all of
-them, and in an order drawn anew for each round, so that none always follows the same other, whose data it would find in
-the caches. Contestants never run at the same time.
+With one contestant this is the original's protocol. Several contestants take turns, so that whatever slows the machine
+slows all of them. Each round draws a new order: a contestant that always followed the same other one would always find
+that one's data in the caches. Contestants never run at the same time.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from resnet_compile.checked import CheckedModel, Natural, Positive, PositiveNumb
 from resnet_compile.errors import OptionError
 
 MOST_ROUNDS = 100_000
-"""After which a measurement ends although its intervals are wider than is wanted."""
+"""A measurement ends after so many rounds even if its intervals are still too wide."""
 
 Step = Callable[[int], None]
-"""Runs a contestant once, on the inputs of that number, and returns when it is done."""
+"""Runs a contestant once, on the set of inputs with this number, and returns when the run is done."""
 
 
 class Protocol(CheckedModel):
     """How often to run; the defaults are the original's."""
 
     steps: Positive = 100
-    """Timed runs of each contestant; with `until` at least."""
+    """Timed runs of each contestant; with `until`, the fewest."""
 
     burn_in: Natural = 10
-    """Runs before those, which are not timed."""
+    """Untimed runs before them."""
 
     seed: Natural = 0
-    """Of the order within rounds."""
+    """Seed of the random order within rounds."""
 
     until: PositiveNumber | None = None
-    """Run on until the 95 % interval of the median is no wider than this part of it, but at most 100,000 times."""
+    """Continue until the median's 95 % interval is no wider than this fraction of the median; at most 100,000 runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a measurement gave.
+    """The result of a measurement.
 
     Attributes:
-        seconds: For each contestant one time a round, as many for all of them.
-        starts: For each contestant when those runs began, by the clock of the measurement.
+        seconds: For each contestant, the time of its run in each round.
+        starts: For each contestant, when those runs began by the measurement's clock.
         interrupted: Whether Ctrl-C ended it before its last round.
     """
 
@@ -68,13 +68,14 @@ def measure(
 
     Args:
         contestants: What to run, by name.
-        protocol: How often.
-        on_round: Told each timed round's number, from 0, and its seconds.
-        before_run: Called before every run, outside of its time.
-        clock: Seconds from any beginning.
+        protocol: How often to run.
+        on_round: Called after each timed round with its number, from 0, and its seconds by contestant.
+        before_run: Called before every run, outside the timed part.
+        clock: Returns seconds from any origin.
 
     Raises:
-        KeyboardInterrupt: An interrupt came before the first round was complete; a later one is noted in the result.
+        KeyboardInterrupt: An interrupt came before the first timed round was complete. A later one ends the
+            measurement, and the result says so.
     """
     protocol = Protocol.model_validate(protocol)
     if not isinstance(contestants, Mapping) or not all(callable(step) for step in contestants.values()):
@@ -113,9 +114,9 @@ def measure(
 
 
 class _Enough:
-    """Tells whether rounds are enough for the interval of every contestant's median to be as narrow as is wanted.
+    """Decides when to stop: when the interval of every contestant's median is narrow enough.
 
-    It looks again when there are a tenth more of them: each look is a chance to stop by luck, and takes time.
+    It checks again only after a tenth more rounds. Each check takes time and is one more chance to stop by luck.
     """
 
     def __init__(self, width: float | None) -> None:
@@ -137,7 +138,7 @@ class _Enough:
 
 
 def step_line(number: int, seconds: float) -> str | None:
-    """The original's line for a timed step, of which it prints every tenth."""
+    """The original's line for every tenth timed step; None for the others."""
     return f"step {number}, duration = {seconds:.3f}" if number % 10 == 0 else None
 
 

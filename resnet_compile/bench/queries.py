@@ -1,4 +1,4 @@
-"""How the scenarios send queries to a model, and what is kept of it. A test can replace the clock."""
+"""Sending a scenario's queries to a model, and the record of their latencies. Tests can replace the clock."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Protocol
 from resnet_compile.bench.binomial import overlatency_allowed, queries_needed
 
 _SPUN = 1e-3
-"""Seconds before a time that are waited for busily, since a sleep may end late by a part of one."""
+"""The last seconds of a wait, which loop instead of sleeping: a sleep may end a fraction of this too late."""
 
 
 class Clock(Protocol):
-    """What tells the time and waits."""
+    """A clock that can also wait."""
 
     def now(self) -> float:
-        """Seconds from any beginning."""
+        """Seconds from any origin."""
 
     def wait(self, until: float) -> None:
         """Returns at this time."""
@@ -27,11 +27,11 @@ class MachineClock:
     """The machine's own clock."""
 
     def now(self) -> float:
-        """Seconds from any beginning."""
+        """Seconds from any origin."""
         return time.perf_counter()
 
     def wait(self, until: float) -> None:
-        """Returns at this time, or at once where it is over."""
+        """Returns at this time, or at once if it has passed."""
         while (left := until - time.perf_counter()) > 0:
             if left > _SPUN:
                 time.sleep(left - _SPUN)
@@ -39,14 +39,14 @@ class MachineClock:
 
 @dataclass(frozen=True, slots=True)
 class Queries:
-    """What a run came to.
+    """The outcome of a run of queries.
 
     Attributes:
-        latencies: Seconds of each query, from when it was sent or was to arrive until its answers were there. Of the
-            offline scenario's one query: of each batch.
-        seconds: From the first query to the last answer.
-        issued: Seconds from the beginning to when the last query was sent, or was to arrive.
-        failed: Whether it was ended early because so many queries were late that it could not pass any more.
+        latencies: Seconds from each query's sending, or its scheduled arrival, to its last answer. The offline
+            scenario has one query, so there these are the seconds of each batch.
+        seconds: Seconds from the first query to the last answer.
+        issued: Seconds from the start to the last query's sending, or its scheduled arrival.
+        failed: Whether the run ended early because too many queries were late for it to pass.
         interrupted: Whether Ctrl-C ended it early.
     """
 
@@ -58,23 +58,23 @@ class Queries:
 
 
 Told = Callable[[int, float], None]
-"""Told the number of queries so far, and the seconds since the beginning."""
+"""Called with the number of queries so far and the seconds since the start."""
 
 
 def stream(
     send: Callable[[int], None], seconds: float, queries: int, *, clock: Clock, told: Told = lambda count, now: None
 ) -> Queries:
-    """Sends each query when the one before it is answered, until the time is over and the queries are enough.
+    """Sends each query after the previous answer, until the time has passed and there are enough queries.
 
     Args:
-        send: Answers the query of a number, from 0.
+        send: Answers one query, given its number from 0.
         seconds: How long queries are sent; the last one is sent at this time or after it.
-        queries: How many there are at least.
-        clock: What tells the time.
-        told: Told how it goes.
+        queries: The fewest queries.
+        clock: The clock of the run.
+        told: Called after each answer.
 
     Raises:
-        KeyboardInterrupt: It came before the first answer; a later one ends the run.
+        KeyboardInterrupt: An interrupt came before the first answer. A later one ends the run.
     """
     latencies: list[float] = []
     start = clock.now()
@@ -103,21 +103,21 @@ def decide(
     most: int = 2_000,
     told: Told = lambda count, now: None,
 ) -> Queries:
-    """Sends each query when the one before it is answered, until it is clear whether they keep a bound.
+    """Sends each query after the previous answer, until it is clear whether the model keeps a latency bound.
 
-    They keep it once the queries are as many as those that were late need (`queries_needed`), and fail once more were
-    late than `most` queries may have.
+    It keeps the bound once there are enough queries for the number of late ones (`queries_needed`). It fails once more
+    queries are late than are allowed among `most` queries.
 
     Args:
-        send: Answers the query of a number, from 0.
-        bound: Seconds within which a query is to be answered.
-        percentile: The part of the queries that has to be.
-        clock: What tells the time.
-        most: Queries after which it is not clear, and a failure too.
-        told: Told how it goes.
+        send: Answers one query, given its number from 0.
+        bound: The latency bound in seconds.
+        percentile: The fraction of the queries that must keep the bound.
+        clock: The clock of the run.
+        most: The most queries that the decision may take.
+        told: Called after each answer.
 
     Raises:
-        KeyboardInterrupt: It came before the first answer; a later one ends the run.
+        KeyboardInterrupt: An interrupt came before the first answer. A later one ends the run.
     """
     allowed, needed, late = overlatency_allowed(most, percentile), queries_needed(0, percentile), 0
     latencies: list[float] = []
@@ -151,21 +151,21 @@ def serve(
     clock: Clock,
     told: Told = lambda count, now: None,
 ) -> Queries:
-    """Answers queries that arrive by themselves, in order, those that are waiting together up to a batch.
+    """Answers queries that arrive on a schedule, in order. Waiting queries are answered together, up to a batch.
 
-    The run ends early once so many of its queries were late that it cannot pass any more.
+    The run ends early once too many queries are late for it to pass.
 
     Args:
-        send: Answers so many queries from the one of a number on.
-        arrivals: When each query arrives, in seconds from the beginning.
+        send: Answers consecutive queries, given the number of the first and their count.
+        arrivals: When each query arrives, in seconds from the start.
         batch: The most queries that are answered together.
-        bound: Seconds within which a query is to be answered.
-        percentile: The part of the queries that has to be.
-        clock: What tells the time.
-        told: Told how it goes.
+        bound: The latency bound in seconds.
+        percentile: The fraction of the queries that must keep the bound.
+        clock: The clock of the run.
+        told: Called after each batch of answers.
 
     Raises:
-        KeyboardInterrupt: It came before the first answer; a later one ends the run.
+        KeyboardInterrupt: An interrupt came before the first answer. A later one ends the run.
     """
     allowed = overlatency_allowed(len(arrivals), percentile)
     latencies: list[float] = []

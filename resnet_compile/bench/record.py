@@ -1,4 +1,4 @@
-"""What a benchmark found, as plain values, and as the document that ``--json`` prints."""
+"""The result of a benchmark, as plain values and as the document that ``--json`` prints."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnet_compile.notebook import html_table
 from resnet_compile.runtime import parse_device
 
 Data = Literal["host", "device", "host to host"]
-"""Where a run's inputs and outputs are: beside the processor, on the GPU, or copied to the GPU and back."""
+"""Where a run's inputs and outputs lie: on the host, on the GPU, or on the host with copies to the GPU and back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +25,20 @@ class Row:
     Attributes:
         model: Its label.
         batch: Images at a time.
-        data: Where inputs and outputs are.
-        shape: The input's.
-        buffers: How many inputs the runs rotated among.
-        seconds: Each timed run, without those that a throttled GPU ran unless it ran all of them.
-        macs: Multiply-accumulates for one image, where known.
-        load_seconds: Opening the session, onnxruntime's own optimisation included.
-        first_run_seconds: The first run, which allocates and, on CUDA, chooses algorithms.
-        memory_bytes: The rise of the process's memory from before loading to after the first run, where readable.
-        gpu_memory_mib: Likewise of the GPU's used memory, all of which is counted, whoever uses it.
-        session: What the session ran on and under.
-        throttled: How many runs a throttled GPU ran, whether they are left out or are all that there is.
-        conditions: What the machine did meanwhile, in each of the parts that the runs were made in.
-        images_per_joule: Images over the energy of all runs, burn-in too; None where several models take turns, or
-            where no energy can be read.
+        data: Where inputs and outputs lie.
+        shape: The input's shape.
+        buffers: The number of inputs that the runs rotate among.
+        seconds: Seconds of each timed run. Runs on a throttled GPU are left out, unless all runs are.
+        macs: Multiply-accumulates per image; None if unknown.
+        load_seconds: Seconds of opening the session, onnxruntime's own optimisation included.
+        first_run_seconds: Seconds of the first run, which allocates memory and, on CUDA, chooses algorithms.
+        memory_bytes: Rise of the process's memory from before loading to after the first run; None if unreadable.
+        gpu_memory_mib: Rise of the GPU's used memory over the same time, by all processes; None if unreadable.
+        session: The session's device, providers, options and node placement.
+        throttled: The number of runs on a throttled GPU, whether or not `seconds` leaves them out.
+        conditions: The machine's state during the runs, one record for each part of them.
+        images_per_joule: Images per joule, over all runs and the burn-in; None if several models take turns or the
+            energy cannot be read.
     """
 
     model: str
@@ -64,18 +64,18 @@ class Row:
 
     @property
     def images_per_second(self) -> float:
-        """Images in the seconds of the median run, which stands beside this."""
+        """Images per second at the median time."""
         return self.batch / self.summary.p50
 
     @property
     def gflops(self) -> float | None:
-        """Achieved 10^9 floating-point operations a second, two for a multiply-accumulate; None without `macs`."""
+        """Achieved 10^9 operations per second; a multiply-accumulate counts as two. None without `macs`."""
         return 2 * self.macs * self.images_per_second / 1e9 if self.macs else None
 
 
 @dataclass(frozen=True, slots=True)
 class Sized:
-    """A comparison, and what it was made at."""
+    """A comparison with its batch size and its place of the data."""
 
     batch: int
     data: Data
@@ -87,13 +87,13 @@ class Bench:
     """A whole benchmark.
 
     Attributes:
-        options: What was asked for.
-        environment: Where it ran.
-        device: What the models ran on.
-        device_reason: Why there.
+        options: The options that were asked for.
+        environment: Where and when it ran.
+        device: The device that the models ran on.
+        device_reason: Why that device.
         rows: Every model at every batch size.
-        comparisons: The first model against each other, at every batch size.
-        profile: Of the first model at the last batch size, if asked for.
+        comparisons: The first model against each of the others, at every batch size.
+        profile: The first model's profile at the last batch size; None unless asked for.
         interrupted: Whether Ctrl-C ended it early.
     """
 
@@ -108,7 +108,7 @@ class Bench:
 
     @property
     def asynchronous(self) -> bool:
-        """Whether a node's time in the profile is what the host takes to start it, not what the device takes."""
+        """Whether the profile's times are those in which the host starts the nodes, not those in which they run."""
         device = parse_device(self.device)
         return device is not None and device.provider.asynchronous
 
@@ -120,7 +120,7 @@ class Bench:
         return html_table(f"on {self.device}", ("model", "batch", "data", "p50 ms", "images/s", "GFLOP/s"), rows)
 
     def document(self) -> dict[str, Any]:
-        """The same as plain JSON values; times in seconds, those of a profile in one run."""
+        """The record as plain JSON values; times in seconds, those of a profile per run."""
         return {
             "device": self.device,
             "device_reason": self.device_reason,
@@ -147,7 +147,7 @@ def _row(row: Row) -> dict[str, Any]:
     document["images_per_second"] = row.images_per_second
     document["gflops"] = row.gflops
     document["conditions"] = [each.document() for each in row.conditions]
-    document["seconds"] = document.pop("seconds")  # the longest comes last
+    document["seconds"] = document.pop("seconds")  # last, since it is the longest
     return document
 
 
