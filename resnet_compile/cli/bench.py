@@ -29,7 +29,7 @@ from resnet_compile.limits import MAX_THREADS
     "--batch",
     callback=batches,
     metavar="N[,N...]",
-    help="Images at a time, or several sizes, one after the other; by default the model's own number, or 32.",
+    help="Batch size, or several to time in turn; by default the model's own, or 32.",
 )
 @click.option("--steps", type=COUNT, default=100, help="Timed runs.")
 @click.option("--burn-in", type=click.IntRange(min=0), default=10, help="Runs before those.")
@@ -37,55 +37,62 @@ from resnet_compile.limits import MAX_THREADS
     "--until",
     callback=percent,
     metavar="P%",
-    help="Run on until the median's 95 % interval is no wider than that.",
+    help="Keep running until the 95 % interval of the median is no wider than this percentage of it.",
 )
 @click.option(
     "--scenario",
     type=click.Choice(["single", "multi", "offline", "server"]),
-    help="Send queries as MLPerf inference's scenario of that name does.",
+    help="Send queries as the MLPerf inference scenario of this name does.",
 )
 @click.option(
-    "--duration", type=POSITIVE, metavar="SECONDS", help="Of a scenario; less than the rules' 600 is a shortened run."
+    "--duration",
+    type=POSITIVE,
+    metavar="SECONDS",
+    help="With --scenario: its duration; a run below the rules' 600 is shortened.",
 )
 @click.option(
-    "--rate", type=POSITIVE, metavar="QUERIES", help="Queries a second of --scenario server; by default the most."
+    "--rate",
+    type=POSITIVE,
+    metavar="QUERIES",
+    help="Queries a second of --scenario server; by default the highest that pass.",
 )
 @click.option(
     "--latency-bound",
     type=POSITIVE,
     metavar="MS",
-    help="Of --scenario server, by default 15; without a scenario, find the batch size that has the most images a "
-    "second with 99 % of its runs within that.",
+    help="With --scenario server: the latency bound, by default 15. Without a scenario: find the batch size with the "
+    "most images a second that keeps 99 % of its runs within this bound.",
 )
-@click.option("--size", callback=size, metavar="HxW", help="Rows and columns of the specs' images, in place of theirs.")
-@click.option(
-    "--num-classes", callback=classes, metavar="N|none", help="Number of classes of the specs, in place of theirs."
-)
+@click.option("--size", callback=size, metavar="HxW", help="Rows and columns of the images, instead of the specs' own.")
+@click.option("--num-classes", callback=classes, metavar="N|none", help="Number of classes, instead of the specs' own.")
 @click.option(
     "--sweep",
     "varied",
     multiple=True,
     callback=axes,
     metavar="NAME=V[,V...]",
-    help="Time at every value of depth and width (factors for a network's units and channels), size, dtype, batch or "
-    "threads; given several times, at every combination.",
+    help="Time each value of depth, width (factors for a network's units and channels), size, dtype, batch or threads. "
+    "Repeat the option to time every combination.",
 )
-@click.option("--csv", "table", type=PATH, help="Write a row for each measurement, when it is made.")
-@click.option("--resume", is_flag=True, help="With --csv: go on with the measurements that are there.")
-@click.option("--vs", multiple=True, metavar="MODEL|SPEC", help="Compare with this one; may be given several times.")
+@click.option("--csv", "table", type=PATH, help="Write a row for each measurement as soon as it is made.")
+@click.option("--resume", is_flag=True, help="With --csv: skip the measurements that the file already holds.")
+@click.option("--vs", multiple=True, metavar="MODEL|SPEC", help="Compare with this model or spec; may be repeated.")
 @click.option(
-    "--threads", type=click.IntRange(0, MAX_THREADS), default=0, help="Threads on the CPU; 0 for one a physical core."
+    "--threads",
+    type=click.IntRange(0, MAX_THREADS),
+    default=0,
+    help="Threads on the CPU; 0: one for each physical core.",
 )
-@click.option("--cuda-graph", is_flag=True, help="Let CUDA record a run and replay it.")
+@click.option("--cuda-graph", is_flag=True, help="Record a run as a CUDA graph and replay it.")
 @click.option(
     "--variant",
     multiple=True,
     metavar="WORD[+WORD...]",
-    help="Compare with itself as CUDA runs it otherwise: tf32, nhwc, fused-bias, small-workspace, heuristic; may be "
-    "given several times.",
+    help="Compare the model with itself under another CUDA setting: tf32, nhwc, fused-bias, small-workspace or "
+    "heuristic; may be repeated.",
 )
-@click.option("--cpu-fallback", is_flag=True, help="Take a model too of which a GPU leaves some nodes to the CPU.")
-@click.option("--flush", is_flag=True, help="Empty the last cache, a GPU's L2, before every run.")
+@click.option("--cpu-fallback", is_flag=True, help="Accept a model even if the GPU leaves nodes to the CPU.")
+@click.option("--flush", is_flag=True, help="Flush the last-level cache (on a GPU, L2) before every run.")
 @click.option("--profile", is_flag=True, help="Show where the time goes, by operator, block and layer.")
 @click.option("--html", type=PATH, help="Write the result as one self-contained page.")
 def cli(
@@ -114,11 +121,11 @@ def cli(
     profile: bool,
     html: Path | None,
 ) -> None:
-    """Time the forward pass of MODEL, an ONNX file, or of SPEC, which is compiled in memory. Many, and --sweep and
-    --csv, make one table, whose page has the roofline of this machine.
+    """Time the forward pass of MODEL, an ONNX file, or of SPEC, which is compiled in memory. With several of them, or
+    with --sweep or --csv, the result is one table; its page shows the roofline of this machine.
 
-    Inputs are random and lie in place before a run begins. On CUDA, "device" has inputs and outputs there; "host to
-    host" includes their copies. Ctrl-C shows what was measured so far; the exit code is then 1.
+    Inputs are random and in memory before a run begins. On CUDA, "device" means that inputs and outputs stay on the
+    GPU; "host to host" includes copying them. Ctrl-C shows what was measured so far; the exit code is then 1.
 
     \b
     resnet-bench specs/resnet152.json
@@ -127,8 +134,8 @@ def cli(
     resnet-bench model.onnx --scenario single --duration 60
     resnet-bench model.onnx --latency-bound 50
     resnet-bench resnet50 resnet101 --sweep width=1,2 --sweep batch=1,8 --csv runs.csv --html runs.html
-    """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
-    # Deferred, so that --help and usage errors need nothing of it.
+    """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
+    # Deferred: --help and usage errors do not need it.
     from resnet_compile.report.bench_page import bench_page
     from resnet_compile.report.bench_text import bench_text
 
@@ -187,11 +194,11 @@ def cli(
         run_sweep(report, models, chosen, options, num_classes=num_classes, table=table, resume=resume, html=html)
         return
     with ExitStack() as stack:
-        # Before hours of measuring, so that a path that cannot be written is known at once.
+        # Opened before hours of measuring, so that an unwritable path fails at once.
         page = stack.enter_context(rc.files.replacing(html)) if html else None
         subjects = [_subject(source, label, size, num_classes) for source, label in _labelled([model, *vs])]
         subjects += [replace(subjects[0], label=f"{model} {words}", variant=words) for words in dict.fromkeys(variant)]
-        # The lines of a benchmark are its progress, where somebody sees them.
+        # On a terminal the printed lines already show the progress.
         lines_are_seen = sys.stdout.isatty() and not report.as_json
         bar = stack.enter_context(nullcontext(WorkProgress()) if lines_are_seen else progress())
         result = rc.bench.bench(subjects, options, listener=_listener(report, bar, steps))
@@ -226,7 +233,7 @@ def _scenario(report: Report, model: rc.bench.Subject, options: rc.bench.Scenari
 
 
 def _labelled(sources: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The sources and what to call them: as they were given, told apart where they are the same."""
+    """Each source with its label: the source itself, numbered if it was given before."""
     for position, source in enumerate(sources):
         earlier = sources[:position].count(source)
         yield source, f"{source} ({earlier + 1})" if earlier else source
@@ -257,7 +264,7 @@ def _macs(plan: rc.Plan, outputs: Sequence[str]) -> int | None:
 
 
 def _listener(report: Report, bar: WorkProgress, steps: int) -> rc.bench.BenchListener:
-    """Prints lines as the original's on stdout, unless the result is a document, and moves the bar."""
+    """Prints the original benchmark's lines on stdout, unless --json was given, and moves the bar."""
 
     class Lines(rc.bench.BenchListener):
         def started(

@@ -1,4 +1,4 @@
-"""What resnet-bench prints with ``--json``, as types, and what its documents share with those of other commands."""
+"""Types of the JSON documents that resnet-bench prints, and the fields that documents of all commands share."""
 
 from __future__ import annotations
 
@@ -22,86 +22,92 @@ for _model in (Protocol, BenchOptions, ScenarioOptions, SessionOptions):
 
 VERSION = (
     Annotated[int, Field(json_schema_extra={"const": SCHEMA_VERSION})],
-    "The version of these documents: it rises where a field changes or goes.",
+    "The version of these documents; it rises when a field changes or is removed.",
 )
 ABSENT = "absent"
 DEVICE = {
-    "device": (str, "What it ran on, such as cpu or cuda:0."),
-    "device_reason": (str, "Why there."),
+    "device": (str, "The device that was used, such as cpu or cuda:0."),
+    "device_reason": (str, "Why this device was chosen."),
 }
-INTERRUPTED = (bool, "Whether Ctrl-C ended it early; what is there was done before.")
+INTERRUPTED = (bool, "Whether Ctrl-C ended the command early; the results are those from before that.")
 
 _NODES = dict[str, dict[str, int]]
 _SESSION = record(
     "Session",
-    "What a session ran on and under.",
+    "A session of onnxruntime: its device, providers and options.",
     device=(str, "The device."),
-    reason=(str, "Why that one."),
-    onnxruntime=(str, "Its version."),
+    reason=(str, "Why this device was chosen."),
+    onnxruntime=(str, "The version of onnxruntime."),
     providers=(dict[str, dict[str, str]], "The execution providers with their options."),
-    options=(SessionOptions, "What it was asked for."),
-    nodes=(_NODES | None, "How many nodes of each type ran on each provider; null where that is not told."),
+    options=(SessionOptions, "The options that the session was opened with."),
+    nodes=(_NODES | None, "Number of nodes of each type on each provider; null if onnxruntime does not report it."),
 )
 _CONDITIONS = record(
     "MachineConditions",
-    "What the machine did meanwhile.",
+    "The state of the machine during the measurement.",
     Conditions,
-    stolen=(float | None, "The part of the processors' time that other guests of the machine took."),
-    reasons=(list[str], "All reasons for which the GPU's clocks were not higher."),
+    stolen=(float | None, "The share of processor time that other guests of the machine took, from 0 to 1."),
+    reasons=(list[str], "All reasons that limited the GPU's clocks."),
     gpu_during=(
         many(
             record(
                 "GpuLook",
                 "A GPU at one moment.",
                 GpuState,
-                at=(float, "When, in seconds of the clock of the runs."),
+                at=(float, "Time in seconds, on the clock that times the runs."),
                 throttled=(bool, "Whether it was slower than its clocks were set to."),
             )
         ),
-        "About every 50 ms.",
+        "States of the GPU, about every 50 ms.",
     ),
 )
 _RUN = record(
     "Run",
     "One model at one batch size.",
     Row,
-    session=(_SESSION, "What it ran on and under."),
-    conditions=(many(_CONDITIONS), "What the machine did, in each part of the runs."),
-    statistics=(TimingSummary, "The timed runs, summed up, in seconds."),
-    images_per_second=(float, "Images in the seconds of the median run."),
-    gflops=(float | None, "10^9 operations a second, two a multiply-accumulate; null where these are not known."),
+    session=(_SESSION, "The session that ran the model."),
+    conditions=(many(_CONDITIONS), "The state of the machine, for each part of the runs."),
+    statistics=(TimingSummary, "Statistics of the timed runs, in seconds."),
+    images_per_second=(float, "Images a second: the batch size divided by the median time of a run."),
+    gflops=(float | None, "10^9 operations a second; a multiply-accumulate counts as two. Null if not known."),
 )
 _SHARES = record(
     "ProfileShares",
     "Where the time goes, in seconds of one run.",
     model=(str, "What was profiled."),
     batch=(int, "Images at a time."),
-    runs=(int, "How many runs that is the average of."),
-    by_operator=(list[Share], "Greatest first."),
-    by_layer=(list[Share], "In order of running."),
-    by_scope=(list[Share], "In order of running."),
-    nodes=(list[NodeTime], "In order of running."),
+    runs=(int, "Number of runs that were averaged."),
+    by_operator=(list[Share], "Time of each operator type, longest first."),
+    by_layer=(list[Share], "Time of each layer, in execution order."),
+    by_scope=(list[Share], "Time of each scope, in execution order."),
+    nodes=(list[NodeTime], "Time of each node, in execution order."),
 )
 _TRIAL = record(
     "ScenarioTrial",
     "One run of queries; times in seconds.",
     batch=(int, "Images at a time."),
-    rate=(float | None, "Queries a second that were to arrive; null where each waits for the one before it."),
-    bound=(float | None, "Seconds within which a query is to be answered."),
-    percentile=(float | None, "The part of the queries that the result is about."),
+    rate=(
+        float | None,
+        "Scheduled queries a second; null if each query waits for the previous answer.",
+    ),
+    bound=(float | None, "Latency bound of a query, in seconds."),
+    percentile=(float | None, "The percentile of the latencies that is judged, from 0 to 1."),
     samples=(int, "Images in all."),
-    seconds=(float, "From the first query to the last answer."),
-    issued=(float, "Seconds until the last query was sent."),
-    failed_early=(bool, "Whether it was ended since it could not pass any more."),
-    images_per_second=(float, "Images over those seconds."),
-    late=(int, "Queries that were answered after their bound."),
-    holds=(bool | None, "Whether the bound is kept; null without one."),
-    measured_percentile=(float | None, "Seconds of that percentile, as the load generator takes it."),
-    early_stopping=(float | None, "Seconds that it is no longer than with 99 % confidence; null for too few queries."),
-    images_per_joule=(float | None, "Null where energy cannot be read."),
-    conditions=(_CONDITIONS | None, "What the machine did meanwhile."),
-    statistics=(TimingSummary, "The latencies, summed up, in seconds."),
-    latencies=(list[float], "Seconds of each query, in order; of the offline scenario of each batch."),
+    seconds=(float, "Seconds from the first query to the last answer."),
+    issued=(float, "Seconds from the first query to the last one sent."),
+    failed_early=(bool, "Whether the trial was stopped early because it could no longer pass."),
+    images_per_second=(float, "Images a second over the whole trial."),
+    late=(int, "Number of queries answered after the bound."),
+    holds=(bool | None, "Whether the trial kept the bound; null without a bound."),
+    measured_percentile=(float | None, "Latency at that percentile in seconds, by the load generator's definition."),
+    early_stopping=(
+        float | None,
+        "Seconds that it does not exceed, at 99 % confidence; null for too few queries.",
+    ),
+    images_per_joule=(float | None, "Images for each joule; null if energy cannot be read."),
+    conditions=(_CONDITIONS | None, "The state of the machine during the trial."),
+    statistics=(TimingSummary, "Statistics of the latencies, in seconds."),
+    latencies=(list[float], "Latency of each query in seconds, in order; in the offline scenario, of each batch."),
 )
 BENCHED = (
     record(
@@ -110,9 +116,9 @@ BENCHED = (
         schema_version=VERSION,
         **DEVICE,
         interrupted=INTERRUPTED,
-        options=(BenchOptions, "What was asked for."),
+        options=(BenchOptions, "The options of the benchmark."),
         environment=(Environment, "Where and when."),
-        runs=(many(_RUN), "Every model at every batch size."),
+        runs=(many(_RUN), "One entry for each model at each batch size."),
         comparisons=(
             many(
                 record(
@@ -121,7 +127,7 @@ BENCHED = (
                     Comparison,
                     batch=(int, "Images at a time."),
                     data=(Data, "Where inputs and outputs were."),
-                    verdict=(str, "What it shows of the first model."),
+                    verdict=(str, "What the comparison shows about the first model."),
                 )
             ),
             "With --vs or --variant.",
@@ -130,36 +136,36 @@ BENCHED = (
     )
     | record(
         "ScenarioResult",
-        "A model under a scenario, or at the batch sizes that keep a latency bound.",
+        "A model measured in a scenario, or the best batch size within a latency bound.",
         schema_version=VERSION,
-        notice=(str, "Whose rules these are, and who did not verify it."),
+        notice=(str, "A notice that the rules are MLPerf's, and that MLCommons did not verify the result."),
         scenario=(ScenarioName | None, "Null for --latency-bound alone."),
-        shortened=(list[str], "In what it is less than the rules ask for."),
+        shortened=(list[str], "Each requirement of the rules that the run falls short of."),
         result=(
             record(
                 "Result",
-                "The figure.",
-                name=(str, "What it is."),
-                value=(float | None, "In the unit; null where there is none."),
-                unit=(Literal["s", "1/s"], "Seconds, or a number a second."),
-                missing=(str | None, "Why there is none."),
+                "The figure that the scenario reports.",
+                name=(str, "The name of the metric."),
+                value=(float | None, "The value, in `unit`; null if there is no result."),
+                unit=(Literal["s", "1/s"], "The unit: seconds, or a count for each second."),
+                missing=(str | None, "Why there is no result; null if there is one."),
             ),
-            "What it comes to.",
+            "The result of the scenario.",
         ),
-        model=(str, "As it was given."),
-        shape=(list[int], "The input's, at the first batch size."),
+        model=(str, "The argument that named the model."),
+        shape=(list[int], "Shape of the input at the first batch size."),
         data=(Data, "Where inputs and outputs were."),
-        loaded_samples=(int, "How many images lay in memory."),
+        loaded_samples=(int, "Number of images held in memory."),
         **DEVICE,
         interrupted=INTERRUPTED,
-        options=(ScenarioOptions, "What was asked for; times in seconds."),
+        options=(ScenarioOptions, "The options of the scenario; times in seconds."),
         environment=(Environment, "Where and when."),
-        session=(_SESSION, "What it ran on and under."),
-        trials=(many(_TRIAL), "One, or each that the search for the best made."),
+        session=(_SESSION, "The session that ran the model."),
+        trials=(many(_TRIAL), "The trials: one, or all those of a search."),
     )
     | record(
         "SweepResult",
-        "Many networks, or --sweep.",
+        "Measurements of many networks, or of --sweep.",
         schema_version=VERSION,
         rows=(
             many(
@@ -169,9 +175,9 @@ BENCHED = (
                     **{name: ((str if name in WORDS else float) | None, text) for name, text in COLUMNS.items()},
                 )
             ),
-            "Those of this run, and those that it went on with.",
+            "Measurements of this run, and those that --resume found in the table.",
         ),
-        rooflines=(list[Roofline], "What the device can do at most, for each number of threads."),
+        rooflines=(list[Roofline], "Peak performance and bandwidth of the device, for each number of threads."),
         interrupted=INTERRUPTED,
     )
 )

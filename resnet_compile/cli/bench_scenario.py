@@ -8,7 +8,7 @@ from resnet_compile.cli.progress import WorkProgress
 
 
 def scenario_listener(report: Report, bar: WorkProgress) -> rc.bench.ScenarioListener:
-    """Tells on stderr what is sent, to those who asked with -v, and moves the bar."""
+    """Moves the bar, and with -v reports on stderr which queries are sent."""
 
     class Listener(rc.bench.ScenarioListener):
         _seconds: float | None = None
@@ -19,7 +19,7 @@ def scenario_listener(report: Report, bar: WorkProgress) -> rc.bench.ScenarioLis
         def sending(self, what: str, seconds: float | None) -> None:
             report.note(what if seconds is None else f"{what}, {seconds:.0f} s")
             self._seconds = seconds
-            # A search for the batch size ends when it is clear; 459 queries are the fewest for that.
+            # A search for the batch size has no duration: it needs at least 459 queries for a verdict.
             bar.begin(max(1, round(seconds)) if seconds else rc.bench.SCENARIOS["server"].queries)
 
         def answered(self, count: int, now: float) -> None:

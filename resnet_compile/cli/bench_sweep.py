@@ -48,7 +48,7 @@ _AXES: dict[str, _Parse] = {
 
 
 def axes(ctx: click.Context, param: click.Parameter, given: Sequence[str]) -> dict[str, tuple[Any, ...]]:
-    """``NAME=VALUE,VALUE...`` of each axis, by its name."""
+    """The values of each axis, by its name, from ``NAME=VALUE,VALUE...``."""
     found: dict[str, tuple[Any, ...]] = {}
     for text in given:
         name, equals, values = text.partition("=")
@@ -71,8 +71,8 @@ def run_sweep(
     resume: bool,
     html: Path | None,
 ) -> None:
-    """Times networks at every combination of what is varied, and reports it."""
-    # Deferred, so that other benchmarks need nothing of it.
+    """Times the networks at every combination of the axes' values, and reports the result."""
+    # Deferred: other benchmarks do not need it.
     from resnet_compile.report.sweep_page import row_name, sweep_page, sweep_text
 
     with ExitStack() as stack:

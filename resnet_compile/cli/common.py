@@ -1,4 +1,4 @@
-"""What every command shares: its flags, how it reports, how it fails."""
+"""The flags, the reporting and the error handling that all commands share."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 
 
 
 SCHEMA_VERSION = 1
-"""The version of the documents that --json prints; it rises where a field changes or goes."""
+"""The version of the documents that --json prints; it rises when a field changes or is removed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Where a command's words go: results to stdout, everything else to stderr.
+    """Writes a command's result to stdout and everything else to stderr.
 
     Attributes:
-        as_json: Whether the result is one JSON document.
-        verbose: Whether notes are shown.
+        as_json: Whether the result is printed as one JSON document.
+        verbose: Whether notes are printed.
     """
 
     as_json: bool
@@ -44,18 +44,18 @@ class Report:
         return "warning" if self.verbose else "fatal"
 
     def note(self, text: str) -> None:
-        """Says how the work goes, to those who asked with -v."""
+        """Prints a note on stderr, with -v only."""
         if self.verbose:
             click.echo(text, err=True)
 
     def result(self, document: Mapping[str, Any], text: Callable[[], str]) -> None:
-        """Prints the result: the document with --json, as `resnet_compile.cli.documents` has it, else the text."""
+        """Prints the result: with --json the document, typed in `resnet_compile.cli.documents`; else the text."""
         versioned = {"schema_version": SCHEMA_VERSION, **document}
         click.echo(json.dumps(_finite(versioned), indent=2) if self.as_json else text())
 
 
 def _finite(value: Any) -> Any:
-    """The value with null for numbers that JSON has no words for, such as a loss that is not finite."""
+    """The value with null in place of NaN and infinities, which JSON cannot represent."""
     match value:
         case Mapping():
             return {key: _finite(each) for key, each in value.items()}
@@ -69,7 +69,7 @@ def _finite(value: Any) -> Any:
 
 def _print_schema(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
     if asked:
-        # Deferred: only this needs the types of documents.
+        # Deferred: only --json-schema needs the types of the documents.
         from resnet_compile.cli.documents import output_schema
 
         click.echo(json.dumps(output_schema(ctx.command.name or ""), indent=2))
@@ -77,7 +77,7 @@ def _print_schema(ctx: click.Context, param: click.Parameter, asked: bool) -> No
 
 
 def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
-    """Makes a function a command with the flags that all commands share.
+    """Decorates a function as a command with the flags that all commands share.
 
     The function's first argument is the `Report`; the others come from its own click decorators.
     """
@@ -93,7 +93,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
             callback=_print_schema,
             help="Print the JSON Schema of that document.",
         )
-        @click.option("-v", "--verbose", is_flag=True, help="Say on stderr how the work goes.")
+        @click.option("-v", "--verbose", is_flag=True, help="Report the steps of the work on stderr.")
         @click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
         @click.version_option(__version__, prog_name=name)
         @wraps(function)
@@ -106,7 +106,7 @@ def command(name: str) -> Callable[[Callable[..., None]], click.Command]:
 
 
 def means_spec(source: str) -> bool:
-    """Whether an argument that may be a spec or a model means a spec, by its suffix or else by what is in it."""
+    """Whether an argument names a spec rather than a model, judged by its suffix, else by the file's content."""
     path = Path(source)
     if path.suffix in (".json", ".onnx") or not path.is_file():
         return path.suffix != ".onnx"
@@ -115,13 +115,13 @@ def means_spec(source: str) -> bool:
 
 
 def run(cli: click.Command) -> NoReturn:
-    """Runs a command as a process: one line on stderr for an error, and the exit code that its kind has."""
+    """Runs a command and exits; an error becomes one line on stderr and the exit code of its class."""
     name = cli.name or "resnet-compile"
     debug = "--debug" in sys.argv[1:]
-    # A terminated process cleans up as an interrupted one does: what it was writing vanishes.
+    # SIGTERM cleans up as an interrupt does, so that no partial file stays.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        # What click's own `main` does, less its handling of errors and its newline on an interrupt.
+        # As click's own `main`, without its error handling and its newline on an interrupt.
         with cli.make_context(name, sys.argv[1:]) as context:
             cli.invoke(context)
         sys.stdout.flush()
@@ -134,12 +134,12 @@ def run(cli: click.Command) -> NoReturn:
     except (KeyboardInterrupt, click.Abort):
         _fail(name, "interrupted", 1, debug)
     except BrokenPipeError:
-        # Whoever read stdout has gone; without this, Python would complain of it once more while exiting.
+        # The reader of stdout has closed it; without this, Python would report that again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except MemoryError:
         _fail(name, "out of memory", 1, debug)
-    except Exception as error:  # the last resort: a bug of ours must not show a user a traceback
+    except Exception as error:  # the last resort: a bug must not show users a traceback
         _fail(name, f"internal error: {type(error).__name__}: {error} (--debug shows where)", 1, debug)
     sys.exit(0)
 

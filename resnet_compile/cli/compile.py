@@ -21,21 +21,26 @@ from resnet_compile.targets import Target
 
 @command("resnet-compile")
 @click.argument("spec", required=False)
-@click.option("-o", "--output", type=PATH, help="The ONNX file to write; by default SPEC's name and .onnx, here.")
+@click.option(
+    "-o",
+    "--output",
+    type=PATH,
+    help="The ONNX file to write; by default SPEC's name and .onnx, in this folder.",
+)
 @click.option("--seed", type=SEED, default=0, help="Seed of the initial weights.")
 @click.option(
     "--weights",
     type=PATH,
-    help="A checkpoint: TensorFlow's, .npz, safetensors, PyTorch or Keras, or the folder of a SavedModel, a hub or a "
-    "training run; without it, initial weights.",
+    help="A checkpoint: a TensorFlow, .npz, safetensors, PyTorch or Keras file, or the folder of a SavedModel, a model "
+    "hub or a training run. Without it the weights are initial.",
 )
-@click.option("--naming", metavar="TABLE", help="How the checkpoint names its tensors; found by itself.")
+@click.option("--naming", metavar="TABLE", help="Naming table of the checkpoint's tensors; detected by default.")
 @click.option(
     "--section",
     callback=scopes,
     metavar="NAME[,NAME...]",
-    help="The part of the checkpoint with the network, such as encoder_q or state_dict_ema; several for one that is "
-    "spread over them.",
+    help="Section of the checkpoint that holds the network, such as encoder_q or state_dict_ema; several if the "
+    "network is split among them.",
 )
 @click.option(
     "--ignore",
@@ -43,14 +48,14 @@ from resnet_compile.targets import Target
     metavar="NAME[,NAME...]",
     help="Tensors of the checkpoint to ignore: names, scopes or patterns such as '*.total_ops'.",
 )
-@click.option("--averages", is_flag=True, help="Take the moving averages of the weights that the checkpoint has.")
+@click.option("--averages", is_flag=True, help="Use the moving averages of the weights in the checkpoint.")
 @click.option(
     "--num-classes",
     callback=classes,
     metavar="N|none",
-    help="Number of classes; none leaves the head out. By default the weights' own, or else the spec's.",
+    help="Number of classes; none leaves the head out. By default that of the weights, else that of the spec.",
 )
-@click.option("--head", metavar="NAME", help="The scope in the checkpoint that holds the logits; found by itself.")
+@click.option("--head", metavar="NAME", help="Scope of the logits in the checkpoint; detected by default.")
 @click.option(
     "--outputs",
     callback=names,
@@ -65,57 +70,57 @@ from resnet_compile.targets import Target
 @click.option(
     "--preprocess",
     metavar="SCHEME|model",
-    help="Take photographs, uint8 NHWC of any size, and preprocess them in the model: by a named scheme, or the spec's "
-    "own.",
+    help="Make the model accept photographs (uint8, NHWC, any size) and preprocess them itself, by the named scheme or "
+    "else the spec's.",
 )
 @click.option(
     "--image-size",
     callback=image_size,
     metavar="HxW|dynamic",
-    help="With --preprocess: rows and columns of every photograph; by default dynamic, of any size.",
+    help="With --preprocess: rows and columns of every photograph; by default dynamic (any size).",
 )
 @click.option(
     "--top",
     type=COUNT,
-    help="Tell the most probable classes in the model: outputs top_classes and top_probabilities beside the others.",
+    help="Add outputs top_classes and top_probabilities with the most probable classes.",
 )
 @click.option(
     "--labels",
     type=PATH,
-    help="Names of the classes, which the model takes along: one a line, or JSON. 1000 names fit 1001 classes, of "
-    "which the first is background.",
+    help="Class names to store in the model: a file with one a line, or JSON. 1000 names also fit 1001 classes; the "
+    "first class is then background.",
 )
-@click.option("--licence", "--license", metavar="TEXT", help="Licence of the weights, which the model takes along.")
+@click.option("--licence", "--license", metavar="TEXT", help="Licence of the weights, to store in the model.")
 @click.option(
     "--like",
     type=PATH,
     metavar="MODEL",
-    help="Make this model again, byte for byte, from what it says of itself, instead of SPEC; with --weights and "
-    "--calibration where it was made from a checkpoint and images.",
+    help="Instead of SPEC: rebuild this model byte for byte from its metadata. Add --weights and --calibration if it "
+    "was made from a checkpoint and images.",
 )
 @click.option(
     "--triton",
     type=PATH,
     metavar="DIR",
-    help="Write the model into a repository for a Triton server: NAME/1/model.onnx, config.pbtxt and labels; -o then "
-    "writes it there too.",
+    help="Write the model into a repository for a Triton server: NAME/1/model.onnx, config.pbtxt and labels. With -o "
+    "it is written to that file as well.",
 )
 @click.option("--card", type=PATH, metavar="FILE.md", help="Write a model card too.")
 @click.option(
     "--layout",
     type=click.Choice(["nchw", "nhwc"]),
     default="nchw",
-    help="Axes of the input and of outputs that have rows and columns.",
+    help="Order of the axes of the input, and of outputs with rows and columns.",
 )
 @click.option(
     "--target",
     type=click.Choice(get_args(Target)),
-    help="Where the model is to run: rewrites the graph to the same function with fewer operators.",
+    help="Device that the model is for: the graph is rewritten to the same function with fewer operators.",
 )
 @click.option(
     "--fused-conv",
     is_flag=True,
-    help="With --target cuda: each convolution and its ReLU as one operator of onnxruntime's, com.microsoft.FusedConv.",
+    help="With --target cuda: join each convolution and its ReLU into onnxruntime's operator com.microsoft.FusedConv.",
 )
 @click.option(
     "--dtype",
@@ -127,7 +132,7 @@ from resnet_compile.targets import Target
     "--calibration",
     type=PATH,
     metavar="DIR",
-    help="Images to calibrate int8 on, and to verify on, 64 at most; without it, random numbers.",
+    help="Images to calibrate int8 and to verify with, at most 64; without it, random numbers.",
 )
 @click.option(
     "--keep-float",
@@ -144,38 +149,38 @@ from resnet_compile.targets import Target
 @click.option(
     "--winograd",
     is_flag=True,
-    help="Compute 3x3 convolutions by fewer products where that is faster, with larger rounding errors; with --target "
-    "cpu, --batch N and a fixed size. -v tells which.",
+    help="Compute 3x3 convolutions with fewer multiplications where that is faster; rounding errors are larger. Needs "
+    "--target cpu, --batch N and a fixed size; -v lists them.",
 )
 @click.option("--opset", type=int, default=18, help="Version of ONNX's operator set.")
 @click.option(
     "--external-data/--no-external-data",
     default=None,
-    help="Put the weights into a file of their own beside the model; by default only past 2 GB.",
+    help="Store the weights in a separate file next to the model; by default only above 2 GB.",
 )
 @click.option(
     "--prepare",
     is_flag=True,
-    help="Make the model ready for this machine's CPU too, in the folder MODEL.prepared, from which resnet-run --cache "
-    "opens it at once.",
+    help="Also prepare the model for this machine's CPU, in the folder MODEL.prepared; resnet-run --cache then opens "
+    "it faster.",
 )
 @click.option(
     "--training-step",
     is_flag=True,
-    help="Compile a step of training, momentum 0.9: old state in, new state out. Wants --batch N.",
+    help="Compile a training step with momentum 0.9: old state in, new state out. Needs --batch N.",
 )
 @click.option(
     "--verify/--no-verify",
     default=None,
-    help="Run the model and the unrewritten float32 network on random images and those of --calibration, and an ONNX "
-    "model that is the source on the same images; write nothing if they differ. By default for such a source.",
+    help="Compare the model with the unrewritten float32 network, on random images and those of --calibration, and "
+    "with SPEC if that is an ONNX model; write nothing if they differ. On by default if SPEC is an ONNX model.",
 )
 @click.option(
     "--reference",
     type=PATH,
     metavar="FILE.npz",
-    help="What the original made of images: their array, input, and one for each output. Write nothing if the model "
-    "makes something else of them.",
+    help="Recorded results of the original: an array named input with the images, and one array for each output. Write "
+    "nothing if the model's results differ.",
 )
 def cli(
     report: Report,
@@ -197,8 +202,8 @@ def cli(
     labels: Path | None,
     **options: Any,
 ) -> None:
-    """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model. SPEC may be an ONNX model too, whose
-    network and weights are read off its graph. Without SPEC the network is read off --weights.
+    """Compile SPEC, a JSON file or a name of the catalogue, to an ONNX model. SPEC may also be an ONNX model; its graph
+    then gives the network and the weights. Without SPEC the network is recognised from --weights.
 
     \b
     resnet-compile resnet50
@@ -209,7 +214,7 @@ def cli(
     resnet-compile resnet50 --outputs block3,logits --batch 32 -o features.onnx
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
-    """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
+    """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
     if output is not None and output.suffix not in ("", ".onnx"):
         hint = f"-o {output.with_suffix('.onnx')}"
         raise OptionError(f"what is written is ONNX, not {output.suffix}", where=str(output), hint=hint)
@@ -260,10 +265,10 @@ def cli(
 
 
 def _note(report: Report, model: rc.CompiledModel, source: Source) -> None:
-    """Tells of the weights, and with --verbose of the plan and the passes."""
+    """Reports what was done to the weights, and with --verbose the plan and the passes."""
     for note in model.notes:
         if source.recognised and note.startswith(rc.recognise.UNTOLD):
-            continue  # it stood among what was assumed
+            continue  # already reported as an assumption
         click.echo(f"resnet-compile: {note}", err=True)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     for each in model.passes:
@@ -275,7 +280,7 @@ def _note(report: Report, model: rc.CompiledModel, source: Source) -> None:
 def _rebuilt(
     like: Path, spec: str | None, weights: Path | None, calibration: Path | None, output: Path
 ) -> rc.CompiledModel:
-    """The model made again and saved; what would make another one is refused."""
+    """Rebuilds and saves the model; options that would change it are refused."""
     context = click.get_current_context()
     kept = ("like", "weights", "calibration", "output", "card", "as_json", "verbose", "debug")
     given = [
@@ -292,9 +297,9 @@ def _rebuilt(
 
 
 def _told(report: Report, model: rc.CompiledModel, output: Path, card: Path | None, told: dict[str, Any]) -> None:
-    """The result of a compilation, and the model's card."""
+    """Reports the result of a compilation, and writes the model's card."""
     if card is not None:
-        # Deferred: it is needed only for this.
+        # Deferred: only --card needs it.
         from resnet_compile.report.card import model_card
 
         with rc.files.replacing(card) as file:
@@ -322,7 +327,7 @@ def _told(report: Report, model: rc.CompiledModel, output: Path, card: Path | No
 
 
 def _precision(word: str, io: str, keep_float: tuple[str, ...], calibration: Path | None, winograd: bool) -> Any:
-    """The precision of that word, with what was said of it; a flag that only others have is refused."""
+    """The precision named by `word`, with its flags; flags of other precisions are refused."""
     precisions = rc.precision.PRECISIONS
     kind = precisions[word]
     own = {"io": io, "keep_float": keep_float, "calibration": calibration, "winograd": winograd}
@@ -339,7 +344,7 @@ def _precision(word: str, io: str, keep_float: tuple[str, ...], calibration: Pat
 
 
 def _quantized(report: Report, source: Source, options: dict[str, Any]) -> tuple[rc.CompiledModel, dict[str, Any]]:
-    """The model in 8 bits, and what they cost, for the JSON document; else as a table on stderr."""
+    """The int8 model, and its errors for the JSON document; without --json a table of them goes to stderr."""
     made = rc.quantize.quantize(source.network, rc.CompileOptions(**options), weights=source.weights)
     if made.report.source == "random":
         warning = "WARNING: calibrated on random numbers, which suit random weights only; give --calibration DIR"
@@ -356,7 +361,7 @@ def _quantized(report: Report, source: Source, options: dict[str, Any]) -> tuple
 def _training_step(
     spec: rc.NetworkSpec, *, batch: Any, size: Any, target: str | None, opset: int, **others: Any
 ) -> Any:
-    """The step for the same options, where they have a meaning for one."""
+    """The training step for these options; options that it does not have are refused."""
     if batch == "dynamic":
         raise OptionError(
             "batch must be a number for a training step, got dynamic", where="batch", hint="give --batch N"

@@ -1,4 +1,4 @@
-"""What `resnet-compile` compares a model with before it is written: the plain network, the source, a recording."""
+"""Comparisons of `resnet-compile` before it writes: with the plain network, the source model or a recording."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def verified(
     calibration: Path | None,
     options: dict[str, Any],
 ) -> dict[str, Any]:
-    """The comparison with the unrewritten network, as a part of the JSON document; else its table goes to stderr."""
+    """Compares with the unrewritten network; gives a part of the JSON document, or prints a table on stderr."""
     plain = rc.CompileOptions(**options).replace(target=None, fused_conv=False, dtype="float32")
     images: Any = None
     if calibration:
@@ -42,7 +42,7 @@ def verified(
 
 
 def proved(report: Report, spec: rc.NetworkSpec, source: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """The comparison with the ONNX model that is the source; of its units the table has the one that differs most."""
+    """Compares with the ONNX model that is the source; the table shows only the unit that differs most."""
     chosen = rc.CompileOptions(**options).replace(dtype="float32", target=None, outputs=None)
     found = rc.proof.compare_source(spec, source, chosen)
     worst = max((each for each in found if "/unit_" in each.output), key=lambda each: each.error, default=None)
@@ -56,7 +56,7 @@ def judged(
     comparisons: tuple[rc.verify.OutputComparison, ...],
     shown: tuple[rc.verify.OutputComparison, ...] | None = None,
 ) -> dict[str, Any]:
-    """The comparisons as a part of the JSON document, else a table of those to show; an error where one fails."""
+    """Gives the comparisons for the JSON document, or prints those in `shown`; raises an error if one fails."""
     if not report.as_json:
         rows = [
             (each.output, each.images, f"{each.error:.2e}", f"{each.largest:.2e}", f"{each.bound:.1e}", each.note or "")

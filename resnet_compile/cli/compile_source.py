@@ -1,4 +1,4 @@
-"""What `resnet-compile` compiles: a spec, or the network that is read off a file of weights."""
+"""The source that `resnet-compile` compiles: a spec, or a network recognised from a file of weights."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Source:
 
     Attributes:
         network: The network.
-        weights: The file of its weights; None for initial ones.
-        output: Where the model goes unless the user says.
-        recognised: What was read off the weights, for the JSON document; None where a spec was given.
+        weights: The file of its weights; None for initial weights.
+        output: The default path of the compiled model.
+        recognised: How the network was recognised, for the JSON document; None if a spec was given.
     """
 
     network: rc.NetworkSpec
@@ -31,11 +31,11 @@ class Source:
 
 
 def find_source(spec: str | None, weights: Path | None, section: tuple[str, ...]) -> Source:
-    """The network of SPEC, which may be a model, or else the one that the weights tell.
+    """The network of SPEC, which may be an ONNX model; without SPEC the one recognised from the weights.
 
     Raises:
-        UsageError: There is neither.
-        ResnetCompileError: It cannot be read.
+        UsageError: Neither a spec nor weights were given.
+        ResnetCompileError: The spec or the weights cannot be read.
     """
     if spec is not None and is_model(spec):
         if weights is not None:
@@ -53,21 +53,21 @@ def find_source(spec: str | None, weights: Path | None, section: tuple[str, ...]
 
 
 def is_model(source: str | Path) -> bool:
-    """Whether what stands for a spec is an ONNX model."""
+    """Whether the argument SPEC is an ONNX model."""
     if means_spec(str(source)) or not Path(source).is_file():
         return False
-    # Deferred: a reader is needed only where there is a model.
+    # Deferred: only ONNX models need the reader.
     from resnet_compile.checkpoints.onnx_file import is_onnx
 
     return is_onnx(Path(source))
 
 
 def _spec(source: str) -> rc.NetworkSpec:
-    """The spec; an error that says so where weights were given for one."""
+    """The spec; if the file holds weights, the error names the flag for them."""
     try:
         return rc.load_spec(source)
     except SpecError:
-        # Deferred: the readers are needed only for this message.
+        # Deferred: only this message needs the readers.
         from resnet_compile.checkpoints.formats import is_checkpoint
 
         if Path(source).exists() and is_checkpoint(source):
@@ -77,7 +77,7 @@ def _spec(source: str) -> rc.NetworkSpec:
 
 
 def _recognised(weights: Path, section: tuple[str, ...]) -> tuple[rc.NetworkSpec, dict[str, Any]]:
-    """The spec that is read off the weights, and what there is to tell of that: on stderr too."""
+    """The spec recognised from the weights, and how; this is reported on stderr too."""
     with rc.open_checkpoint(weights) as source:
         found = rc.recognise.recognise(source, section=section)
     click.echo(f"resnet-compile: {found.told}", err=True)

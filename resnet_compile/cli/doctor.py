@@ -15,12 +15,12 @@ from resnet_compile.errors import DeviceError
 
 @command("resnet-doctor")
 def cli(report: Report) -> None:
-    """Tell what this machine can run: packages, onnxruntime's providers, GPU and driver, and a verdict for each device.
+    """Show what this machine can run: packages, onnxruntime's providers, GPU and driver, and a verdict for each device.
 
-    A device is usable when a tiny network, compiled on the spot, runs on it and gives the CPU's result. The exit code
+    A device is usable if a tiny network, compiled for this check, runs on it and gives the CPU's result. The exit code
     is 0 when the CPU is usable, and 4 otherwise.
     """
-    # Deferred, so that --help needs nothing of it.
+    # Deferred: --help does not need it.
     from resnet_compile.cli.doctor_devices import examined
 
     packages = rc.runtime.installed_packages()

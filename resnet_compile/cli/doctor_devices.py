@@ -1,4 +1,4 @@
-"""What ``resnet-doctor`` finds out by running a tiny network."""
+"""The checks of ``resnet-doctor`` that run a tiny network."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from resnet_compile.cli.common import Report
 from resnet_compile.errors import DeviceError, ResnetCompileError
 from resnet_compile.serialize import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET
 
-# Logits of the tiny network on a device against those on the CPU, norm of the difference over norm: float32 summed in
-# another order is a hundred times nearer.
+# Greatest relative difference (norm of the difference / norm) of the tiny network's logits from those on the CPU.
+# Summing float32 in another order differs a hundred times less.
 _MOST_DIFFERENCE = 1e-4
 
 
 def examined(report: Report) -> dict[str, Any]:
-    """What onnxruntime has and does on this machine, as a part of the JSON document."""
+    """The state of onnxruntime on this machine, as a part of the JSON document."""
     try:
         backend = rc.runtime.installed_backend()
     except DeviceError as error:
@@ -45,7 +45,7 @@ def examined(report: Report) -> dict[str, Any]:
 def _verdict(
     device: rc.runtime.Device, backend: rc.runtime.Backend, expected: NDArray[np.float32] | None = None
 ) -> tuple[dict[str, Any], NDArray[np.float32] | None]:
-    """The verdict on a device, and the logits that it gives; they are held against those expected."""
+    """The verdict on a device, and its logits, which are compared with `expected`."""
     name = str(device)
     try:
         logits = _tiny_logits(_tiny_model(DEFAULT_OPSET)[0], name, backend)
@@ -65,14 +65,14 @@ def _said(device: str, usable: bool, finding: str, hint: str | None = None) -> d
 
 
 def _tiny_model(opset: int) -> tuple[bytes, int]:
-    """The catalogue's tiny network, compiled here and now, and its IR version."""
+    """The catalogue's tiny network as a compiled model, and its IR version."""
     options = rc.CompileOptions(batch=1, outputs=("logits",), opset=opset)
     model = rc.compile(rc.load_spec("tiny"), options).to_proto()
     return model.SerializeToString(), model.ir_version
 
 
 def _tiny_logits(model: bytes, device: str, backend: rc.runtime.Backend) -> NDArray[np.float32]:
-    """What the tiny network makes of one image."""
+    """The logits of the tiny network for one image."""
     session = rc.runtime.Session.open(model, device, backend=backend)
     ((name, info),) = session.inputs.items()
     x = np.random.default_rng(0).random([int(axis or 1) for axis in info.shape], np.float32)

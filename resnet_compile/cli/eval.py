@@ -25,11 +25,11 @@ _PAIRS = 10
 @click.argument("model")
 @click.argument("data", type=PATH)
 @device_option
-@click.option("--batch", type=COUNT, help="Images at a time; by default the model's own number, or 8.")
+@click.option("--batch", type=COUNT, help="Batch size; by default the model's own, or 8.")
 @click.option("--vs", metavar="MODEL", help="Compare with this model on the same images.")
-@click.option("--labels", type=PATH, help="Names of the models' classes, in the place of their own.")
-@click.option("--preprocess", metavar="SCHEME", help="As of resnet-run; by default each model's own.")
-@click.option("--html", type=PATH, help="Write a page too, with the images that the models see differently.")
+@click.option("--labels", type=PATH, help="File of class names, instead of those in the models.")
+@click.option("--preprocess", metavar="SCHEME", help="Scheme, as in resnet-run; by default each model's own.")
+@click.option("--html", type=PATH, help="Also write a page, with the images that the models classify differently.")
 def cli(
     report: Report,
     model: str,
@@ -41,17 +41,17 @@ def cli(
     preprocess: str | None,
     html: Path | None,
 ) -> None:
-    """Judge MODEL, an ONNX file or a spec, on the images of DATA, whose classes are known.
+    """Measure the accuracy of MODEL, an ONNX file or a spec, on the labelled images of DATA.
 
-    DATA is a folder with a folder a class, CIFAR's files, an .npz, a .csv with the columns path and label, or .jsonl
-    with these keys. Held-out images are taken where there are any. Images that cannot be read are reported and counted;
-    the exit code is then 1. Ctrl-C judges what was run so far.
+    DATA is a folder with one folder for each class, the files of CIFAR, an .npz, a .csv with the columns path and
+    label, or a .jsonl with these keys. If DATA has held-out images, only those are used. Images that cannot be read are
+    reported and counted; the exit code is then 1. Ctrl-C ends early, with the result for the images done so far.
 
     \b
     resnet-eval model.onnx photos/val --labels imagenet_labels.txt
     resnet-eval float32.onnx images.csv --vs int8.onnx --html page.html
-    """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
-    # Deferred, so that --help and usage errors need nothing of it.
+    """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
+    # Deferred: --help and usage errors do not need it.
     from resnet_compile.report.eval_page import eval_page
 
     given_labels = rc.images.load_labels(labels) if labels else None
@@ -91,7 +91,7 @@ def _judged(
     batch: int | None,
     place: int,
 ) -> tuple[rc.evaluate.Evaluated, dict[str, Any]]:
-    """A model's answers, and what the document says of them."""
+    """A model's answers, and their part of the JSON document."""
     if opened.said.untrained:
         click.echo(f"resnet-eval: {source}: {rc.metadata.UNTRAINED}", err=True)
     names = given or opened.said.labels
@@ -160,7 +160,7 @@ def _text(told: dict[str, Any]) -> str:
 
 
 def comparison_text(compared: dict[str, Any]) -> str:
-    """Two models against each other, in two sentences."""
+    """The comparison of two models, in two sentences."""
     low, high = compared["interval"]
     return (
         f"The two give the same class to {compared['agreement']:.2%} of {compared['images']:,} images; "

@@ -28,31 +28,29 @@ from resnet_compile.spec.published import PublishedWeights
 @click.option(
     "--layers",
     is_flag=True,
-    help="Show every unit and layer, not only the blocks; of a checkpoint every tensor, not only the scopes.",
+    help="Show every unit and layer, not only blocks; for a checkpoint every tensor, not only scopes.",
 )
 @click.option(
     "--csv",
     "as_csv",
     is_flag=True,
-    help="Print CSV: of every spec what it costs for a batch, in multiply-accumulates, bytes of activations and bytes "
-    "moved; with --layers of every value that it computes.",
+    help="Print the cost of a batch as CSV: multiply-accumulates, bytes of activations and bytes moved. One row for "
+    "each spec; with --layers one for each value that it computes.",
 )
-@click.option("--size", callback=size, metavar="HxW", help="Rows and columns of the specs' inputs, in place of theirs.")
+@click.option("--size", callback=size, metavar="HxW", help="Rows and columns of the inputs, instead of the specs' own.")
 @click.option("--batch", type=click.IntRange(1, MAX_BATCH), help="Images in a batch, for --csv; by default one.")
-@click.option(
-    "--num-classes", callback=classes, metavar="N|none", help="Number of classes of the specs, in place of theirs."
-)
+@click.option("--num-classes", callback=classes, metavar="N|none", help="Number of classes, instead of the specs' own.")
 @click.option(
     "--spec",
     "spec_file",
     type=PATH,
     metavar="FILE",
-    help="Write the spec of SOURCE, to edit and keep: of a checkpoint as its names and shapes tell it.",
+    help="Write the spec of SOURCE to a file; for a checkpoint, the spec recognised from its names and shapes.",
 )
 @click.option(
     "--catalogue",
     is_flag=True,
-    help="Show the networks that come with this package, or those whose names match SOURCE.",
+    help="List the networks of the catalogue, or only those with names that match SOURCE.",
 )
 def cli(
     report: Report,
@@ -64,10 +62,10 @@ def cli(
     spec_file: Path | None,
     **options: Any,
 ) -> None:
-    """Show the parameters, shapes and multiply-accumulates of SOURCE, or of two side by side, or of many in a table.
+    """Show the parameters, shapes and multiply-accumulates of SOURCE, of two side by side, or of many in a table.
 
-    SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made. Of a checkpoint, show the scopes of
-    its tensors, the networks of the catalogue that they fit, and where none does those that they nearly fit.
+    SOURCE is a spec, a name of the catalogue, or a model that resnet-compile made. For a checkpoint, show the scopes of
+    its tensors and the networks of the catalogue that they fit; if none fits, the nearest ones.
 
     \b
     resnet-inspect specs/resnet152.json
@@ -76,9 +74,9 @@ def cli(
     resnet-inspect torchvision_resnet34 torchvision_resnet50 --layers
     resnet-inspect --catalogue 'timm_*50*'
     resnet-inspect specs/*.json --csv --batch 32 > networks.csv
-    """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
+    """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
     depth = 3 if layers else 1
-    if len(sources) > 2:  # what the shell makes of specs/*.json
+    if len(sources) > 2:  # the shell expands specs/*.json to these too
         sources = tuple(each for each in sources if not each.endswith(".schema.json"))
     if options["size"] == "dynamic":
         raise OptionError("what a network costs has one image size", where="size")
@@ -129,7 +127,7 @@ def cli(
 
 
 def _recognised(source: str) -> rc.NetworkSpec:
-    """The spec that is read off a checkpoint; what there is to tell of that goes to stderr."""
+    """The spec recognised from a checkpoint; how it was recognised is reported on stderr."""
     with rc.open_checkpoint(source) as checkpoint:
         found = rc.recognise.recognise(checkpoint)
     click.echo(f"resnet-inspect: {found.told}", err=True)
@@ -145,7 +143,7 @@ def _write_spec(path: Path, spec: rc.NetworkSpec) -> None:
 
 
 def _is_checkpoint(source: str) -> bool:
-    """Whether the source is neither a spec nor a model of ours, but what the readers know."""
+    """Whether the source is a checkpoint: a file that the readers know, and neither a spec nor our model."""
     path = Path(source)
     if path.is_file() and means_spec(source) and not path.name.endswith(".index.json"):
         return False
@@ -158,14 +156,14 @@ def _is_checkpoint(source: str) -> bool:
 
 def _readers() -> Any:
     """The module that reads and shows checkpoints."""
-    # Deferred: specs need no reader.
+    # Deferred: specs do not need it.
     from resnet_compile.cli import inspect_checkpoint
 
     return inspect_checkpoint
 
 
 def _siblings(path: Path) -> bool:
-    """Whether there are files that go on where a path ends, as those of a TensorFlow checkpoint do."""
+    """Whether there are files with this path as prefix, as for a TensorFlow checkpoint."""
     return path.parent.is_dir() and any(
         file.name.startswith((f"{path.name}.", f"{path.name}-")) for file in path.parent.iterdir()
     )
@@ -176,7 +174,7 @@ def _is_empty(path: Path) -> bool:
 
 
 def _load(source: str) -> tuple[rc.NetworkSpec, dict[str, Any]]:
-    """The spec, and what a model says of itself beside it; of what is neither, the error that tells what it is."""
+    """The spec, and a model's metadata; another kind of file raises an error that names the kind."""
     path = Path(source)
     if path.suffix == ".json" or (means_spec(source) and not path.is_dir() and not _is_empty(path)):
         try:
@@ -208,16 +206,16 @@ def _measured(spec: rc.NetworkSpec, options: rc.CompileOptions) -> Measured:
 
 
 def _published(spec: rc.NetworkSpec) -> tuple[PublishedWeights, ...]:
-    """The weights that are published for a network of the catalogue, by whichever of its names it was read."""
+    """The published weights of a network of the catalogue, also if it was read by an alias."""
     name = Path(spec.source or "").stem
     return rc.published_weights(name) if name in (*rc.catalogue(), *ALIASES) and rc.load_spec(name) == spec else ()
 
 
 def _matching(pattern: str) -> list[str]:
-    """The names of the catalogue, aliases among them, that a pattern matches.
+    """The names of the catalogue, aliases included, that match a pattern.
 
     Raises:
-        SpecError: There is none.
+        SpecError: No name matches.
     """
     found = sorted(name for name in (*rc.catalogue(), *ALIASES) if fnmatchcase(name, pattern))
     if not found:
@@ -241,7 +239,7 @@ def _catalogue_row(name: str) -> dict[str, Any]:
 def _document(
     planned: rc.Plan, summary: rc.plan.Summary, depth: int, facts: dict[str, Any] | None = None
 ) -> dict[str, Any]:
-    """A network as a JSON document, with what its model says of itself."""
+    """A network as a JSON document, with the metadata of its model."""
     return {
         "name": planned.name,
         "input": [planned.input.channels, *planned.input.size],
@@ -255,13 +253,13 @@ def _document(
 
 
 def _costs(costs: rc.costs.Costs, *, layers: bool) -> dict[str, Any]:
-    """What the row of a network says, as a JSON document, and with layers what those of its values say."""
+    """The costs of a network as a JSON document; with `layers`, those of its values too."""
     document = costs_document(costs)
     return {**document, "values": value_documents(costs)} if layers else document
 
 
 def _part(part: rc.plan.Summary, depth: int) -> dict[str, Any]:
-    """A part as a JSON document, with the parts in it so deep."""
+    """A part as a JSON document, with its own parts down to `depth`."""
     document = asdict(replace(part, parts=()))
     del document["parts"]
     if depth and part.parts:

@@ -1,4 +1,4 @@
-"""``resnet-inspect CHECKPOINT``: what is in it, the networks of the catalogue that it fits, and what it nearly fits."""
+"""``resnet-inspect CHECKPOINT``: its content, and the networks of the catalogue that it fits or nearly fits."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from resnet_compile.weights.source import Tensors, tensors_of
 
 __all__ = ["checkpoint_document", "checkpoint_text", "is_checkpoint", "is_onnx"]
 
-# Names that a line lists before it only counts them, and how long they may be together.
+# The most names that a line lists, and their greatest length together; further names are only counted.
 _SHOWN, _LINE = 3, 50
 
 
 def checkpoint_document(source: str) -> dict[str, Any]:
-    """What a checkpoint holds and fits, as plain values."""
+    """The content of a checkpoint and the networks that it fits, as a JSON document."""
     with open_checkpoint(source) as checkpoint:
         infos = {name: checkpoint.info(name) for name in checkpoint}
         model = checkpoint if isinstance(checkpoint, OnnxCheckpoint) else None
         notes = [*checkpoint.notes]
         try:
             tensors = tensors_of(checkpoint)
-        except WeightsError as error:  # adapters, which no network has
+        except WeightsError as error:  # a checkpoint of adapters, which fit no network
             tensors, notes = Tensors(), [*notes, str(error)]
         filled = list(fitting_specs(tensors, model))
         faults = [contradiction(fit.name, checkpoint) for fit in filled]
@@ -60,7 +60,7 @@ def checkpoint_document(source: str) -> dict[str, Any]:
 
 
 def _images(checkpoint: Checkpoint) -> dict[str, str]:
-    """What the checkpoint's folder says of images."""
+    """The preprocessing that the checkpoint's folder states."""
     scheme, said = hub_scheme(checkpoint)
     return {"images": f"{scheme_words(scheme)} ({said})" if scheme else said} if said else {}
 
@@ -77,7 +77,7 @@ def _fit(fit: Fit) -> dict[str, Any]:
 
 
 def checkpoint_text(source: str, document: dict[str, Any], *, layers: bool) -> str:
-    """The document: its scopes, or with `layers` its tensors, as a table, and then what it fits."""
+    """The document as text: a table of scopes, or with `layers` of tensors, and then the networks that fit."""
     tensors = document["tensors"]
     size = sum(tensor["bytes"] or 0 for tensor in tensors)
     lines = [f"{source}: {document['format']}, {len(tensors)} tensors, {size:,} bytes"]
@@ -122,7 +122,7 @@ def _shape(shape: Sequence[int]) -> str:
 
 
 def _unread(unread: dict[str, str], *, layers: bool) -> Iterator[str]:
-    """The tensors of other types, by their names."""
+    """A line of the tensors that cannot be read, with their types."""
     if unread:
         named = [f"{printable(name)} ({kind})" for name, kind in unread.items()]
         yield f"not read: {', '.join(named) if layers else _some(named)}"
@@ -146,7 +146,7 @@ def _near(near: dict[str, Any]) -> Iterator[str]:
 
 
 def _some(names: Sequence[str]) -> str:
-    """The first of the names, as many as a line takes, and how many more there are."""
+    """As many names as fit in a line, and the number of the others."""
     shown = 1
     while shown < min(_SHOWN, len(names)) and sum(map(len, names[: shown + 1])) <= _LINE:
         shown += 1

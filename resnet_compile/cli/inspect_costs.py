@@ -1,4 +1,4 @@
-"""What resnet-inspect --csv says of networks: a row each, or a row a value, for a spreadsheet."""
+"""The costs of networks for resnet-inspect --csv: one row for each network or each value."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ VALUE_COLUMNS = ("network", "batch", "value", "operator", "shape", "weights", *_
 
 
 def costs_document(costs: Costs) -> dict[str, Any]:
-    """A network and what one batch costs, as a JSON document."""
+    """A network and the cost of one batch, as a JSON document."""
     plan = costs.plan
     document = {name: getattr(costs, name) for name in _OF_NETWORKS}
     return {
-        "network": plan.spec.source or plan.name,  # what the user called it: two specs can have one name
+        "network": plan.spec.source or plan.name,  # as the user named it: two specs can have the same name
         "batch": costs.batch,
         "height": plan.input.height,
         "width": plan.input.width,
@@ -36,7 +36,7 @@ def value_documents(costs: Costs) -> list[dict[str, Any]]:
 
 
 def csv_text(found: Iterable[Costs], *, values: bool) -> str:
-    """The costs of networks as CSV with a header, a row a network, or a row a value of each."""
+    """The costs as CSV with a header: one row for each network, or with `values` for each value."""
     text = io.StringIO()
     writer = csv.DictWriter(text, VALUE_COLUMNS if values else NETWORK_COLUMNS, lineterminator="\n")
     writer.writeheader()

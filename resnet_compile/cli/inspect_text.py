@@ -1,4 +1,4 @@
-"""What resnet-inspect says to a person of specs: one, two side by side, or the whole catalogue."""
+"""The text output of resnet-inspect for specs: one, two side by side, or the catalogue."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from resnet_compile.plan.names import end_point_words
 from resnet_compile.report.table import Cell, table
 from resnet_compile.spec.published import PublishedWeights
 
-# A network and what it costs.
+# A network as its plan and its summary.
 Measured = tuple["rc.Plan", "rc.plan.Summary"]
 _WIDTH = 100
-# Where a part stands in its network: its block, its unit, its layer, as far down as it lies.
+# The path of a part in its network: block, unit and layer, as deep as the part lies.
 Place = tuple[str, ...]
 
 
@@ -24,7 +24,7 @@ def catalogue_text(rows: list[dict[str, Any]]) -> str:
 
 
 def networks_text(networks: Sequence[Measured]) -> str:
-    """Networks in a table, a row each."""
+    """A table of networks, one row for each."""
     header = ["network", "input", "weights", "parameters", "moving", "multiply-accumulates"]
     rows: list[list[Cell]] = [
         [
@@ -43,13 +43,13 @@ def networks_text(networks: Sequence[Measured]) -> str:
 def network_text(
     network: Measured, facts: dict[str, Any], depth: int, published: Sequence[PublishedWeights] = ()
 ) -> str:
-    """A network with its parts, below what its model says of itself.
+    """A network with its parts, below the metadata of its model.
 
     Args:
         network: What to show.
-        facts: By name, for a model.
+        facts: The metadata of the model by name; empty for a spec.
         depth: 1 for blocks, 2 for their units, 3 for their layers.
-        published: The weights to name behind it.
+        published: The published weights to list after the parts.
     """
     planned, summary = network
     header = ["", "kind", "output", "weights", "parameters", "moving", "multiply-accumulates"]
@@ -77,7 +77,7 @@ def network_text(
 
 
 def _weights(published: Sequence[PublishedWeights]) -> str:
-    """Published weights in a table, a row each; a dash stands for what their makers do not state."""
+    """A table of published weights, one row for each; a dash means that the authors do not state the value."""
     header = ["tag", "licence", "size", "crop", "interpolation", "top-1 %", "link"]
     rows: list[list[Cell]] = [
         [
@@ -90,15 +90,15 @@ def _weights(published: Sequence[PublishedWeights]) -> str:
 
 
 def _end_points(planned: rc.Plan) -> str:
-    """What --outputs takes, in lines."""
+    """The end points that --outputs accepts, wrapped to lines."""
     words = ", ".join(end_point_words(planned))
     return textwrap.fill(f"end points, for --outputs: {words}", _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 
 def comparison_text(left: Measured, right: Measured, depth: int) -> str:
-    """Two networks next to each other, with parts that stand in the same place in one row; the depth as above."""
+    """Two networks side by side; parts with the same path share a row. For `depth` see `network_text`."""
     header = ["", *["kind", "weights", "parameters", "multiply-accumulates"] * 2]
-    # A unit is known by its number: the kind behind it is what two networks differ in.
+    # Units are matched by number: their kind may differ between the networks.
     parts = [{_by_number(place): part for place, part in _parts(summary, depth)} for _, summary in (left, right)]
     rows: list[list[Cell]] = [
         [_indented(place), *_cells(parts[0].get(place)), *_cells(parts[1].get(place))]
@@ -130,7 +130,7 @@ def _cells(part: rc.plan.Summary | None) -> list[Cell]:
 
 def _parts(summary: rc.plan.Summary, depth: int, above: Place = ()) -> Iterator[tuple[Place, rc.plan.Summary]]:
     for part in summary.parts:
-        # What is in the root block or the head is named from the network; those two are no scopes of their own.
+        # The root block and the head are no scopes: names of their parts begin with the network's name.
         inner = part.name.removeprefix(f"{summary.name}/").removeprefix(f"{summary.name.rpartition('/')[0]}/")
         yield (*above, inner), part
         if depth > 1:
@@ -142,7 +142,7 @@ def _by_number(place: Place) -> Place:
 
 
 def _merged(left: list[Place], right: list[Place]) -> list[Place]:
-    """All places: the left's in order, those of the right alone behind what they follow there."""
+    """All paths: the left's in order, and each of the right's own after its predecessor there."""
     merged, position = list(left), 0
     for place in right:
         if place in merged:

@@ -1,4 +1,4 @@
-"""A model opened for images, as the commands that run it on them open it; guesses and warnings go to stderr."""
+"""Opens a model for the commands that run it on images; guesses and warnings go to stderr."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class OpenedModel:
     """A model on its device.
 
     Attributes:
-        session: The model.
-        source: How it takes images.
-        scheme: How they are prepared.
-        guessed: Whether that is a guess.
-        interface: What the model shows of itself.
+        session: The session that runs the model.
+        source: The image input of the model.
+        scheme: The preprocessing of the images.
+        guessed: Whether the scheme is a guess.
+        interface: The inputs, outputs and metadata of the model.
     """
 
     session: rc.runtime.Session
@@ -34,18 +34,18 @@ class OpenedModel:
 
     @property
     def said(self) -> rc.metadata.Metadata:
-        """What it says of its making."""
+        """The metadata of the model."""
         return self.interface.metadata
 
     @property
     def size(self) -> tuple[int | None, int | None]:
-        """Rows and columns that images are brought to; None where the model takes them as they are."""
+        """Rows and columns of an image as the model receives it; None if the model takes any size."""
         if self.source.takes_photographs:
             return self.source.height, self.source.width
         return self.source.size((self.scheme.default_size,) * 2)
 
     def document(self) -> dict[str, object]:
-        """What a result tells of it."""
+        """The fields of a result that describe the model."""
         return {
             "device": str(self.session.device),
             "device_reason": self.session.reason,
@@ -68,21 +68,21 @@ def open_model(
     cache: bool = False,
     fast_decode: bool = False,
 ) -> OpenedModel:
-    """Opens a model's file, or a spec, which is compiled in memory.
+    """Opens a model's file, or compiles a spec in memory and opens that.
 
     Args:
-        command: What runs it, for its words.
+        command: The name of the command, for messages.
         model: A file, or a spec or its name.
-        device: As of `Session.open`.
-        preprocess: The name of the scheme that was asked for.
-        report: Takes notes.
-        outputs: What a spec is compiled for.
-        cache: Whether to keep what is made of the file, as `SessionOptions.cache` says.
-        fast_decode: Whether to decode large JPEGs at a fraction of their size, which is told.
+        device: The device, as in `Session.open`.
+        preprocess: The name of the requested scheme; None for the model's own, or a guess.
+        report: Prints notes.
+        outputs: The outputs of a spec; a model's file has its own.
+        cache: Whether to keep the prepared model, see `SessionOptions.cache`.
+        fast_decode: Whether to decode large JPEGs at a fraction of their size; a note on stderr says so.
 
     Raises:
-        OptionError: There is nothing to keep, of a spec or on another device than the CPU; or the model takes
-            photographs as they are.
+        OptionError: `cache` was given for a spec or for another device than the CPU, or `preprocess` or `fast_decode`
+            for a model that takes photographs.
     """
     if cache and (means_spec(model) or device not in ("auto", "cpu")):
         fault = (
@@ -112,7 +112,7 @@ def open_model(
 def _scheme(
     command: str, session: rc.runtime.Session, source: rc.runtime.ImageInput, asked: str | None, report: Report
 ) -> tuple[rc.images.Preprocessing, bool]:
-    """The scheme asked for, or the model's own, or a guess; whether it is one, which is told. -v tells more."""
+    """The requested scheme, the model's own or a guess, and whether it is a guess. A guess is announced on stderr."""
     if asked and source.takes_photographs:
         raise OptionError("the model preprocesses by itself", where="preprocess", hint="leave it out")
     stored = asked or source.preprocess

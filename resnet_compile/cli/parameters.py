@@ -1,4 +1,4 @@
-"""What several commands take on the command line; callbacks for values that are more than a word."""
+"""Options and arguments that several commands share, and the callbacks that parse them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ device_option = click.option(
     "--device",
     default="auto",
     metavar="DEVICE",
-    help="Where to run: auto, or a device that resnet-doctor lists, such as cpu, cuda or cuda:1.",
+    help="Device to run on: auto, or one that resnet-doctor lists, such as cpu, cuda or cuda:1.",
 )
 
 
@@ -49,7 +49,7 @@ def size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple
 
 
 def image_size(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    """``HEIGHTxWIDTH`` or one number for both; nothing for ``dynamic``, which is what is meant without it."""
+    """``HEIGHTxWIDTH`` or one number for both; None for ``dynamic``, which is the default."""
     made = size(ctx, param, value)
     return None if made == "dynamic" else made
 
@@ -72,7 +72,7 @@ def scopes(ctx: click.Context, param: click.Parameter, value: str | None) -> tup
 
 
 def percent(ctx: click.Context, param: click.Parameter, value: str | None) -> float | None:
-    """A part of a whole, such as ``1%``; none without a value."""
+    """A percentage such as ``1%``, as a fraction; None without a value."""
     if value is None:
         return None
     try:

@@ -13,7 +13,7 @@ import click
 
 
 class WorkProgress:
-    """Progress for a stderr that is not a terminal: lines, and at intervals how much is done."""
+    """Progress on a stderr that is not a terminal: lines, and the progress at intervals."""
 
     def __init__(self, seconds_between_lines: float = math.inf) -> None:
         self._between = seconds_between_lines
@@ -24,7 +24,7 @@ class WorkProgress:
         self._start = self._last = time.monotonic()
 
     def reach(self, done: int, words: str) -> None:
-        """Reports the number of steps done, with words about them."""
+        """Reports the number of steps done, with a text about them."""
         now = time.monotonic()
         if now - self._last >= self._between:
             self._last = now
@@ -37,11 +37,11 @@ class WorkProgress:
 
 @contextmanager
 def progress(seconds_between_lines: float = math.inf) -> Iterator[WorkProgress]:
-    """A bar with lines above it if stderr is a terminal; else lines, with progress at intervals if given."""
+    """A bar with lines above it on a terminal; elsewhere lines, and the progress at the given interval."""
     if not sys.stderr.isatty():
         yield WorkProgress(seconds_between_lines)
         return
-    # Deferred: lines do without it.
+    # Deferred: only the bar needs it.
     from rich import progress as parts
     from rich.console import Console
     from rich.text import Text

@@ -25,19 +25,19 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 @click.argument("model")
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 @device_option
-@click.option("--batch", type=COUNT, help="Images at a time; by default the model's own number, or 8.")
-@click.option("--top", type=COUNT, default=5, help="Classes to list for an image.")
+@click.option("--batch", type=COUNT, help="Batch size; by default the model's own, or 8.")
+@click.option("--top", type=COUNT, default=5, help="Number of classes to list for each image.")
 @click.option(
     "--labels",
     type=PATH,
-    help="Names of the classes in the place of the model's own: one a line, or JSON. 1000 names fit 1001 classes, of "
-    "which the first is background.",
+    help="File of class names, instead of those in the model: one a line, or JSON. 1000 names also fit 1001 classes; "
+    "the first class is then background.",
 )
 @click.option(
     "--preprocess",
     metavar="SCHEME",
-    help="inception, vgg, torchvision, timm, keras, caffe, mlperf or cifar; by default the model's own, else a guess, "
-    "which is told.",
+    help="Preprocessing: inception, vgg, torchvision, timm, keras, caffe, mlperf or cifar. By default the model's own, "
+    "else a guess, announced on stderr.",
 )
 @click.option(
     "--outputs",
@@ -54,25 +54,25 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
     "--format",
     "kind",
     type=click.Choice(["jsonl", "csv"]),
-    help="Stream the classes, a line an image: to stdout, or with -o into a folder of shards of 1000 images.",
+    help="Stream the classes, one line for each image: to stdout, or with -o into a folder of shards of 1000 images.",
 )
 @click.option(
     "--cache",
     is_flag=True,
-    help="On the CPU: keep what onnxruntime makes of MODEL in the folder MODEL.prepared, from which it opens at once.",
+    help="On the CPU: keep the model as onnxruntime prepares it in the folder MODEL.prepared, to open it faster later.",
 )
 @click.option(
     "--fast-decode",
     is_flag=True,
-    help="Decode JPEGs that are much larger than the network's input at a fraction of their size: faster, and other "
-    "numbers.",
+    help="Decode JPEGs that are much larger than the network's input at a fraction of their size: faster, but with "
+    "other results.",
 )
-@click.option("--resume", is_flag=True, help="With --format and -o: go on with the shards that are there.")
+@click.option("--resume", is_flag=True, help="With --format and -o: continue after the shards already written.")
 @click.option(
     "-o",
     "--output",
     type=PATH,
-    help="Save --outputs, or the classification's values, as .npy or .npz; with --format a folder.",
+    help="File for --outputs, or else for the classification's values: .npy or .npz; with --format a folder.",
 )
 def cli(
     report: Report,
@@ -93,14 +93,14 @@ def cli(
 ) -> None:
     """Classify images with MODEL, an ONNX file or a spec to compile in memory, or save what its layers compute.
 
-    Each IMAGE is a file, a folder of images, or - for a list of files on stdin, one a line. One that cannot be read is
-    reported and skipped; the exit code is then 1.
+    Each IMAGE is a file, a folder of images, or - for a list of files on stdin, one a line. An image that cannot be
+    read is reported and skipped; the exit code is then 1.
 
     \b
     resnet-run model.onnx cat.jpg --labels imagenet.txt
     resnet-run model.onnx photos/ --outputs block4 -o features.npz
     resnet-run model.onnx photos/ --format jsonl -o answers/ --resume
-    """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
+    """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
     if (outputs is not None or embed) and output is None:
         raise OptionError(f"--{'embed' if embed else 'outputs'} needs a file to save them in", hint="-o features.npz")
     if kind and (outputs is not None or embed):
@@ -127,7 +127,7 @@ def cli(
     else:
         wanted = list(session.outputs if outputs == "all" else rc.classify.resolve_names(session, outputs))
     if kind and describe:
-        # Deferred: most runs list classes.
+        # Deferred: only --format needs it.
         from resnet_compile.cli.run_stream import stream
 
         stream(report, opened, model, paths, wanted, batch, describe, kind, top, output, resume=resume)
@@ -163,11 +163,11 @@ def _embedding(source: str) -> str:
 
 
 def _listed(images: tuple[str, ...]) -> Iterator[str]:
-    """The paths that were given, ``-`` replaced by those on stdin."""
+    """The given paths, with ``-`` replaced by the paths on stdin."""
     for image in images:
         if image == "-":
             lines = sys.stdin.buffer.read().splitlines()
-            # As bytes, since a file's name need not be text.
+            # As bytes, since a file name need not be valid text.
             yield from (os.fsdecode(line) for line in lines if line)
         else:
             yield image
@@ -176,7 +176,7 @@ def _listed(images: tuple[str, ...]) -> Iterator[str]:
 def _classes(
     output: str, top: int, labels: Sequence[str] | None, computed: rc.classify.Computed, *, softmax: bool
 ) -> list[dict[str, Any]]:
-    """What the document says of each image: its most probable classes."""
+    """The most probable classes of each image, for the JSON document."""
     rows = rc.classify.probabilities(output, computed.outputs[output], softmax=softmax)
     named = rc.images.align_labels(labels, rows.shape[1]) if labels else None
     return [
@@ -192,8 +192,8 @@ def _classes(
 
 @dataclass(frozen=True, slots=True)
 class _Ran:
-    """What became of images: the document's entry for each, in order, and the shapes of what was saved. After an
-    interrupt there are entries for those alone that were done.
+    """The document's entry for each image, in order, and the shapes of the saved arrays. After an interrupt only the
+    images that were done have entries.
     """
 
     entries: list[dict[str, Any]]
@@ -210,7 +210,7 @@ def _run_all(
     describe: Callable[[rc.classify.Computed], list[dict[str, Any]]] | None,
     output: Path | None,
 ) -> _Ran:
-    """Runs all images; an interrupt ends that, and loses nothing that was computed."""
+    """Runs all images; an interrupt ends the run and keeps the results so far."""
     entries: dict[int, dict[str, Any]] = {}
     computed, saved, interrupted = 0, None, False
     with ExitStack() as stack:
@@ -241,7 +241,7 @@ def _run_all(
 
 
 def _text(document: dict[str, Any]) -> str:
-    """The document for a person: a table for each image, and what was saved."""
+    """The document as text: a table for each image, and the saved arrays."""
     lines: list[str] = []
     for entry in document["images"]:
         if "top" in entry:
@@ -256,7 +256,7 @@ def _text(document: dict[str, Any]) -> str:
 
 
 def _printable(text: str) -> str:
-    """The text without control characters and bytes that are no text, which file names and labels may hold."""
+    """The text without control characters and invalid bytes, which file names and labels may contain."""
     return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 

@@ -1,4 +1,4 @@
-"""What resnet-run does with many images: answers as they come, to stdout or into a folder of shards."""
+"""Streaming for resnet-run --format: writes answers as they come, to stdout or into a folder of shards."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def stream(
     *,
     resume: bool,
 ) -> None:
-    """Classifies images and writes each answer once, in the order of the images; nothing of an image is kept.
+    """Classifies images and writes each answer once, in the order of the images. No answer stays in memory.
 
     Raises:
         ImageError: Some images cannot be read; the others were answered.
-        ResnetCompileError: An interrupt came; what was computed is written.
-        UsageError: As of `Shards`.
+        ResnetCompileError: The run was interrupted; the answers so far are written.
+        UsageError: As for `Shards`.
     """
     sink = _Stdout(kind, top) if output is None else _shards(output, kind, top, opened, model, paths, resume=resume)
     first, skipped, interrupted = sink.done, 0, False
@@ -84,7 +84,7 @@ def _shards(
     *,
     resume: bool,
 ) -> rc.shards.Shards:
-    """The folder, for these images through this model and no others."""
+    """The folder of shards; it accepts only answers for these images by this model."""
     names, contents = hashlib.sha256(), hashlib.sha256(model.encode())
     for path in paths:
         names.update(bytes(path) + b"\0")
@@ -113,17 +113,17 @@ class _Stdout:
             _write(rc.shards.csv_header(top))
 
     def add(self, position: int, entry: dict[str, Any]) -> None:
-        """Takes the answer about the image at a position."""
+        """Adds the answer for the image at a position."""
         self._waiting[position] = self._line(entry, self._top)
         while self.done in self._waiting:
             _write(self._waiting.pop(self.done))
             self.done += 1
 
     def flush(self) -> None:
-        """Writes what stdout holds back."""
+        """Flushes stdout."""
         sys.stdout.flush()
 
 
 def _write(line: str) -> None:
-    # As bytes, since a file's name need not be text.
+    # As bytes, since a file name need not be valid text.
     sys.stdout.buffer.write(line.encode("utf-8", "surrogateescape"))

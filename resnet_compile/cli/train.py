@@ -31,35 +31,33 @@ SECONDS_BETWEEN_LINES = 10.0
     "--data",
     required=True,
     type=PATH,
-    help="Training and test images: a folder of CIFAR .bin files, one of image folders by class, or an .npz.",
+    help="Training and test images: a folder of CIFAR .bin files, a folder with one folder for each class, or an .npz.",
 )
 @click.option(
     "--val-fraction",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
     metavar="SHARE",
-    help="The share of each class to hold out where there are no test images; by default 0.2.",
+    help="Share of each class to hold out if the data has no test images; by default 0.2.",
 )
 @click.option(
     "--num-classes",
     type=click.IntRange(1, MAX_CLASSES),
     metavar="N",
-    help="Classes of the network; by default as many as the data has.",
+    help="Number of classes of the network; by default that of the data.",
 )
-@click.option("-o", "--out", type=PATH, help="The run's folder: checkpoints, log and page.")
+@click.option("-o", "--out", type=PATH, help="Folder of the run, for checkpoints, log and page.")
 @click.option(
     "--steps",
     type=COUNT,
-    help="Steps in all; by default to the schedule's end, or with --weights ten rounds and 100 steps at least.",
+    help="Total steps; by default to the schedule's end, or with --weights ten epochs but at least 100 steps.",
 )
-@click.option("--epochs", type=COUNT, help="The same in rounds through the training images.")
-@click.option(
-    "--batch", type=click.IntRange(1, MAX_BATCH), help="Images at a time; by default 128, or 32 with --weights."
-)
+@click.option("--epochs", type=COUNT, help="Instead of --steps: passes over the training images.")
+@click.option("--batch", type=click.IntRange(1, MAX_BATCH), help="Batch size; by default 128, or 32 with --weights.")
 @click.option(
     "--optimizer",
     type=click.Choice(["momentum", "sgd"]),
     default="momentum",
-    help="Gradient descent with a momentum of 0.9, or plain.",
+    help="Gradient descent, with a momentum of 0.9 or plain.",
 )
 @click.option(
     "--schedule",
@@ -68,28 +66,33 @@ SECONDS_BETWEEN_LINES = 10.0
     '"peak": 0.1, "warmup": 50}; by default 0.1, divided by 10 after 40000, 60000 and 80000 steps, or with --weights '
     "a cosine with a peak of 0.01.",
 )
-@click.option("--lr", type=click.FloatRange(0, 1e30), metavar="RATE", help="That schedule's greatest learning rate.")
-@click.option("--seed", type=SEED, default=0, help="Of initial weights, order and augmentation.")
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, 1e30),
+    metavar="RATE",
+    help="Greatest rate of the default schedule.",
+)
+@click.option("--seed", type=SEED, default=0, help="Seed of initial weights, image order and augmentation.")
 @click.option(
     "--augment",
     "augmentation",
     type=click.Choice(["crop-flip", "crop", "none"]),
     default="crop-flip",
-    help="What is done to training images.",
+    help="Augmentation of the training images.",
 )
-@click.option("--resume", is_flag=True, help="Go on with the run in --out, exactly as if it had never stopped.")
-@click.option("--weights", type=PATH, help="A checkpoint to begin with, or to evaluate.")
+@click.option("--resume", is_flag=True, help="Continue the run in --out; the result is the same as without the stop.")
+@click.option("--weights", type=PATH, help="Checkpoint to start from, or to evaluate.")
 @click.option(
-    "--freeze", callback=scopes, metavar="SCOPE[,SCOPE...]", help="What is not trained, such as conv1,block1."
+    "--freeze", callback=scopes, metavar="SCOPE[,SCOPE...]", help="Scopes to leave untrained, such as conv1,block1."
 )
-@click.option("--eval", "only_evaluate", is_flag=True, help="Only evaluate: the run in --out, or --weights.")
+@click.option("--eval", "only_evaluate", is_flag=True, help="Only evaluate the run in --out, or --weights.")
 @click.option(
     "--eval-every",
     type=COUNT,
-    help="Steps from one evaluation on the test images to the next; by default 1000, or a tenth of a shorter run.",
+    help="Steps between evaluations on the test images; by default 1000, or a tenth of a shorter run.",
 )
-@click.option("--save-every", type=COUNT, default=500, help="Steps from one checkpoint to the next.")
-@click.option("--keep", type=COUNT, default=5, help="Checkpoints to keep, beside the best.")
+@click.option("--save-every", type=COUNT, default=500, help="Steps between checkpoints.")
+@click.option("--keep", type=COUNT, default=5, help="Number of newest checkpoints to keep, in addition to the best.")
 @click.option("--compat", is_flag=True, help="Read CIFAR-100 one byte off, as the original did.")
 @device_option
 def cli(
@@ -107,15 +110,15 @@ def cli(
 ) -> None:
     """Train SPEC, a JSON file or a name of the catalogue, and evaluate it on the test images.
 
-    The head gets as many classes as the data has. The best checkpoint is kept, and is what --weights RUN takes.
-    Ctrl-C ends it after the step with a checkpoint; --resume goes on from there, or from wherever it was killed.
+    The head gets as many classes as the data has. The best checkpoint is kept; --weights RUN uses it. Ctrl-C ends the
+    run after the current step and writes a checkpoint. --resume continues from the last checkpoint.
 
     \b
     resnet-train cifar_resnet32 --data cifar-10-batches-bin --steps 80000 --out run
     resnet-train cifar_resnet32 --data cifar-10-batches-bin --steps 80000 --out run --resume
     resnet-train cifar_resnet32 --data cifar-10-batches-bin --out run --eval
     resnet-train resnet50 --data photos --weights resnet_v2_50.ckpt --freeze conv1,block1 --out tuned
-    """  # noqa: D301  # click's mark for text to leave as it is is the character, not the two letters
+    """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
     network = rc.load_spec(spec)
     if options["steps"] and options["epochs"]:
         raise OptionError("--steps and --epochs exclude each other")
@@ -143,7 +146,7 @@ def cli(
 
 
 def _schedule(text: str | None) -> rc.training.PiecewiseSchedule | rc.training.CosineSchedule | None:
-    """JSON as it is, or the name of a file of it; None without either."""
+    """The schedule, from JSON or the name of a JSON file; None without a value."""
     if not text:
         return None
     return rc.training.parse_schedule(text) if text.lstrip().startswith("{") else rc.training.read_schedule(Path(text))
@@ -152,8 +155,8 @@ def _schedule(text: str | None) -> rc.training.PiecewiseSchedule | rc.training.C
 def _train(
     report: Report, spec: rc.NetworkSpec, data: Path, out: Path, options: rc.training.TrainOptions, **how: Any
 ) -> dict[str, Any]:
-    """Trains, writes the page, and gives the result as a JSON document."""
-    # Deferred, so that --help and usage errors need nothing of it.
+    """Trains, writes the page, and returns the result as a JSON document."""
+    # Deferred: --help and usage errors do not need it.
     from resnet_compile.report.training_page import training_page
 
     with _interruption() as interrupted, progress(SECONDS_BETWEEN_LINES) as bar:
@@ -226,7 +229,7 @@ def _session(report: Report) -> rc.runtime.SessionOptions:
 
 
 def progress_listener(report: Report, bar: WorkProgress) -> rc.training.Listener:
-    """Moves the bar, and says a line an evaluation."""
+    """Moves the bar, and prints a line for each evaluation."""
 
     class Lines(rc.training.Listener):
         def note(self, text: str) -> None:
@@ -254,14 +257,14 @@ def progress_listener(report: Report, bar: WorkProgress) -> rc.training.Listener
 
 @contextmanager
 def _interruption() -> Iterator[Callable[[], bool]]:
-    """Whether Ctrl-C or SIGTERM asked for the end; a second one does not wait for it."""
+    """Gives a function: whether Ctrl-C or SIGTERM was received. A second one ends the process at once."""
     asked: list[int] = []
 
     def ask(number: int, frame: object) -> None:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
-        # Not by click, whose stream may be in the middle of a line.
+        # Not through click: its stream may be in the middle of a write.
         os.write(2, b"\nresnet-train: ending after this step; once more to end at once\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

@@ -17,7 +17,7 @@ _NOISY = "The A/A control leaves 1 out: the machine is too noisy to conclude fro
 
 
 def bench_page(bench: Bench) -> str:
-    """The page, as HTML with its style and drawings in it."""
+    """The HTML page, with style and drawings embedded."""
     models = list(dict.fromkeys(row.model for row in bench.rows))
     styles = {model: series(position) for position, model in enumerate(models)}
     place = machine_line(bench.environment, bench.rows[0].session)

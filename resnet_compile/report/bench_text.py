@@ -16,7 +16,7 @@ from resnet_compile.report.table import Cell, table
 INTERRUPTED = "Interrupted: this is what was measured until then."
 _GPU_MEMORY = "GPU MiB"
 _INTERVAL = f"{100 * LEVEL:.0f} % interval"
-_LAYERS = 20  # of a profile that are printed
+_LAYERS = 20  # the most layers of a profile that are printed
 _COLUMNS: dict[str, Callable[[Row], Cell]] = {
     "model": lambda row: row.model,
     "batch": lambda row: row.batch,
@@ -40,7 +40,7 @@ def _interval_of_median(row: Row) -> str | None:
 
 
 def milliseconds(seconds: float | None) -> float | None:
-    """The same in ms; None stays None."""
+    """Seconds in milliseconds; None stays None."""
     return None if seconds is None else seconds * 1e3
 
 
@@ -69,14 +69,14 @@ def bench_text(bench: Bench) -> str:
 
 
 def conditions_lines(rows: Sequence[Row]) -> Iterator[str]:
-    """What the machine did meanwhile, a line for all rows that were timed in turn."""
+    """The state of the machine, one line for each group of rows that were timed in turn."""
     for first in {(row.batch, row.data): row for row in reversed(rows)}.values():
         if first.conditions:
             yield conditions_line(first.conditions, first.throttled, first.images_per_joule)
 
 
 def placement(row: Row) -> str:
-    """Where onnxruntime put the nodes of a model: how many on each provider, and of what type those on the CPU are."""
+    """The number of a model's nodes on each execution provider, and the types of those on the CPU."""
     nodes = row.session["nodes"]
     if nodes is None:
         return f"{row.model}: this onnxruntime does not tell which nodes run where"
@@ -87,7 +87,7 @@ def placement(row: Row) -> str:
 
 
 def reason(words: str) -> str:
-    """Why a device was chosen, in its first words; all of them stand in the record."""
+    """The first words of the reason why a device was chosen; the record holds the whole text."""
     first = words.partition("; ")[0].removeprefix("auto: ").removeprefix("CUDA is not usable: ")
     return first.partition(" (")[0]
 
@@ -114,7 +114,7 @@ def _comparison(sized: Sized) -> str:
 
 
 def verdict(comparison: Comparison) -> str:
-    """What a comparison shows, with the name of the model that is faster."""
+    """The verdict of a comparison, with the name of the faster model."""
     faster = {Verdict.FASTER: comparison.model, Verdict.SLOWER: comparison.other}.get(comparison.verdict)
     return f"{faster} is faster" if faster else str(comparison.verdict)
 

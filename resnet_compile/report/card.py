@@ -1,4 +1,4 @@
-"""A model card: what a model says of itself, as Markdown for the page that it is published on."""
+"""Model cards: a description of a model as Markdown, for the page where it is published."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def model_card(model: ModelInterface, planned: Plan) -> str:
     """The card of a model.
 
     Args:
-        model: What its file shows.
-        planned: Its network.
+        model: The inputs, outputs and metadata of the model's file.
+        planned: The network of the model.
 
     Returns:
-        Markdown, with the head that model hubs read.
+        Markdown, with the YAML header that model hubs read.
     """
     said = model.metadata
     sections = (_summary(planned, said), _signature(model), _images(said), _classes(said), _making(said))

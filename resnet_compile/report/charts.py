@@ -29,19 +29,19 @@ from resnet_compile.report.svg import (
 )
 
 _BINS = 48
-_BOTTOM = 200  # of a chart of lines
+_BOTTOM = 200  # lower end of a line chart's axes
 
 
 @for_all_widths
 def latency(frame: Frame, seconds: Mapping[str, Sequence[float]], styles: Mapping[str, str]) -> str:
-    """Histograms of the runs' milliseconds, one below another over one axis, with median and 99th percentile."""
+    """Histograms of the runs' times in ms, stacked on a common axis, with median and 99th percentile."""
     values = [np.array(each) * 1e3 for each in seconds.values()]
     low, high = min(each.min() for each in values), max(each.max() for each in values)
     margin = (high - low) * 0.04 or high * 0.05 or 1.0
     left, right = (0 if frame.narrow else frame.left), frame.right
     scale = Scale(max(0.0, low - margin), high + margin, left, right)
     edges = np.linspace(scale.low, scale.high, _BINS + 1)
-    above = 38 if frame.narrow else 22  # two lines of words, or one
+    above = 38 if frame.narrow else 22  # height of two lines of text, or of one
     band, parts = 70.0 + above, []
     for position, (model, each) in enumerate(zip(seconds, values, strict=True)):
         base = position * band + band
@@ -58,7 +58,7 @@ def latency(frame: Frame, seconds: Mapping[str, Sequence[float]], styles: Mappin
         points = {name: value * 1e3 for name in PERCENTILES if (value := getattr(summary, name)) is not None}
         for name, value in points.items():
             if name == "p90":
-                continue  # the drawing has room for two lines
+                continue  # the chart has room for two marks
             place = {"x1": scale(value), "x2": scale(value), "y1": base - band + above + 8, "y2": base}
             parts.append(element("line", title(f"{name} {number(value)} ms"), **place, cls="mark"))
         words = f"{'   '.join(f'{name} {number(value)}' for name, value in points.items())} ms"
@@ -72,7 +72,7 @@ def latency(frame: Frame, seconds: Mapping[str, Sequence[float]], styles: Mappin
 
 @for_all_widths
 def timeline(frame: Frame, seconds: Mapping[str, Sequence[float]], styles: Mapping[str, str]) -> str:
-    """Each run's milliseconds in the order of running: drift and outliers."""
+    """The times of the runs in ms, in order; shows drift and outliers."""
     lines = {model: [(step, second * 1e3) for step, second in enumerate(each)] for model, each in seconds.items()}
     across = Scale(0, max(2, *map(len, lines.values())) - 1, frame.left, frame.right)
     up = Scale(0, _greatest(lines) * 1.05, _BOTTOM, TOP)
@@ -83,7 +83,7 @@ def timeline(frame: Frame, seconds: Mapping[str, Sequence[float]], styles: Mappi
 
 @for_all_widths
 def sweep(frame: Frame, lines: Mapping[str, Points], styles: Mapping[str, str], unit: str) -> str:
-    """One value over the batch size, a line a model; batches stand at equal factors."""
+    """One value over the batch size, on a logarithmic axis, with a line for each model."""
     batches = sorted({batch for points in lines.values() for batch, _ in points})
     across = Scale(batches[0], batches[-1], frame.left + 16, frame.right - 16, logarithmic=True)
     up = Scale(0, _greatest(lines) * 1.1, _BOTTOM, TOP)
@@ -98,18 +98,18 @@ def _greatest(lines: Mapping[str, Points]) -> float:
 
 @for_all_widths
 def ratios(frame: Frame, comparisons: Sequence[Sized], styles: Mapping[str, str]) -> str:
-    """Confidence intervals of the paired ratios, each over its control, about the line of equality."""
+    """Confidence intervals of the paired ratios, each above that of its control, around the line at 1."""
     values = [
         value
         for sized in comparisons
         for one in (sized.comparison.ratio, sized.comparison.control)
         for value in (one.low, one.high)
     ]
-    # Twice as fast lies as far from 1 as half as fast.
+    # The axis is symmetric: 2 lies as far from 1 as 1/2.
     reach = max(*(max(value, 1 / value) for value in values), 1.01) ** 1.15
     start, end = (16, frame.right) if frame.narrow else (300, frame.right - 150)
     scale = Scale(1 / reach, reach, start, end, logarithmic=True)
-    # Each line's words stand beside it, or a line above.
+    # The label of an interval stands beside it, or on a narrow page above it.
     step, above = (40, 18) if frame.narrow else (20, -4)
     band, parts = 16.0 + 2 * step, []
     for position, sized in enumerate(comparisons):
@@ -138,11 +138,11 @@ def ratios(frame: Frame, comparisons: Sequence[Sized], styles: Mapping[str, str]
 
 @for_all_widths
 def shares(frame: Frame, found: Sequence[Share], label: str) -> str:
-    """Bars of the milliseconds that scopes or operators take in a run."""
+    """Bars of the time in ms that scopes or operators take in a run."""
     greatest = max(share.seconds for share in found)
     start, end = (0, frame.right - 110) if frame.narrow else (170, frame.right - 150)
     scale = Scale(0, greatest or 1.0, start, end)
-    above = 18 if frame.narrow else 0  # the line of the name
+    above = 18 if frame.narrow else 0  # height of the name's line
     band, parts = 26.0 + above, []
     for position, share in enumerate(found):
         y = position * band

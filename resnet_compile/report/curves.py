@@ -9,9 +9,9 @@ import numpy as np
 from resnet_compile.report.svg import TOP, Frame, Points, Scale, for_all_widths, line_chart, round_steps
 
 _BOTTOM = 210
-# Points of a line: more than a screen's columns only make the page large.
+# The most points of a line: a screen cannot show more, and the page would grow.
 _MOST = 600
-# Share of all points that a smoothed one is the mean of.
+# Width of the moving mean, as a share of all points.
 _WINDOW = 0.03
 
 
@@ -22,9 +22,9 @@ def curves(
     """A line chart of values over steps.
 
     Args:
-        frame: Its width.
+        frame: The width of the chart.
         label: The description for screen readers.
-        lines: The points of each line, at least one in all.
+        lines: The points of each line, by its name; at least one point in total.
         styles: The CSS class of each line, by its name.
         logarithmic: Whether the axis of values is logarithmic.
     """
@@ -38,7 +38,7 @@ def curves(
 
 
 def _scale(values: Sequence[float], *, logarithmic: bool) -> Scale:
-    """The scale of the values, with a margin; from zero if they are near it."""
+    """The scale of the values, with a margin; it starts at zero if they are near zero."""
     low, high = min(values), max(values)
     if logarithmic:
         return Scale(low / 1.3, high * 1.3, _BOTTOM, TOP, logarithmic=True)
@@ -48,7 +48,7 @@ def _scale(values: Sequence[float], *, logarithmic: bool) -> Scale:
 
 
 def _decades(scale: Scale) -> list[float]:
-    """The powers of ten within the scale; if they are few, also their double and fivefold."""
+    """The powers of ten within the scale; if there are few, also 2 and 5 times these."""
     powers = range(int(np.floor(np.log10(scale.low))), int(np.ceil(np.log10(scale.high))) + 1)
     factors = (1, 2, 5) if len(powers) <= 3 else (1,)
     found = [factor * 10.0**power for power in powers for factor in factors]
@@ -56,17 +56,17 @@ def _decades(scale: Scale) -> list[float]:
 
 
 def smoothed(points: Points) -> list[tuple[int, float]]:
-    """The moving mean of values, centred."""
+    """The centred moving mean of the values."""
     values = np.array([value for _, value in points])
     reach = int(len(values) * _WINDOW / 2)
     widths = [min(place, len(values) - 1 - place, reach) for place in range(len(values))]
-    # Not by differences of running sums, in which one great loss would drown all that follow.
+    # Not by differences of running sums: after one huge loss these would lose all precision.
     means = [values[place - width : place + width + 1].mean() for place, width in enumerate(widths)]
     return [(step, float(mean)) for (step, _), mean in zip(points, means, strict=True)]
 
 
 def thinned(points: Points) -> Points:
-    """An even selection of many points, with the last."""
+    """An evenly spaced selection of the points, including the last."""
     if len(points) <= _MOST:
         return points
     return [points[place] for place in np.linspace(0, len(points) - 1, _MOST).round().astype(int)]

@@ -1,4 +1,4 @@
-"""A model judged on labelled images, as one page that needs nothing from anywhere else."""
+"""The accuracy of a model on labelled images, as one self-contained page."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _SIDE = 160
 
 
 def eval_page(told: Mapping[str, Any], data: Labelled, answers: Sequence[Evaluated]) -> str:
-    """The page, as HTML with its style and images in it.
+    """The HTML page, with style and images embedded.
 
     Args:
-        told: The command's document.
-        data: The images.
-        answers: What one model, or two, made of them.
+        told: The JSON document of the command.
+        data: The labelled images.
+        answers: The answers of one model, or of two.
     """
     columns = [told, *([told["vs"]] if "vs" in told else [])]
     names = [str(each["model"]) for each in columns]
@@ -76,7 +76,7 @@ def _worst(told: Mapping[str, Any]) -> str:
 
 
 def _labels(told: Mapping[str, Any]) -> dict[int, str]:
-    """The names of classes that the document has."""
+    """The names of the classes in the document, by index."""
     found: dict[int, str] = {}
     for each in told["worst_pairs"]:
         if "label" in each:
@@ -85,7 +85,7 @@ def _labels(told: Mapping[str, Any]) -> dict[int, str]:
 
 
 def _images(data: Labelled, answers: Sequence[Evaluated], labels: Mapping[int, str]) -> str:
-    """The images that two models see differently, or those that one is most wrong about."""
+    """The images that two models classify differently, or the worst mistakes of one model."""
     first = answers[0]
     chosen: list[tuple[int, tuple[int, ...]]]
     if len(answers) > 1:

@@ -1,4 +1,4 @@
-"""The machine that a benchmark ran on, in a line and in a table."""
+"""A description of the machine that ran a benchmark, as a line and as a table."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from resnet_compile.runtime import THROTTLING, GpuState
 
 
 def machine_line(environment: Environment, session: Mapping[str, Any]) -> str:
-    """What a session ran on, in a line."""
+    """The hardware and threads of a session, in one line."""
     cpu, gpu, threads = environment.cpu, environment.gpu, session["options"]["threads"]
     words = [f"{gpu.name}, driver {gpu.driver}"] if gpu else []
     words += [f"{cpu.model}, {cpu.cores} core{'s' if cpu.cores > 1 else ''}"]
@@ -23,7 +23,7 @@ def machine_line(environment: Environment, session: Mapping[str, Any]) -> str:
 
 
 def machine_rows(environment: Environment, session: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """All that is known of it, as names and values; what is not known is left out."""
+    """The known properties of the machine, as names and values."""
     cpu, gpu = environment.cpu, environment.gpu
     rows = [
         ("processor", f"{cpu.model}, {cpu.cores} cores"),
@@ -41,12 +41,12 @@ def machine_rows(environment: Environment, session: Mapping[str, Any]) -> Iterat
 
 
 def conditions_line(each: Sequence[Conditions], throttled: int = 0, images_per_joule: float | None = None) -> str:
-    """What the machine did meanwhile, in a line.
+    """The state of the machine during a measurement, in one line.
 
     Args:
-        each: Of every part of the measurement.
-        throttled: Runs that a throttled GPU ran.
-        images_per_joule: Where it is known.
+        each: The conditions of each part of the measurement.
+        throttled: The number of runs on a throttled GPU.
+        images_per_joule: Images for each joule; None if unknown.
     """
     words = []
     loads = [load for one in each for load in (one.cpu_before.load, one.cpu_after.load) if load is not None]

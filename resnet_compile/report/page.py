@@ -1,4 +1,4 @@
-"""The style and the parts of all pages."""
+"""The style and the building blocks of all pages."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ _COLOURS = "".join(
 
 
 _MOST_COLUMNS = 4
-"""Columns that a narrow page has room for."""
+"""The most columns that fit on a narrow page."""
 
 
 def page(heading: str, *body: str) -> str:
@@ -100,7 +100,7 @@ def tiles(figures: Sequence[tuple[str, str]]) -> str:
 
 
 def legend(styles: dict[str, str]) -> str:
-    """The legend of the colours, by name; empty for one name."""
+    """The legend: the colour of each name. Empty for a single name."""
     if len(styles) < 2:
         return ""
     return element(
@@ -113,9 +113,9 @@ def legend(styles: dict[str, str]) -> str:
 def table(header: Sequence[str], rows: Sequence[Sequence[Cell]], words: Collection[int] = (0,)) -> str:
     """A table. With a header, all columns except `words` are aligned as numbers; None is a dash.
 
-    On a narrow page a row of many columns becomes a line for each, which the column's name begins.
+    On a narrow page, a row with many columns becomes one line for each column, led by the column's name.
     """
-    many = len(header) > _MOST_COLUMNS - (0 in words)  # words take more room than numbers
+    many = len(header) > _MOST_COLUMNS - (0 in words)  # a column of words is wider than one of numbers
 
     def cells(tag: str, row: Sequence[Cell]) -> str:
         texts = ("–" if cell is None else cell if isinstance(cell, str) else number(cell) for cell in row)

@@ -1,4 +1,4 @@
-"""A scenario's run as one page that needs nothing from anywhere else."""
+"""The run of a scenario as one self-contained page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from resnet_compile.report.svg import element, number, series
 
 
 def scenario_page(run: ScenarioRun) -> str:
-    """The page, as HTML with its style and drawings in it."""
+    """The HTML page, with style and drawings embedded."""
     told = run.best or run.trials[-1]
     styles = {run.model: series(0)}
     seconds = {run.model: told.queries.latencies}

@@ -1,4 +1,4 @@
-"""A scenario's run as text."""
+"""The run of a scenario as text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from resnet_compile.report.table import Cell, table
 
 
 def scenario_text(run: ScenarioRun) -> str:
-    """The result with what it lacks, and a table of its trials."""
+    """The result, the rules that the run falls short of, and a table of the trials."""
     parts = [
         f"on {run.device} ({reason(run.device_reason)}): {machine_line(run.environment, run.session)}",
         "\n".join(verdict(run)),
@@ -27,7 +27,7 @@ def scenario_text(run: ScenarioRun) -> str:
 
 
 def verdict(run: ScenarioRun) -> list[str]:
-    """What the run shows, and by how much it is less than the rules ask for."""
+    """Lines with the result of the run, and with the rules that it falls short of."""
     lines = [f"{run.model}, {run.title}: {run.result_name}: {result(run) or 'none'}"]
     if run.missing:
         lines.append(run.missing)
@@ -37,7 +37,7 @@ def verdict(run: ScenarioRun) -> list[str]:
 
 
 def result(run: ScenarioRun) -> str | None:
-    """The result with its unit; None where there is none."""
+    """The result with its unit; None without a result."""
     if run.result is None:
         return None
     if run.options.scenario in ("single", "multi"):
@@ -47,7 +47,7 @@ def result(run: ScenarioRun) -> str | None:
 
 
 def trial_columns(run: ScenarioRun) -> tuple[list[str], list[list[Cell]]]:
-    """Header and cells of the table of trials."""
+    """The header and the cells of the table of trials."""
     bounded = run.trials[0].bound is not None
     header = ["batch", *(["queries/s"] if run.trials[0].rate else []), "queries", "images/s"]
     for name in PERCENTILES:

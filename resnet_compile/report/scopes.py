@@ -1,4 +1,4 @@
-"""A tree of scopes that fits on a screen, from names that are paths."""
+"""A tree of scopes, built from path names and reduced to fit on a screen."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 ROWS = 40
-"""The rows of a screen."""
+"""The number of rows of a screen."""
 
-_MAX_DEPTH = 8  # what lies deeper is one name
-_MANY = 16  # children before those that differ in numbers alone become one
+_MAX_DEPTH = 8  # below this depth the rest of a path is one name
+_MANY = 16  # with more children, those that differ only in numbers are merged
 _COMPONENT = re.compile(r"[^./]*[./]?")
 
 
@@ -19,11 +19,11 @@ class Scope:
     """A node of the tree: a scope, several scopes that differ only in numbers, or a name.
 
     Attributes:
-        name: The last component, or several if a scope has one child only.
-        names: The number of names in it.
+        name: The last component of the path, or several if scopes with a single child were joined.
+        names: The number of names in the scope.
         size: The sum of their sizes.
         kinds: Their kinds, in order of first appearance.
-        merged: The number of scopes that it stands for.
+        merged: The number of scopes that this node represents.
         inner: Its children by name; empty for a name.
     """
 
@@ -42,9 +42,9 @@ class Scope:
 
 
 def scopes(entries: Iterable[tuple[str, int, str]]) -> list[tuple[int, Scope]]:
-    """The scopes with their levels, as deep as fits on a screen, in the order of the names.
+    """The scopes with their levels, in the order of the names, as deep as a screen allows.
 
-    A scope that only has names is not expanded.
+    A scope that contains no other scopes is not expanded.
 
     Args:
         entries: Names, each with its size and its kind.
@@ -71,7 +71,7 @@ def _parts(name: str) -> list[str]:
 
 
 def _tidied(scope: Scope) -> Scope:
-    """The scope, with children that differ only in numbers merged, and a single child joined to its name."""
+    """The scope with children merged that differ only in numbers; a single child is joined to the scope."""
     if len(scope.inner) > _MANY:
         groups: dict[str, Scope] = {}
         for name, child in scope.inner.items():

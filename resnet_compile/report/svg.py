@@ -1,7 +1,7 @@
 """SVG elements, scales and axes. Colours come from the page's style sheet.
 
-Text in a drawing shrinks with it, so every chart is drawn for a wide page and again for a narrow one; the style sheet
-shows one of the two.
+Text in a drawing scales with it. Every chart is therefore drawn twice, for a wide page and for a narrow one, and the
+style sheet shows one of the two.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from html import escape
 from typing import Concatenate, ParamSpec
 
 TOP = 24
-"""Where a chart of lines begins."""
+"""The upper end of a line chart's axes."""
 
 Points = Sequence[tuple[int, float]]
 """The points of a line: (x, y)."""
 
-_MARKED = 40  # points of a line that are marked
+_MARKED = 40  # lines with at most this many points get markers
 
 SERIES = 6
 """The number of colours for series."""
@@ -30,13 +30,13 @@ _Args = ParamSpec("_Args")
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """How wide a chart is.
+    """The width of a chart.
 
     Attributes:
-        style: The CSS class of the pages that it is for.
-        width: In the drawing's units, which are the screen's on a page of that width.
-        left: Where axes begin.
-        ticks: About how many numbers an axis has room for.
+        style: The CSS class that shows the chart: wide or narrow.
+        width: The width in the drawing's units; these are pixels on a page of this width.
+        left: The x coordinate where axes begin.
+        ticks: About how many tick labels fit on an axis.
     """
 
     style: str
@@ -46,12 +46,12 @@ class Frame:
 
     @property
     def right(self) -> int:
-        """Where axes end."""
+        """The x coordinate where axes end."""
         return self.width - 16
 
     @property
     def narrow(self) -> bool:
-        """Whether words stand above what they name, for want of room beside it."""
+        """Whether labels stand above what they name, because there is no room beside it."""
         return self.style == "narrow"
 
 
@@ -59,7 +59,7 @@ WIDE, NARROW = Frame("wide", 760, 64, 6), Frame("narrow", 340, 48, 4)
 
 
 def for_all_widths(draw: Callable[Concatenate[Frame, _Args], str]) -> Callable[_Args, str]:
-    """Makes a drawing for a frame one for all of them, of which a page shows the one that fits."""
+    """Decorates a function that draws in one frame: it then draws in all, and a page shows the one that fits."""
 
     @wraps(draw)
     def drawn(*args: _Args.args, **kwargs: _Args.kwargs) -> str:
@@ -69,7 +69,7 @@ def for_all_widths(draw: Callable[Concatenate[Frame, _Args], str]) -> Callable[_
 
 
 def series(position: int) -> str:
-    """The CSS class of the series at a position."""
+    """The CSS class of the series at a position; colours repeat."""
     return f"s{position % SERIES}"
 
 
@@ -98,18 +98,18 @@ def title(content: str) -> str:
 
 
 def chart(frame: Frame, label: str, height: float, *children: str) -> str:
-    """A whole drawing, as wide as the page; the label is for screen readers."""
+    """An SVG drawing as wide as the page; the label is for screen readers."""
     return element("svg", *children, viewBox=f"0 0 {frame.width} {height:.0f}", role="img", aria_label=label)
 
 
 def short(name: str, most: int) -> str:
-    """A name cut to a number of characters; its end is kept, which distinguishes files."""
+    """The name, cut to at most `most` characters. The end is kept, since it distinguishes files."""
     return name if len(name) <= most else f"…{name[1 - most :]}"
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """From values between `low` and `high` to coordinates between `start` and `end`."""
+    """Maps values between `low` and `high` to coordinates between `start` and `end`."""
 
     low: float
     high: float
@@ -125,7 +125,7 @@ class Scale:
 
 
 def round_steps(low: float, high: float, most: int = 6) -> list[float]:
-    """About `count` round numbers from `low` to `high`, with steps of 1, 2 or 5 times a power of 10."""
+    """About `most` round numbers from `low` to `high`, with steps of 1, 2 or 5 times a power of 10."""
     span = (high - low) or abs(high) or 1.0
     power = 10.0 ** math.floor(math.log10(span / most))
     step = next(factor * power for factor in (1, 2, 5, 10) if span / (factor * power) <= most + 1e-9)
@@ -134,7 +134,7 @@ def round_steps(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def ratio_steps(reach: float) -> list[float]:
-    """Round ratios from `1 / reach` to `reach`, with 1, for a logarithmic axis."""
+    """Round ratios from `1 / reach` to `reach`, including 1, for a logarithmic axis."""
     if reach < 2:
         return [step for step in round_steps(2 - reach, reach, 5) if step >= 1 / reach]
     base = next(base for base in (2, 10, 100, 10_000) if math.log(reach, base) <= 4 or base == 10_000)
@@ -143,12 +143,12 @@ def ratio_steps(reach: float) -> list[float]:
 
 
 def number(value: float) -> str:
-    """A short form for an axis."""
+    """The number in short form, for tick labels and tooltips."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4g}"
 
 
 def axis_below(scale: Scale, values: Iterable[float], top: float, bottom: float, unit: str) -> str:
-    """Grid lines and their numbers under a drawing, and the unit at its right end."""
+    """An axis below a drawing: grid lines, their values, and the unit at the right end."""
     marks = "".join(
         element("line", x1=scale(value), x2=scale(value), y1=top, y2=bottom, cls="grid")
         + text(number(value), scale(value), bottom + 16, anchor="middle", cls="tick")
@@ -167,17 +167,17 @@ def line_chart(
     point: str = "",
     measure: str = "",
 ) -> str:
-    """A line chart; the points of short lines are marked.
+    """A line chart; lines with few points get markers.
 
     Args:
-        frame: Its width.
+        frame: The width of the chart.
         label: The description for screen readers.
         lines: The points of each line, by its name.
         styles: The CSS class of each line, by its name.
         across: The scale of x, its ticks, and its label.
-        up: The scale of y, and the values with a grid line.
-        point: The word for an x in tooltips; without it no points are marked.
-        measure: The unit of y, at the head of its axis and in tooltips.
+        up: The scale of y, and the values that get a grid line.
+        point: The name of x in tooltips; without it there are no markers.
+        measure: The unit of y, shown above its axis and in tooltips.
     """
     (x, below, unit), (y, beside) = across, up
     parts = [

@@ -1,4 +1,4 @@
-"""Many measurements as text, and as one page that needs nothing from anywhere else."""
+"""The measurements of a sweep, as text and as one self-contained page."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _BOTTOM = 300
 
 
 def row_name(row: Row) -> str:
-    """What was measured, but for the batch: the network and how it differs from its spec."""
+    """A name for a measurement: the network and its differences from the spec, without the batch size."""
     words = [str(row["network"])]
     words += [f"{name} x{row[f'{name}_factor']:g}" for name in ("depth", "width") if row[f"{name}_factor"] != 1]
     words += [f"{row['height']}x{row['width']}"] if row["height"] else []
@@ -41,7 +41,7 @@ def row_name(row: Row) -> str:
 
 
 def sweep_text(sweep: Sweep) -> str:
-    """The table of all measurements, and what could not be measured."""
+    """A table of all measurements, and a line for each one that failed."""
     parts = [text_table(_HEADER, _cells(sweep.rows))]
     parts += [_roof(each) for each in sweep.rooflines]
     parts += [f"{row_name(row)}, batch {row['batch']}: {row['error']}" for row in sweep.failed]
@@ -51,7 +51,7 @@ def sweep_text(sweep: Sweep) -> str:
 
 
 def sweep_page(sweep: Sweep) -> str:
-    """The page, as HTML with its style and drawings in it."""
+    """The HTML page, with style and drawings embedded."""
     measured = [row for row in sweep.rows if not row["error"]]
     networks = list(dict.fromkeys(row["network"] for row in measured))
     styles = {name: series(position) for position, name in enumerate(networks)}
@@ -110,7 +110,7 @@ def _threads(roof: Roofline) -> str:
 
 @for_all_widths
 def roofs(frame: Frame, rows: Sequence[Row], rooflines: Sequence[Roofline], styles: dict[str, str]) -> str:
-    """Operations a second over operations a byte, both at equal factors, below the lines of what is possible."""
+    """The roofline chart: operations a second over operations a byte, on logarithmic axes, with the machine's peaks."""
     ridges = [roof.gflop_per_second / roof.gbyte_per_second for roof in rooflines]
     intensities = [*(row["flop_per_byte"] for row in rows), *ridges]
     rates = [*(row["gflop_per_second"] for row in rows), *(roof.gflop_per_second for roof in rooflines)]
@@ -136,7 +136,7 @@ def roofs(frame: Frame, rows: Sequence[Row], rooflines: Sequence[Roofline], styl
 
 
 def _ticks(scale: Scale) -> list[float]:
-    """Round numbers at about equal factors."""
+    """Round numbers for a logarithmic axis, at about equal ratios."""
     powers = range(math.floor(math.log10(scale.low)), math.ceil(math.log10(scale.high)) + 1)
     factors = (1, 2, 5) if len(powers) <= 4 else (1,)
     return [

@@ -13,18 +13,18 @@ from resnet_compile.report.svg import Points, element
 from resnet_compile.training import Trained
 from resnet_compile.training.run_log import JUDGED, Entry
 
-# Evaluations that the table shows, the newest; the curve has all.
+# The table shows only this many evaluations, the newest; the curve shows all.
 _ROWS = 30
 _TRAINING, _TEST = "training batches, smoothed", "test images"
 
 
 def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
-    """The page, as HTML with its style and drawings in it.
+    """The HTML page, with style and drawings embedded.
 
     Args:
         name: The network's name.
         trained: The result of the run.
-        log: The log's entries, from `resnet_compile.training.read_log`.
+        log: The entries of the log, from `resnet_compile.training.read_log`.
     """
     steps = [entry for entry in log if JUDGED not in entry]
     evaluations = [entry for entry in log if JUDGED in entry]
@@ -70,7 +70,7 @@ def _points(entries: Sequence[Entry], key: str) -> list[tuple[int, float]]:
 
 
 def _curves(heading: str, explanation: str, lines: Mapping[str, Points], *, factors: bool = False) -> str:
-    """The chart of the lines that have points; with `factors`, its axis is logarithmic if all values are positive."""
+    """A chart of the lines that have points; with `factors` and only positive values its y axis is logarithmic."""
     lines = {name: points for name, points in lines.items() if points}
     if not lines:
         return ""
