@@ -1,4 +1,4 @@
-"""Judging models on labelled images: opening these, running them, matching classes. The figures are `metrics`'s."""
+"""Evaluates models on labelled images: opens the images, runs the model, matches classes. `metrics` has the scores."""
 
 from resnet_compile.evaluate.labelled import Labelled, open_labelled
 from resnet_compile.evaluate.run import Evaluated, evaluate

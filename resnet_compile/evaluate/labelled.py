@@ -1,4 +1,4 @@
-"""Images and their classes, from whatever they are kept in."""
+"""Opens labelled images: tables, JSON lines and data sets."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Labelled:
 
     Attributes:
         images: Files, or a data set's pixels.
-        labels: The class of each by its number among `names`, or where there are none the model's; int64 ``[N]``.
-        names: The names of the classes, where the data has them.
+        labels: The class of each image, int64 ``[N]``: an index into `names`, or without names the model's class.
+        names: The names of the classes, if the data has them.
     """
 
     images: Sequence[Path] | Dataset
@@ -52,12 +52,12 @@ class Labelled:
 
 
 def open_labelled(path: str | os.PathLike[str]) -> Labelled:
-    """Opens what holds images and their classes.
+    """Opens labelled images.
 
-    - A table, ``.csv`` or ``.tsv``, with columns ``path`` and ``label``, named in the first row or else in this order;
-      lines of JSON objects, ``.jsonl``, with these keys. Paths are relative to the file; a label is a number or a name.
-    - What `resnet-train` takes: a folder a class, CIFAR's files, an ``.npz``; of these the held-out images, or all
-      where none are.
+    - A table, ``.csv`` or ``.tsv``, with the columns ``path`` and ``label``: named in the first row, or in this order.
+      Or lines of JSON objects with these keys, ``.jsonl``. Paths are relative to the file; a label is a number or name.
+    - The data sets of `resnet-train`: a folder per class, CIFAR's files, or an ``.npz``. The held-out images are used;
+      if there are none, all images.
 
     Raises:
         DataError: There is no such file, it is malformed, or it has no images.
@@ -75,7 +75,7 @@ def open_labelled(path: str | os.PathLike[str]) -> Labelled:
 
 
 def _from_rows(place: Path, rows: Iterator[tuple[str, str, str]]) -> Labelled:
-    """The images of rows: where each stands, its path and its label."""
+    """The images of a table's rows; each row has its place for errors, its path and its label."""
     paths, words = [], []
     for where, path, label in rows:
         if not path or not label:
@@ -127,20 +127,20 @@ def _objects(place: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def _columns(names: Mapping[str, Any]) -> tuple[Any, Any] | None:
-    """Where the path and the label stand, by their usual names."""
+    """The columns of the path and the label, found by their usual names; None if they are missing."""
     path = next((names[key] for key in _PATH_KEYS if key in names), None)
     label = next((names[key] for key in _LABEL_KEYS if key in names), None)
     return None if path is None or label is None else (path, label)
 
 
 def model_classes(data: Labelled, labels: Sequence[str] | None, classes: int) -> tuple[NDArray[np.int64], str | None]:
-    """Each image's class by the model's numbers, and what a user should know of how that was found.
+    """Each image's class as the model's index, and a note for the user on how classes were matched.
 
-    By names, if the model has one for every one of the data's; else by their order, where both have as many. A model
-    with one class more than the data has the background as its first.
+    Classes are matched by name if the model has every name of the data; otherwise by order if the counts are equal. A
+    model with one class more than the data is taken to have the background first.
 
     Raises:
-        DataError: The data has classes that the model has not.
+        DataError: The data has classes that the model does not have.
     """
     if data.names is None:
         return _by_number(data.labels, classes, len(set(data.labels.tolist())))
@@ -167,5 +167,5 @@ def _by_number(labels: NDArray[np.int64], classes: int, seen: int) -> tuple[NDAr
 
 
 def _key(name: str) -> str:
-    """What two spellings of a name have in common: its first synonym, small, with spaces."""
+    """A normalised name, equal for two spellings: the first synonym, in lower case, with spaces."""
     return name.partition(",")[0].strip().lower().replace("_", " ")

@@ -1,4 +1,4 @@
-"""A model judged on labelled images."""
+"""Runs a model on labelled images."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from resnet_compile.runtime import Session
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
-    """A model's answers to labelled images.
+    """A model's results on labelled images.
 
     Attributes:
-        judged: What is kept of each image that was read.
-        positions: Where each of them stands in the data.
-        classes: How many the model has.
-        skipped: The images that could not be read, by position.
-        note: What a user should know of how classes were matched.
+        judged: The result for each image that was read.
+        positions: The position of each of these images in the data.
+        classes: The model's number of classes.
+        skipped: The errors of images that could not be read, by position.
+        note: A note for the user on how classes were matched; None for nothing to note.
         interrupted: Whether an interrupt came before the end.
     """
 
@@ -36,7 +36,7 @@ class Evaluated:
     interrupted: bool
 
     def at(self, positions: frozenset[int]) -> Judged:
-        """What is kept of some of the images, in order."""
+        """The results for the images at these positions, in order."""
         chosen = np.array([position in positions for position in self.positions], np.bool_)
         fields = ("labels", "predicted", "among_top", "losses", "confidences")
         return Judged(*(getattr(self.judged, name)[chosen] for name in fields))
@@ -52,20 +52,20 @@ def evaluate(
     batch: int | None = None,
     reached: Callable[[int], None] = lambda done: None,
 ) -> Evaluated:
-    """Runs labelled images through a model; an interrupt ends that and keeps what was done.
+    """Runs labelled images through a model. An interrupt ends the run and keeps the results so far.
 
     Args:
         session: The model.
         data: The images.
-        scheme: How they are prepared; unused where the model does that.
+        scheme: The preprocessing scheme; unused if the model preprocesses by itself.
         labels: The names of the model's classes.
-        softmax: As of `classify.probabilities`.
-        batch: Images at a time; as of `classify.run_images`.
-        reached: Called with how many images were done.
+        softmax: As for `classify.probabilities`.
+        batch: Images at a time, as for `classify.run_images`.
+        reached: Called with the number of images done.
 
     Raises:
-        DataError: The data has classes that the model has not, or none of its images can be read.
-        OptionError: The model tells no classes, or has another batch size.
+        DataError: The data has classes that the model does not have, or none of its images can be read.
+        OptionError: The model has no classification output, or has another batch size.
     """
     output = classification_output(session)
     parts: list[Judged] = []

@@ -35,7 +35,7 @@ from resnet_compile.errors import ImageError
 RgbImage = NDArray[np.uint8]
 """Pixels ``[H, W, 3]``, uint8, RGB, the first row on top."""
 
-# What Pillow's format plugins let through when a damaged file leads their parsing astray.
+# Exceptions that Pillow's format plugins do not catch when they parse a damaged file.
 _DAMAGE = (
     ArithmeticError,
     EOFError,
@@ -61,8 +61,8 @@ def decode_image(
     Args:
         source: A file's path, or the bytes of a file.
         exif_orientation: Turn and mirror the pixels as the file's EXIF orientation says.
-        least_side: Decode a JPEG at the smallest of 1/8, 1/4 and 1/2 of its size at which no side is shorter, by
-            libjpeg's scaled transforms, which make other pixels. None for its own size.
+        least_side: Decode a JPEG by libjpeg's scaled transforms at 1/8, 1/4 or 1/2 of its size: the smallest at which
+            no side is shorter than this. The pixels differ from those of the full size. None for the full size.
 
     Returns:
         uint8 ``[H, W, 3]``, RGB, C-contiguous.
@@ -76,7 +76,7 @@ def decode_image(
     with _errors_naming(name):
         data = source if isinstance(source, bytes) else Path(source).read_bytes()
         with _header_lock, warnings.catch_warnings():
-            # Half the bomb limit, and oddities of the metadata, only warn; neither keeps the pixels from being right.
+            # Pillow warns at half the bomb limit and of odd metadata; the pixels are right in both cases.
             warnings.simplefilter("ignore")
             image = Image.open(io.BytesIO(data))
         with image:

@@ -30,12 +30,12 @@ _PILLOW = {
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """A scheme to call.
+    """A preprocessing scheme as a function.
 
     Attributes:
-        name: Its name on the command line and in metadata; `custom` for one without a name.
+        name: The scheme's name on the command line and in metadata; `custom` if it has none.
         scheme: The scheme.
-        fast: Whether large JPEGs are decoded at a fraction of their size, at which no pixel is what it would be.
+        fast: Whether large JPEGs are decoded at a fraction of their size, which changes every pixel.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Preprocessing:
         return self.scheme.size
 
     def least_side(self, height: int, width: int) -> int | None:
-        """What `decode_image` takes: where it is to be fast, the shortest side that the scheme does not enlarge."""
+        """The `least_side` for `decode_image`: if `fast`, the shortest side that the scheme does not enlarge."""
         if not self.fast:
             return None
         resize = self.scheme.resize
@@ -80,7 +80,7 @@ class Preprocessing:
         return self._shifted(pixels / np.float32(values.divisor))
 
     def _shifted(self, pixels: Pixels) -> Pixels:
-        """Pixels that were divided or are to be standardised, in the network's order of channels."""
+        """Subtracts the mean and divides by the deviation, or standardises, in the network's order of channels."""
         values = self.scheme.values
         if not isinstance(values, Normalise):
             return standardise(pixels)
@@ -91,7 +91,7 @@ class Preprocessing:
 
 
 def _reciprocal(scheme: Scheme) -> np.float32:
-    """TensorFlow multiplies by it when it converts to float, before resizing; users of Pillow divide afterwards."""
+    """The factor 1 / divisor: TensorFlow applies it on conversion to float, before resizing; users of Pillow after."""
     return np.float32(1 / scheme.values.divisor) if isinstance(scheme.values, Normalise) else np.float32(1)
 
 
@@ -180,18 +180,18 @@ CUSTOM = "custom"
 
 
 def find_scheme(name: str) -> Preprocessing:
-    """The scheme of that name; raises as `schemes.find_scheme`."""
+    """Finds a scheme by its name; raises as `schemes.find_scheme`."""
     schemes.find_scheme(name)
     return SCHEMES[name]
 
 
 def choose_scheme(scheme: str | Scheme | None, size: tuple[int | None, int | None]) -> Preprocessing:
-    """The scheme of a network.
+    """Chooses the scheme of a network.
 
     Args:
-        scheme: The network's own, or its name; None where it has none: then it is `cifar` if neither side of the input
-            is longer than 64 pixels, else `inception`.
-        size: Rows and columns of its input; None where it leaves them open.
+        scheme: The network's scheme, or its name. None chooses by size: `cifar` if neither side of the input is longer
+            than 64 pixels, else `inception`.
+        size: Rows and columns of the input; None for a dynamic side.
 
     Raises:
         OptionError: There is no scheme of that name.
@@ -203,7 +203,7 @@ def choose_scheme(scheme: str | Scheme | None, size: tuple[int | None, int | Non
 
 
 def guess_note(scheme: str | Scheme | None, size: tuple[int | None, int | None]) -> str | None:
-    """What a user should know of a spec's scheme: that it has none, and which `choose_scheme` takes; else None."""
+    """A note for the user if a spec has no scheme: which one `choose_scheme` takes; otherwise None."""
     if scheme is not None:
         return None
     return f"the spec names no preprocessing scheme; images are prepared by a guess, {choose_scheme(None, size).name}"

@@ -81,7 +81,7 @@ def _neighbours(
 def area_resize(image: NDArray[np.uint8], height: int, width: int, *, window: Crop | None = None) -> NDArray[np.uint8]:
     """Resizes as OpenCV's ``INTER_AREA`` does: a pixel is the mean of what it covers of the source, halves rounded up.
 
-    OpenCV's own weights have fewer bits, which rounds some pixels to the other side: three of 100,000 where it shrinks.
+    OpenCV's own weights have fewer bits, so some pixels round the other way: three in 100,000 when it shrinks.
 
     Args:
         image: uint8 ``[H, W, C]``.
@@ -101,7 +101,7 @@ def area_resize(image: NDArray[np.uint8], height: int, width: int, *, window: Cr
 
 
 def _shares(size: int, new_size: int, start: int, count: int) -> NDArray[np.float64]:
-    """How much of each new pixel, of rows ``[count, size]``, every source pixel along an axis makes up."""
+    """The share of each source pixel in each new pixel along an axis, ``[count, size]``."""
     step = size / new_size
     first = np.arange(start, start + count)[:, None] * step
     each = np.arange(size)[None, :]

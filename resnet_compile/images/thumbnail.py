@@ -11,7 +11,7 @@ from resnet_compile.images.decode import RgbImage
 
 
 def thumbnail(image: RgbImage, side: int) -> bytes:
-    """A JPEG file of the image, whose longer side is at most so many pixels."""
+    """The image as a JPEG file whose longer side is at most `side` pixels."""
     small = Image.fromarray(image)
     small.thumbnail((side, side))
     buffer = io.BytesIO()
@@ -20,6 +20,6 @@ def thumbnail(image: RgbImage, side: int) -> bytes:
 
 
 def picture(jpeg: bytes) -> str:
-    """An HTML element that shows a JPEG file and needs nothing from anywhere else."""
+    """A self-contained HTML element that shows a JPEG file."""
     source = "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
     return f'<img src="{source}" alt="" style="max-width:100%">'

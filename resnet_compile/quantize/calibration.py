@@ -1,8 +1,8 @@
-"""Ranges and means of a graph's activations, by running it once on images.
+"""Calibration: the ranges and means of a graph's activations, from one run on images.
 
-Ranges are the least and the greatest value, as onnxruntime's `MinMaxCalibrater` finds them. Its histogram calibrators
+A range is the least and the greatest value, as in onnxruntime's `MinMaxCalibrater`. onnxruntime's histogram calibrators
 were tried on ResNet-50 v2. `PercentileCalibrater` at 99.99 on both sides reduces the errors of logits and blocks by a
-tenth (1.0 % instead of 1.1 %), but takes several times as long and all activations in memory. On a network of few
+tenth (1.0 % instead of 1.1 %), but takes several times as long and holds all activations in memory. On a network of few
 channels, 99.9 and `EntropyCalibrater` make the error larger.
 """
 
@@ -30,19 +30,19 @@ METHOD = "minmax"
 
 @contextmanager
 def opened(graph: Graph, fmt: ModelFormat = ModelFormat(), **options: Any) -> Iterator[Session]:  # noqa: B008  # frozen
-    """A session on the CPU without spinning, for the duration of the block; `options` are further ones of it."""
+    """A session on the CPU without spinning, open until the block ends; `options` are further session options."""
     with _written(graph, fmt) as path:
         yield Session.open(path, "cpu", SessionOptions(spinning=False, **options))
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """What a map, or any other value, was over all images.
+    """Statistics of an activation over all images.
 
     Attributes:
-        low: The least value of each channel; of a value that is no map the least of all.
+        low: The least value of each channel of a map; of any other value, the least of all its numbers.
         high: The greatest, likewise.
-        mean: The mean of each channel over images, rows and columns; None where it was not asked for.
+        mean: The mean of each channel over images, rows and columns; None if it was not requested.
     """
 
     low: Vector
@@ -55,22 +55,22 @@ class Observed:
         return float(self.low.min()), float(self.high.max())
 
     def over(self, factors: Vector) -> Observed:
-        """The same of the map divided by factors, one for each channel."""
+        """The statistics of the map after division by factors, one for each channel."""
         return Observed(self.low / factors, self.high / factors, None if self.mean is None else self.mean / factors)
 
 
 def observe(
     graph: Graph, wanted: Collection[Value], convolved: Collection[Value], images: CalibrationImages
 ) -> Mapping[str, Observed]:
-    """Ranges of activations, and means of those that convolutions read, by their names, from one run over the images.
+    """Ranges of activations by name, and means of those that convolutions read, from one run over the images.
 
-    Extremes are found where the values are: those of a map by pools as large as it, the least as the greatest of its
-    negative; a ReLU's least is taken for 0.
+    The graph itself computes the extremes. A max pool as large as the map gives its greatest value; the same pool of
+    the negated map gives its least. The least value of a ReLU is taken to be 0.
 
     Args:
         graph: The graph to run.
-        wanted: The activations whose range is wanted.
-        convolved: The activations, among them, whose means are wanted too.
+        wanted: The activations whose ranges are needed.
+        convolved: Those of `wanted` whose means are needed too.
         images: The calibration images.
 
     Raises:
@@ -102,7 +102,7 @@ def observe(
 
 
 def _sized(graph: Graph, values: Sequence[Value], shape: tuple[int, ...]) -> Graph:
-    """The graph with the images' size, and these values for outputs."""
+    """The graph at the images' size, with these values as its outputs."""
     (source,) = graph.inputs
     fixed = replace(source, type=Type(source.type.dtype, (source.shape[0], *shape)))
     whole = replace(graph, outputs=tuple(dict.fromkeys(values)))
@@ -110,7 +110,7 @@ def _sized(graph: Graph, values: Sequence[Value], shape: tuple[int, ...]) -> Gra
 
 
 def _probes(values: Mapping[str, Value], convolved: Collection[str]) -> dict[str, dict[str, Value]]:
-    """What tells of each value: `high` and, unless it is a ReLU's, `low` as a negative; `mean` where it is wanted."""
+    """The probes of each value: `high`; `low`, negated, unless a ReLU makes the value; and `mean` if requested."""
     minus = initializer("calibration/minus", ConstantTensor(np.full((1, 1, 1, 1), -1, np.float32)))
     probes: dict[str, dict[str, Value]] = {}
     for name, value in values.items():
@@ -132,13 +132,13 @@ def _probes(values: Mapping[str, Value], convolved: Collection[str]) -> dict[str
 
 
 def _rows(made: NDArray[Any]) -> NDArray[np.float64]:
-    """A row an image."""
+    """The values as a matrix with one row per image."""
     return made.reshape(len(made), -1).astype(np.float64)
 
 
 @contextmanager
 def _written(graph: Graph, fmt: ModelFormat) -> Iterator[Path]:
-    # By way of a file, which no model is too large for.
+    # A file, because a model in memory is limited in size.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         write_model(graph, fmt, path)

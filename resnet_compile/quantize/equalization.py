@@ -1,16 +1,16 @@
-"""Channels of the residual stream brought to like ranges, where that costs no node and changes nothing in float.
+"""Equalises the ranges of the residual stream's channels, where that adds no node and changes nothing in float.
 
-A map has one grid for all of its channels, so that one with a tenth of the widest's range has a tenth of its steps. In
-a pre-activation network the stream is made by convolutions, sums and pools, and read by normalisations alone, which are
-depthwise convolutions by now (`depthwise_batch_norm`). With a factor s[c] > 0 for each channel of it::
+A map has one grid for all of its channels. A channel with a tenth of the widest channel's range therefore has only a
+tenth of its steps. In a pre-activation network, convolutions, sums and pools make the stream, and only normalisations
+read it, which are depthwise convolutions at this stage (`depthwise_batch_norm`). With a factor s[c] > 0 per channel::
 
     v[c] / s[c] = (W[c] / s[c]) * x + b[c] / s[c]        the convolutions that make it
     (v + w)[c] / s[c] = v[c] / s[c] + w[c] / s[c]        sums; a pool moves with its arguments
     a[c] v[c] = (s[c] a[c]) (v[c] / s[c])                the depthwise convolutions that read it
 
-Weights have a scale for each output channel, so that their integers stay what they were. s[c] is twice the channel's
-range over the widest one's, at most 1, by the largest over all maps that share it (Nagel et al. 2019, Data-Free
-Quantization, 4.1, has it for pairs of layers, without the headroom).
+Weights have a scale for each output channel, so their integers do not change. s[c] is twice the channel's range over
+the widest channel's range, at most 1; of all maps that share s, the largest value counts. Nagel et al. 2019, Data-Free
+Quantization, 4.1, equalise pairs of layers so, without the headroom.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from resnet_compile.quantize.calibration import Observed
 
 _MOVERS = ("Identity", "MaxPool", "AveragePool")
 _HEADROOM = 2
-"""What a channel may reach on other images, by what it reached in calibration: without it few images clip the rest."""
+"""A channel's allowed range over its range in calibration. Without headroom, few calibration images clip all others."""
 _LEAST = 1 / 16
 """The least factor: a channel that hardly varied in calibration may vary more on other images."""
 
 
 @dataclass(frozen=True)
 class Equalized:
-    """A graph with its streams equalised.
+    """A graph with equalised streams.
 
     Attributes:
         graph: The graph; values keep their names.
-        factors: For each value that is scaled, by name, what to multiply its channels by to have it as it was.
-        done: The number of streams.
-        refused: The reason for each stream that stays, one sentence each.
+        factors: For each scaled value, by name, the factors that restore its channels.
+        done: The number of equalised streams.
+        refused: For each stream that was left alone, the reason in one sentence.
     """
 
     graph: Graph
@@ -48,17 +48,17 @@ class Equalized:
     refused: tuple[str, ...]
 
     def observed(self, before: Mapping[str, Observed]) -> Mapping[str, Observed]:
-        """What was observed of the graph before, as it would be observed now."""
+        """The statistics of the original graph, converted to those of this one."""
         return {name: each.over(self.factors[name]) if name in self.factors else each for name, each in before.items()}
 
 
 def equalize(graph: Graph, observed: Mapping[str, Observed], told: Collection[str]) -> Equalized:
-    """Brings the channels of every stream that normalisations alone read to like ranges.
+    """Equalises the channel ranges of every stream that only normalisations read.
 
     Args:
         graph: The network after the passes of int8.
-        observed: What was observed of its values, by name.
-        told: Outputs whose values count only with their factors; all others stay what they are.
+        observed: The statistics of its values, by name.
+        told: Outputs that may be scaled, because their reader applies the factors; all other outputs keep their values.
     """
     read_by, outputs = graph.readers(), frozenset(graph.outputs)
     kept = frozenset(output for output in outputs if output.name not in told)
@@ -98,7 +98,7 @@ def _factors(observed: Sequence[Observed]) -> Vector:
 
 
 def _streams(graph: Graph) -> list[list[Value]]:
-    """The maps that sums and pools tie together, those with a sum among them."""
+    """The groups of maps that sums and pools tie together; only groups with a sum."""
     tied: dict[Value, list[Value]] = {}
     for value in graph.values():
         if value.node is None or len(value.shape) != 4 or value.type.dtype != "float32":
@@ -117,7 +117,7 @@ def _streams(graph: Graph) -> list[list[Value]]:
 
 
 def _reason(stream: Sequence[Value], read_by: Readers, kept: Collection[Value]) -> str | None:
-    """Why a stream stays as it is."""
+    """Why a stream cannot be equalised; None if it can."""
     members = frozenset(stream)
     for value in stream:
         if value in kept:
@@ -153,6 +153,6 @@ def _reading(reader: Value, value: Value, read_by: Readers, kept: Collection[Val
 
 
 def _own_parameters(node: Node, read_by: Readers) -> bool:
-    """Whether weights and biases are known, and no other node reads them."""
+    """Whether weights and biases are constants that no other node reads."""
     parameters = [each for each in node.inputs[1:] if each]
     return all(each.contents is not None and len(read_by[each]) == 1 for each in parameters)

@@ -23,7 +23,7 @@ from resnet_compile.runtime import ImageInput
 
 MOST_IMAGES = 64
 RANDOM_IMAGES = 32
-# A folder of which more cannot be read is not what somebody meant.
+# A folder with more unreadable images is probably the wrong one.
 _MOST_FAULTS = 0.1
 # Every activation of so many images is in memory at once.
 _BATCH = 4
@@ -34,9 +34,9 @@ class CalibrationImages:
     """Calibration images in the network's layout.
 
     Attributes:
-        source: `random` for normally distributed numbers, `images` for anything that was given.
+        source: `random` for normally distributed numbers, `images` for given images.
         values: float32, NCHW or NHWC.
-        notes: What a user should know of them: which could not be read, and how they were prepared by a guess.
+        notes: Notes for the user: which images could not be read, and which preprocessing scheme was guessed.
     """
 
     source: Literal["random", "images"]
@@ -54,10 +54,10 @@ class CalibrationImages:
 
 
 def random_images(plan: Plan, layout: Literal["nchw", "nhwc"], seed: int) -> CalibrationImages:
-    """Normally distributed numbers of the network's size, for which its initial weights are made."""
+    """Normally distributed numbers of the network's input size. Initial weights are designed for such inputs."""
     source = _input(plan, layout)
     shape = source.channels, *plan.input.size
-    # The stream is a different one from that of `verify`, so that a model can be judged by images it has not seen.
+    # The stream differs from `verify`'s, so that a model is verified on images it was not calibrated on.
     values = np.random.default_rng([seed, 8]).standard_normal((RANDOM_IMAGES, *shape), np.float32)
     return CalibrationImages("random", source.laid_out(values.transpose(0, 2, 3, 1)))
 
@@ -67,7 +67,7 @@ def folder_images(
 ) -> CalibrationImages:
     """The images of a folder, at any depth: at most `MOST_IMAGES`, evenly spaced in order of their names.
 
-    Those that are held out are as many of the rest, to judge by; all of them where there is no rest.
+    Held-out images, for judging a model, are at most as many of the rest. Without a rest, all images are returned.
 
     Raises:
         OptionError: There is no such folder, or the network does not take three channels.
@@ -92,15 +92,16 @@ def folder_images(
 
 
 def has_held_out(folder: str | os.PathLike[str]) -> bool:
-    """Whether a folder has more images than it takes to calibrate."""
+    """Whether a folder has more images than calibration uses."""
     return len(find_images([folder])) > MOST_IMAGES
 
 
 def folder_photographs(
     folder: str | os.PathLike[str], left_out: Callable[[ImageError], None], *, held_out: bool = False
 ) -> Iterator[NDArray[np.uint8]]:
-    """The same images one after another as they are, uint8 ``[1, H, W, 3]``, for models that take them so; `left_out`
-    is called with those that cannot be read. Raises as `folder_images`.
+    """The images of `folder_images` without preprocessing, one at a time, uint8 ``[1, H, W, 3]``.
+
+    `left_out` is called with those that cannot be read. Raises as `folder_images`.
     """
     faults, paths = [], _chosen(folder, held_out=held_out)
     for path in paths:
@@ -137,7 +138,7 @@ def given_images(values: NDArray[np.float32], plan: Plan, layout: Literal["nchw"
     """Arrays in the network's layout.
 
     Raises:
-        OptionError: They are not float32 of the network's size, or not all finite.
+        OptionError: The arrays are not float32 of the network's size, or not all finite.
     """
     if not isinstance(values, np.ndarray):
         raise OptionError(f"images must be a folder or a NumPy array, got {type(values).__name__}", where="images")

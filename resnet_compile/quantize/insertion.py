@@ -1,18 +1,18 @@
-"""The QDQ form: pairs of QuantizeLinear and DequantizeLinear around what is computed in integers.
+"""The QDQ form: pairs of QuantizeLinear and DequantizeLinear around every operator that is computed in integers.
 
-An activation x is stored as q = clip(round(x / s) + z, 0, 255), with one scale s and one zero point z a tensor, and
-read as s (q - z). 0 is exact, and so is zero padding. Where the target wants it, q is int8 and z is 0. Weights are int8
-with a scale for each output channel and no zero point. Biases are int32, with the product of the input's scale and the
-weights' as theirs, or float32. A runtime that knows the form computes between the pairs in integers; any other computes
-the same in float32.
+An activation x is stored as q = clip(round(x / s) + z, 0, 255) and read as s (q - z), with one scale s and one zero
+point z per tensor. 0 is exact, and so is zero padding. Some targets require int8 q with z = 0. Weights are int8 with a
+scale for each output channel and no zero point. Biases are float32, or int32 whose scale is the input's scale times the
+weights'. A runtime that recognises the form computes between the pairs in integers; any other computes the same in
+float32.
 
-Rounding changes the weights of an output channel o by D[o], and the convolution's output by D[o] * x. With m the means
-of the input's channels, the mean of that is sum_c m[c] sum_taps D[o, c, taps], which is subtracted from the biases
-("bias correction", Nagel et al. 2019, Data-Free Quantization; zero borders are neglected).
+Rounding changes the weights of an output channel o by D[o], and the convolution's output by D[o] * x. If m are the
+means of the input's channels, the output's mean changes by sum_c m[c] sum_taps D[o, c, taps]. This is subtracted from
+the biases ("bias correction", Nagel et al. 2019, Data-Free Quantization; zero borders are neglected).
 
 Processors with VNNI or dot products (AVX-VNNI, AVX512-VNNI, ARM) add products of uint8 and int8 in 32 bits.
-onnxruntime's kernels for AVX2 and AVX512 without VNNI add pairs of them in 16 bits, which saturates for large weights
-and activations. For such a machine, verify the model on it.
+onnxruntime's kernels for AVX2, and for AVX512 without VNNI, add pairs of products in 16 bits, which saturates for large
+weights and activations. For such a processor, verify the model on it.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def insert(
     Args:
         graph: The graph, with its initializers bound.
         placement: What is computed in integers.
-        grids: By the names of the values in `placement.sources`.
+        grids: The grids, by the names of the values in `placement.sources`.
         means: The channel means of each integer convolution's input, by the input's name.
         float_biases: Whether biases stay float32.
 
@@ -67,7 +67,7 @@ def insert(
 
 @dataclass(frozen=True)
 class _Insertion:
-    """`insert` at work."""
+    """The state of one call of `insert`."""
 
     graph: Graph
     placement: Placement
@@ -108,7 +108,7 @@ class _Insertion:
         return self.pairs[old]
 
     def _padded(self, value: Value, source: Value, pads: Value | None) -> Value:
-        """The integers with zero points or their mirror around them; between pairs, onnxruntime would pad floats."""
+        """Pads the integers, with the zero point or by reflection; onnxruntime would pad between pairs in float."""
         held, scale, zero_point = source.maker.inputs
         mode = value.maker.attributes.text("mode")
         border = (zero_point,) if mode == "constant" else ()
@@ -150,7 +150,7 @@ class _Insertion:
 
 
 def _mean_shift(weights: QuantizedWeights, means: Vector) -> Vector:
-    """The change of each output channel's mean by the rounding of weights."""
+    """The change of each output channel's mean that the rounding of weights causes."""
     taps = weights.rounding().reshape(*weights.shape[:2], -1).sum(axis=2)
     groups = means.size // weights.shape[1]
     shift: Vector = taps.reshape(groups, -1, weights.shape[1]) @ means.reshape(groups, weights.shape[1], 1)

@@ -68,18 +68,18 @@ def quantize(
     """Compiles a network and quantises it statically to 8 bits.
 
     Args:
-        spec: What to compile, as for `compile`.
-        options: How, with a `dtype` of int8; None for the defaults.
-        weights: As for `compile`.
+        spec: The network, as for `compile`.
+        options: Options with a `dtype` of int8; None for the defaults.
+        weights: The weights, as for `compile`.
         images: The calibration images, instead of `Int8.calibration`: a folder, preprocessed by the spec's scheme, or
             float32 arrays in the network's layout.
 
     Raises:
         SpecError: The spec describes no network.
-        OptionError: An option asks for what the network does not have, or has no meaning for int8.
-        WeightsError: The weights do not fill the network, or activations are not finite with them.
+        OptionError: An option asks for what the network does not have, or does not apply to int8.
+        WeightsError: The weights do not fill the network, or lead to activations that are not finite.
         UsageError: The folder has no images.
-        ImageError: More than a tenth of the images cannot be read; a note tells of fewer.
+        ImageError: More than a tenth of the images cannot be read; for fewer there is a note.
     """
     options = CompileOptions.given({"dtype": "int8"} if options is None else options)
     precision = options.dtype
@@ -90,7 +90,7 @@ def quantize(
         raise OptionError(fault, where="opset", hint=f"opset {needed} can")
     spec, weights, _ = described_by(spec, weights)
     plan, _ = planned_for(spec, options, weights)
-    # Logits of 8 bits would make ties between classes, and the last layer has a thousandth of the multiplications.
+    # Logits in 8 bits would cause ties between classes, and the last layer has a thousandth of the multiplications.
     logits = plan.head.logits.scope if plan.head.logits else None
     kept = {*resolve_scopes(plan, precision.keep_float), *filter(None, [logits])}
     calibration = _images(precision.calibration if images is None else images, plan, options)
@@ -135,7 +135,7 @@ def _compiled(
     weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None,
     outputs: Sequence[str],
 ) -> CompiledModel:
-    """The network in float32 without rewrites, for batches of any size, so that few images can be run at a time."""
+    """The network in float32 without rewrites, for any batch size, so that few images can run at a time."""
     changes = {
         "dtype": "float32",
         "target": None,
@@ -154,7 +154,7 @@ def _outputs(graph: Graph, names: Sequence[str]) -> Graph:
 
 
 def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
-    """The graph for a fixed batch size, its types inferred again."""
+    """The graph with another batch size, its types inferred again."""
     if batch == "dynamic":
         return graph
     (source,) = graph.inputs
@@ -163,7 +163,7 @@ def _with_batch(graph: Graph, batch: int | Literal["dynamic"]) -> Graph:
 
 
 def _metadata(plain: Metadata, options: CompileOptions, precision: Int8, images: CalibrationImages) -> Metadata:
-    """The model's metadata, with its quantisation."""
+    """The model's metadata, completed by facts about the quantisation."""
     return replace(
         plain,
         dtype=precision.kind,

@@ -1,4 +1,4 @@
-"""What is computed in integers, and which activations are stored in 8 bits."""
+"""Decides what is computed in integers, and which activations are stored in 8 bits."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Placement:
 
     Attributes:
         integer: The values that are computed in integers.
-        sources: For each activation that is stored in 8 bits, the one whose range sets its grid.
+        sources: For each activation stored in 8 bits, the activation whose range sets its grid.
     """
 
     integer: frozenset[Value]
@@ -30,10 +30,10 @@ class Placement:
 
 
 def place(graph: Graph, kept: Collection[str]) -> Placement:
-    """Places everything that has an integer form in integers, except in the scopes that are kept in float.
+    """Assigns integers to every operator that has an integer form, except in the scopes that are kept in float.
 
     Operators that only move numbers follow their input and keep its grid. A sum or convolution before a ReLU has no
-    grid of its own: the ReLU's grid has zero point 0, so clipping to it is the ReLU.
+    grid of its own: the ReLU's grid starts at 0, so clipping to that grid does the work of the ReLU.
 
     Raises:
         OptionError: Nothing is left for integers.

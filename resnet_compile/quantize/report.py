@@ -37,11 +37,11 @@ class QuantizationReport:
 
     Attributes:
         method: The calibration method.
-        source: `random` for normally distributed numbers, `images` for anything that was given.
+        source: `random` for normally distributed numbers, `images` for given images.
         images: The number of images.
         points: The errors of the blocks, and of the logits if there are any.
-        top1: The fraction of images (and of positions, for logits with rows and columns) with the same largest logit;
-            None without logits.
+        top1: The fraction of images with the same largest logit in both networks; for logits with rows and columns, the
+            fraction of positions. None without logits.
     """
 
     method: str
@@ -77,14 +77,14 @@ def compare_points(
     logits: str | None,
     factors: Mapping[str, Vector],
 ) -> QuantizationReport:
-    """Runs two graphs of the same inputs and outputs, and compares every output.
+    """Runs two graphs with the same inputs and outputs, and compares every output.
 
     Args:
         reference: The network in float32.
-        quantized: The same in 8 bits.
+        quantized: The network in 8 bits.
         images: The images.
         logits: The output whose largest value is the class.
-        factors: What to multiply the channels of outputs of the quantised network by, by name.
+        factors: Factors for the channels of the quantised network's outputs, by output name.
     """
     signal = {output.name: 0.0 for output in reference.outputs}
     noise = dict(signal)
@@ -109,7 +109,7 @@ def compare_points(
 
 
 def _channel_axis(graph: Graph, name: str) -> int:
-    """The axis of an output's channels: the last for an output that was transposed to NHWC."""
+    """The channel axis of an output: the last if the output was transposed to NHWC."""
     value = next(output for output in graph.outputs if output.name == name)
     return -1 if value.node and value.node.operator == "Transpose" else 1
 

@@ -12,14 +12,14 @@ from resnet_compile.errors import WeightsError
 from resnet_compile.graph import Tensor, Vector
 
 LARGEST = 127
-# A bias has at most this many steps, a quarter of what int32 holds, so that the products have room beside it.
+# The greatest bias in steps: a quarter of int32's range, which leaves room for the products.
 _MOST_BIAS = 2.0**29
 _SMALLEST = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """The values of 8 bits: scale (q - zero_point) for q from 0 to 255; of int8, from -128 to 127."""
+    """The values that 8 bits represent: scale (q - zero_point) for q from 0 to 255, or for int8 from -128 to 127."""
 
     scale: np.float32
     zero_point: np.uint8 | np.int8
@@ -33,7 +33,7 @@ class Grid:
 
     @classmethod
     def about_zero(cls, low: float, high: float) -> Grid:
-        """The finest grid of int8 with zero point 0 that covers low to high by -127 to 127."""
+        """The finest int8 grid with zero point 0 whose values for -127 to 127 cover low to high."""
         largest = max(-low, high)
         return cls(np.float32(max(largest / LARGEST, _SMALLEST) if largest > 0 else 1), np.int8(0))
 
@@ -43,8 +43,8 @@ class QuantizedWeights:
     """Weights as int8 with a scale for each output channel, computed on demand.
 
     Attributes:
-        source: The weights, OIHW.
-        scales: One for each output channel.
+        source: The float weights, OIHW.
+        scales: The scale of each output channel.
     """
 
     source: Tensor
@@ -69,14 +69,14 @@ class QuantizedWeights:
 def quantize_weights(weights: Tensor, grid: Grid, biases: Vector, name: str) -> QuantizedWeights:
     """Quantises weights: scale = max |w| / 127 for each output channel.
 
-    If the bias, in steps of the input's scale times this one, would overflow its integer, the scale is what the bias
-    needs. For weights that are all zero it is 1.
+    A bias is stored in steps of the input's scale times this scale. If the bias would overflow its integer, the scale
+    is made large enough for the bias. If all weights are zero, the scale is 1.
 
     Args:
-        weights: OIHW.
+        weights: The weights, OIHW.
         grid: The grid of the input.
-        biases: One for each output channel.
-        name: For errors.
+        biases: The bias of each output channel.
+        name: The weights' name, for errors.
 
     Raises:
         WeightsError: A weight or bias is not a finite number.
@@ -87,7 +87,7 @@ def quantize_weights(weights: Tensor, grid: Grid, biases: Vector, name: str) -> 
         raise WeightsError("has values that are not finite float32 numbers", where=name)
     step = float(grid.scale)
     scales = np.maximum(largest / LARGEST, np.abs(biases) / (step * _MOST_BIAS))
-    # 0 is no scale, nor is its product with the input's.
+    # Neither the scale nor its product with the input's scale may be 0.
     least = _SMALLEST / min(step, 1.0)
     return QuantizedWeights(weights, np.where(scales == 0, 1.0, np.maximum(scales, least)).astype(np.float32))
 

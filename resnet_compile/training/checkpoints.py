@@ -1,4 +1,4 @@
-"""A training run's checkpoints: all that it needs to go on, in one file that appears whole or not at all."""
+"""Training checkpoints: everything that a run needs to resume, in one file that appears whole or not at all."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from resnet_compile.checkpoints.training_run import (
 from resnet_compile.errors import CheckpointError, OutputError, TrainingError
 from resnet_compile.files import as_path, replacing
 
-# The words of runs from before they were called accuracies.
+# Older runs called accuracies by these keys.
 _RENAMED = {"precision": "accuracy", "best_precision": "best_accuracy"}
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run is.
+    """The progress of a run.
 
     Attributes:
         step: Steps taken.
         steps: Steps to take in all.
-        evaluated: Steps taken when it was last evaluated; 0 where it never was.
-        accuracy: What that evaluation said.
-        best_accuracy: The best that any said.
-        best_step: Steps taken when it said so, the last time where several were as good; None where none is known.
-        setup: What the steps depend on, as JSON values: the spec, the options, the data.
-        class_names: The names of the classes, where the data has names for them.
+        evaluated: The step of the last evaluation; 0 if there was none.
+        accuracy: The accuracy of the last evaluation.
+        best_accuracy: The best accuracy of any evaluation.
+        best_step: The step of the best accuracy, the latest of equally good ones; None if unknown.
+        setup: Everything that determines the steps, as JSON values: the spec, the options, the data.
+        class_names: The names of the classes, if the data has names.
     """
 
     step: int
@@ -59,8 +59,8 @@ class Saved:
     """A checkpoint that was read back.
 
     Attributes:
-        path: Its file.
-        progress: How far the run was.
+        path: The checkpoint's file.
+        progress: The run's progress at that step.
         state: Every state variable by its name.
     """
 
@@ -70,23 +70,23 @@ class Saved:
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, NDArray[Any]], progress: Progress, keep: int) -> Path:
-    """Writes a checkpoint and then removes the oldest ones, the best apart.
+    """Writes a checkpoint, then removes the oldest ones except the best.
 
-    It is written aside, brought to the disk and renamed, so that a process killed at any moment, or a machine that
-    stops, leaves either this checkpoint whole or those before it.
+    The checkpoint is written to a temporary file, flushed to disk and renamed. If the process is killed or the machine
+    stops, either the new checkpoint is whole or the earlier ones remain.
 
     Args:
-        folder: The run's.
+        folder: The run's folder.
         state: Every state variable by its name.
-        progress: Goes into the file too.
-        keep: How many checkpoints to leave, this one among them, and the best one besides.
+        progress: The run's progress, which goes into the file too.
+        keep: How many checkpoints to keep, including this one; the best one is kept in addition.
 
     Returns:
-        The file.
+        The checkpoint's file.
 
     Raises:
         TrainingError: A variable is not finite; nothing is written.
-        OutputError: It cannot be written; those before it stay.
+        OutputError: The checkpoint cannot be written; earlier ones remain.
     """
     require_finite(state)
     path = folder / checkpoint_name(progress.step)
@@ -100,14 +100,14 @@ def save_checkpoint(folder: Path, state: Mapping[str, NDArray[Any]], progress: P
 
 
 def require_finite(state: Mapping[str, NDArray[Any]]) -> None:
-    """Raises a `TrainingError` that names the first variable with a value that is no finite number."""
+    """Raises a `TrainingError` that names the first variable with a value that is not finite."""
     for name, values in state.items():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise TrainingError("holds a value that is not finite", where=name)
 
 
 def _write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
-    """An `.npz` of arrays, not compressed, the same bytes for the same arrays."""
+    """Writes arrays as an uncompressed `.npz`: the same bytes for the same arrays."""
     with zipfile.ZipFile(file, "w") as archive:
         for name, values in arrays.items():
             member = io.BytesIO()
@@ -116,10 +116,10 @@ def _write(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:
 
 
 def read_checkpoint(file: Path) -> Saved:
-    """Reads one checkpoint whole.
+    """Reads a whole checkpoint.
 
     Raises:
-        CheckpointError: It is damaged, or no checkpoint of a training run.
+        CheckpointError: The file is damaged, or is not a checkpoint of a training run.
     """
     with open_whole(file) as checkpoint:
         try:
@@ -130,12 +130,12 @@ def read_checkpoint(file: Path) -> Saved:
 
 
 def renamed(entry: Mapping[str, Any]) -> dict[str, Any]:
-    """A JSON object of a run in the words of today."""
+    """A run's JSON object with old keys replaced by current ones."""
     return {_RENAMED.get(key, key): value for key, value in entry.items()}
 
 
 def best_accuracy(path: str | os.PathLike[str]) -> float | None:
-    """The best that any evaluation of a run said, by its folder or one of its checkpoints; None of anything else."""
+    """The best accuracy of a run, given by its folder or one of its checkpoints; None for any other path."""
     path = as_path(path)
     try:
         saved = newest_whole(path, read_checkpoint)[0] if path.is_dir() else read_checkpoint(path)
@@ -145,7 +145,7 @@ def best_accuracy(path: str | os.PathLike[str]) -> float | None:
 
 
 def best_checkpoint(folder: Path, progress: Progress) -> Path | None:
-    """The file of the checkpoint that did best; None where none was evaluated, or it is gone."""
+    """The file of the best checkpoint; None if none was evaluated, or if the file is gone."""
     if progress.best_step is None:
         return None
     best = folder / checkpoint_name(progress.best_step)
@@ -153,18 +153,18 @@ def best_checkpoint(folder: Path, progress: Progress) -> Path | None:
 
 
 def clear_folder(folder: Path, newest: Path | None) -> None:
-    """Removes what a killed run left half-written, and puts damaged checkpoints out of the way of those to come.
+    """Removes half-written files of a killed run, and moves damaged checkpoints out of the way of new ones.
 
     Args:
-        folder: The run's; it is made where it is not there.
-        newest: Its newest whole checkpoint.
+        folder: The run's folder; created if it does not exist.
+        newest: The newest whole checkpoint.
 
     Raises:
         OutputError: The folder cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # As `replacing` calls them; what else lies there is not ours.
+        # The temporary names of `replacing`; all other files belong to the user.
         for written in ("checkpoint-*.npz", "log.jsonl"):
             for part in folder.glob(f".{written}.*.part"):
                 part.unlink(missing_ok=True)

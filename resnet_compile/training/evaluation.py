@@ -1,4 +1,4 @@
-"""How well a network does on images that it has not learned from, as it would be used: by its moving averages."""
+"""Evaluates a network on held-out images as it would be used: in inference, with its moving averages."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from resnet_compile.training.data import Dataset, evaluation_batches
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """A network judged by a whole set.
+    """The result of an evaluation on a whole set.
 
     Attributes:
-        images: How many there were.
-        accuracy: The share whose greatest logit is the label's; the CIFAR system calls it precision.
-        loss: Mean cross-entropy of the softmax, without any decay.
+        images: The number of images.
+        accuracy: The share of images whose greatest logit is the label's; the CIFAR system calls it precision.
+        loss: Mean cross-entropy of the softmax, without weight decay.
     """
 
     images: int
@@ -48,22 +48,22 @@ def evaluate(
     """Runs the inference graph over a whole set.
 
     Args:
-        spec: The network; its input's size is what images are brought to.
-        weights: As `resnet_compile.compile` takes them.
+        spec: The network; images are resized to its input size.
+        weights: The weights, as for `resnet_compile.compile`.
         dataset: The images.
         batch: Images at a time.
-        device: As `resnet_compile.runtime.Session.open` takes it.
+        device: The device, as for `resnet_compile.runtime.Session.open`.
         session: Settings of the session.
-        interrupted: Asked before every batch.
+        interrupted: Called before every batch; True stops the evaluation.
 
     Returns:
-        The judgement; None where it was interrupted.
+        The result; None if it was interrupted.
 
     Raises:
         OptionError: The logits are a map.
         DataError: An image cannot be read.
         DeviceError: The device is not usable.
-        TrainingError: The loss is no finite number.
+        TrainingError: The loss is not finite.
     """
     if not isinstance(dataset, Dataset):
         raise OptionError(f"dataset must come from open_dataset, got {type(dataset).__name__}", where="dataset")
@@ -89,16 +89,16 @@ def evaluate(
 
 
 def unsettled(spec: NetworkSpec, steps: int) -> float:
-    """The share of the moving averages that is still the values from before the first step.
+    """The weight that the initial values still have in the moving averages: decay^steps.
 
-    decay^steps; of averages that are zero-debiased, and those of a network without, nothing.
+    0 for zero-debiased averages, and for networks without averages.
     """
     norm = spec.norm
     return norm.decay**steps if isinstance(norm, BatchNorm) and norm.averages == "corrected" else 0.0
 
 
 def require_one_label(plan: Plan) -> None:
-    """Refuses networks that judge every place of an image.
+    """Refuses networks that classify every position of an image.
 
     Raises:
         OptionError: The logits are a map.
@@ -112,7 +112,7 @@ def require_one_label(plan: Plan) -> None:
 
 def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[Any]:
     """-log softmax(logits)[label] of each row."""
-    with np.errstate(invalid="ignore"):  # of infinite logits the loss is nan, which is told
+    with np.errstate(invalid="ignore"):  # infinite logits make the loss NaN, which is reported
         shifted = logits - logits.max(1, keepdims=True)
         own = np.take_along_axis(shifted, labels[:, None], axis=1)[:, 0]
         return np.log(np.exp(shifted).sum(1)) - own  # type: ignore[no-any-return]  # numpy says Any

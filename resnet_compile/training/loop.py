@@ -23,22 +23,22 @@ from resnet_compile.training.run_log import JUDGED, RunLog
 from resnet_compile.training.step import ACCURACY, IMAGES, LABELS, LEARNING_RATE, LOSS
 
 LOG_EVERY = 10
-"""Steps from one line of the log to the next."""
+"""The number of steps between lines of the log."""
 
 SETTLED = 0.01
-"""The share of the moving averages that may be from before the first step when an evaluation counts."""
+"""An evaluation counts only if the initial values' weight in the moving averages is at most this."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepTaken:
-    """One step.
+    """One training step.
 
     Attributes:
-        step: Its number, from 1.
-        loss: With the L2 penalty, before the update.
+        step: The step's number, from 1.
+        loss: The loss of its batch with the L2 penalty, before the update.
         accuracy: The share of its images whose greatest logit was the label's, before the update.
-        learning_rate: What it was taken with.
-        images_per_second: Since the last line of the log, evaluations and checkpoints left out.
+        learning_rate: The learning rate of the step.
+        images_per_second: Throughput since the last line of the log, without evaluations and checkpoints.
     """
 
     step: int
@@ -49,10 +49,10 @@ class StepTaken:
 
 
 class Listener:
-    """Hears how a training goes; the methods do nothing unless they are overridden."""
+    """Receives the progress of a training run; the methods do nothing unless overridden."""
 
     def note(self, text: str) -> None:
-        """Something worth knowing."""
+        """A note for the user."""
 
     def started(self, progress: Progress, session: Session) -> None:
         """The first step is about to be taken."""
@@ -69,19 +69,19 @@ class Listener:
 
 @dataclass
 class Loop:
-    """A run that goes on.
+    """The training loop of a run.
 
     Attributes:
         plan: The network.
-        how: How to train it.
-        folder: The run's.
-        test: What to evaluate on.
-        session: The training step's.
+        how: The settled options.
+        folder: The run's folder.
+        test: The images to evaluate on.
+        session: The session of the training step.
         state: The step's state, on the device.
-        log: The run's.
-        listener: Hears how it goes.
-        interrupted: Whether to stop.
-        checkpoint: The newest, if there is one.
+        log: The run's log.
+        listener: Receives the progress.
+        interrupted: Called between steps; True stops the run.
+        checkpoint: The newest checkpoint, if there is one.
     """
 
     plan: Plan
@@ -96,14 +96,14 @@ class Loop:
     checkpoint: Path | None
 
     def run(self, batches: Iterator[Batch], progress: Progress) -> Progress:
-        """Takes steps until there are as many as the progress says, or it is interrupted; then there is a checkpoint.
+        """Takes steps up to `progress.steps` or an interruption, and ends with a checkpoint.
 
         Args:
-            batches: From the first step that is not taken yet.
-            progress: How far the run is; that of the checkpoint where there is one.
+            batches: The batches from the next step on.
+            progress: The run's progress: the newest checkpoint's, if there is one.
 
         Returns:
-            How far it came.
+            The progress at the end.
         """
         self.listener.started(progress, self.session)
         saved = progress.step if self.checkpoint else None
@@ -126,7 +126,7 @@ class Loop:
             progress = replace(progress, step=done + 1)
 
     def _step(self, batch: Batch, clock: _Clock) -> _Clock:
-        """Takes one step and tells of it; gives the clock for the next."""
+        """Takes one step and reports it; returns the clock for the next."""
         number = batch.step + 1
         rate = learning_rate(self.how.schedule, batch.step)
         told = self.state.run({IMAGES: batch.images, LABELS: batch.labels, LEARNING_RATE: np.array(rate, np.float32)})
@@ -158,7 +158,7 @@ class Loop:
 
     def _judged(self, progress: Progress, evaluation: Evaluation) -> Progress:
         progress = replace(progress, evaluated=progress.step, accuracy=evaluation.accuracy)
-        # Of equally good ones the newest, whose moving averages have followed for longer.
+        # The newest of equally good ones wins: its moving averages have seen more steps.
         if progress.best_accuracy is None or evaluation.accuracy >= progress.best_accuracy:
             progress = replace(progress, best_accuracy=evaluation.accuracy, best_step=progress.step)
         with self._hinting():
@@ -180,7 +180,7 @@ class Loop:
 
     @contextlib.contextmanager
     def _hinting(self) -> Iterator[None]:
-        """Lets the errors of a run that cannot go on say what is left of it."""
+        """Adds to errors that end the run a hint which checkpoint remains."""
         try:
             yield
         except (OutputError, TrainingError) as error:
@@ -189,12 +189,12 @@ class Loop:
 
 
 class _Clock:
-    """Measures images a second from a step on."""
+    """Measures images per second, starting at a step."""
 
     def __init__(self, step: int) -> None:
         self._step = step
         self._start = time.perf_counter()
 
     def rate(self, step: int, batch: int) -> float:
-        """Images a second, the last step being this one."""
+        """Images per second up to and including this step."""
         return (step - self._step) * batch / max(time.perf_counter() - self._start, 1e-9)

@@ -1,4 +1,4 @@
-"""The loss of a classifier and what is told of a batch beside it."""
+"""The loss of a classifier, its derivative, and a batch's accuracy."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from resnet_compile.training.gradients import Emitter
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """A batch judged.
+    """The loss and accuracy of a batch.
 
     Attributes:
-        cost: Mean cross-entropy of the softmax over all positions, without any decay; a scalar.
-        adjoint: The cost's derivative by the logits, of their shape.
+        cost: Mean cross-entropy of the softmax over all positions, without weight decay; a scalar.
+        adjoint: The cost's derivative by the logits, in their shape.
         accuracy: The share of positions whose greatest logit is the label's; a scalar.
     """
 
@@ -28,7 +28,7 @@ class Classification:
 
 
 def label_shape(logits: Value) -> tuple[int, ...]:
-    """One label an image, or where the logits keep their rows and columns one a pixel: [N] or [N, H, W]."""
+    """The shape of the labels: [N], one per image; or [N, H, W], one per pixel, if the logits are a map."""
     batch, _, *positions = logits.static_shape
     return (batch, *positions) if math.prod(positions) > 1 else (batch,)
 
@@ -41,14 +41,14 @@ def classification(logits: Value, predictions: Value, labels: Value, emit: Emitt
     Args:
         logits: [N, C], or [N, C, H, W].
         predictions: Their softmax over the classes.
-        labels: Class numbers, int64, of `label_shape`. A number that is no class counts as none at all, without error.
+        labels: Class numbers, int64, of `label_shape`. An invalid number counts as no class, without an error.
         emit: Where to write.
     """
     shape = logits.static_shape
     count = math.prod(shape) // shape[1]
     numbers = emit.reshape(labels, (shape[0], 1, *shape[2:]))
     classes = np.arange(shape[1]).reshape(1, -1, *(1 for _ in shape[2:]))
-    # OneHot would say it too, and take a class below zero for one counted from the end.
+    # Not OneHot, which counts a negative class from the end.
     is_class = emit.apply("Equal", numbers, emit.tensor(f"classes/{len(shape)}", classes, "int64"))
     one_hot = emit.to_float(is_class)
     log_likelihood = emit.apply("Mul", emit.apply("LogSoftmax", logits, axis=1), one_hot)
@@ -61,7 +61,7 @@ def classification(logits: Value, predictions: Value, labels: Value, emit: Emitt
 
 
 def decay_penalty(weights: Iterable[Value], factor: float, emit: Emitter) -> Value | None:
-    """The L2 penalty, factor * sum(w^2) / 2 over all weights, a scalar; None where there is no decay."""
+    """The L2 penalty, factor * sum(w^2) / 2 over all weights, a scalar; None if there is no decay."""
     weights = tuple(weights)
     if factor == 0 or not weights:
         return None

@@ -1,4 +1,4 @@
-"""What training can be asked for, the learning rate as a function of the steps taken among it."""
+"""Options of training, and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class StepOptions(CheckedModel):
     """Rows and columns of the images; None takes the spec's."""
 
     optimizer: Optimizer = "momentum"
-    """`sgd`: w' = w - lr g; `momentum`, of 0.9, in TensorFlow's form: v' = 0.9 v + g, w' = w - lr v'."""
+    """`sgd`: w' = w - lr g. `momentum`, with factor 0.9 in TensorFlow's form: v' = 0.9 v + g, w' = w - lr v'."""
 
     freeze: Names = ()
-    """Scopes that are not trained, with or without the network's name, such as `conv1` or `block1/unit_1`: their
-    variables stay, and their norms go by the moving statistics.
+    """Scopes that are not trained, such as `conv1` or `block1/unit_1`, with or without the network's name. Their
+    variables do not change, and their norms use the moving statistics.
     """
 
     target: Literal["cpu", "cuda"] = "cpu"
-    """The provider in whose best forms gradients are written; the step computes the same on any."""
+    """The execution provider for which gradients are optimised; the step computes the same on any."""
 
     opset: int = 18
     """Version of ONNX's default operator set."""
@@ -63,10 +63,10 @@ class PiecewiseSchedule(CheckedModel):
     kind: Literal["piecewise"] = "piecewise"
 
     boundaries: Annotated[tuple[Positive, ...], Field(strict=False)]
-    """Numbers of steps after which the next value is taken, ascending."""
+    """Step numbers after which the next value applies, ascending."""
 
     values: Annotated[tuple[Rate, ...], Field(min_length=1, strict=False)]
-    """One more than there are boundaries."""
+    """The learning rates: one more than there are boundaries."""
 
     @model_validator(mode="after")
     def _values_fit_the_boundaries(self) -> Self:
@@ -87,7 +87,7 @@ class PiecewiseSchedule(CheckedModel):
 
 
 class CosineSchedule(CheckedModel):
-    """A learning rate that rises linearly to its peak and falls along half a cosine."""
+    """A learning rate that rises linearly to its peak, then falls along half a cosine."""
 
     kind: Literal["cosine"] = "cosine"
 
@@ -95,10 +95,10 @@ class CosineSchedule(CheckedModel):
     """The greatest rate."""
 
     steps: Positive | None = None
-    """The step with which the last value is reached, counted from the first step of all; None is the run's last."""
+    """The step that reaches the final value, counted from the run's first step; None takes the run's last step."""
 
     warmup: Natural = 0
-    """Steps that it takes to reach the peak."""
+    """The number of steps to reach the peak."""
 
     final: Rate = 0.0
     """The last value."""
@@ -137,17 +137,17 @@ def read_schedule(path: str | os.PathLike[str]) -> PiecewiseSchedule | CosineSch
 
 @checked_call(CheckedModel)
 def learning_rate(schedule: Schedule, done: Natural) -> float:
-    """The rate of the step that is taken when `done` steps are done; an `OptionError` for a cosine without its length.
+    """The learning rate of step number `done` + 1; an `OptionError` for a cosine schedule without its length.
 
-    Piecewise: a boundary b parts the steps 1 to b from those after it. With the CIFAR system's 40,000 the step number
-    40,001 is the first at 0.01: its main program looks at the number of steps done, after each step, and feeds what it
-    finds to the next. Where the original starts again it feeds its first step 0.1, whatever the number; this does not.
+    Piecewise: a boundary b separates the steps 1 to b from those after it. With the CIFAR system's boundary 40,000,
+    step 40,001 is the first at 0.01: after each step, its main program sets the next step's rate from the number of
+    steps done. The original always starts again at 0.1 after a restart; this does not.
 
-    Cosine: step number w of the warmup's W steps has w / W of the peak, and step number s of those that follow
+    Cosine: step w of the W warm-up steps has w / W of the peak. A later step s has
 
         final + (peak - final) (1 + cos(pi (s - W) / (steps - W))) / 2,
 
-    so that the step number `steps` has the final rate, and all after it.
+    so step number `steps` and all later ones have the final rate.
     """
     if isinstance(schedule, PiecewiseSchedule):
         return schedule.values[bisect_right(schedule.boundaries, done)]
@@ -161,14 +161,14 @@ def learning_rate(schedule: Schedule, done: Natural) -> float:
 
 
 def end_of(schedule: PiecewiseSchedule | CosineSchedule) -> int | None:
-    """The number of steps after which the rate changes no more; None where it never does, or none is set."""
+    """The number of steps after which the rate is constant; None for a constant rate or a cosine without length."""
     if isinstance(schedule, PiecewiseSchedule):
         return schedule.boundaries[-1] if schedule.boundaries else None
     return schedule.steps
 
 
 CIFAR_SCHEDULE = PiecewiseSchedule(boundaries=(40_000, 60_000, 80_000), values=(0.1, 0.01, 0.001, 0.0001))
-"""The CIFAR system's."""
+"""The CIFAR system's schedule."""
 
 Augmentation = Literal["crop-flip", "crop", "none"]
 
@@ -177,12 +177,12 @@ class TrainOptions(CheckedModel):
     """The options of `resnet_compile.training.train`; the defaults are those of ``resnet-train``."""
 
     steps: Positive | None = None
-    """Steps to take in all, those before a resumption among them."""
+    """Steps to take in all, including those before a resumption."""
 
     epochs: Positive | None = None
-    """The same in rounds through the training set, in the place of `steps`. With neither, a resumed run goes on to the
-    end that it had, and a new one to the schedule's end; one that begins with weights and is given none takes ten
-    rounds, or 100 steps where those are more.
+    """Epochs to take in all, instead of `steps`. With neither, a resumed run continues to its old end, and a new run to
+    the end of its schedule. A new run that begins with weights and has no schedule takes 10 epochs, and at least 100
+    steps.
     """
 
     batch: Batch | None = None
@@ -192,18 +192,18 @@ class TrainOptions(CheckedModel):
     """As in `StepOptions`."""
 
     schedule: Schedule | None = None
-    """The learning rate over the steps; None takes `CIFAR_SCHEDULE`, or for a run that begins with weights a cosine
-    over its length, with a peak of 0.01 and a tenth of the steps to reach it.
+    """The learning-rate schedule. None takes `CIFAR_SCHEDULE`; for a run that begins with weights, a cosine over the
+    run's length with a peak of 0.01 and a warm-up of a tenth of the steps.
     """
 
     lr: Rate | None = None
-    """The greatest learning rate, in the place of that schedule's own."""
+    """The greatest learning rate, instead of the schedule's own."""
 
     seed: Seed = 0
-    """Of the initial weights, and of the order and the augmentation of the images."""
+    """Seed of the initial weights, and of the order and the augmentation of the images."""
 
     augmentation: Augmentation = "crop-flip"
-    """What is done to images of the training set: random crops of the padded image, and random flips."""
+    """Augmentation of training images: random crops of the padded image, and random flips."""
 
     compat: bool = False
     """Read CIFAR-100 as the CIFAR system did, one byte off."""
@@ -212,21 +212,21 @@ class TrainOptions(CheckedModel):
     """As in `StepOptions`."""
 
     eval_every: Positive | None = None
-    """Steps from one evaluation to the next; the last step is followed by one too. None evaluates every 1000 steps, and
-    at least ten times.
+    """Steps between evaluations; there is always one after the last step. None evaluates every 1000 steps, and at least
+    ten times.
     """
 
     save_every: Positive = 500
-    """Steps from one checkpoint to the next; the last step is followed by one too."""
+    """Steps between checkpoints; there is always one after the last step."""
 
     keep: Positive = 5
-    """How many checkpoints to keep: the newest ones, and the best one besides."""
+    """How many of the newest checkpoints to keep; the best one is kept in addition."""
 
     num_classes: Classes | None = None
-    """Classes of the network; None takes as many as the data has."""
+    """Number of classes; None takes the data's."""
 
     val_fraction: Annotated[float, Field(gt=0, lt=1)] | None = None
-    """The share of each class's images to hold out where the data has no held-out images; None takes a fifth."""
+    """The share of each class to hold out for validation if the data has no held-out images; None takes a fifth."""
 
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> Self:

@@ -1,4 +1,4 @@
-"""Training as a whole: the CIFAR system's main program, with an end, and able to go on after any stop."""
+"""Training as a whole, after the CIFAR system's main program, but with an end and resumable after any stop."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from resnet_compile.training.start import classes_in, starting_state
 from resnet_compile.training.step import ACCURACY, LOSS, TrainingStep, compile_step
 
 SESSION_OPTIONS = SessionOptions(spinning=False)
-"""How a training's sessions run unless it is said otherwise: threads that wait busily take cores from those that make
-batches ready, and where two processors share a core, from each other.
+"""The default settings of training sessions. Threads do not spin: spinning takes cores from the threads that prepare
+batches and, where two logical processors share a core, from each other.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """What a training came to.
+    """The result of a training run.
 
     Attributes:
-        spec: The network, with the head that it was trained with.
-        progress: How far it is.
-        checkpoint: The checkpoint of that.
-        best: The checkpoint that did best when it was evaluated, which is what the run's folder stands for as weights;
-            None where none was evaluated.
-        interrupted: Whether it was told to stop before its end, which is the last evaluation.
-        device: Where it ran.
+        spec: The network, with the head that was trained.
+        progress: The run's progress.
+        checkpoint: The newest checkpoint.
+        best: The checkpoint with the best evaluation; the run's folder stands for it when used as weights. None if
+            none was evaluated.
+        interrupted: Whether the run was stopped before its last evaluation.
+        device: The device that it ran on.
     """
 
     spec: NetworkSpec
@@ -81,36 +81,36 @@ def train(
     listener: Listener | None = None,
     interrupted: Callable[[], bool] = lambda: False,
 ) -> Trained:
-    """Trains a network, and evaluates it every so often on the whole test set.
+    """Trains a network, and evaluates it regularly on the whole test set.
 
-    A run that was killed or interrupted goes on with `resume` from its newest checkpoint. On a CPU, with as many
-    threads, it comes to the same bits as if it had never stopped: a batch depends on the seed and its number alone, the
-    learning rate on the number of steps taken, and all else is in the checkpoint.
+    With `resume`, a run that was killed or interrupted continues from its newest checkpoint. On a CPU, with the same
+    number of threads, the result has the same bits as an uninterrupted run: a batch depends only on the seed and its
+    number, the learning rate only on the number of steps taken, and everything else is in the checkpoint.
 
     Args:
-        spec: The network; its input's size and preprocessing are what images are brought to. Its head gets as many
-            classes as the options say, or as the data has.
-        data: Training and test images, as `resnet_compile.training.data.open_splits` takes them.
-        out: A folder for checkpoints and `log.jsonl`.
-        options: How; None for the defaults, which are those of fine-tuning where there are weights.
-        resume: Go on with the run in the folder. All options but steps, epochs, eval_every, save_every and keep have to
-            be those that it began with.
-        weights: A checkpoint of any format to begin with, which a run that goes on has done. Where only its number of
-            classes differs, the head is drawn.
-        device: `cpu`, `cuda`, `cuda:N`, or `auto` for CUDA where nothing is known to keep it from working.
+        spec: The network. Images are preprocessed for its input. Its head gets the options' number of classes, or the
+            data's.
+        data: Training and test images, as for `resnet_compile.training.data.open_splits`.
+        out: The folder for checkpoints and `log.jsonl`.
+        options: The options; None for the defaults, which are those of fine-tuning if there are weights.
+        resume: Whether to continue the run in the folder. All options except steps, epochs, eval_every, save_every and
+            keep must be those that it began with.
+        weights: A checkpoint of any format to begin with; not used when a run resumes. If only its number of classes
+            differs, the head gets new initial values.
+        device: `cpu`, `cuda`, `cuda:N`, or `auto`: CUDA unless something is known to keep it from working, else CPU.
         session: Settings of the sessions; None for `SESSION_OPTIONS`.
-        listener: Hears how it goes.
-        interrupted: Asked between steps; once it says so, a checkpoint is written and training ends.
+        listener: Receives the progress.
+        interrupted: Called between steps; when it returns True, a checkpoint is written and training ends.
 
     Raises:
         SpecError: The spec describes no network.
-        OptionError: An option is impossible, the folder holds a run already or none to resume, or the run began
-            otherwise.
-        DataError: The data is not as it must be, or an image cannot be read.
+        OptionError: An option is impossible; the folder already holds a run, or has none to resume; or the run to
+            resume began with other options.
+        DataError: The data is malformed, or an image cannot be read.
         WeightsError: The weights do not fill the network, or every checkpoint of the run is damaged.
         DeviceError: The device is not usable.
-        TrainingError: The loss or a variable is no finite number any more.
-        OutputError: A file cannot be written. After this and every other error the last checkpoint stays.
+        TrainingError: The loss or a variable is no longer finite.
+        OutputError: A file cannot be written. The last checkpoint remains after this and every other error.
     """
     options, listener, folder = TrainOptions.given(options), listener or Listener(), as_path(out)
     spec = as_spec(spec)
@@ -164,11 +164,11 @@ def evaluate_run(
 
     Args:
         spec: The network.
-        data: As `train` takes it.
-        weights: A checkpoint of any format, or a run's folder, of which the best is taken. Where they have another
-            number of classes than the spec, that counts.
-        options: Of which batch, compat, num_classes and val_fraction count.
-        device: As `train` takes it.
+        data: The data, as for `train`.
+        weights: A checkpoint of any format, or a run's folder, which stands for its best checkpoint. If the number of
+            classes differs from the spec's, the checkpoint's is used.
+        options: Only batch, compat, num_classes and val_fraction are used.
+        device: The device, as for `train`.
         session: Settings of the session; None for `SESSION_OPTIONS`.
 
     Raises:
@@ -186,7 +186,7 @@ def evaluate_run(
 
 
 def _saved(folder: Path, *, resume: bool, weights: object, listener: Listener) -> Saved | None:
-    """The checkpoint to go on from; None for a new run."""
+    """The checkpoint to resume from; None for a new run."""
     if not resume:
         if newest := checkpoint_files(folder):
             hint = "--resume goes on with it"
@@ -216,7 +216,7 @@ def _opened(spec: NetworkSpec, data: str | os.PathLike[str], options: TrainOptio
 
 
 def _with_head(spec: NetworkSpec, asked: int | None, training: Dataset, listener: Listener) -> NetworkSpec:
-    """The network with as many classes as were asked for, or as the data has."""
+    """The network with the requested number of classes, or the data's."""
     classes, own = asked or len(training.class_names), spec.head.num_classes
     if own is None and asked is None:
         hint = f"--num-classes {classes} gives it some"
@@ -228,7 +228,7 @@ def _with_head(spec: NetworkSpec, asked: int | None, training: Dataset, listener
 
 
 def _look_at(splits: Splits, listener: Listener, interrupted: Callable[[], bool]) -> None:
-    """Tells of the images, and refuses those that cannot be read."""
+    """Notes how many images were held out here, and refuses images that cannot be read."""
     if splits.parted:
         held, kept = len(splits.test), len(splits.training)
         listener.note(f"the data has no held-out images: {held} of {held + kept} are held out (--val-fraction)")
@@ -239,7 +239,7 @@ def _look_at(splits: Splits, listener: Listener, interrupted: Callable[[], bool]
 def _progress(
     spec: NetworkSpec, options: TrainOptions, data: Splits, folder: Path, saved: Saved | None, *, fine_tuning: bool
 ) -> tuple[Progress, Settled]:
-    """Where the run is and where it is to end, and all that it is to be done with."""
+    """The run's progress, with its end, and the settled options."""
     begun = saved.progress if saved else None
     how = settled(
         options,

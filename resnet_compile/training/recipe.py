@@ -1,4 +1,4 @@
-"""How a training goes where it is not told: as the original system trained, or as a network is fine-tuned."""
+"""Defaults of training: the original system's, or those of fine-tuning."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from resnet_compile.training.options import (
 )
 
 Recipe = Literal["original", "fine-tuning"]
-"""`original`: the CIFAR system's, of batches of 128 and a rate of 0.1 that falls tenfold after 40,000, 60,000 and
-80,000 steps. `fine-tuning`, of a network that begins with weights: batches of 32, and a rate that rises to 0.01 in the
-first tenth of the steps and falls along half a cosine to nothing with the last.
+"""`original`, from the CIFAR system: batches of 128, and a learning rate of 0.1 that falls tenfold after 40,000, 60,000
+and 80,000 steps. `fine-tuning`, for a network that begins with weights: batches of 32, and a learning rate that rises
+to 0.01 in the first tenth of the steps, then falls along half a cosine to 0 at the last step.
 """
 
 EVALUATION_BATCH = 32
-"""Images at a time where nothing is learned and nothing else is said."""
+"""The default batch size of an evaluation without training."""
 
 _BATCH: Mapping[Recipe, int] = {"original": 128, "fine-tuning": 32}
 _PEAK = 0.01
-_WARMUP = 10  # of so many steps one
-# Rounds through the images that fine-tuning takes, and steps where those are fewer.
+_WARMUP = 10  # one step in ten is warm-up
+# The epochs of fine-tuning, and its least number of steps.
 _ROUNDS, _LEAST = 10, 100
 _EVALUATIONS, _MOST_BETWEEN = 10, 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """A training of which everything is decided.
+    """Training options with every default filled in.
 
     Attributes:
-        options: As they were given; what follows stands in the place of theirs.
-        steps: To take in all.
+        options: The options as given; the attributes below replace theirs.
+        steps: Steps to take in all.
         batch: Images at a time.
-        schedule: With its length.
-        eval_every: Steps from one evaluation to the next.
-        recipe: What decided the rest.
+        schedule: The learning-rate schedule, with its length.
+        eval_every: Steps between evaluations.
+        recipe: The recipe that supplied the defaults.
     """
 
     options: TrainOptions
@@ -58,20 +58,20 @@ class Settled:
 def settled(
     options: TrainOptions, images: int, *, fine_tuning: bool, begun: Mapping[str, Any] | None = None, steps: int = 0
 ) -> Settled:
-    """Decides what the options leave open.
+    """Fills in what the options leave open.
 
     Args:
-        options: As they were given.
-        images: How many training images there are.
-        fine_tuning: Whether a new run begins with weights; one that goes on knows it itself.
-        begun: The setup of the run that goes on, which decides what the options leave open; None for a new one.
-        steps: The steps that the run that goes on was to take; 0 for a new one.
+        options: The options as given.
+        images: The number of training images.
+        fine_tuning: Whether a new run begins with weights; a resumed run has this in its setup.
+        begun: The setup of the run to resume, which supplies the defaults; None for a new run.
+        steps: The number of steps that the run to resume was to take; 0 for a new run.
 
     Raises:
-        OptionError: There is no telling where the run ends, or its warm-up is longer than it.
+        OptionError: Nothing says where the run ends, or the warm-up is longer than the run.
     """
     begun = begun or {}
-    # A run from before there were recipes went by the original's.
+    # Runs older than recipes used the original's.
     recipe: Recipe = begun.get("recipe", "original") if begun else "fine-tuning" if fine_tuning else "original"
     batch = options.batch or begun.get("batch") or _BATCH[recipe]
     if options.epochs is not None:
@@ -79,7 +79,7 @@ def settled(
     steps = options.steps or steps or _default_steps(options.schedule, recipe, images, batch)
     if not steps:
         raise OptionError("the schedule has no end", where="steps", hint="give --steps or --epochs")
-    # A schedule goes by the length that the run had when it began, whatever it is extended to.
+    # A schedule keeps the length that the run began with, even if the run is extended.
     length = begun.get("schedule", {}).get("steps") or steps
     schedule = options.schedule
     if schedule is None and options.lr is None and begun:
@@ -92,7 +92,7 @@ def settled(
 
 
 def _default_steps(given: PiecewiseSchedule | CosineSchedule | None, recipe: Recipe, images: int, batch: int) -> int:
-    """The steps of a new run that is told neither them nor its rounds; 0 where nothing tells."""
+    """The steps of a new run without `steps` and `epochs`; 0 if they cannot be derived."""
     if given is not None and (end := end_of(given)) is not None:
         return end
     if recipe == "fine-tuning" and not isinstance(given, PiecewiseSchedule):
@@ -101,7 +101,7 @@ def _default_steps(given: PiecewiseSchedule | CosineSchedule | None, recipe: Rec
 
 
 def _default_schedule(recipe: Recipe, peak: float | None, steps: int) -> PiecewiseSchedule | CosineSchedule:
-    """A recipe's schedule, with another greatest rate where one is given."""
+    """A recipe's schedule, with the given greatest rate if there is one."""
     if recipe == "fine-tuning":
         return CosineSchedule(peak=_PEAK if peak is None else peak, steps=steps, warmup=steps // _WARMUP)
     if peak is None:

@@ -1,7 +1,7 @@
-"""What a run tells of itself: one JSON object a line, in `log.jsonl`.
+"""The log of a run: `log.jsonl`, one JSON object per line.
 
-A line with `loss`, `accuracy`, `learning_rate` and `images_per_second` is of one step, one with `best_accuracy` of
-an evaluation after it, `accuracy` being that of the whole test set.
+A line with `loss`, `accuracy`, `learning_rate` and `images_per_second` describes a step. A line with `best_accuracy`
+describes an evaluation after a step; its `accuracy` is that of the whole test set.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from resnet_compile.training.checkpoints import renamed
 
 LOG = "log.jsonl"
 JUDGED = "best_accuracy"
-"""What an entry of an evaluation has, and one of a step has not."""
+"""The key that only entries of evaluations have."""
 Entry = dict[str, Any]
 
 
 def read_log(folder: str | os.PathLike[str]) -> list[Entry]:
-    """The entries of a run's log in order; none where there is no log. A line that is not whole ends it.
+    """The entries of a run's log in order; empty if there is no log. Reading stops at an incomplete line.
 
     Raises:
-        OutputError: It cannot be read.
+        OutputError: The log cannot be read.
     """
     path = as_path(folder) / LOG
     try:
@@ -44,21 +44,21 @@ def _entries(text: bytes) -> Iterator[Entry]:
             entry = json.loads(line)
         except ValueError:
             return
-        # What a kill cut short can still be JSON, but has no end of line.
+        # A line cut short by a kill may still be valid JSON, but has no line end.
         if not line.endswith(b"\n") or not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
             return
         yield renamed(entry)
 
 
 class RunLog:
-    """The log of a run that goes on.
+    """Appends to the log of a run.
 
-    Entries past the checkpoint that the run goes on from are taken back, as their steps will be taken again.
+    Entries after the checkpoint that the run resumes from are removed, because their steps will be taken again.
 
     Args:
-        folder: The run's.
-        step: Steps taken.
-        evaluated: Steps taken at the last evaluation that the checkpoint knows of.
+        folder: The run's folder.
+        step: The checkpoint's step.
+        evaluated: The step of the checkpoint's last evaluation.
 
     Raises:
         OutputError: The log cannot be written.
@@ -73,18 +73,18 @@ class RunLog:
             self._file = self._path.open("ab")
 
     def add(self, entry: Entry) -> None:
-        """Writes one entry; an `OutputError` where it cannot be written."""
+        """Writes one entry; raises an `OutputError` if that fails."""
         with self._told():
             self._file.write(_line(entry))
             self._file.flush()
 
     def to_disk(self) -> None:
-        """Makes what was written last, whatever happens to the machine."""
+        """Flushes the log to disk, so that it survives a crash of the machine."""
         with self._told():
             os.fsync(self._file.fileno())
 
     def close(self) -> None:
-        # What cannot be written has been told of when it was added.
+        # A failed write was already reported by `add`.
         with contextlib.suppress(OSError):
             self._file.close()
 

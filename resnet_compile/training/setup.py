@@ -1,4 +1,4 @@
-"""What a run's steps depend on, so that it goes on as it began or not at all."""
+"""The setup that a run's steps depend on. A run resumes only with an equal setup."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from resnet_compile.spec import NetworkSpec, build_spec
 from resnet_compile.training.data import Dataset, Splits
 from resnet_compile.training.recipe import Settled
 
-# What may change from one part of a run to the next; a greatest rate stands in the schedule.
+# Options that may change when a run resumes; the greatest rate is part of the schedule.
 _FREE = {"steps", "epochs", "eval_every", "save_every", "keep", "lr"}
-# Differences that one message lists before it only counts them.
+# The most differences that a message lists; the rest are counted.
 _SHOWN = 4
 
 
 def setup_of(spec: NetworkSpec, how: Settled, data: Splits) -> dict[str, Any]:
-    """The spec, the options and the data as JSON values; what is in the images is not looked at."""
+    """The spec, the options and the data as JSON values; the images' contents are not read."""
     described = {"training": _described(data.training), "test": _described(data.test)}
     own = {name: value for name, value in how.options.model_dump(mode="json").items() if name not in _FREE}
     decided = {"batch": how.batch, "schedule": how.schedule.model_dump(mode="json"), "recipe": how.recipe}
@@ -32,14 +32,14 @@ def _described(dataset: Dataset) -> dict[str, Any]:
 
 
 def require_same(folder: Path, begun: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Refuses to go on otherwise than a run began.
+    """Refuses to resume a run with another setup.
 
     Raises:
-        OptionError: There are differences; the message names them.
-        SpecError: It began with what is no spec.
+        OptionError: The setups differ; the message names the differences.
+        SpecError: The run's own spec is invalid.
     """
-    # What the spec language has learnt since the run began stands in neither; it is at its default in both. A run from
-    # before there were recipes has none.
+    # Fields that the spec language gained since the run began are at their defaults in both. Runs older than recipes
+    # have no recipe.
     begun = {"recipe": now["recipe"], **begun, "spec": build_spec(begun.get("spec", {})).model_dump(mode="json")}
     found = list(_differences(begun, now, "$"))
     if found:

@@ -1,4 +1,4 @@
-"""The state that a training begins with: initial values, or those of a checkpoint, with a new head where it must be."""
+"""The state at the start of training: initial values, or a checkpoint's, with a new head if its classes differ."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def starting_state(
     """The state before the first step.
 
     Args:
-        step: The step that will take it.
+        step: The training step that takes the state.
         weights: A checkpoint of any format; None for initial values.
-        seed: Of the initial values.
+        seed: The seed of the initial values.
 
     Returns:
-        The state, and what there is to know of it: that the head was drawn anew, since the checkpoint has none or one
-        of other classes; what of the checkpoint was left.
+        The state, and notes for the user: that the head has new initial values, because the checkpoint has no head or
+        one for other classes; and which parts of the checkpoint were not used.
 
     Raises:
-        WeightsError: The checkpoint does not fill the network, its head apart.
+        WeightsError: The checkpoint does not fill the network, even apart from the head.
     """
     if weights is None:
         return step.initial_state(seed=seed), ()
@@ -57,10 +57,10 @@ def starting_state(
 
 
 def classes_in(spec: NetworkSpec, weights: str | os.PathLike[str]) -> int | None:
-    """The classes of a checkpoint that fills the network but for its head; else the spec's own.
+    """The number of classes of a checkpoint that fills the network apart from the head; otherwise the spec's.
 
     Raises:
-        CheckpointError: It cannot be read.
+        CheckpointError: The checkpoint cannot be read.
     """
     with open_checkpoint(weights) as checkpoint:
         return classes_of(plan_network(spec), tensors_of(checkpoint)) or spec.head.num_classes

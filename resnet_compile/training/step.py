@@ -1,7 +1,7 @@
 """The training step of a network as one graph: forward pass, loss, backward pass, update.
 
-Nothing of it is kept in the graph. The inputs are a batch, a learning rate and the old state, every variable under its
-name; the outputs are what is told of the batch and the new state, every variable under its name and ``:next``.
+The graph holds no state. Its inputs are a batch, a learning rate and the old state, each variable under its name. Its
+outputs are the batch's loss, predictions and accuracy, and the new state, each variable under its name and ``:next``.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class TrainingStep(CompiledModel):
     """A training step: a graph without weights.
 
     Attributes:
-        options: What it was compiled with.
+        options: The options that it was compiled with.
     """
 
     options: StepOptions = field(kw_only=True)
@@ -66,11 +66,11 @@ class TrainingStep(CompiledModel):
     def initial_state(
         self, weights: Mapping[str, ArrayLike] | str | os.PathLike[str] | None = None, *, seed: int = 0
     ) -> dict[str, NDArray[np.generic]]:
-        """The state before the first step: parameters, and zeros in all else.
+        """The state before the first step: parameters, and zeros for all other variables.
 
         Args:
-            weights: As `resnet_compile.compile` takes them; without them the original's initial values.
-            seed: Of the initial values.
+            weights: The weights, as for `resnet_compile.compile`; None for the original's initial values.
+            seed: The seed of the initial values.
 
         Raises:
             WeightsError: The weights do not fill the network.
@@ -88,17 +88,18 @@ class TrainingStep(CompiledModel):
 def compile_step(spec: SpecSource, options: StepOptions) -> TrainingStep:
     """Compiles the training step of a network.
 
-    Its inputs are `images` (float32, NCHW), `labels` (int64, [N], or [N, H, W] where the logits are a map),
-    `learning_rate` (float32, a scalar) and the state: every parameter under its name, a slot `NAME/Momentum` for each
-    that is trained with momentum, and where moving averages are zero-debiased an average `NAME/biased` for each and the
-    number of steps taken, `step` (int64, a scalar). Its outputs are `loss` (with the L2 penalty), `predictions`,
-    `accuracy`, all before the update, and `NAME:next` for each state variable that is not frozen. What is frozen has no
-    slot and no part in the penalty.
+    Inputs: `images` (float32, NCHW), `labels` (int64, [N], or [N, H, W] if the logits are a map), `learning_rate`
+    (float32, a scalar) and the state. The state is every parameter under its name, and a slot `NAME/Momentum` for each
+    parameter trained with momentum. If moving averages are zero-debiased, it also has an average `NAME/biased` for each
+    and the number of steps taken, `step` (int64, a scalar).
+
+    Outputs: `loss` (with the L2 penalty), `predictions` and `accuracy`, all before the update, and `NAME:next` for each
+    state variable that is not frozen. Frozen parameters have no slot and no part in the penalty.
 
     Raises:
         SpecError: The spec describes no network.
-        OptionError: The network has no logits to train, a scope to freeze is none or leaves nothing to train, or there
-            is no such opset, or none of the step's operators.
+        OptionError: The network has no logits to train; a frozen scope does not exist or leaves nothing to train; or
+            the opset is unknown or lacks an operator of the step.
     """
     options = StepOptions.model_validate(options)
     spec = sized(spec, options.size)

@@ -21,7 +21,7 @@ class State:
     """The state variables of a step, and their new values.
 
     Attributes:
-        inputs: The old values that are no parameters, by name: slots, biased averages, the step.
+        inputs: The old values apart from parameters, by name: slots, biased averages, the step.
         outputs: The new values, in the order in which they were made.
     """
 
@@ -29,7 +29,7 @@ class State:
     outputs: list[Value] = field(default_factory=list)
 
     def old(self, name: str, type_: Type) -> Value:
-        """The old value of a state variable that is no parameter."""
+        """The old value of a state variable that is not a parameter."""
         return self.inputs.setdefault(name, Value(name, type_))
 
     def new(self, name: str, operator: str, *inputs: Value) -> Value:
@@ -60,7 +60,7 @@ class Descent:
             gradient: The cost's derivative by them.
             state: Takes the new values.
             emit: Where to write.
-            decayed: Whether the penalty has them in it, so that decay * w is part of their gradient.
+            decayed: Whether the L2 penalty includes them, which adds decay * w to their gradient.
         """
         name = weights.name
         if decayed and self.decay:
@@ -77,7 +77,7 @@ class Descent:
 def update_corrected(average: Average, decay: float, state: State, emit: Emitter, *, variance: bool) -> None:
     """Writes m' = decay m + (1 - decay) b, where a batch's variance b is corrected to n / (n - 1) of the biased one.
 
-    So TensorFlow's fused batch normalisation does it, and PyTorch.
+    TensorFlow's fused batch normalisation and PyTorch do the same.
     """
     correction = average.count / max(average.count - 1, 1) if variance else 1.0
     kept = emit.scaled(average.moving, decay)
@@ -88,12 +88,12 @@ def update_corrected(average: Average, decay: float, state: State, emit: Emitter
 def update_zero_debiased(average: Average, decay: float, weight: Value, state: State, emit: Emitter) -> None:
     """Writes m' = a' / (1 - decay^t) with a' = decay a + (1 - decay) b: the average a began at 0 and t batches ago.
 
-    So `assign_moving_average` of TensorFlow 0.12 and later does it; a batch's variance b is the biased one.
+    `assign_moving_average` of TensorFlow 0.12 and later does the same; a batch's variance b is the biased one.
 
     Args:
-        average: What follows what.
+        average: The moving average, and the batch statistic that it follows.
         decay: Of the average.
-        weight: 1 - decay^t, a list of one.
+        weight: 1 - decay^t, of shape [1].
         state: Takes the new values.
         emit: Where to write.
     """
@@ -104,7 +104,7 @@ def update_zero_debiased(average: Average, decay: float, weight: Value, state: S
 
 
 def count_step(decay: float, like: Value, state: State, emit: Emitter) -> Value:
-    """Writes the number of steps taken, and gives 1 - decay^t for the step t that is being taken, as a list of one."""
+    """Writes the number of steps taken, and returns 1 - decay^t for the current step t, of shape [1]."""
     old = state.old("step", Type("int64", ()))
     taken = state.new("step", "Add", old, emit.scalar(1, old))
     power = emit.apply("Pow", emit.scalar(decay, like, rank=0), emit.to_float(taken))
