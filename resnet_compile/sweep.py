@@ -38,32 +38,32 @@ Row = Mapping[str, Any]
 """A measurement: a value for each of `COLUMNS`, None where it is not known."""
 
 COLUMNS: Mapping[str, str] = {
-    "network": "As it was given.",
-    "depth_factor": "For the number of units in every block.",
-    "width_factor": "For the channels of every layer.",
+    "network": "The network, as it was given.",
+    "depth_factor": "Factor of the number of units in every block.",
+    "width_factor": "Factor of the channels of every layer.",
     "height": "Rows of an image.",
     "width": "Columns of an image.",
     "batch": "Images at a time.",
     "dtype": "The precision.",
-    "threads": "On the CPU; 0 for one a physical core.",
-    "parameters": "Trainable values.",
+    "threads": "Threads on the CPU; 0 for one per physical core.",
+    "parameters": "The number of trainable values.",
     "macs": "Multiply-accumulates for the batch.",
-    "activation_bytes": "The size of all values, in that precision.",
+    "activation_bytes": "Bytes of all values, in that precision.",
     "bytes_moved": "Bytes that operators read and write, in that precision.",
-    "flop_per_byte": "Operations, two a multiply-accumulate, for a byte moved.",
-    "runs": "How many were timed.",
+    "flop_per_byte": "Operations per byte moved; a multiply-accumulate counts as two.",
+    "runs": "The number of timed runs.",
     "p50_s": "Seconds of the median run.",
-    "p50_low_s": "Where its 95 % interval begins.",
-    "p50_high_s": "Where it ends.",
-    "images_per_second": "Images in the seconds of the median run.",
-    "gflop_per_second": "10^9 operations a second, two a multiply-accumulate.",
-    "device": "What it ran on.",
-    "processor": "The host's.",
-    "onnxruntime": "Its version.",
+    "p50_low_s": "Lower end of the median's 95 % interval.",
+    "p50_high_s": "Upper end of the median's 95 % interval.",
+    "images_per_second": "Images per second at the median time.",
+    "gflop_per_second": "10^9 operations per second; a multiply-accumulate counts as two.",
+    "device": "The device that it ran on.",
+    "processor": "The host's processor.",
+    "onnxruntime": "onnxruntime's version.",
     "load_s": "Seconds of opening the session.",
     "first_run_s": "Seconds of the first run.",
     "memory_bytes": "The rise of the process's memory.",
-    "time": "Of its beginning, ISO 8601.",
+    "time": "When the measurement began, ISO 8601.",
     "error": "Why it could not be measured.",
 }
 """The meaning of each column."""
@@ -219,8 +219,9 @@ def sweep(
         backend: A substitute for the installed onnxruntime.
 
     Raises:
-        SpecError: A spec describes no network; nothing has been measured then.
-        OptionError: The file exists and `resume` is false, is not such a table, or was measured on another machine.
+        SpecError: A spec does not describe a network. Nothing has been measured then.
+        OptionError: The file has measurements and `resume` is false, or they were made on another machine.
+        ModelFileError: The file is not such a table.
         DeviceError: The device cannot be used.
     """
     axes, options, listener = Axes.given(axes), BenchOptions.given(options), listener or SweepListener()

@@ -49,11 +49,11 @@ class Subject:
     """A model to time.
 
     Attributes:
-        label: What to call it; no two subjects may have the same.
+        label: Its name in the results; every subject has its own.
         model: A file's path, or a serialized model.
-        macs: Multiply-accumulates for one image, where known.
-        size: Rows and columns of its input, where the model leaves them open.
-        variant: How CUDA runs it, in words of `VARIANTS` joined by ``+``; empty for the defaults.
+        macs: Multiply-accumulates per image; None if unknown.
+        size: Rows and columns of the input, for a model that leaves them open.
+        variant: How CUDA runs it: names of `VARIANTS` joined by ``+``; empty for the defaults.
     """
 
     label: str
@@ -75,13 +75,13 @@ def _check_subject(
 
 
 class BenchListener:
-    """Told how a benchmark goes; this one does not listen."""
+    """Receives the progress of a benchmark. This class ignores it."""
 
     def started(self, subject: Subject, session: Session, shape: tuple[int, ...], data: Data) -> None:
-        """Burn-in begins; the subject is the first of those that are timed together."""
+        """A burn-in begins. The subject is the first of those that are timed together."""
 
     def round(self, number: int, seconds: Mapping[str, float]) -> None:
-        """All subjects have been timed once more; seconds by label."""
+        """A timed round is complete. `seconds` are by label."""
 
     def finished(self, rows: Sequence[Row]) -> None:
         """All rounds at one batch size are over."""
@@ -96,23 +96,24 @@ def bench(
 ) -> Bench:
     """Times the first subject, alone or against the others.
 
-    Several subjects are timed without spinning: a session's idle threads would wait busily for its next run and take
-    the cores from the session whose turn it is. (`tools/measure_spinning.py` on two busy cores: beside a second session
-    ResNet-50 takes 1.34 times as long with spinning, and 0.97 times without.) All of them are closed and opened anew,
-    in random order, four times on the way, with a burn-in each time: where a session's memory comes to lie moves its
-    speed by half a percent, and of several sessions the first to be opened are slower.
+    Several subjects are timed without spinning. A session's spinning threads wait busily for its next run, and so take
+    the cores from the session that runs. (`tools/measure_spinning.py` on two busy cores: beside a second session
+    ResNet-50 takes 1.34 times as long with spinning, and 0.97 times without.) Four times during the
+    benchmark, all sessions are closed and opened anew in random order, with a new burn-in. Otherwise the results would
+    depend on chance: the place of a session's memory changes its speed by half a percent, and sessions that are opened
+    first are slower.
 
     Args:
         subjects: One or more models, whose labels differ.
-        options: How.
-        listener: Who is told how it goes.
-        backend: What stands in for the installed onnxruntime.
+        options: How to time them.
+        listener: Receives the progress.
+        backend: Replaces the installed onnxruntime.
 
     Raises:
         KeyboardInterrupt: An interrupt came before anything was measured. A later one ends the benchmark early, and
-            what is there by then is returned.
-        ModelFileError: A model is none, or no image network.
-        OptionError: The models do not take the batch, or take images of different sizes.
+            the results so far are returned.
+        ModelFileError: A file is not a model, or a model is not an image network.
+        OptionError: A model does not take the batch size, or the models take images of different sizes.
         DeviceError: The device cannot be used.
         ResnetCompileError: A run failed.
     """
@@ -150,7 +151,7 @@ def bench(
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
-    """A subject that is loaded and has run once; the row has no timed runs yet."""
+    """A loaded subject after its first run. Its row has no timed runs yet."""
 
     session: Session
     images: list[dict[str, NDArray[Any]]]
@@ -159,7 +160,7 @@ class _Opened:
 
 
 class _Benchmark:
-    """The work, and what it has come to so far."""
+    """A benchmark in progress, with its results so far."""
 
     def __init__(self, options: BenchOptions, listener: BenchListener, backend: Backend) -> None:
         self._options = options
@@ -172,7 +173,7 @@ class _Benchmark:
         self.profile: Profile | None = None
 
     def time(self, subjects: Sequence[Subject], batch: int | None) -> None:
-        """Times all subjects at one batch size; an interrupt passes on when what was measured is kept."""
+        """Times all subjects at one batch size. An interrupt is raised again after the measured rounds are kept."""
         control = (replace(subjects[0], label=f"{subjects[0].label} (again)"),) if len(subjects) > 1 else ()
         for transfer in (False, True):
             self._time_rows((*subjects, *control), batch, transfer=transfer)
@@ -180,7 +181,7 @@ class _Benchmark:
                 break
 
     def _time_rows(self, contestants: Sequence[Subject], batch: int | None, *, transfer: bool) -> None:
-        """Times contestants, opened anew for each part of the steps, with their data in one place."""
+        """Times contestants with their data in one place. They are opened anew for each part of the steps."""
         protocol = self._options.protocol
         generator = np.random.default_rng(protocol.seed)
         rows: list[Row] = []
@@ -219,7 +220,7 @@ class _Benchmark:
         self._listener.round(done + number, seconds)
 
     def _conclude(self, rows: list[Row]) -> None:
-        """Keeps the rows, of which the last of several is the control, and compares the first with the others."""
+        """Keeps the rows and compares the first with the others. The last of several rows is the control."""
         control = rows.pop() if len(rows) > 1 else None
         self._listener.finished(rows)
         self.rows += rows
@@ -233,7 +234,7 @@ class _Benchmark:
     def _open_all(
         self, contestants: Sequence[Subject], batch: int | None, generator: np.random.Generator
     ) -> list[_Opened]:
-        """Opens the contestants in random order; they come back in their own."""
+        """Opens the contestants in random order. The result has them in the given order."""
         settings = SessionOptions(
             threads=self._options.threads,
             spinning=len(contestants) == 1,
@@ -256,7 +257,7 @@ class _Benchmark:
         settings = settings.replace(**variant_settings(subject.variant))
         session = Session.open(subject.model, str(self.device or "auto"), settings, backend=self._backend)
         load_seconds = time.perf_counter() - start
-        # What `auto` chose holds from here on, so that all subjects run on the same device.
+        # Keep the choice of `auto`, so that all subjects run on the same device.
         self.device, self.reason = session.device, self.reason or session.reason
         if settings.cuda_graph and not session.device.provider.records:
             raise OptionError("a CUDA graph needs a CUDA device", hint="--device cuda")
@@ -307,7 +308,7 @@ class _Benchmark:
 
 
 def extended(rows: Sequence[Row], measured: Measured, conditions: Conditions, burn_in: int) -> list[Row]:
-    """The rows with the runs of one more part."""
+    """The rows, extended by the runs of one more part."""
     joules, rounds = conditions.joules, len(measured.seconds[rows[0].model]) + burn_in
     return [
         replace(
@@ -321,15 +322,15 @@ def extended(rows: Sequence[Row], measured: Measured, conditions: Conditions, bu
 
 
 def throttled_rounds(measured: Measured, conditions: Conditions) -> list[bool]:
-    """Of every round whether a throttled GPU may have run any of it."""
+    """For each round, whether the GPU may have been throttled during any of its runs."""
     by_model = (conditions.throttled(measured.starts[model], seconds) for model, seconds in measured.seconds.items())
     return [any(each) for each in zip(*by_model, strict=True)]
 
 
 def without_throttled(rows: Sequence[Row], throttled: Sequence[bool]) -> list[Row]:
-    """The rows without the rounds that a throttled GPU ran, which are counted; with them where there are no others.
+    """The rows without the rounds on a throttled GPU, but with their number. If all rounds are throttled, all stay.
 
-    Rounds are left out whole, since the runs of one round are compared with each other.
+    Whole rounds are left out, since the runs of one round are compared with each other.
     """
     chosen = [all(throttled) or not each for each in throttled]
     return [
@@ -338,13 +339,13 @@ def without_throttled(rows: Sequence[Row], throttled: Sequence[bool]) -> list[Ro
 
 
 def _parts(steps: int, most: int) -> list[int]:
-    """So many steps in at most so many parts, as equal as can be."""
+    """Divides `steps` into at most `most` parts that differ by one step at most."""
     parts = min(steps, most)
     return [steps // parts + (number < steps % parts) for number in range(parts)]
 
 
 def _require_same_images(first: Row, other: Row) -> None:
-    """Images of the same channels, rows and columns, in whatever order of axes."""
+    """Checks that both models take the same channels, rows and columns, in any order of axes."""
     if sorted(first.shape) != sorted(other.shape):
         shapes = [f"{each.model} takes {list(each.shape)}" for each in (first, other)]
         raise OptionError(f"models of different input sizes cannot be compared: {' and '.join(shapes)}")

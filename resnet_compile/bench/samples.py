@@ -1,4 +1,4 @@
-"""The images that scenarios draw from, in host memory, and runs of a model on any of them."""
+"""The sample images of a scenario, in host memory, and runs of a model on them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from resnet_compile.errors import OptionError
 from resnet_compile.runtime import Backend, Session, SessionOptions, image_input
 
 _LOADED_BYTES = 2**30
-"""The most that the samples may take; of large images fewer lie in memory than the rules have."""
+"""The most bytes that the samples may take. Of large images, fewer fit than the rules ask for."""
 _DRAWS = 1 << 16
 
 
 class Samples:
-    """A model that is open, and its samples.
+    """An open model and its samples.
 
     Attributes:
         session: The model.
-        fixed_batch: Images that it takes at a time; None where it leaves that open.
-        batch: Images at a time, as asked for.
-        shape: The input's, at that batch.
-        loaded: How many samples there are.
+        fixed_batch: The model's own batch size; None if it leaves that open.
+        batch: Images at a time.
+        shape: The input's shape at that batch size.
+        loaded: The number of samples in memory.
     """
 
     def __init__(
@@ -53,12 +53,13 @@ class Samples:
         self._draws = np.random.default_rng(SAMPLE_SEED).integers(0, self.loaded, _DRAWS)
 
     def runner(self, batch: int, *, burn_in: int, step: int = 1) -> Callable[[int], None]:
-        """A function that runs the model on so many samples from the one of a number on, a multiple of the step.
+        """Returns a function that runs the model on `batch` consecutive samples, given the number of the first.
 
-        On a GPU its run includes the copies of the samples there and of the answers back. It has run already.
+        That number must be a multiple of `step`. On a GPU a run includes the copies of the samples and of the answers.
+        The burn-in is done when this returns.
         """
         starts = range(0, self.loaded, step)
-        if (needed := starts[-1] + batch) > len(self._images):  # the first images come again behind the last
+        if (needed := starts[-1] + batch) > len(self._images):  # repeat the first images after the last
             self._images = np.resize(self._images, (needed, *self._images.shape[1:]))
         feeds: list[dict[str, NDArray[Any]]] = [{self._name: self._images[start : start + batch]} for start in starts]
         outputs = self.session.first_run(feeds[0])
@@ -68,5 +69,5 @@ class Samples:
         return lambda start: binding.run(start // step)
 
     def drawn(self, number: int) -> int:
-        """The sample that the query of a number begins with."""
+        """The first sample of the query with this number."""
         return int(self._draws[number % _DRAWS])

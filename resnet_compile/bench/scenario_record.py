@@ -1,4 +1,4 @@
-"""What a scenario found, as plain values, and as the document that ``--json`` prints."""
+"""The result of a scenario, as plain values and as the document that ``--json`` prints."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Trial:
     Attributes:
         batch: Images at a time.
         samples: Images in all.
-        queries: What it came to.
-        rate: Queries a second that were to arrive; None where each one waits for the one before it.
-        bound: Seconds within which a query is to be answered; None where there is no bound.
-        percentile: The part of the queries that has to be answered in time, or whose longest latency is the result.
-        conditions: What the machine did meanwhile.
+        queries: The outcome of the queries.
+        rate: Scheduled arrivals per second; None if each query waits for the answer to the one before it.
+        bound: The latency bound in seconds; None if there is no bound.
+        percentile: The percentile of the latencies, as a fraction, that must keep the bound or is the result.
+        conditions: The machine's state during the run.
     """
 
     batch: int
@@ -44,7 +44,7 @@ class Trial:
 
     @property
     def images_per_joule(self) -> float | None:
-        """Images over the energy of the queries; None where it cannot be read."""
+        """Images per joule; None if the energy cannot be read."""
         joules = self.conditions and self.conditions.joules
         return self.samples / joules if joules else None
 
@@ -55,26 +55,27 @@ class Trial:
 
     @property
     def images_per_second(self) -> float:
-        """Images over the seconds from the first query to the last answer."""
+        """Images per second, from the first query to the last answer."""
         return self.samples / self.queries.seconds
 
     @property
     def late(self) -> int:
-        """Queries that were answered after their bound."""
+        """The number of queries that were answered after the bound."""
         return 0 if self.bound is None else sum(latency > self.bound for latency in self.queries.latencies)
 
     @cached_property
     def measured_percentile(self) -> float | None:
-        """The percentile of the latencies as the load generator takes it: of n in order the one at ``int(n p)``."""
+        """The load generator's percentile of the latencies: of n sorted ones that at ``int(n p)``, from 0."""
         if self.percentile is None:
             return None
         return sorted(self.queries.latencies)[int(len(self.queries.latencies) * self.percentile)]
 
     @cached_property
     def early_stopping(self) -> float | None:
-        """The longest latency that is left when all that early stopping allows to be over the percentile are dropped.
+        """Early stopping's estimate of the percentile: of n sorted latencies that at ``n - t``, from 0.
 
-        With 99 % confidence the percentile is no longer than this. None where the queries are too few for it.
+        t is the number of late queries that early stopping allows among n (`overlatency_allowed`). With 99 % confidence
+        the percentile is no longer than this. None if there are too few queries.
         """
         count = len(self.queries.latencies)
         allowed = -1 if self.percentile is None else overlatency_allowed(count, self.percentile)
@@ -82,7 +83,7 @@ class Trial:
 
     @property
     def holds(self) -> bool:
-        """Whether the bound is kept: by the percentile that was measured, and with 99 % confidence."""
+        """Whether the bound is kept, both by the measured percentile and with 99 % confidence."""
         if self.bound is None or self.percentile is None or self.measured_percentile is None:
             return False
         if self.queries.failed or self.queries.interrupted:
@@ -97,15 +98,15 @@ class ScenarioRun:
 
     Attributes:
         model: Its label.
-        options: What was asked for.
-        shape: The input's, at the first batch size.
-        data: Where inputs and outputs are.
-        loaded: How many images lay in memory.
-        trials: One, or each that the search for the best made, in order.
-        session: What the session ran on and under.
-        device: What the model ran on.
-        device_reason: Why there.
-        environment: Where it ran.
+        options: The options that were asked for.
+        shape: The input's shape at the first batch size.
+        data: Where inputs and outputs lie.
+        loaded: The number of images in memory.
+        trials: One trial, or all trials of a search, in order.
+        session: The session's device, providers, options and node placement.
+        device: The device that the model ran on.
+        device_reason: Why that device.
+        environment: Where and when it ran.
         interrupted: Whether Ctrl-C ended it early.
     """
 
@@ -128,7 +129,7 @@ class ScenarioRun:
 
     @property
     def best(self) -> Trial | None:
-        """The trial that the result is of; None where none kept the bound."""
+        """The trial that gives the result; None if no trial kept the bound."""
         if self.trials[0].bound is None:
             return self.trials[0]
         kept = [trial for trial in self.trials if trial.holds]
@@ -136,7 +137,7 @@ class ScenarioRun:
 
     @property
     def result(self) -> float | None:
-        """Seconds of the percentile by early stopping, or the most images or queries a second; None: not known."""
+        """The percentile by early stopping, in seconds, or the most images or queries per second; None if unknown."""
         best = self.best
         if best is None:
             return None
@@ -146,7 +147,7 @@ class ScenarioRun:
 
     @property
     def result_name(self) -> str:
-        """What the result is."""
+        """What the result measures."""
         match self.options.scenario:
             case "single" | "multi" as name:
                 return f"{100 * (SCENARIOS[name].percentile or 0):.0f}th percentile latency by early stopping"
@@ -159,7 +160,7 @@ class ScenarioRun:
 
     @property
     def missing(self) -> str | None:
-        """Why there is no result."""
+        """Why there is no result; None if there is one."""
         if self.result is not None:
             return None
         if (bound := self.trials[0].bound) is not None:
@@ -170,7 +171,7 @@ class ScenarioRun:
         )
 
     def shortened(self) -> Iterator[str]:
-        """In what the run is less than the rules ask for; nothing of what is no scenario of theirs."""
+        """How the run falls short of the rules, point by point; nothing without a scenario."""
         scenario, options = self.options.scenario, self.options
         if scenario is None:
             return
@@ -197,7 +198,7 @@ class ScenarioRun:
         return html_table(title, ("batch", "queries", "images/s", "p50 ms", "late"), rows)
 
     def document(self) -> dict[str, Any]:
-        """The same as plain JSON values; times in seconds, every latency in the order of the queries."""
+        """The record as plain JSON values; times in seconds, latencies in the order of the queries."""
         return {
             "notice": NOTICE,
             "scenario": self.options.scenario,

@@ -29,22 +29,22 @@ from resnet_compile.runtime import Backend, Session, SessionOptions, installed_b
 _TRIALS = 8
 _MOST_QUERIES = 10_000_000  # of a server, whose arrivals lie in memory
 _NEAR = 0.02
-"""How near two rates are for the search to end, as a part of the higher."""
+"""The search ends when its two rates differ by no more than this fraction of the higher one."""
 _TARGET = 0.99
-"""The part of the runs that keeps a latency bound."""
+"""The fraction of the queries that must keep a latency bound."""
 
 
 class ScenarioListener:
-    """Told how a scenario goes; this one does not listen."""
+    """Receives the progress of a scenario. This class ignores it."""
 
     def started(self, session: Session, shape: tuple[int, ...], data: Data) -> None:
         """The model is loaded and has run."""
 
     def sending(self, what: str, seconds: float | None) -> None:
-        """Queries begin: at which setting, and for how long if that is known."""
+        """Queries begin. `what` names the setting; `seconds` is their duration, or None if unknown."""
 
     def answered(self, count: int, now: float) -> None:
-        """So many queries are answered, so many seconds after the first was sent."""
+        """`count` queries are answered, `now` seconds after the first was sent."""
 
 
 def run_scenario(
@@ -61,16 +61,16 @@ def run_scenario(
 
     Args:
         subject: The model.
-        options: How.
-        listener: Who is told how it goes.
-        backend: What stands in for the installed onnxruntime.
-        clock: What stands in for the machine's clock.
+        options: The scenario and its settings.
+        listener: Receives the progress.
+        backend: Replaces the installed onnxruntime.
+        clock: Replaces the machine's clock.
 
     Raises:
-        KeyboardInterrupt: An interrupt came before anything was measured. A later one ends the run early, and what is
-            there by then is returned.
-        ModelFileError: The model is none, or no image network.
-        OptionError: The model does not take the batch.
+        KeyboardInterrupt: An interrupt came before anything was measured. A later one ends the run early, and the
+            results so far are returned.
+        ModelFileError: The file is not a model, or the model is not an image network.
+        OptionError: The model does not take the batch size, or the scenario does not.
         DeviceError: The device cannot be used.
         ResnetCompileError: A run failed.
     """
@@ -82,7 +82,7 @@ def run_scenario(
 
 
 class _Scenario:
-    """The work, and what it has come to so far."""
+    """A scenario in progress, with its trials so far."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class _Scenario:
             raise OptionError(message, where="batches")
 
     def run(self) -> ScenarioRun:
-        """All trials."""
+        """Runs all trials."""
         try:
             self._listener.started(self._samples.session, self._samples.shape, self._data())
             match self._options.scenario:
@@ -165,7 +165,7 @@ class _Scenario:
         self._keep(batch, samples, partial(stream, send, options.seconds, wanted), percentile=percentile)
 
     def _offline(self) -> None:
-        """One query of all samples, by batches; their number follows from the expected rate as the rules have it."""
+        """One query of all samples, in batches. As in the rules, their number follows from the expected rate."""
         batch, options = self._samples.batch, self._options
         run = self._runner(batch, batch)
         starts = itertools.cycle(range(0, self._samples.loaded, batch))
@@ -176,9 +176,9 @@ class _Scenario:
         self._keep(batch, batch, partial(stream, lambda number: run(next(starts)), 0, batches))
 
     def _server(self) -> None:
-        """One run at the rate that is asked for, or the highest rate that passes, by bisection."""
+        """One run at the given rate, or a bisection for the highest rate that passes."""
         batch, options = self._samples.batch, self._options
-        # Fewer queries than a batch are answered by the next power of two, where the model takes it.
+        # Fewer queries than a batch run at the next power of two, if the model's batch size is open.
         smaller = [] if self._samples.fixed_batch else [2**power for power in range(batch.bit_length())]
         runs = {size: self._runner(size) for size in (*(size for size in smaller if size < batch), batch)}
 
@@ -210,7 +210,7 @@ class _Scenario:
         return self._keep(self._samples.batch, 1, send_all, rate=rate, bound=options.bound, percentile=_TARGET)
 
     def _bounded(self) -> None:
-        """Batch sizes in turn, until one does not keep the bound."""
+        """Tries batch sizes in turn. Where none were given, it stops at the first that breaks the bound."""
         for batch in self._sizes():
             run = self._runner(batch)
             self._listener.sending(f"batches of {batch}", None)
@@ -230,12 +230,12 @@ class _Scenario:
         yield from (2**power for power in range(13))
 
     def _time_of(self, run: Callable[[int], None]) -> float:
-        """Seconds of a run, the median of five."""
+        """The median time of five runs, in seconds."""
         found = stream(lambda number: run(0), 0, 5, clock=self._clock)
         return float(np.median(found.latencies))
 
     def _keep(self, batch: int, samples: int, send: Callable[..., Queries], **more: float | None) -> Trial:
-        """Sends queries of so many samples, or batches of one query, and keeps what they came to."""
+        """Sends queries of `samples` images each, or batches of one query, and keeps the outcome as a trial."""
         with Watch(self._samples.session.device, self._backend) as watch:
             found = send(clock=self._clock, told=self._listener.answered)
         trial = Trial(batch, len(found.latencies) * samples, found, conditions=watch.conditions(), **more)

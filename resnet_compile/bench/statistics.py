@@ -1,4 +1,4 @@
-"""What many timings come to, and what may be concluded from two models timed in the same rounds."""
+"""Summaries of timings, and comparisons of two models that were timed in the same rounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from resnet_compile.errors import OptionError
 LEVEL = 0.95
 """The confidence of the intervals of percentiles."""
 PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
-"""The parts of the timings that are no slower, by name."""
+"""For each percentile, the fraction of the timings that are no slower."""
 
 # Resampled medians held in memory at once, in values.
 _CHUNK = 1 << 22
@@ -26,16 +26,16 @@ class TimingSummary:
     """Timings in seconds, summed up.
 
     Attributes:
-        count: How many.
-        mean: Their mean.
-        sd: Their population standard deviation, as the original prints it.
+        count: The number of timings.
+        mean: The mean.
+        sd: The population standard deviation, as the original prints it.
         minimum: The fastest.
         p50: The median.
-        p90: Nine of ten are no slower. None where the timings are too few for it.
-        p99: 99 of 100 are no slower. None where the timings are too few for it.
+        p90: 90 % of the timings are no slower. None if there are too few timings.
+        p99: 99 % of the timings are no slower. None if there are too few timings.
         maximum: The slowest.
-        intervals: Between which two timings the percentile of all possible runs lies, with a confidence of `LEVEL`, by
-            ``p50``, ``p90``, ``p99``. Those that the timings are too few for are left out.
+        intervals: Confidence intervals at `LEVEL`, by ``p50``, ``p90``, ``p99``: the two timings that enclose the
+            percentile of all possible runs. A percentile with too few timings is left out.
     """
 
     count: int
@@ -51,13 +51,13 @@ class TimingSummary:
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A median and what it may be.
+    """A median with its confidence interval.
 
     Attributes:
         median: The median.
-        low: The lowest that it may be.
-        high: The highest that it may be.
-        level: The confidence of that.
+        low: The lower end of the interval.
+        high: The upper end of the interval.
+        level: The confidence level.
     """
 
     median: float
@@ -70,7 +70,7 @@ class Interval:
 
 
 class Verdict(StrEnum):
-    """What a comparison shows of the first model."""
+    """What a comparison shows about the first model."""
 
     FASTER = "faster"
     SLOWER = "slower"
@@ -80,14 +80,14 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A model against another, by paired ratios.
+    """Two models, compared by the ratios of their times in the same rounds.
 
     Attributes:
-        model: Whose times are above the line.
-        other: Whose times are below it.
-        ratio: model over other; above 1 the model is slower.
-        control: The model over a second session of itself (A/A), from the same rounds. The sessions do the same work,
-            so what this differs from 1 by is the machine's noise.
+        model: The model in the numerator.
+        other: The model in the denominator.
+        ratio: Time of `model` over time of `other`; above 1, `model` is slower.
+        control: Time of `model` over time of a second session of the same model (A/A), in the same rounds. Both
+            sessions do the same work, so any difference from 1 is the machine's noise.
     """
 
     model: str
@@ -97,10 +97,10 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """What the intervals show.
+        """The conclusion from the intervals.
 
-        The control has to hold 1. A difference counts when its interval lies beyond 1 and beyond all of the control's:
-        two sessions of one model can differ, by where their memory came to lie for example.
+        The control's interval must contain 1. A difference counts if the ratio's interval lies beyond 1 and beyond the
+        control's whole interval: two sessions of one model can differ too, for example by the place of their memory.
         """
         if 1.0 not in self.control:
             return Verdict.TOO_NOISY
@@ -112,13 +112,13 @@ class Comparison:
 
 
 def summarize(seconds: Sequence[float]) -> TimingSummary:
-    """Sums up one or more timings; a percentile lies on the line between the two nearest timings."""
+    """Summarizes one or more timings. Percentiles are interpolated linearly between the two nearest timings."""
     values = np.sort(_timings(seconds))
     points: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     for name, part in PERCENTILES.items():
         found = ranks(len(values), part, LEVEL)
-        if found or name == "p50":  # a middle can be told of few timings too, though not how far off it is
+        if found or name == "p50":  # few timings have a median too, though no interval for it
             points[name] = float(np.quantile(values, part))
         if found:
             intervals[name] = (float(values[found[0] - 1]), float(values[found[1] - 1]))
@@ -145,16 +145,16 @@ def median_ratio(
 ) -> Interval:
     """The median of paired ratios, with its percentile bootstrap confidence interval.
 
-    Pairs are drawn anew with replacement and their median taken, again and again; the interval holds the middle `level`
-    of those medians (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3). Whatever slows both
-    halves of a pair drops out of it. The same seed gives the same interval.
+    The pairs are resampled with replacement, and each resample has a median. The interval holds the middle `level` of
+    these medians (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3). Whatever slows both runs
+    of a pair cancels out. The same seed gives the same interval.
 
     Args:
-        numerators: Seconds of the one, by round.
-        denominators: Seconds of the other in the same rounds.
-        level: The confidence wanted.
-        seed: Of the draws.
-        resamples: How many draws.
+        numerators: Seconds of the first model, by round.
+        denominators: Seconds of the second model, in the same rounds.
+        level: The confidence level.
+        seed: The seed of the resampling.
+        resamples: The number of resamples.
     """
     above, below = _timings(numerators), _timings(denominators)
     if len(above) != len(below):

@@ -1,13 +1,13 @@
 """Running models with onnxruntime: devices, sessions and what they ran on.
 
-This package is the only creator of onnxruntime sessions, and importing it is what turns onnxruntime's telemetry off:
-since 1.29 it reports usage unless the environment says otherwise before it is first imported. onnxruntime itself is
-imported when the first session is opened, because that is slow.
+Only this package creates onnxruntime sessions. Importing it turns onnxruntime's telemetry off: since 1.29 onnxruntime
+reports usage unless an environment variable forbids it before the first import. onnxruntime itself is slow to import,
+so that waits until the first session is opened.
 """
 
 import os
 
-# Before the imports below, so that nothing they come to import can load onnxruntime first.
+# Before the imports below, so that none of them can load onnxruntime first.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 from resnet_compile.runtime.backend import Backend, installed_backend

@@ -33,9 +33,9 @@ class Backend:
     Attributes:
         onnxruntime: The module, or what stands in for it.
         load_library: Opens a shared library by name and raises OSError when it cannot.
-        platform: As `sys.platform`; it decides what libraries are called.
-        load_nvml: Gives the module of NVIDIA's management library, not yet initialised; None where it is not installed.
-        output_of: Runs a command and gives its stdout; raises OSError or `subprocess.SubprocessError`.
+        platform: As `sys.platform`; it decides the names of libraries.
+        load_nvml: Returns the module of NVIDIA's management library, not initialised; None if it is not installed.
+        output_of: Runs a command and returns its stdout; raises OSError or `subprocess.SubprocessError`.
     """
 
     onnxruntime: Any
@@ -45,7 +45,7 @@ class Backend:
     output_of: Callable[[Sequence[str]], str] = _output_of
 
     def error_types(self, *names: str) -> tuple[type[Exception], ...]:
-        """The exception classes of onnxruntime of these names; it has no base class of its own for them."""
+        """onnxruntime's exception classes with these names. They have no common base class of their own."""
         native = self.onnxruntime.capi.onnxruntime_pybind11_state
         return tuple(getattr(native, name) for name in names)
 

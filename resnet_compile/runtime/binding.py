@@ -61,10 +61,10 @@ class Places:
 class Binding:
     """A session's inputs and outputs, bound once. `Session.bind` makes one.
 
-    The place of inputs and outputs:
+    Where inputs and outputs lie:
 
     - on the CPU: host memory; runs rotate among several sets of inputs;
-    - on a GPU: device memory, likewise; the host starts the run and waits for its end;
+    - on a GPU: device memory, with the same rotation; the host starts a run and waits for its end;
     - on a GPU with transfer: host memory; a run includes the copies to the device and back.
 
     A CUDA graph reads and writes the addresses that it was recorded with. All its runs share one device buffer, and

@@ -1,4 +1,4 @@
-"""The last cache before memory: how large it is, and how to empty it."""
+"""The last-level cache: its size, and a way to empty it."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from resnet_compile.runtime.devices import Device
 _CPU_CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 _L2_CACHE_SIZE = 38  # CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE of cuda.h
 _UNKNOWN = 64 * 2**20
-"""Bytes to take where the cache's own size cannot be read: more than most have."""
+"""Bytes to assume if the cache's size cannot be read; most caches are smaller."""
 _TIMES = 2
-"""How many times the cache is written: one would do if it kept to the order of writing."""
+"""The bytes to write, in sizes of the cache. Once its size would do if it evicted in the order of writing."""
 
 
 def cache_bytes(device: Device, backend: Backend) -> int | None:
-    """The size of the last cache: a GPU's L2, a processor's largest; None where it cannot be read."""
+    """Bytes of the last-level cache: a GPU's L2, or a processor's largest; None if they cannot be read."""
     if not device.on_host:
         size = ctypes.c_int(0)
         try:
@@ -41,7 +41,7 @@ def cache_bytes(device: Device, backend: Backend) -> int | None:
 
 
 def flusher(device: Device, backend: Backend) -> Callable[[], None]:
-    """A function that fills the last cache with what no model reads, by writing to the device's memory."""
+    """Returns a function that empties the last-level cache of a model's data by writing other memory of the device."""
     array = np.zeros(_TIMES * (cache_bytes(device, backend) or _UNKNOWN) // 4, np.float32)
     if device.on_host:
 

@@ -1,7 +1,7 @@
-"""CUDA: NVIDIA GPUs by onnxruntime's CUDA provider, and what keeps it from working.
+"""CUDA: NVIDIA GPUs through onnxruntime's CUDA provider, and the faults that keep it from working.
 
-onnxruntime itself answers a request for CUDA that it cannot meet with a CPU session and a line in its log. So
-everything that its CUDA provider needs is tried first, and what is missing is said by name.
+Where CUDA does not work, onnxruntime itself opens a CPU session and writes a line to its log. So this module first
+tries everything that the CUDA provider needs, and names what is missing.
 """
 
 from __future__ import annotations
@@ -39,22 +39,22 @@ def _options(settings: SessionOptions, index: int) -> dict[str, str]:
 
 
 def cuda_faults(index: int, backend: Backend) -> tuple[DeviceFault, ...]:
-    """All that is known to keep CUDA device `index` from working; libraries that are found stay loaded."""
+    """Every known fault that keeps CUDA device `index` from working. Libraries that are found stay loaded."""
     if _NAME not in backend.onnxruntime.get_available_providers():
         version = backend.onnxruntime.__version__
         message = f"the installed onnxruntime {version} is built without it"
         return (DeviceFault(message, f"pip uninstall onnxruntime, then {INSTALL_HINT}"),)
-    # That they stay loaded is what lets onnxruntime find those that pip installed.
+    # onnxruntime finds the libraries that pip installed only because they stay loaded.
     return (*_driver_faults(index, backend), *_library_faults(backend))
 
 
 def _cuda_major(backend: Backend) -> str:
-    """Major version of the CUDA that the wheel was built with, such as ``13``; empty where it does not say."""
+    """Major version of the CUDA that the wheel was built with, such as ``13``; empty if the wheel does not say."""
     return str(getattr(backend.onnxruntime, "cuda_version", "")).partition(".")[0]
 
 
 def _driver_faults(index: int, backend: Backend) -> Iterator[DeviceFault]:
-    """Asks the driver, by its C interface, for its version and for the device."""
+    """Asks the driver for its version and for the device, through its C interface."""
     name = driver_library(backend)
     try:
         driver = backend.load_library(name)
@@ -77,7 +77,7 @@ def _driver_faults(index: int, backend: Backend) -> Iterator[DeviceFault]:
 
 
 def driver_library(backend: Backend) -> str:
-    """What the NVIDIA driver's library is called on this platform."""
+    """The file name of the NVIDIA driver's library on this platform."""
     return "nvcuda.dll" if backend.platform == "win32" else "libcuda.so.1"
 
 
@@ -89,7 +89,7 @@ def driver_number(function: Any) -> int:
 
 
 def bus_id(index: int, backend: Backend) -> str | None:
-    """Where CUDA device `index` is on the bus, which is one for CUDA and for NVIDIA's tools, who count differently."""
+    """The PCI bus id of CUDA device `index`. CUDA and NVIDIA's tools share this id but number devices differently."""
     with contextlib.suppress(OSError):
         driver = backend.load_library(driver_library(backend))
         place = ctypes.create_string_buffer(32)
@@ -101,12 +101,12 @@ def bus_id(index: int, backend: Backend) -> str | None:
 def _library_faults(backend: Backend) -> Iterator[DeviceFault]:
     """Loads CUDA's libraries and cuDNN, from the packages that pip installs or from the system."""
     printed = io.StringIO()
-    # It reports what does not load by printing.
+    # onnxruntime reports what it cannot load by printing.
     with contextlib.redirect_stdout(printed):
         backend.onnxruntime.preload_dlls()
     missing = list(dict.fromkeys(re.findall(r"Failed to load (\S+):", printed.getvalue())))
     if missing:
-        # The networks' convolutions and products take neither of these; onnxruntime 1.31 does not link cuFFT any more.
+        # Convolutions and matrix products need neither of these; onnxruntime 1.31 no longer links cuFFT.
         missing = [path for path in missing if not re.search("cufft|nvrtc", path)]
     if missing:
         names = ", ".join(re.split(r"[\\/]", path)[-1] for path in missing)

@@ -21,15 +21,15 @@ class Device:
 
     @property
     def on_host(self) -> bool:
-        """Whether it works in the host's own memory, so that nothing is copied to it or back."""
+        """Whether the device works in host memory, so that nothing is copied to it or back."""
         return self.provider.memory == "cpu"
 
     def faults(self, backend: Backend) -> tuple[DeviceFault, ...]:
-        """All that keeps a model from running here; empty where nothing is known to."""
+        """Every known fault that keeps a model from running here; empty if none is known."""
         return tuple(self.provider.faults(self.index, backend))
 
     def require(self, backend: Backend) -> None:
-        """Makes sure that a session can come up here, and loads the libraries that it needs.
+        """Checks that a session can be opened here, and loads the libraries that it needs.
 
         Raises:
             DeviceError: Something is missing; the message names all of it.
@@ -45,7 +45,7 @@ class Device:
 
 @checked_call(CheckedModel)
 def parse_device(name: str) -> Device | None:
-    """``cpu``, ``cuda``, ``cuda:N`` as a device; ``auto`` as None, for which opening a session chooses.
+    """The device with this name, such as ``cpu`` or ``cuda:1``; None for ``auto``, which `Session.open` resolves.
 
     Raises:
         OptionError: No device has that name.
@@ -61,11 +61,11 @@ def parse_device(name: str) -> Device | None:
 
 
 def choose_device(name: str, backend: Backend | None = None) -> Device:
-    """The device of a name; of `auto` the first that nothing is known to keep from working.
+    """The device with this name; for `auto`, the first without a known fault.
 
     Raises:
         OptionError: No device has that name.
-        DeviceError: There is no onnxruntime.
+        DeviceError: onnxruntime is missing or does not load.
     """
     if (wanted := parse_device(name)) is not None:
         return wanted

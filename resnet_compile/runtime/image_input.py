@@ -1,4 +1,4 @@
-"""The image input of a model, by its metadata or else by the shape of its input."""
+"""The image input of a model, found by the model's metadata or else by the input's shape."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class ImageInput:
 
     Attributes:
         name: Its name in the graph.
-        dtype: NumPy's name of its type.
+        dtype: Its type, by NumPy's name.
         batch: Images at a time; None for any number.
         channels: The channels of a pixel.
         height: Rows; None for any number.
         width: Columns; None for any number.
-        channels_last: Whether it is NHWC and not NCHW.
+        channels_last: Whether its layout is NHWC; else it is NCHW.
         preprocess: The preprocessing scheme; None if the model names none.
     """
 
@@ -40,30 +40,30 @@ class ImageInput:
 
     @property
     def takes_photographs(self) -> bool:
-        """Whether it takes decoded images, uint8, and preprocesses them itself."""
+        """Whether the model takes decoded images, uint8, and preprocesses them itself."""
         return self.dtype == "uint8"
 
     def batch_size(self, asked: int | None, default: int) -> int:
-        """Images at a time: `asked`, else the model's own number, else the default.
+        """The batch size: `asked`, else the model's own, else the default.
 
         Raises:
-            OptionError: The model has another number.
+            OptionError: The model's own batch size is another.
         """
         if self.batch and asked not in (None, self.batch):
             raise OptionError(f"batch must be the model's {self.batch}, got {asked}")
         return asked or self.batch or default
 
     def size(self, default: tuple[int, int]) -> tuple[int, int]:
-        """Rows and columns; the default for those that the model leaves open."""
+        """Rows and columns. Those that the model leaves open are the default's."""
         return self.height or default[0], self.width or default[1]
 
     def shape(self, batch: int, default: tuple[int, int]) -> tuple[int, ...]:
-        """The shape of a batch; the default size is for what the model leaves open."""
+        """The shape of a batch. Rows and columns that the model leaves open are the default's."""
         rows, columns = self.size(default)
         return (batch, rows, columns, self.channels) if self.channels_last else (batch, self.channels, rows, columns)
 
     def photograph(self, image: NDArray[np.uint8], where: str) -> NDArray[np.uint8]:
-        """A decoded image ``[H, W, 3]``, if it has the size that a model of photographs takes.
+        """Returns a decoded image ``[H, W, 3]`` if it has the size that the model takes.
 
         Raises:
             ImageError: The image has another size.
@@ -75,22 +75,22 @@ class ImageInput:
         return image
 
     def laid_out(self, images: NDArray[Any]) -> NDArray[Any]:
-        """Images ``[N, H, W, C]`` in the order of axes that the model takes."""
+        """Images ``[N, H, W, C]`` in the layout that the model takes."""
         return np.ascontiguousarray(images if self.channels_last else images.transpose(0, 3, 1, 2))
 
     def feed(self, images: NDArray[Any]) -> dict[str, NDArray[Any]]:
-        """The inputs of `Session.run` for a batch, which is filled up with copies if the model takes more images."""
+        """The inputs of `Session.run` for a batch. If the model takes more images, copies fill the batch up."""
         if self.batch and len(images) < self.batch:
             images = np.resize(images, (self.batch, *images.shape[1:]))
         return {self.name: images.astype(self.dtype, copy=False)}
 
 
 def image_input(session: Session, *, channels: int | None = None) -> ImageInput:
-    """The image input of a model: by its metadata, or else by the position of an axis of 3.
+    """The image input of a model. Its metadata tell the layout; without them, the axis of length 3 does.
 
     Args:
         session: The model.
-        channels: The number of channels that it must take; None for any.
+        channels: The number of channels that the model must take; None for any.
 
     Raises:
         ModelFileError: The model is not an image network, or takes another number of channels.
@@ -104,11 +104,11 @@ def image_input(session: Session, *, channels: int | None = None) -> ImageInput:
         raise refusal
     batch, first, second, last = (axis if isinstance(axis, int) else None for axis in info.shape)
     said = Metadata.from_entries(session.metadata)
-    # The layout that a model of photographs tells of is that of its outputs.
+    # For a model of photographs, the metadata's layout is that of its outputs.
     told = None if info.dtype == "uint8" else said.layout
     channels_last = (told or ("nhwc" if first is None or last == 3 != first else "nchw")) == "nhwc"
     height, width, found = (first, second, last) if channels_last else (second, last, first)
-    if found is None:  # which it never is in a network, as weights depend on it
+    if found is None:  # a network's channels are never open, since weights depend on them
         raise refusal
     if channels not in (None, found):
         raise ModelFileError(f"the network takes {found} channels and images have {channels}: its input is {info}")

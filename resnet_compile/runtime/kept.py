@@ -1,15 +1,18 @@
-"""Models as onnxruntime has made them ready for this machine, kept in a folder beside the model, `MODEL.prepared`.
+"""Models that onnxruntime prepared for this machine, cached in a folder beside the model, `MODEL.prepared`.
 
-To open a model, onnxruntime rewrites its graph and lays every weight out for the kernels of the processor. It can write
-both, with the weights in a file that is mapped when it is opened again: the system then loads what is used, once for
-all processes.
+To open a model, onnxruntime rewrites its graph and lays out every weight for the processor's kernels. It can save both.
+The saved weights are memory-mapped at the next opening: the system then loads only what is used, once for all
+processes.
 
-An entry is of one model, one onnxruntime and one kind of processor, and is used where all three are what its record
-says. It is written under another name and renamed, so that a process that is killed leaves nothing that is looked at,
-and of two that write at once the younger entry stays. A file counts as unchanged where its size, times and inode are
-those with which its contents were seen; where they are not, or were too fresh then to tell, its SHA-256 decides. What
-has changed is never opened. An entry is trusted as the model beside it is: who may write there may write both, and one
-that belongs to somebody else than the model and this user is not looked at.
+An entry belongs to one model, one build of onnxruntime and one kind of processor. It is used if all three match its
+record. It is written under a temporary name and then renamed. So a killed process leaves nothing that is read, and of
+two entries written at once the younger stays.
+
+A file counts as unchanged if its size, times and inode are those recorded with its contents. If they differ, or were
+too recent when recorded, its SHA-256 decides. A changed file is never opened.
+
+An entry is trusted like the model beside it, since anybody who may write there may write both. An entry is ignored if
+its owner is neither the model's owner nor this user.
 """
 
 from __future__ import annotations
@@ -33,18 +36,18 @@ from resnet_compile.runtime.machine import processor_features
 
 MODEL, _RECORD = "model.onnx", "record.json"
 _FORM = 1
-"""Of the record: one of another form is not read."""
+"""The version of the record's format. Records of another version are ignored."""
 _MOST = 4
-"""Entries of one model, one for each onnxruntime and kind of processor; the oldest go."""
+"""The most entries of one model, each for one onnxruntime and kind of processor. The oldest are removed."""
 _STALE = 3600.0
-"""Seconds after which what was half written is somebody's who was killed."""
+"""Seconds after which an unfinished entry counts as left behind by a killed process."""
 _FRESH = 2_000_000_000
-"""Nanoseconds within which a file may change again without another time: what the coarsest file systems tell."""
+"""Nanoseconds within which a file may change without a new time stamp: the coarsest file systems' resolution."""
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A file's contents, and what it looked like when it had them; times are in nanoseconds."""
+    """The digest of a file's contents, and the file's status when they were read; times are in nanoseconds."""
 
     sha256: str
     size: int
@@ -62,7 +65,7 @@ class Seen:
         return cls(digest, status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns, now)
 
     def again(self, path: Path) -> Seen | None:
-        """The file, if it has the same contents still."""
+        """The file's present record if its contents are still the same, else None."""
         status = path.stat()
         looks = status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns
         looked = self.size, self.inode, self.modified, self.changed
@@ -74,11 +77,11 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """What is kept of one model.
+    """The cached entries of one model.
 
     Attributes:
         model: The model's file.
-        machine: What an entry depends on beside the model, as JSON values.
+        machine: Everything besides the model that an entry depends on, as JSON values.
     """
 
     model: Path
@@ -86,7 +89,7 @@ class Shelf:
 
     @classmethod
     def beside(cls, model: Path, optimization: str, backend: Backend) -> Shelf:
-        """The shelf for a model, as onnxruntime rewrites it at a level of optimisation."""
+        """The shelf of a model at one of onnxruntime's levels of graph optimisation."""
         onnxruntime = backend.onnxruntime
         machine = {
             "form": _FORM,
@@ -102,16 +105,16 @@ class Shelf:
         return self.model.with_name(f"{self.model.name}.prepared")
 
     def find(self) -> Path | None:
-        """The prepared model for this machine, if there is one of the model as it is now."""
+        """The prepared model for this machine and the model's present contents; None if there is none."""
         for entry in reversed(self._entries()):
-            # Any other entry, of a form to come or damaged, is none.
+            # Skip an entry that is damaged or has a newer format.
             with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
                 if self._fits(entry):
                     return entry / MODEL
         return None
 
     def make(self, write: Callable[[Path], None]) -> Path:
-        """Prepares the model: `write` makes onnxruntime write it to a path.
+        """Prepares the model and returns its path. `write` has onnxruntime write it to a given path.
 
         Raises:
             OutputError: The folder cannot be written.
@@ -137,7 +140,7 @@ class Shelf:
         return hashlib.sha256(json.dumps(self.machine, sort_keys=True).encode()).hexdigest()[:16]
 
     def _entries(self) -> list[Path]:
-        """The entries for this machine, the youngest last."""
+        """The entries for this machine, youngest last."""
         return sorted(self.folder.glob(f"{self._key}-*"))
 
     def _sources(self) -> Iterator[Path]:
@@ -146,7 +149,7 @@ class Shelf:
         yield from (self.model.with_name(name) for name in read_model(self.model).external)
 
     def _fits(self, entry: Path) -> bool:
-        """Whether an entry is what its record says, and of the model as it is now."""
+        """Whether an entry matches its record and the model's present contents."""
         if hasattr(os, "getuid") and entry.stat().st_uid not in (os.getuid(), self.model.stat().st_uid):
             return False
         told = json.loads((entry / _RECORD).read_bytes())
@@ -165,7 +168,7 @@ class Shelf:
         if any(seen is None for part in now.values() for seen in part.values()):
             return False
         if now != known:
-            with contextlib.suppress(OSError):  # what cannot be written is looked at again the next time
+            with contextlib.suppress(OSError):  # without a new record, the next opening reads the contents again
                 self._record(entry, now["model"], now["files"])
         return True
 
@@ -182,7 +185,7 @@ class Shelf:
             part.unlink(missing_ok=True)
 
     def _clear(self, name: str) -> None:
-        """Removes older entries for this machine, all but the youngest for others, and what was half written."""
+        """Removes this machine's older entries, all but the `_MOST` youngest entries, and unfinished ones."""
         others = sorted(self.folder.glob("*-*"), key=lambda path: path.name.partition("-")[2])
         mine = [entry for entry in self._entries() if entry.name < name]
         killed = [part for part in self.folder.glob(".*.part") if time.time() - part.stat().st_mtime > _STALE]

@@ -1,4 +1,4 @@
-"""What else a machine's processors do, and the energy that they take, as Linux tells it; None where it does not."""
+"""The load of a machine's processors and their energy, read from Linux; None if they cannot be read."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ _STAT = Path("/proc/stat")
 
 @dataclass(frozen=True, slots=True)
 class CpuState:
-    """The processors at one moment.
+    """The processors' state at one moment.
 
     Attributes:
-        load: Processes that wanted to run, over the last minute.
-        busy_ticks: The time of all processors since the system began, whatever they did with it.
-        stolen_ticks: How much of that other guests of the same machine took.
+        load: Mean number of runnable processes over the last minute.
+        busy_ticks: Ticks of all processors since the system started, idle ones included.
+        stolen_ticks: The ticks among them that other guests of the same host took.
         affinity: The processors that this process may use.
-        energy_uj: The processor packages' energy counters, microjoules by package, and where each begins anew.
+        energy_uj: For each processor package, its energy counter in microjoules, and the counter's highest value before
+            it starts again from 0.
     """
 
     load: float | None
@@ -29,14 +30,14 @@ class CpuState:
     energy_uj: tuple[tuple[int, int], ...]
 
     def stolen_since(self, before: CpuState) -> float | None:
-        """The part of all processors' time since then that other guests took."""
+        """The fraction of all processors' time since `before` that other guests took; None if unknown."""
         if None in (self.busy_ticks, before.busy_ticks, self.stolen_ticks, before.stolen_ticks):
             return None
         busy = (self.busy_ticks or 0) - (before.busy_ticks or 0)
         return ((self.stolen_ticks or 0) - (before.stolen_ticks or 0)) / busy if busy > 0 else None
 
     def joules_since(self, before: CpuState) -> float | None:
-        """The energy that the packages took since then."""
+        """The energy in joules that the packages used since `before`; None if unknown."""
         if not self.energy_uj or len(self.energy_uj) != len(before.energy_uj):
             return None
         pairs = zip(self.energy_uj, before.energy_uj, strict=True)
@@ -44,7 +45,7 @@ class CpuState:
 
 
 def cpu_state() -> CpuState:
-    """The processors now."""
+    """The processors' present state."""
     # "cpu", then ticks: user, nice, system, idle, iowait, irq, softirq, steal; the guests' are in user's (proc(5)).
     ticks = [int(word) for word in _text(_STAT).partition("\n")[0].split()[1:9]]
     known = len(ticks) == 8
@@ -58,7 +59,7 @@ def cpu_state() -> CpuState:
 
 
 def _energy() -> tuple[tuple[int, int], ...]:
-    """Of every package; nothing where one cannot be read, which since 2020 takes root (CVE-2020-8694)."""
+    """The counters of all packages; empty if one cannot be read. Since 2020 only root may read them (CVE-2020-8694)."""
     found = []
     for package in sorted(_POWERCAP.glob("intel-rapl:*")):  # AMD's too
         if package.name.count(":") > 1:  # a part of a package

@@ -1,4 +1,4 @@
-"""What onnxruntime writes to its log while something runs. Python cannot ask it for that, so stderr is caught."""
+"""onnxruntime's log of a piece of work. Python has no access to that log, so stderr is captured."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 @dataclass
 class CaughtLog:
-    """What was written; there when the catching is over."""
+    """The captured text, complete once the capture has ended."""
 
     text: str = ""
 
 
 @contextmanager
 def caught_log() -> Iterator[CaughtLog]:
-    """Catches what this process writes to its stderr, libraries included, instead of letting it through."""
+    """Captures everything that this process and its libraries write to stderr. None of it appears there."""
     caught = CaughtLog()
     sys.stderr.flush()
     kept = os.dup(2)

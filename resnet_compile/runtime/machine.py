@@ -1,4 +1,4 @@
-"""What the machine is: processor, GPU, installed packages. All of it as far as it can be read, and None where not."""
+"""A description of the machine: processor, GPU, installed packages. A value that cannot be read is None."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from resnet_compile.runtime.backend import Backend
 from resnet_compile.runtime.cuda import bus_id, driver_library, driver_number
 
-# What a wheel of onnxruntime is called; all of them own the one module.
+# The names of onnxruntime's wheels, which all install the same module.
 _ONNXRUNTIME_WHEEL = re.compile(r"onnxruntime(-\w+)?")
 _PACKAGES = ("click", "numpy", "onnx", "pillow", "protobuf", "pydantic", "resnet_compile", "rich")
 _QUERY = ("name", "driver_version", "memory.total", "memory.used", "clocks.sm", "clocks.max.sm")
@@ -26,11 +26,11 @@ class Cpu:
 
     Attributes:
         model: Its name.
-        cores: Logical ones that this process may use.
-        clock_mhz: Their mean clock now.
-        governor: What sets their clock, such as ``performance``.
+        cores: The number of logical cores that this process may use.
+        clock_mhz: The cores' mean clock now.
+        governor: The policy that sets their clock, such as ``performance``.
         memory_mb: The machine's memory (10^6 bytes).
-        load: Processes that want to run, over the last minute: other work on the machine.
+        load: Mean number of runnable processes over the last minute, which shows other work on the machine.
     """
 
     model: str
@@ -43,16 +43,16 @@ class Cpu:
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A CUDA device, as its driver's own tool tells of it.
+    """A CUDA device, as its driver and ``nvidia-smi`` describe it.
 
     Attributes:
-        name: The product.
+        name: The product's name.
         driver: The driver's version.
         cuda: The newest CUDA that the driver supports.
-        memory_mb: Its memory in MiB.
-        used_mb: How much of it is in use, by all processes.
+        memory_mb: The device's memory in MiB.
+        used_mb: The memory in use by all processes, in MiB.
         clock_mhz: The multiprocessors' clock now.
-        max_clock_mhz: The highest that they can have.
+        max_clock_mhz: The multiprocessors' highest clock.
     """
 
     name: str
@@ -82,7 +82,7 @@ def describe_cpu() -> Cpu:
 
 
 def processor_features() -> str:
-    """What the processor is and can: what decides which kernels, and layouts of weights, a library chooses on it."""
+    """The processor's architecture and instruction sets, which decide a library's kernels and weight layouts."""
     information = _read(Path("/proc/cpuinfo"))
     # Linux calls them flags on x86, features on ARM.
     flags = re.search(r"^(?:flags|Features)\s*: (.+)$", information, re.MULTILINE)
@@ -91,7 +91,7 @@ def processor_features() -> str:
 
 
 def describe_gpu(index: int, backend: Backend) -> Gpu | None:
-    """CUDA device `index`; None where there is none, or ``nvidia-smi`` is not installed or says nothing."""
+    """CUDA device `index`; None if it does not exist or ``nvidia-smi`` is missing or does not describe it."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         place = bus_id(index, backend)
         if place is None:
@@ -109,7 +109,7 @@ def describe_gpu(index: int, backend: Backend) -> Gpu | None:
 
 
 def installed_packages() -> dict[str, str]:
-    """Versions of the packages that a result depends on, by name; every wheel of onnxruntime and CUDA's among them."""
+    """Versions, by name, of the packages that affect a result, with every onnxruntime wheel and CUDA package."""
     found = {}
     for distribution in importlib.metadata.distributions():
         name = str(distribution.metadata["Name"])
@@ -119,18 +119,18 @@ def installed_packages() -> dict[str, str]:
 
 
 def onnxruntime_wheels(packages: dict[str, str]) -> list[str]:
-    """Those of the packages that bring the module `onnxruntime`; more than one overwrite each other's files."""
+    """The packages that install the module `onnxruntime`. Several of them overwrite each other's files."""
     return [name for name in packages if _ONNXRUNTIME_WHEEL.fullmatch(name)]
 
 
 def told_bytes(path: Path, field: str) -> int | None:
-    """The bytes that one of Linux's files of fields tells; None where it cannot be read or has no such field."""
+    """A field of one of Linux's status files, in bytes; None if the file or the field cannot be read."""
     match = re.search(rf"^{field}:\s+(\d+) kB$", _read(path), re.MULTILINE)
     return int(match[1]) * 1024 if match else None
 
 
 def _read(path: Path) -> str:
-    """A file's text; nothing where it cannot be read."""
+    """A file's text; empty if it cannot be read."""
     with contextlib.suppress(OSError):
         return path.read_text("utf-8", "replace")
     return ""

@@ -1,4 +1,4 @@
-"""What an NVIDIA GPU does while something runs on it, by NVIDIA's management library through `nvidia-ml-py`."""
+"""The state of an NVIDIA GPU during a run, read from NVIDIA's management library through `nvidia-ml-py`."""
 
 from __future__ import annotations
 
@@ -26,23 +26,23 @@ _REASONS = {
 THROTTLING = frozenset(
     {"power cap", "hardware slowdown", "software thermal slowdown", "hardware thermal slowdown", "power brake"}
 )
-"""The reasons for which a GPU is slower than its clocks were set to; the others are what somebody chose."""
+"""The reasons that hold a GPU below the clocks it was set to. The other reasons are somebody's choice."""
 
 
 @dataclass(frozen=True, slots=True)
 class GpuState:
-    """A GPU at one moment; None is what it does not tell.
+    """A GPU's state at one moment. A value that the GPU does not report is None.
 
     Attributes:
         sm_mhz: The multiprocessors' clock.
         memory_mhz: The memory's clock.
-        application_sm_mhz: What the multiprocessors' clock is set to.
-        application_memory_mhz: What the memory's clock is set to.
-        temperature_c: In degrees Celsius.
-        power_w: What it takes now.
-        power_cap_w: The most that it may take.
-        energy_j: What it has taken since the driver was loaded.
-        reasons: Why its clocks are not higher.
+        application_sm_mhz: The value to which the multiprocessors' clock is set.
+        application_memory_mhz: The value to which the memory's clock is set.
+        temperature_c: The temperature in degrees Celsius.
+        power_w: The power that the GPU uses now.
+        power_cap_w: The most power that the GPU may use.
+        energy_j: The energy used since the driver was loaded.
+        reasons: The reasons why the clocks are not higher.
     """
 
     sm_mhz: int | None
@@ -57,7 +57,7 @@ class GpuState:
 
     @property
     def throttled(self) -> bool:
-        """Whether it is slower than its clocks were set to."""
+        """Whether one of the reasons of `THROTTLING` applies."""
         return not THROTTLING.isdisjoint(self.reasons)
 
 
@@ -69,7 +69,7 @@ class GpuMonitor:
 
     @classmethod
     def open(cls, index: int, backend: Backend) -> GpuMonitor | None:
-        """The monitor of CUDA device `index`; None where the library or its Python package is missing."""
+        """The monitor of CUDA device `index`; None if the library or its Python package is missing."""
         nvml, place = backend.load_nvml(), bus_id(index, backend)
         if nvml is None or place is None:
             return None
@@ -80,10 +80,10 @@ class GpuMonitor:
             return None
 
     def state(self) -> GpuState:
-        """The GPU now.
+        """The GPU's present state.
 
         Raises:
-            DeviceError: It is lost.
+            DeviceError: The GPU is lost.
         """
         nvml = self._nvml
         ask, sm, memory = self._ask, nvml.NVML_CLOCK_SM, nvml.NVML_CLOCK_MEM
@@ -116,6 +116,6 @@ class GpuMonitor:
             return None
 
     def close(self) -> None:
-        """Lets the library go."""
+        """Shuts the library down."""
         with contextlib.suppress(self._nvml.NVMLError):
             self._nvml.nvmlShutdown()

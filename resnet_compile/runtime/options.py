@@ -1,4 +1,4 @@
-"""The settings of a session, all explicit, so that they can be recorded with a result."""
+"""The settings of a session. All are explicit, so that they can be recorded with a result."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ class SessionOptions(CheckedModel):
     """How onnxruntime runs a model."""
 
     threads: Threads = 0
-    """Threads within an operator; 0 for one a physical core."""
+    """Threads within an operator; 0 for one per physical core."""
 
     spinning: bool = True
-    """Whether idle threads spin while they wait for the next operator. Faster for one session; two spinning sessions
-    take each other's cores.
+    """Whether idle threads spin while they wait for the next operator. This is faster for one session; two spinning
+    sessions take cores from each other.
     """
 
     memory_arena: bool = True
@@ -43,43 +43,43 @@ class SessionOptions(CheckedModel):
     """The level of onnxruntime's graph optimisations."""
 
     cache: bool = False
-    """Whether the CPU keeps what it has made of a model's file in a folder beside it, `MODEL.prepared`, from which the
-    model opens at once the next time, on a machine like this one.
+    """Whether to cache the model, as prepared for the CPU, in a folder beside its file, `MODEL.prepared`. From there it
+    opens at once the next time, on a machine like this one.
     """
 
     tf32: bool = False
-    """Whether CUDA may round the factors of float32 products to 10 bits of mantissa, which is faster. Without it,
-    onnxruntime does not use tensor cores for float16 convolutions either, although it rounds nothing there.
+    """Whether CUDA may round the operands of float32 products to 10 bits of mantissa, which is faster. If not,
+    onnxruntime does not use tensor cores for float16 convolutions either, although nothing is rounded there.
     """
 
     nhwc: bool = False
     """Whether CUDA runs convolutions and pooling in NHWC, the layout of its tensor cores."""
 
     conv_search: ConvSearch = "exhaustive"
-    """How CUDA finds the algorithm of a convolution: by timing the candidates, which suits fixed shapes, or by cuDNN's
-    judgement, which makes the first run of each new shape shorter.
+    """How CUDA chooses a convolution's algorithm. ``exhaustive`` times the candidates, which suits fixed shapes.
+    ``heuristic`` takes cuDNN's estimate, which shortens the first run of each new shape.
     """
 
     fuse_conv_bias: bool = False
-    """Let CUDA add a convolution's biases in its kernel, where cuDNN can."""
+    """Whether CUDA adds a convolution's bias within the convolution's kernel, where cuDNN can."""
 
     max_workspace: bool = True
-    """Let CUDA's convolutions choose among algorithms that need much memory too."""
+    """Whether CUDA's convolutions may use algorithms that need much memory."""
 
     cpu_fallback: bool = True
-    """Whether nodes that a GPU's provider does not take may run on the CPU; else such a model is refused."""
+    """Whether nodes that a GPU's provider does not support may run on the CPU; else such a model is refused."""
 
     engine_cache: str | None = None
-    """Folder where TensorRT keeps its engines, whose building takes minutes; None for none."""
+    """Folder where TensorRT keeps its engines, which take minutes to build; None to keep none."""
 
     shapes: Mapping[str, tuple[int, ...]] | None = None
-    """The shapes that TensorRT builds for, by input, where the model leaves them open; None for those of each run."""
+    """Shapes that TensorRT builds for, by input, if the model leaves them open; None for the shapes of each run."""
 
     cuda_graph: bool = False
     """Whether CUDA records a run and replays it; inputs and outputs must be bound."""
 
     profile: str | None = None
-    """The prefix of the path of a profile to write; None for no profile."""
+    """The path prefix of the profile to write; None for no profile."""
 
     log_severity: LogSeverity = "fatal"
     """The least severe message that onnxruntime writes to stderr."""
@@ -88,9 +88,9 @@ class SessionOptions(CheckedModel):
         """onnxruntime's session options; also sets the severity of its process-wide logger.
 
         Args:
-            backend: Where onnxruntime is had from.
+            backend: Gives access to onnxruntime.
             refuse_cpu: Whether a node on the CPU is an error.
-            written: Where to write the model as it is when it is ready, if anywhere.
+            written: Where to write the prepared model; None not to write it.
         """
         onnxruntime = backend.onnxruntime
         native = onnxruntime.SessionOptions()
@@ -116,6 +116,6 @@ class SessionOptions(CheckedModel):
         if self.profile is not None:
             native.enable_profiling = True
             native.profile_file_prefix = self.profile
-        # Providers that fail to load complain to this one, before a session exists.
+        # A provider that fails to load writes to this logger, before a session exists.
         onnxruntime.set_default_logger_severity(LOG_SEVERITY[self.log_severity])
         return native

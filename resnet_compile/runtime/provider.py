@@ -23,19 +23,19 @@ class Provider:
     """One execution provider; `resnet_compile.runtime.providers` lists them.
 
     Attributes:
-        kind: The word for its devices: `cuda` of `cuda:1`.
+        kind: The word for its devices: `cuda` in `cuda:1`.
         title: Its name in messages.
         name: Its name in onnxruntime.
         target: The target whose models run best on it.
-        rest: The providers for nodes that it does not run, in order.
+        rest: The providers, in order, for nodes that it does not support.
         numbered: Whether it has several devices, each with an index.
-        memory: onnxruntime's name of its devices' memory: `cpu` is the host's, `cuda` an NVIDIA GPU's.
+        memory: onnxruntime's name for its devices' memory: `cpu` is the host's, `cuda` an NVIDIA GPU's.
         asynchronous: Whether a run returns before its outputs are there.
         records: Whether it can record a run and replay it (`SessionOptions.cuda_graph`).
-        options: Its own options, as onnxruntime takes them, for a session's settings and a device's index.
-        faults: What is known to keep a device, by its index, from working; what is found to be there stays loaded.
-        slow: A pattern of onnxruntime's log that tells that a run is far slower than it should be.
-        failure: A pattern of onnxruntime's errors that are the device's fault and not the model's.
+        options: Returns the provider's own options for onnxruntime, given a session's settings and a device's index.
+        faults: Returns the known faults of the device with an index. Libraries that it finds stay loaded.
+        slow: A pattern of the log lines in which onnxruntime says that a run is far slower than it should be.
+        failure: A pattern of the errors of onnxruntime that are the device's fault, not the model's.
     """
 
     kind: str
@@ -54,4 +54,4 @@ class Provider:
 
 
 CPU = Provider(kind="cpu", title="the CPU", name="CPUExecutionProvider", target="cpu")
-"""The host's processor: it runs every node that onnxruntime knows, so every other provider leaves the rest to it."""
+"""The host's processor. It runs every node that onnxruntime knows, so the other providers leave the rest to it."""

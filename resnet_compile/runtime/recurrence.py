@@ -1,4 +1,4 @@
-"""Models whose outputs are their next inputs: a state that stays on the device from run to run."""
+"""Models whose outputs are their next inputs: the state stays on the device from run to run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class Recurrence:
     Args:
         places: The buffers of the session.
         state: The initial state by input name.
-        next_names: The output with an input's next value; inputs of the state that are not here never change.
-        fed: The other inputs, by name; of fixed shapes.
-        told: The outputs that `run` returns, by name; of fixed shapes.
+        next_names: For each changing input, the output with its next value. Other inputs of the state never change.
+        fed: The inputs outside the state, by name; their shapes are fixed.
+        told: The outputs that `run` returns, by name; their shapes are fixed.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class Recurrence:
         self._infos = fed
         self._fed = places.empty({name: info.empty() for name, info in fed.items()})
         self._told = places.empty({name: info.empty() for name, info in told.items()})
-        # Not from the arrays themselves, whose memory a value on the CPU would share.
+        # New buffers: on the CPU, a value made from an array would share the array's memory.
         one = places.empty(state)
         other = {**one, **places.empty({name: state[name] for name in next_names})}
         for name, value in one.items():

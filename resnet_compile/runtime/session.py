@@ -28,12 +28,12 @@ from resnet_compile.runtime.providers import AUTO
 from resnet_compile.runtime.recurrence import Recurrence
 from resnet_compile.runtime.signature import TensorInfo, by_name, check_inputs, known_outputs, tensors
 
-# onnxruntime's exceptions for files that are not models, and for models that it refuses.
+# onnxruntime's exceptions for a file that is not a model, and for a model that it refuses.
 _MODEL_ERRORS = ("InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NoModel", "NoSuchFile", "NotImplemented")
 _FAILURES = ("EPFail", "EngineError", "Fail", "RuntimeException")
-# What onnxruntime says of a model that it would give to the CPU in part, where that is refused.
+# Part of onnxruntime's message for a model with nodes on the CPU, where that is refused.
 _ON_CPU = "assigned to the default CPU EP"
-# The number under which onnxruntime records no CUDA graph.
+# With this graph number onnxruntime records no CUDA graph.
 _NO_GRAPH = -1
 
 
@@ -49,9 +49,9 @@ class Session:
         metadata: The key-value pairs stored in the model.
         producer: The program that wrote the model.
         assignment: For each provider, the number of nodes of each operator, after onnxruntime's basic rewrites. None
-            for onnxruntime before 1.24, which does not tell.
-        cache: What became of `SessionOptions.cache`: ``prepared before``, ``prepared now`` or ``not prepared`` and the
-            reason; None where none was asked for, or for another device than the CPU.
+            before onnxruntime 1.24, which does not report it.
+        cache: The outcome of `SessionOptions.cache`: ``prepared before``, ``prepared now`` or ``not prepared`` with the
+            reason; None if no cache was asked for or the device is not the CPU.
         native: onnxruntime's own session, for binding inputs and outputs and for profiles.
     """
 
@@ -142,10 +142,10 @@ class Session:
         return dict(zip(names, arrays, strict=True))
 
     def first_run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        """Runs the model once, as `run`, and reads in onnxruntime's log whether later runs will be as they should be.
+        """Runs the model once, like `run`, and searches onnxruntime's log for a warning that runs are far slower.
 
         Raises:
-            DeviceError: The provider took a way that it says is far slower.
+            DeviceError: The provider warns that it uses a far slower fallback.
         """
         slow, severity = self.device.provider.slow, self.options.log_severity
         if slow is None:
@@ -211,11 +211,11 @@ class Session:
             return Recurrence(self._places(), state, next_names, fed, wanted)
 
     def _places(self) -> Places:
-        # Made for each binding: a session that kept it would keep itself, and its memory, until the next collection.
+        # New for each binding: kept in the session, it would form a cycle and hold memory until a garbage collection.
         return Places(self.native, self._backend.onnxruntime.OrtValue, self.device, self._failures)
 
     def _graph_options(self, graph: int) -> Any:
-        """Run options with which CUDA records the graph of this number, or replays it."""
+        """Run options that make CUDA record the graph with this number, or replay it."""
         options = self._backend.onnxruntime.RunOptions()
         options.add_run_config_entry("gpu_graph_id", str(graph))
         return options
@@ -266,15 +266,15 @@ def _require_file(model: str | os.PathLike[str] | bytes) -> None:
 def prepare(
     model: str | os.PathLike[str], options: SessionOptions | None = None, *, backend: Backend | None = None
 ) -> Path:
-    """Makes a model ready for the CPU of this machine, for `SessionOptions.cache` to open it at once.
+    """Prepares a model for this machine's CPU, so that a session with `SessionOptions.cache` opens it at once.
 
     Args:
         model: A file's path.
-        options: Settings; the level of graph optimisation counts.
+        options: Settings; the level of graph optimisation decides the result.
         backend: A replacement of the installed onnxruntime, for tests.
 
     Returns:
-        What was made, in the folder `MODEL.prepared`; what was there for this machine and this model already.
+        The prepared model, in the folder `MODEL.prepared`. One that fits this machine and model is not made again.
 
     Raises:
         ModelFileError: As `Session.open`.
@@ -293,7 +293,7 @@ def _write(model: Path, path: Path, options: SessionOptions, backend: Backend) -
 def _create(
     model: str | os.PathLike[str] | bytes, device: Device, options: SessionOptions, backend: Backend
 ) -> tuple[Any, str | None]:
-    """An onnxruntime session on exactly this device; and what became of the cache, where one is asked for."""
+    """An onnxruntime session on exactly this device, and the outcome of the cache; None without a cache."""
     if not options.cache or device.provider is not CPU or isinstance(model, bytes):
         return _native(model, device, options, backend), None
     told = "prepared before"
@@ -303,7 +303,7 @@ def _create(
             path, told = shelf.make(lambda path: _write(shelf.model, path, options, backend)), "prepared now"
         return _native(path, device, options.replace(graph_optimization="disabled"), backend), told
     except (OutputError, ModelFileError) as error:
-        # A model that onnxruntime does not take is refused here again, under its own name.
+        # If onnxruntime refuses the model itself, this raises again, with the model's own name.
         return _native(model, device, options, backend), f"not prepared: {error.message}"
 
 
@@ -314,20 +314,20 @@ def _native(
     backend: Backend,
     written: Path | None = None,
 ) -> Any:
-    """An onnxruntime session on exactly this device, which writes the model as it is when it is ready."""
+    """An onnxruntime session on exactly this device. It writes the prepared model to `written`, if given."""
     device.require(backend)
     provider = device.provider
     refuse_cpu = not (options.cpu_fallback or device.on_host)
     providers = [
         (each.name, each.options(options, device.index)) if each.options else each.name
         for each in (provider, *provider.rest)
-        # onnxruntime takes a CPU provider that is named for a contradiction to refusing it.
+        # onnxruntime treats naming the CPU provider and refusing it as a contradiction.
         if not (refuse_cpu and each.memory == "cpu")
     ]
     place = "<bytes>" if isinstance(model, bytes) else os.fspath(model)
     source = model if isinstance(model, bytes) else place
     try:
-        # Left to itself onnxruntime prints a banner to stdout and retries on the CPU.
+        # By default onnxruntime prints a banner to stdout and retries on the CPU.
         native = backend.onnxruntime.InferenceSession(
             source,
             options.native(backend, refuse_cpu=refuse_cpu, written=written),

@@ -22,7 +22,7 @@ class TensorInfo:
 
     Attributes:
         name: Its name in the graph.
-        dtype: NumPy's name, such as ``float32``; onnxruntime's for types that NumPy does not have.
+        dtype: Its type by NumPy's name, such as ``float32``; by onnxruntime's if NumPy has no such type.
         shape: For each axis a number, a symbol or None.
     """
 

@@ -1,7 +1,7 @@
-"""TensorRT: NVIDIA GPUs by onnxruntime's TensorRT provider, which builds an engine of the model for the GPU at hand.
+"""TensorRT: NVIDIA GPUs through onnxruntime's TensorRT provider, which builds an engine for the model and the GPU.
 
-Precision is the model's: TensorRT 11 has neither the flags nor the calibrator by which earlier ones rounded it
-themselves, so a model in float16 or int8 is one whose graph says so.
+The model's graph sets the precision: float16 and int8 must stand in the graph. Earlier versions could also round a
+model themselves; TensorRT 11 has neither the flags nor the calibrator for that.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from resnet_compile.runtime.provider import CPU, DeviceFault, Provider
 _NAME = "TensorrtExecutionProvider"
 _LIBRARIES = {"win32": "nvinfer_10.dll"}
 _LIBRARY = "libnvinfer.so.10"
-"""What the provider's library in the packages from 1.23 to 1.31 is linked with."""
+"""The library that the provider is linked with, in onnxruntime's packages from 1.23 to 1.31."""
 
 
 def _options(settings: SessionOptions, index: int) -> dict[str, str]:
@@ -25,7 +25,7 @@ def _options(settings: SessionOptions, index: int) -> dict[str, str]:
         options |= {"trt_engine_cache_enable": "1", "trt_timing_cache_enable": "1"}
         options |= {"trt_engine_cache_path": settings.engine_cache, "trt_timing_cache_path": settings.engine_cache}
     if settings.shapes:
-        # One profile whose least, greatest and best shapes are one; the three go together.
+        # One profile with equal least, best and greatest shapes; the three options go together.
         told = ",".join(f"{name}:{'x'.join(map(str, shape))}" for name, shape in settings.shapes.items())
         options |= {f"trt_profile_{which}_shapes": told for which in ("min", "opt", "max")}
     return options
