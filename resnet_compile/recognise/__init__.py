@@ -1,4 +1,4 @@
-"""From what somebody has of a network to its description: a checkpoint's names and shapes, or an ONNX model's graph."""
+"""Derives a network's spec from a checkpoint's names and shapes, or from an ONNX model's graph."""
 
 from resnet_compile.recognise.recognised import Recognised
 from resnet_compile.recognise.source import recognise

@@ -1,4 +1,4 @@
-"""The specs that a reading can be of: what names and shapes tell, and the family's convention for all else."""
+"""Builds candidate specs for a reading: names and shapes give what they can, the family's convention the rest."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ KINDS: dict[str, type[UnitKind]] = {each.model_fields["kind"].default: each for 
 
 @cache
 def networks() -> tuple[NetworkSpec, ...]:
-    """The catalogue's."""
+    """The networks of the catalogue."""
     return tuple(load_spec(name) for name in catalogue())
 
 
 def candidates(reading: Reading, name: str) -> Iterator[tuple[NetworkSpec, NetworkSpec]]:
-    """The specs that a reading can be of, the likeliest first, each with the network whose convention it follows."""
+    """Candidate specs for a reading, the likeliest first, each with the catalogue network whose convention it uses."""
     bottleneck = any("conv3/weights" in unit for unit in reading.units.values())
     kinds = [*reading.kinds] or reading.naming.kinds
     fitting = [kind for kind in kinds if kind in KINDS and KINDS[kind].bottleneck == bottleneck]
@@ -61,7 +61,7 @@ def candidates(reading: Reading, name: str) -> Iterator[tuple[NetworkSpec, Netwo
 
 
 def _prototype(reading: Reading, kind: str) -> NetworkSpec | None:
-    """A network of the catalogue of this kind: the one that is named, or one that has most of the parts."""
+    """The catalogue network of this kind that the names belong to, or else the one that shares the most parts."""
     root, attention = root_parts(reading.shapes), attention_of([*reading.units.values()])
     pooled = any("projection/weights" in unit for unit in reading.units.values())
     padded = not pooled and not any("shortcut/weights" in unit for unit in reading.units.values())
@@ -86,7 +86,7 @@ def _form(root: StemRoot) -> tuple[Any, ...]:
 
 
 def root_parts(shapes: Mapping[str, Shape]) -> StemRoot | None:
-    """The root block as far as names and shapes tell it."""
+    """The root block, as far as names and shapes determine it."""
     last = "stem3" if "stem3/weights" in shapes else "conv1"
     if (weights := shapes.get(f"{last}/weights")) is None:
         return None
@@ -103,7 +103,7 @@ def root_parts(shapes: Mapping[str, Shape]) -> StemRoot | None:
 
 
 def _root(reading: Reading, model: NetworkSpec) -> RootKind | None:
-    """The root block: the model's where it has the file's layers, with the file's depths."""
+    """The root block: the model network's if it has the file's layers, with the file's depths."""
     told = root_parts(reading.shapes)
     if told is None or model.root is None or _form(in_parts(model.root)) != _form(told):
         return told
@@ -113,7 +113,7 @@ def _root(reading: Reading, model: NetworkSpec) -> RootKind | None:
 
 
 def _shortcuts(reading: Reading, model: NetworkSpec) -> Iterator[ShortcutKind | None]:
-    """The shortcuts that could have the file's parameters, the model's own first."""
+    """The shortcuts that could have the file's parameters, the model network's own first."""
     units = reading.units.values()
     yield model.blocks[0].unit.shortcut
     yield None
@@ -156,7 +156,7 @@ def _assembled(reading: Reading, name: str, model: NetworkSpec, shortcut: Shortc
 
 
 def _block(reading: Reading, number: int, model: NetworkSpec, shortcut: ShortcutKind | None) -> Block:
-    """A block, which strides where the model's do."""
+    """A block; its strides are placed as in the model network."""
     units = [reading.units[place] for place in reading.units if place[0] == number]
     parts: dict[str, Any] = {"shortcut": shortcut, "attention": attention_of(units)}
     parts["biases"] = any("conv1/biases" in unit for unit in units)
@@ -176,7 +176,7 @@ def _block(reading: Reading, number: int, model: NetworkSpec, shortcut: Shortcut
 
 
 def block_of(number: int, unit: UnitKind, args: Iterable[UnitArgs]) -> Block:
-    """A block of units with these arguments, equal ones in a row as a run."""
+    """A block of units with these arguments; consecutive equal units become one run."""
     runs = ((each, len([*run])) for each, run in groupby(args))
     return Block(
         scope=f"block{number}",
@@ -186,7 +186,7 @@ def block_of(number: int, unit: UnitKind, args: Iterable[UnitArgs]) -> Block:
 
 
 def stride_rule(model: NetworkSpec) -> tuple[bool, str]:
-    """Whether a block's last unit has its stride, and which block has none: the `first` or the `last`."""
+    """Whether the last unit of a block has the stride, and which block has no stride: the `first` or the `last`."""
     strides = [[args.stride for args in block.args for _ in range(args.repeat)] for block in model.blocks]
     even = [number for number, block in enumerate(strides) if max(block) == 1]
     last = any(block[-1] > 1 and len(block) > 1 for block in strides)
@@ -204,7 +204,7 @@ def unit_args(unit: Mapping[str, Shape], stride: int, bottleneck: bool, groups: 
 
 
 def groups_of(units: list[Mapping[str, Shape]]) -> int:
-    """The source's channels of a bottleneck's 3x3 convolution over those that one of its outputs reads."""
+    """The groups of a bottleneck's 3x3 convolution: its input channels over the channels that one output reads."""
     unit = units[0]
     source, reads = unit["conv1/weights"][0], unit["conv2/weights"][1]
     return source // reads if source % reads == 0 else 1

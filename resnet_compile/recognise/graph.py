@@ -1,8 +1,8 @@
-"""A network read off an ONNX graph, which has everything in it.
+"""Recognises a network from an ONNX graph.
 
-The graph is sketched: its sums, and the nodes on the two ways to each. What the spec language can say of a sketch is
-tried on the graph by the judge of structures, unit after unit, and what it takes is put together to a spec. The plan of
-that spec is then judged as a whole, as that of any spec is when its weights are taken from a model.
+First the graph is sketched: its sums, and the nodes on the two paths to each. Then candidate units in the spec language
+are matched against the graph, one after another (`weights.structure`), and those that match form a spec. Finally the
+plan of that spec is matched as a whole, as it is whenever weights are taken from a model.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ from resnet_compile.weights.structure.walk import takers
 
 _ROUNDING = 1e-6  # of an epsilon in float32, over itself
 _SIDES = 32, 224
-"""What is taken for images of any size: for a network whose first convolution has no stride, and for one with."""
+"""The image size assumed for a dynamic one: for a network whose first convolution has stride 1, and for any other."""
 
 
 def read_graph(source: OnnxCheckpoint, name: str = "network") -> NetworkSpec:
-    """The network that a model computes: one of the catalogue where it is one.
+    """The network that a model computes: a catalogue network if it equals one.
 
     Args:
         source: The model.
-        name: What to call the network otherwise.
+        name: The name of a network that is not in the catalogue.
 
     Raises:
-        WeightsError: It has a part that the spec language has no word for; the message names the node.
+        WeightsError: The spec language cannot describe a part of the model; the message names the node.
     """
     try:
         return _known(_recognised(source, name), source)
@@ -92,7 +92,7 @@ def _recognised(source: OnnxCheckpoint, name: str) -> NetworkSpec:
 
 
 def _start(model: Walk) -> Place:
-    """The image, with its axes as the first convolution or norm reads them."""
+    """The place of the image, with the axes in which the first convolution or norm reads it."""
     (name,) = model.source.inputs
     for axes in ("NCHW", "NHWC"):
         for trail in explored(model, Place(name, axes, 0), {name}).trails:
@@ -103,7 +103,7 @@ def _start(model: Walk) -> Place:
 
 
 def _stuck(model: Walk, start: Place, message: str) -> WeightsError:
-    """An error that names the first node in the way, beyond a place."""
+    """An error that names the first node after a place that matches nothing."""
     model.enter(Site("$"))
     for depth, trail in enumerate(explored(model, start, {start.value}).trails):
         for _ in takers(model, Counterpart(trail.end, depth=depth), Wanted("network", "one of its layers"), *STEPS):
@@ -112,7 +112,7 @@ def _stuck(model: Walk, start: Place, message: str) -> WeightsError:
 
 
 def _input(model: Walk, found: Sketch, start: Place) -> Input:
-    """The image; of a size that is usual where the model leaves it open."""
+    """The spec's input; a dynamic size becomes a usual one."""
     shape, convs = model.source.input_shape, convolutions(model, found.root)
     sides = dict(zip(start.axes, shape, strict=True)) if len(shape) == len(start.axes) else {}
     usual = _SIDES[bool(convs) and convs[0].stride > 1]
@@ -120,7 +120,7 @@ def _input(model: Walk, found: Sketch, start: Place) -> Input:
 
 
 def _words(activation: layers.Activation | None) -> tuple[ActivationKind | None, ...]:
-    """What a spec can say where a unit has an activation. A leaky ReLU can be its kind's own."""
+    """The spec's candidates for an activation. A leaky ReLU can be the unit kind's own."""
     match activation:
         case layers.Relu6():
             return (Relu6Activation(),)
@@ -131,9 +131,9 @@ def _words(activation: layers.Activation | None) -> tuple[ActivationKind | None,
 
 
 def _norm(model: Walk) -> NormKind:
-    """The normalisation by the model's nodes; what they have been folded into computes the same by any.
+    """The normalisation of the model's nodes. If all have been folded into convolutions, any kind computes the same.
 
-    It has a scale: where the network had none, exporters write one of ones.
+    It always has a scale: for a network without one, exporters write a scale of ones.
     """
     nodes = (node for node in model.source.nodes if node.operator == "BatchNormalization")
     epsilons = Counter(digits(node.floats.get("epsilon", 1e-5)) for node in nodes)
@@ -144,7 +144,7 @@ def _norm(model: Walk) -> NormKind:
 
 
 def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> NetworkSpec:
-    """The spec with what the judge takes for the sketch."""
+    """The spec, completed by the parts that match the sketch."""
     scope = network_scope(spec)
     source = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
     root, planned, steps = _root(model, found, scope, source, Counterpart(start))
@@ -172,7 +172,7 @@ def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> Networ
 def _root(
     model: Walk, found: Sketch, scope: LayerScope, source: FeatureMap, step: Counterpart
 ) -> tuple[RootKind | None, RootLayers, list[Counterpart]]:
-    """The root block, its layers, and where they lead to."""
+    """The root block, its layers, and the places behind them."""
     begun = found.units[0].residual[:1]
     folded = bool(begun) and begun[0].node.operator not in ("BatchNormalization", "Mul", "Conv")
     nearest: tuple[tuple[int, int, int], str] | None = None
@@ -191,10 +191,9 @@ def _root(
 
 
 def _known(spec: NetworkSpec, source: OnnxCheckpoint) -> NetworkSpec:
-    """The network of the catalogue that computes the same, with the model's images, classes and predictions; else the
-    spec itself.
+    """The catalogue network that computes the same, with the model's input, classes and predictions; else the spec.
 
-    Where several do, which differ in what the model does not tell, the one is taken that has most of what it tells.
+    Several may match if they differ in facts that the model does not show. Then the one closest to the spec is taken.
     """
     own = plan_network(spec)
     normed = any(node.operator == "BatchNormalization" for node in source.nodes)
@@ -226,7 +225,7 @@ def _depths(spec: NetworkSpec) -> list[int]:
 
 
 def _borders(planned: Plan) -> list[object]:
-    """What stands around the maps of the root block."""
+    """The padding of the root block's maps."""
     return [(layer.padding, layer.pad_value if isinstance(layer, layers.MaxPool) else 0) for layer in planned.root]
 
 

@@ -1,7 +1,7 @@
-"""What the spec language can say of a sketch: the words that come into question, the likeliest first.
+"""Candidates in the spec language for the parts of a sketch, the likeliest first.
 
-The judge of structures picks among them. A word that it takes computes what the graph does; so these lists need only
-be long enough, and what they leave out is refused and never misread.
+`weights.structure` decides which candidate matches. A candidate that matches computes what the graph does. So if a list
+here lacks the right candidate, the graph is refused, never misread.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from resnet_compile.weights.structure.walk import places
 
 
 def shapes_of(model: Walk, unit: UnitSketch) -> dict[str, Shape]:
-    """The weights of a unit's residual by our names."""
+    """The shapes of the weights of a unit's residual, by our names."""
     named = {f"conv{number}/weights": conv.shape for number, conv in enumerate(unit.convs, 1)}
     gate = convolutions(model, unit.gate)
     if len(gate) == 1 and gate[0].shape[:2] == (1, 1):
@@ -53,11 +53,11 @@ def shapes_of(model: Walk, unit: UnitSketch) -> dict[str, Shape]:
 
 @dataclass(frozen=True)
 class Strides:
-    """The strides and rates that a unit has, and its nominal stride, which `output_stride` may have taken away.
+    """The stride and rate of a unit, and its nominal stride, which `output_stride` may have replaced by rates.
 
     Attributes:
-        stride: What is left.
-        rate: That of its convolutions up to the one with the stride.
+        stride: The actual stride.
+        rate: The rate of its convolutions up to the one with the stride.
         nominal: The nominal stride.
     """
 
@@ -67,16 +67,16 @@ class Strides:
 
     @property
     def after(self) -> int:
-        """The rate of what comes after it."""
+        """The rate of the layers after it."""
         return self.rate * self.nominal // self.stride
 
 
 def strides_of(sketch: Sketch, *, late: bool) -> list[Strides]:
-    """The strides of every unit. A nominal stride that was taken away shows in the rates of what comes after it.
+    """The strides of every unit. A replaced nominal stride shows in the rates of the layers after it.
 
     Args:
         sketch: The network.
-        late: Whether the windows of bottlenecks come after the convolution with the stride, whose rate they then show.
+        late: Whether the windows of bottlenecks come after the convolution with the stride, so that they show its rate.
     """
     found: list[Strides] = []
     units = sketch.units
@@ -95,7 +95,7 @@ def strides_of(sketch: Sketch, *, late: bool) -> list[Strides]:
 
 
 def activation_in(model: Walk, unit: UnitSketch) -> layers.Activation | None:
-    """The first activation of a unit's residual, or the one behind its sum."""
+    """The first activation of a unit's residual, or else the one after its sum."""
     made: layers.Activation | None = None
     for step in unit.residual:
         each = activation_of(model, step.node, step.here) if step.node.operator in ACTIVATIONS else None
@@ -105,15 +105,15 @@ def activation_in(model: Walk, unit: UnitSketch) -> layers.Activation | None:
     return made or unit.activation
 
 
-_AHEAD = 64  # units that are looked at for what a kind has to have; where others come, another run begins
+_AHEAD = 64  # units inspected for the parts that a kind must have; units with other parts begin another run
 
 
 def units_for(model: Walk, units: Sequence[UnitSketch]) -> Iterator[UnitKind]:
-    """The kinds with their parts that the first of some units can be of, and the others as well.
+    """Candidate kinds, with their parts, for the first unit and those after it.
 
     Args:
         model: The graph.
-        units: The sketches.
+        units: The sketches of the units.
     """
     units = units[:_AHEAD]
     first = units[0]
@@ -141,7 +141,7 @@ def units_for(model: Walk, units: Sequence[UnitSketch]) -> Iterator[UnitKind]:
 
 
 def _blurs(units: Sequence[UnitSketch]) -> tuple[BlurPool | None, ...]:
-    """What takes strides over in the first unit that has such a filter; nothing may in those before it."""
+    """The blur filter that takes over the stride, from the first unit that has one; earlier units may go without."""
     kernels = (conv.blur for unit in units for conv in unit.convs if conv.blur)
     kernel = next(kernels, None)
     blur = BlurPool.model_validate({"kernel": kernel}) if kernel in (3, 5, 7) else None
@@ -167,7 +167,7 @@ def _attentions(model: Walk, unit: UnitSketch) -> tuple[AttentionKind | None, ..
 
 
 def _shortcuts(model: Walk, units: Sequence[UnitSketch]) -> Iterator[ShortcutKind | None]:
-    """The shortcuts that could have the nodes on the units' other ways."""
+    """Candidate shortcuts for the nodes on the units' shortcut paths."""
     yield None
     if not units[0].shortcut:
         yield Projection(at="shape")
@@ -200,11 +200,11 @@ def arguments(model: Walk, unit: UnitSketch, kind: UnitKind, nominal: int) -> Un
 
 
 def roots_for(model: Walk, way: Way, *, folded: bool) -> Iterator[RootKind | None]:
-    """The root blocks that could have these nodes.
+    """Candidate root blocks for these nodes.
 
     Args:
         model: The graph.
-        way: From the image to the first unit.
+        way: The nodes from the image to the first unit.
         folded: Whether the norm of the first unit's pre-activation has been folded into the root block.
     """
     convs = convolutions(model, way)
@@ -252,7 +252,7 @@ def _pools(model: Walk, convs: Sequence[ConvSketch], way: Way, told: StemRoot) -
 
 
 def named(root: StemRoot) -> RootKind:
-    """The kind that stands for these parts, where one does."""
+    """The named kind that is short for these parts, if there is one; otherwise the parts."""
     for kind in get_args(RootKind):
         if kind is not StemRoot and in_parts(other := kind(depth=root.depth)) == root:
             return other  # type: ignore[no-any-return]
@@ -260,12 +260,12 @@ def named(root: StemRoot) -> RootKind:
 
 
 def heads_for(model: Walk, trails: Sequence[Trail], *, preactivated: bool) -> Iterator[Head]:
-    """The heads that could have the nodes between the last unit and an output, the longest first.
+    """Candidate heads for the nodes between the last unit and an output, the longest first.
 
     Args:
         model: The graph.
-        trails: To all that comes after the last unit.
-        preactivated: Whether the units have a norm and an activation at their beginning.
+        trails: The trails to all values after the last unit.
+        preactivated: Whether the units begin with a norm and an activation.
     """
     ends = [
         (trail.way, here)
@@ -296,5 +296,5 @@ def heads_for(model: Walk, trails: Sequence[Trail], *, preactivated: bool) -> It
         )
 
 
-_HEADS = 4  # that are tried, of a model with as many outputs behind its units
+_HEADS = 4  # the most heads that are tried
 _MEANS = frozenset({"AveragePool", "GlobalAveragePool", "ReduceMean"})

@@ -1,8 +1,8 @@
-"""A network read off the names and shapes of a checkpoint.
+"""Recognises a network from the names and shapes of a checkpoint.
 
-The naming tables are run backwards, so a family that has one needs nothing here. What names cannot tell (strides,
-padding, epsilon, slopes) is taken as the family's networks of the catalogue have it, and told as the assumption that it
-is. A spec is found when the parameters of its plan are those of the file, each of its shape, and no other.
+The naming tables are run backwards, so a family with a table needs no code here. Facts that names cannot show (strides,
+padding, epsilon, slopes) come from the family's networks in the catalogue and are reported as assumptions. A spec
+matches if its plan has exactly the file's parameters, each with the file's shape.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from resnet_compile.weights.fitting import Fit, fitting_specs
 from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import Tensors
 
-_READINGS = 8  # that are tried, of those with the most names
+_READINGS = 8  # how many readings are tried, those with the most names first
 
 
 def read_names(tensors: Tensors, section: Sequence[str], name: str) -> Recognised:
     """The network whose parameters a source holds.
 
     Args:
-        tensors: The source's, by their plain names.
-        section: Where in it the network is; anywhere without one.
-        name: What to call the network, where it is none of the catalogue.
+        tensors: The source's tensors, by their plain names.
+        section: The section that holds the network; empty searches everywhere.
+        name: The name of a network that is not in the catalogue.
 
     Raises:
-        WeightsError: No table reads the names as those of a network, or no network has these parameters.
+        WeightsError: No naming table reads the names, or no network has these parameters.
     """
     found = readings(tensors, section)
-    # One that leaves tensors unread where another reads them is of a part of the network.
+    # A reading that leaves tensors unread that another reads covers only a part of the network.
     for reading in [each for each in found if len(each.shapes) == len(found[0].shapes)][:_READINGS]:
         if fitting := _fitting(reading, name):
             return _told(reading, *fitting[0], others=[spec for spec, _ in fitting[1:]])
-    # Tables that number layers cannot be run backwards: the catalogue is tried.
+    # Tables that number layers cannot be run backwards, so the catalogue is tried.
     if fit := next(iter(fitting_specs(tensors)), None):
         return _of_the_catalogue(fit)
     raise _fault(tensors, found, name)
@@ -56,7 +56,7 @@ def _of_the_catalogue(fit: Fit) -> Recognised:
 
 
 def _fitting(reading: Reading, name: str) -> list[tuple[NetworkSpec, NetworkSpec]]:
-    """The candidates that have the file's parameters; none where its shapes make no spec at all."""
+    """The candidates that have the file's parameters; empty if its shapes fit no spec at all."""
     try:
         return [(spec, model) for spec, model in candidates(reading, name) if _fits(spec, reading)]
     except SpecError:
@@ -85,7 +85,7 @@ def _wanted(reading: Reading, spec: NetworkSpec) -> dict[str, Shape]:
 
 
 def _plain(shape: Shape) -> Shape:
-    """A shape without axes of length 1 behind its first two: 1x1 convolutions and dense layers are one thing."""
+    """A shape without axes of length 1 after the first two, so that 1x1 convolutions equal dense layers."""
     return (*shape[:2], *(length for length in shape[2:] if length != 1))
 
 
@@ -100,7 +100,7 @@ def _told(reading: Reading, spec: NetworkSpec, model: NetworkSpec, others: Seque
 
 
 def _same(known: NetworkSpec, spec: NetworkSpec) -> bool:
-    """Whether two specs differ in their names and numbers of classes alone."""
+    """Whether two specs differ only in their names and numbers of classes."""
     if sum(block.num_units for block in known.blocks) != sum(block.num_units for block in spec.blocks):
         return False
     one, other = (
@@ -111,7 +111,7 @@ def _same(known: NetworkSpec, spec: NetworkSpec) -> bool:
 
 
 def _assumptions(reading: Reading, spec: NetworkSpec, model: NetworkSpec, others: Sequence[NetworkSpec]) -> list[str]:
-    """What the names do not tell, each with its field in the spec."""
+    """The assumptions about facts that names do not show, each with its field in the spec."""
     last, even = stride_rule(model)
     assumed = [
         f"stride 2 in the {'last' if last else 'first'} unit of every block but the {even} (blocks[].args[].stride)"
@@ -134,7 +134,7 @@ def _assumptions(reading: Reading, spec: NetworkSpec, model: NetworkSpec, others
 
 
 def _fault(tensors: Tensors, found: Sequence[Reading], name: str) -> WeightsError:
-    """Why nothing was recognised: the nearest reading, and the first parameter in which it is no network."""
+    """Why nothing was recognised: the nearest reading, and its first parameter that fits no network."""
     if not found:
         shown = ", ".join(sorted(tensors)[:3])
         return WeightsError(
@@ -160,6 +160,6 @@ def _fault(tensors: Tensors, found: Sequence[Reading], name: str) -> WeightsErro
 
 
 def _made(reading: Reading, name: str) -> Iterator[NetworkSpec]:
-    """The candidates up to the first that is no spec."""
+    """The candidates up to the first that is not a valid spec."""
     with suppress(SpecError):
         yield from (spec for spec, _ in candidates(reading, name))

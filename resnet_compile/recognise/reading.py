@@ -1,4 +1,4 @@
-"""A checkpoint read backwards: its names by every naming table as ours, with the shapes that we would give them."""
+"""Reads a checkpoint's names backwards by every naming table: to our names, with shapes in our layout."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ class Reading:
     """A section of a checkpoint, read by a table.
 
     Attributes:
-        naming: The table.
-        prefix: What stands before the names there.
-        shapes: By our names without the network's; a unit's kind is ``*`` where the names do not tell it.
+        naming: The naming table.
+        prefix: The prefix of the section's names.
+        shapes: The shapes, by our names without the network's name; a unit's kind is ``*`` if the names do not show it.
     """
 
     naming: Naming
@@ -35,7 +35,7 @@ class Reading:
 
     @cached_property
     def units(self) -> Mapping[tuple[int, int], Mapping[str, Shape]]:
-        """Of each unit, by the numbers of block and unit, the shapes of its tensors."""
+        """The shapes of each unit's tensors, by the numbers of block and unit."""
         found: dict[tuple[int, int], dict[str, Shape]] = {}
         for name, shape in self.shapes.items():
             match = _NAME.fullmatch(name)
@@ -46,23 +46,23 @@ class Reading:
 
     @cached_property
     def kinds(self) -> frozenset[str]:
-        """The unit kinds that the names tell; none where they do not tell any."""
+        """The unit kinds that the names show; empty if they show none."""
         matches = (_NAME.fullmatch(name) for name in self.shapes)
         return frozenset(match["kind"] for match in matches if match and match["kind"]) - {"*"}
 
     @property
     def blocks(self) -> tuple[int, ...]:
-        """How many units each block has."""
+        """The number of units in each block."""
         numbers = [block for block, _ in self.units]
         return tuple(numbers.count(block) for block in dict.fromkeys(numbers))
 
 
 def readings(tensors: Tensors, asked: Sequence[str]) -> list[Reading]:
-    """Every section that a table reads units in, those with the most names first.
+    """Every section in which a table finds units, those with the most names first.
 
     Args:
-        tensors: The source's, by their plain names.
-        asked: The sections to look in, in the user's words; anywhere without one.
+        tensors: The source's tensors, by their plain names.
+        asked: The sections to search, in the user's words; empty searches everywhere.
     """
     found = [reading for naming in NAMINGS for reading in _by_table(naming, tensors, asked)]
     return sorted(found, key=lambda reading: -len(reading.shapes))
@@ -89,7 +89,7 @@ def _by_table(naming: Naming, tensors: Tensors, asked: Sequence[str]) -> Iterato
 
 
 def _with_one_stem(shapes: dict[str, Shape]) -> dict[str, Shape]:
-    """The norm of the root's last convolution with that convolution: it has one name in all stems."""
+    """Moves the norm of the root's last convolution to that convolution: tables use one name for it in all stems."""
     last, other = ("stem3", "conv1") if "stem3/weights" in shapes else ("conv1", "stem3")
     return {
         (last + name.removeprefix(other) if name.startswith(f"{other}/") else name): shape

@@ -1,4 +1,4 @@
-"""What was recognised, and how it is told."""
+"""The result of recognition, and its description for the user."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from resnet_compile.spec import NetworkSpec
 
 @dataclass(frozen=True, slots=True)
 class Recognised:
-    """A spec that was read off a checkpoint or a model.
+    """A spec that was recognised from a checkpoint or a model.
 
     Attributes:
         spec: The network.
-        told: What was found, in a line.
-        assumed: What the source does not tell and was taken as is usual, each with the field or flag for it.
+        told: The finding, in one line.
+        assumed: The assumptions about facts that the source does not show, each with its field or flag.
     """
 
     spec: NetworkSpec
@@ -23,7 +23,7 @@ class Recognised:
 
 
 def in_words(spec: NetworkSpec) -> str:
-    """The units and classes of a network."""
+    """A description of a network's units and classes."""
     units = "+".join(str(block.num_units) for block in spec.blocks)
     kinds = " and ".join(dict.fromkeys(block.unit.kind for block in spec.blocks))
     classes = f"{spec.head.num_classes} classes" if spec.head.num_classes else "no head"

@@ -1,8 +1,7 @@
-"""What an ONNX graph is made of, in the terms of residual networks: sums of two maps, and the two ways to each.
+"""Sketches an ONNX graph in the terms of residual networks: sums of two maps, and the two paths to each.
 
-A sketch is what hypotheses are made from. It judges nothing: what a node must be to count as a layer, and how it has to
-pad, the judge of structures says (`weights.structure`), which the hypotheses go through. Every value is looked at once,
-so a sketch takes time in proportion to the graph.
+Hypotheses are built from a sketch. The sketch checks nothing; `weights.structure` decides later whether nodes match
+layers and their padding. Every value is visited once, so time is linear in the size of the graph.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ STEPS = (*ACTIVATIONS, *_POOLS, *_SUMS, *_DENSE, *_NORMS, "Expand", "Sigmoid", "
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """One node on a way, and the place that it reads."""
+    """One node on a path, and the place that it reads."""
 
     node: OnnxNode
     here: Place
@@ -42,12 +41,12 @@ Way = tuple[Passage, ...]
 
 @dataclass(frozen=True, slots=True)
 class Trail:
-    """A place, and how it was come to.
+    """A place, and the path to it.
 
     Attributes:
         end: The place.
-        last: The node that makes it; None where the trail begins.
-        before: The trail to what that node reads.
+        last: The node that makes it; None at the start of the trail.
+        before: The trail to the place that this node reads.
     """
 
     end: Place
@@ -67,12 +66,12 @@ class Trail:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """What can be come to from a place without passing a sum of two maps.
+    """The values reachable from a place without passing a sum of two maps.
 
     Attributes:
-        trails: To every value, the nearest first.
-        sums: The sums at its end, each with the trails to what it adds.
-        gates: Products with what has no rows and columns, by their ids, each with the trail to that factor.
+        trails: The trails to every value, the nearest first.
+        sums: The sums at its end, each with the trails to its terms.
+        gates: Products with a factor without rows and columns, by id, each with the trail to that factor.
     """
 
     trails: Sequence[Trail]
@@ -82,15 +81,15 @@ class Region:
 
 @dataclass(frozen=True, slots=True)
 class ConvSketch:
-    """A convolution or dense layer as the graph has it.
+    """A convolution or dense layer of the graph.
 
     Attributes:
         node: The node.
-        shape: Of its weights.
-        biased: Whether it has biases of its own.
+        shape: The shape of its weights.
+        biased: Whether it has its own biases.
         normed: Whether a BatchNormalization follows.
-        blur: The kernel of the filter that follows and takes its stride over; None without one.
-        stride: Of its windows, or of that filter's.
+        blur: The kernel size of a blur filter that follows and takes over the stride; None without one.
+        stride: The stride of the layer, or of that filter.
     """
 
     node: OnnxNode
@@ -115,11 +114,11 @@ class UnitSketch:
 
     Attributes:
         total: The sum.
-        residual: From where the unit begins to the sum, on the way with more convolutions.
-        shortcut: On the other.
-        padded: The channels of zeros that the shortcut ends with.
-        gate: From the mean of the residual to the factors of its channels; empty without any.
-        activation: What follows the sum; None for nothing.
+        residual: The path from the unit's start to the sum with more convolutions.
+        shortcut: The other path.
+        padded: Whether the shortcut ends by padding channels of zeros.
+        gate: The path from the residual's mean to the factors of its channels; empty without a gate.
+        activation: The activation after the sum; None without one.
         convs: The residual's convolutions.
     """
 
@@ -133,7 +132,7 @@ class UnitSketch:
 
     @property
     def preactivated(self) -> bool:
-        """Whether something stands before the first convolution."""
+        """Whether any node comes before the first convolution."""
         return bool(self.residual) and self.residual[0].node.operator != "Conv"
 
     @property
@@ -158,8 +157,8 @@ class Sketch:
     """A network.
 
     Attributes:
-        root: What stands before the units.
-        units: In order.
+        root: The path before the units.
+        units: The units in order.
     """
 
     root: Way
@@ -183,13 +182,13 @@ def sketch(model: Walk, start: Place) -> Sketch:
 
 
 def explored(model: Walk, start: Place, seen: set[str], size: tuple[int, int] | None = None) -> Region:
-    """The region behind a place.
+    """The region after a place.
 
     Args:
         model: The graph.
         start: The place.
-        seen: Values that belong to other regions; those of this one are added.
-        size: Rows and columns of the map there, where they are known; a pool over all of them leaves one pixel.
+        seen: Values that belong to other regions; this region's values are added.
+        size: Rows and columns of the map at the place, if known; a pool over all of them leaves one pixel.
     """
     trails, gates = [Trail(start)], dict[int, Trail]()
     sums: dict[int, tuple[OnnxNode, list[Trail]]] = {}
@@ -207,7 +206,7 @@ def explored(model: Walk, start: Place, seen: set[str], size: tuple[int, int] | 
 
 
 def _behind(model: Walk, node: OnnxNode, here: Place, size: tuple[int, int] | None) -> Place | None:
-    """The place behind a node; None where it makes no map or vector of one."""
+    """The place after a node; None if the node's result is neither a map nor a vector."""
     there = replace(through(here, node), border=None)
     shape = model.shape(node, 1) if node.operator in _DENSE else None
     match node.operator:
@@ -238,7 +237,7 @@ def _meeting(region: Region) -> tuple[OnnxNode, tuple[Trail, Trail]] | None:
 
 
 def _activated(model: Walk, total: Place, seen: set[str]) -> tuple[Place, layers.Activation | None]:
-    """The place behind a sum's activation, which may be two nodes, and the activation; the sum without one."""
+    """The place after a sum's activation (one or two nodes), and the activation; without one, the sum and None."""
     place, found = total, None
     for _ in range(2):
         for node, here in takers(model, Counterpart(place), None, *ACTIVATIONS):
@@ -257,9 +256,9 @@ def joined(first: layers.Activation | None, second: layers.Activation) -> layers
 
 
 def _parted(ways: Sequence[Way], *, rectified: bool) -> tuple[Way, list[Way]]:
-    """What two ways begin with, and the ways without that.
+    """The common start of two paths, and the rest of each.
 
-    A unit without an activation behind its sum begins with one, and with the norm before that.
+    A unit without an activation after its sum begins with one, and with the norm before it.
     """
     first, second = ways
     common = 0
@@ -301,13 +300,13 @@ def _unit(
 
 
 def first_of(node: OnnxNode, name: str) -> int:
-    """What an attribute says of rows; 1 where it says nothing, or nonsense, which the judge refuses."""
+    """The attribute's value for rows; 1 if it is absent or malformed, which `weights.structure` refuses later."""
     found = node.ints.get(name, ())
     return found[0] if found and found[0] > 0 else 1
 
 
 def convolutions(model: Walk, way: Way) -> tuple[ConvSketch, ...]:
-    """The convolutions and dense layers on a way, each with what belongs to it."""
+    """The convolutions and dense layers on a path, each with its norm and blur filter."""
     found: list[ConvSketch] = []
     for at, (node, here) in enumerate((step.node, step.here) for step in way):
         shape = model.shape(node, 1) if node.operator in _DENSE else None

@@ -1,4 +1,4 @@
-"""From what somebody has of a network to its spec."""
+"""Recognises the network of a checkpoint or an ONNX model."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def recognise(source: Mapping[str, ArrayLike], *, section: Sequence[str] = (), n
 
     Args:
         source: A checkpoint, or arrays by name.
-        section: Where in it the network is, as `resnet_compile.bind` takes it; anywhere without one.
-        name: What to call the network, where it is none of the catalogue.
+        section: The section that holds the network, as for `resnet_compile.bind`; empty searches everywhere.
+        name: The name of a network that is not in the catalogue.
 
     Raises:
-        WeightsError: No table reads the names as those of a network, or no network has these parameters; or a model
-            has a part that the spec language has no word for, and the message names the node.
+        WeightsError: No naming table reads the names, or no network has these parameters; or the spec language cannot
+            describe a part of a model, and the message names the node.
     """
     if isinstance(source, OnnxCheckpoint) and not section:
         return _of_a_model(source, name)
@@ -33,7 +33,7 @@ def recognise(source: Mapping[str, ArrayLike], *, section: Sequence[str] = (), n
 
 
 def _of_a_model(source: OnnxCheckpoint, name: str) -> Recognised:
-    """The network of an ONNX model: what a model of this package says of itself, else what its graph computes."""
+    """The network of an ONNX model: from the metadata of a model of this package, otherwise from the graph."""
     said = read_model(source.files[0]).metadata
     if said.spec is not None and said.kind is None:
         return Recognised(parse_spec(said.spec), "the spec is the one in the model's metadata", ())

@@ -1,4 +1,4 @@
-"""Trying kinds of units on a graph: how far each goes, and which is taken."""
+"""Tries unit kinds on a graph, and takes the one that matches furthest."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from resnet_compile.weights.structure.units import through_unit
 
 @dataclass
 class Run:
-    """How far units go.
+    """A run of matched units.
 
     Attributes:
-        source: The map behind them.
-        steps: Where they lead to.
+        source: The map after the units.
+        steps: The steps that the units lead to.
         blocks: The kind of each block, and the arguments of its units.
-        strides: Those of the units.
-        made: How many of their parameters the model has not as they are.
-        nearest: The node at which the run ends, behind how near it came.
+        strides: The strides of the units.
+        made: The number of their parameters that the model does not hold directly.
+        nearest: Where the run ends: how near the next unit came to matching, and the node.
     """
 
     source: FeatureMap
@@ -43,27 +43,27 @@ class Run:
 
     @property
     def rate(self) -> int:
-        """That of the next unit."""
+        """The rate of the next unit."""
         return self.strides[-1].after if self.strides else 1
 
     @property
     def merit(self) -> tuple[int, int, tuple[int, int, int]]:
-        """What is the greater, the better the run: how far it goes, how much of it the model has, how near its end."""
+        """The sort key of runs, greater is better: length, parameters that the model holds, nearness at the end."""
         return len(self.strides), -self.made, self.nearest[0] if self.nearest else (0, 0, 0)
 
 
 def units_of(model: Walk, found: Sketch, scope: LayerScope, begun: Run, *, activation: ActivationKind | None) -> Run:
-    """The units of a sketch in the words of the spec. Of several kinds that go as far the first is taken.
+    """Matches the units of a sketch with kinds of the spec language. Of kinds that match equally far, the first wins.
 
     Args:
         model: The graph.
         found: Its sketch.
-        scope: What the layers of the network share.
-        begun: Where the units begin.
-        activation: The network's, where it is no ReLU.
+        scope: The settings that the network's layers share.
+        begun: The run before the units.
+        activation: The network's activation, unless it is a ReLU.
 
     Raises:
-        WeightsError: A unit is none that the language has.
+        WeightsError: A unit is not in the spec language.
     """
     strides = dict.fromkeys(tuple(strides_of(found, late=late)) for late in (False, True))
     units = found.units
@@ -90,7 +90,7 @@ def _best(
     *,
     exact: bool,
 ) -> Run:
-    """The kind that goes furthest; `exact` ones need no parameter that the model has not as it is."""
+    """The kind that matches furthest; `exact` kinds need only parameters that the model holds directly."""
     best, refused = Run(begun.source, begun.steps), set[UnitPlan]()
     for kind, strides in tries:
         run = _run(model, units, strides, kind, scope, begun, refused, exact=exact)
@@ -120,9 +120,9 @@ def _run(
     *,
     exact: bool,
 ) -> Run:
-    """How far a kind goes; `refused` are plans of the first unit.
+    """How far a kind matches; `refused` are plans of the first unit that failed.
 
-    A block begins wherever the depth changes or a shortcut projects: a graph does not tell blocks otherwise.
+    A block begins where the depth changes or a shortcut projects; a graph shows blocks in no other way.
     """
     run, rate = Run(begun.source, begun.steps), begun.rate
     for at, (unit, told) in enumerate(zip(units, strides, strict=True)):
@@ -159,7 +159,7 @@ def _run(
 
 
 def _alike(model: Walk, unit: UnitSketch, planned: UnitPlan) -> bool:
-    """Whether a plan has the parts of a sketch, which spares the judge most of what comes into question."""
+    """Whether a plan has the parts of a sketch: a cheap test that rules out most candidates."""
     projections = [layer for layer in planned.shortcut.layers if isinstance(layer, Conv)]
     return (
         (planned.activation is None) == (unit.activation is None)
@@ -169,7 +169,7 @@ def _alike(model: Walk, unit: UnitSketch, planned: UnitPlan) -> bool:
 
 
 def _made(unit: UnitSketch, end: Counterpart, since: Counterpart) -> int:
-    """How many parameters of a unit the model has not as they are; folded norms do not count."""
+    """The number of a unit's parameters that the model does not hold directly; folded norms do not count."""
     explicit = any(conv.normed for conv in unit.convs)
     filled = (tensor for step in end.all(since=since) for tensor in step.filled)
     return sum(not each.given and (explicit or each.parameter.role == "biases") for each in filled)
