@@ -32,7 +32,7 @@ from resnet_compile.limits import MAX_THREADS
     help="Batch size, or several to time in turn; by default the model's own, or 32.",
 )
 @click.option("--steps", type=COUNT, default=100, help="Timed runs.")
-@click.option("--burn-in", type=click.IntRange(min=0), default=10, help="Runs before those.")
+@click.option("--burn-in", type=click.IntRange(min=0), default=10, help="Untimed runs before the timed ones.")
 @click.option(
     "--until",
     callback=percent,

@@ -31,8 +31,8 @@ from resnet_compile.targets import Target
 @click.option(
     "--weights",
     type=PATH,
-    help="A checkpoint: a TensorFlow, .npz, safetensors, PyTorch or Keras file, or the folder of a SavedModel, a model "
-    "hub or a training run. Without it the weights are initial.",
+    help="A checkpoint: a TensorFlow, .npz, safetensors, PyTorch or Keras file, or the folder of a SavedModel, a hub "
+    "model or a training run. Without it the weights are initial.",
 )
 @click.option("--naming", metavar="TABLE", help="Naming table of the checkpoint's tensors; detected by default.")
 @click.option(

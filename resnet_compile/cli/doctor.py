@@ -65,7 +65,7 @@ def _runtime_lines(document: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if gpu:
         yield "gpu", f"{gpu['name']}, {gpu['memory_mb'] or '?'} MiB, driver {gpu['driver']}, CUDA to {gpu['cuda']}"
     else:
-        yield "gpu", "none that the NVIDIA driver tells of"
+        yield "gpu", "none reported by the NVIDIA driver"
     first, last = opsets[0], opsets[-1]
     fail = [str(each["opset"]) for each in opsets if not each["runs"]]
     verdict = f"not run here: {', '.join(fail)}" if fail else "all run here"

@@ -143,7 +143,7 @@ _TENSOR = record(
 )
 _FIT = record(
     "Fit",
-    "A network of the catalogue whose parameters a checkpoint provides.",
+    "A network of the catalogue that a checkpoint fits.",
     spec=(str, "Its name."),
     naming=(str, 'The naming table that fits, or "structure".'),
     section=(str, "The section of the checkpoint that holds the network."),
@@ -178,7 +178,7 @@ INSPECTED = (
         tensors=(many(_TENSOR), "All tensors that can be read."),
         unread=(dict[str, str], "The type of each tensor that cannot be read, by name."),
         sections=(list[str], "Sections of the checkpoint that hold a network."),
-        fits=(many(_FIT), "Networks whose parameters the checkpoint provides."),
+        fits=(many(_FIT), "Networks of the catalogue that the checkpoint fits."),
         nearest=(
             many(
                 record(

@@ -38,7 +38,7 @@ def training_page(name: str, trained: Trained, log: Sequence[Entry]) -> str:
         _tiles(trained, steps),
         _curves(
             "Accuracy",
-            "The share of images whose greatest logit is their class's.",
+            "The share of images for which the greatest logit is that of their class.",
             {_TRAINING: smoothed(_points(steps, "accuracy")), _TEST: _points(evaluations, "accuracy")},
         ),
         _curves(
