@@ -1,9 +1,9 @@
 """Batches: which images, with which random numbers, prepared on threads ahead of the step that wants them.
 
-The training stream is one epoch after the other, each a permutation of all images drawn from the seed and the epoch's
-number; batches are cut from it without regard to where an epoch ends. The random numbers of a batch are drawn from the
-seed and the step's number. So a batch depends on nothing that came before it. numpy keeps a generator's stream within a
-version, not across versions.
+The training stream is a sequence of epochs. Each epoch is a permutation of all images, drawn from the seed and the
+epoch's number. Batches are cut from the stream and may span two epochs. The random numbers of a batch are drawn from
+the seed and the step's number, so a batch does not depend on earlier ones. numpy guarantees a generator's stream only
+within one of its versions.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _Order:
-    """A batch before its images are there."""
+    """A batch whose images are not prepared yet."""
 
     step: int
     epoch: int
@@ -156,7 +156,7 @@ def _generator(seed: int, purpose: str, number: int) -> np.random.Generator:
 def _batches(
     dataset: Dataset, recipe: Recipe, size: tuple[int, int], threads: int, orders: Iterator[_Order]
 ) -> Iterator[Iterator[Batch]]:
-    """Carries orders out in turn on threads, some of them ahead."""
+    """Prepares the ordered batches on threads, a few ahead, and yields them in order."""
     pool = ThreadPoolExecutor(threads, thread_name_prefix="data")
 
     def begun(order: _Order) -> tuple[Batch, list[Future[None]]]:

@@ -1,4 +1,4 @@
-"""A data set: labels in memory, images where they lie until they are wanted."""
+"""A data set: labels in memory, images read from their files on demand."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class ImageArrays:
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Image files of any sizes, decoded whenever they are wanted."""
+    """Image files of any sizes, decoded on demand."""
 
     paths: tuple[Path, ...]
 
@@ -121,11 +121,11 @@ class Dataset:
 
 
 def held_out(dataset: Dataset, fraction: float) -> tuple[Dataset, Dataset]:
-    """Parts a data set that has no held-out images.
+    """Splits a data set that has no held-out images.
 
-    Of each class the share goes whose names, or whose pixels where the images have no names, come first by their
-    SHA-256: so it depends on nothing but the images, and images that are added move few of the others. A class of two
-    images or more has one on either side.
+    In each class, images are ordered by the SHA-256 of their names, or of their pixels if they have no names, and the
+    first share is held out. The split therefore depends only on the images, and added images move few others. A class
+    of two images or more has at least one on each side.
 
     Args:
         dataset: The images.
@@ -164,11 +164,11 @@ def check_images(dataset: Dataset, interrupted: Callable[[], bool] = lambda: Fal
     It takes about as long as the first round through the images spends on decoding.
 
     Args:
-        dataset: The images; those that are arrays are right already.
-        interrupted: Asked before every image; once it says so the rest is not looked at.
+        dataset: The images; arrays need no check.
+        interrupted: Called before every image; True skips the rest.
 
     Raises:
-        DataError: Images cannot be read; it names the first, and how many there are.
+        DataError: Images cannot be read; the message names the first and gives their number.
     """
     source = dataset.source
     if not isinstance(source, ImageFiles):
@@ -211,7 +211,7 @@ def check_class_count(class_names: Sequence[str], num_classes: int | None, path:
 
 @contextmanager
 def data_errors() -> Iterator[None]:
-    """What the readers of files say of damage, as `DataError`."""
+    """Turns errors of damaged files into `DataError`."""
     try:
         yield
     except ResnetCompileError as error:

@@ -15,7 +15,7 @@ from resnet_compile.training.data.folder import open_folder, tree_has_held_out
 from resnet_compile.training.data.npz import npz_has_held_out, open_npz_dataset
 
 HELD_OUT = 0.2
-"""The share of each class that is held out where the data has no held-out images and nothing else is said."""
+"""The default share of each class to hold out if the data has no held-out images."""
 
 _FORMATS = (
     "a folder of CIFAR .bin files, a folder train/CLASS/*.jpg and val/CLASS/*.jpg, or an .npz with x_train and on"
@@ -30,8 +30,8 @@ class Splits:
 
     Attributes:
         training: The images to learn from.
-        test: Those held out.
-        parted: Whether these were parted from those here, since the data has none.
+        test: The held-out images.
+        parted: Whether the held-out images were split off here, because the data has none.
     """
 
     training: Dataset
@@ -42,7 +42,7 @@ class Splits:
 def open_dataset(
     path: str | os.PathLike[str], split: Split, *, num_classes: int | None, channels: int = 3, compat: bool = False
 ) -> Dataset:
-    """Opens one split of a data set, whose format is told by what is there.
+    """Opens one split of a data set. The format is detected from its files.
 
     - a folder with CIFAR-10's ``data_batch_1.bin`` and on, and ``test_batch.bin``;
     - a folder with CIFAR-100's ``train.bin`` and ``test.bin``;

@@ -1,6 +1,6 @@
-"""What is done to the images of a batch: one recipe for CIFAR's small images, one for photographs, one to evaluate.
+"""Preparing the images of a batch: a recipe for CIFAR's small images, one for photographs and one for evaluation.
 
-Each fills rows of a batch from the images at some indices and a row of random numbers for each.
+Each recipe fills rows of a batch from the images at given indices, with a row of random numbers for each image.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _CIFAR = "cifar"
 
 
 class Recipe(Protocol):
-    """A way from images to the rows of a batch."""
+    """Fills the rows of a batch from images."""
 
     @property
     def numbers(self) -> int:

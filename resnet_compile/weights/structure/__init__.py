@@ -1,15 +1,14 @@
-"""Matching by structure: an ONNX model whose names are not the author's, walked beside the plan of a network.
+"""Matching by structure: walks an ONNX model beside the plan of a network, without relying on names.
 
-Exporters rename initializers and fold batch normalisation into the convolution before it. What they keep is the
-function. So the plan is walked from the image on, and each of its layers is looked up among the nodes that read the
-same value. A node is a layer's counterpart where it computes the same from every map of its size: operator,
-weights' shape, strides, dilations, groups, padding whoever pads, what the padding holds, the activation and its slope.
-Nodes that only move numbers about are looked through, and what they do to axes and borders is kept in mind; any other
-node between two layers means that there is no match. The model may compute more beside that, as long as one of its
-outputs is the network's.
+Exporters rename initializers and fold batch normalisation into the convolution before it, but they keep the function.
+So the walk follows the plan from the image on, and looks up each layer among the nodes that read the same value. A node
+matches a layer if it computes the same from every map of that size: operator, shape of the weights, strides, dilations,
+groups, padding (whichever node pads) and its fill, activation and slope. Nodes that only move numbers are skipped, and
+their effect on axes and borders is tracked. Any other node between two layers means no match. The model may compute
+more, as long as one of its outputs is the network's.
 
-A value of the network can be several of the model's, two equal convolutions for one; all are followed, each once, so
-the walk takes time in proportion to the graph.
+One value of the network can match several of the model, for example two equal convolutions. All are followed, each
+once, so time is linear in the size of the graph.
 """
 
 from __future__ import annotations
@@ -35,9 +34,8 @@ class Structure:
     Attributes:
         plan: The network, at the model's size.
         image: The model's input, with the order of its axes.
-        places: Where the model has the network's values: the outputs of its units, its logits and predictions, by the
-            plan's names for them.
-        tensors: Every parameter.
+        places: The model's places of the network's unit outputs, logits and predictions, by the plan's names.
+        tensors: Every parameter, by name.
     """
 
     plan: Plan
@@ -52,18 +50,18 @@ def match_structure(plan: Plan, source: OnnxCheckpoint) -> dict[str, ComputedTen
 
 
 def structure_of(plan: Plan, source: OnnxCheckpoint) -> Structure:
-    """Where a model has what a network computes.
+    """Matches a model with a network.
 
     Raises:
-        WeightsError: The model computes something else; `where` names the first layer that has no counterpart, and the
-            hint the node that comes nearest, what it has and the spec has not, and the spec's field for that.
+        WeightsError: The model computes something else. `where` names the first layer without a counterpart. The hint
+            names the nearest node, how it differs, and the spec's field for the difference.
     """
     if len(source.inputs) != 1:
         raise WeightsError(f"the model must have one input, got {len(source.inputs)}", where=plan.name)
     plan = _at_size_of(source, plan)
     model = Walk(source)
     places: dict[str, Place] = {}
-    # The image may come as NHWC; then a Transpose stands before the first layer.
+    # The image may be NHWC; then a Transpose precedes the first layer.
     starts = [Counterpart(Place(source.inputs[0], axes, plan.input.channels)) for axes in ("NCHW", "NHWC")]
     model.enter(Site("$.root"))
     steps = chain(model, plan.root, starts)
@@ -87,7 +85,7 @@ def structure_of(plan: Plan, source: OnnxCheckpoint) -> Structure:
 
 
 def _at_size_of(source: OnnxCheckpoint, plan: Plan) -> Plan:
-    """The network for images of the model's size, where it has one; its padding is for that size."""
+    """The network at the model's image size if that is fixed, because the model's padding is for that size."""
     shape = source.input_shape
     if len(shape) != 4:
         return plan

@@ -1,4 +1,4 @@
-"""Activations of the model against the plan's: each is max and min of constants, or one slope below zero."""
+"""Matches activations of the model with the plan's: each is a max and min with constants, or one slope below zero."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _RELU, _RELU6 = _Clamp(0.0, math.inf), _Clamp(0.0, 6.0)
 def activated(
     model: Walk, activation: layers.Activation | None, steps: Iterator[Counterpart], scope: str
 ) -> Iterator[Counterpart]:
-    """The steps with an activation behind them; themselves without one."""
+    """The steps after an activation; the same steps if there is none."""
     if activation is None:
         yield from steps
         return
@@ -95,12 +95,12 @@ def _of_plan(activation: layers.Activation) -> _Kind:
 
 
 def _leaky(slope: float) -> _Kind:
-    """A slope as float32 has it; none at all is a ReLU."""
+    """A leaky ReLU with the slope rounded to float32; slope 0 is a ReLU."""
     return layers.LeakyRelu(float(np.float32(slope))) if slope else _RELU
 
 
 def _of_node(model: Walk, node: OnnxNode, here: Place) -> _Kind | None:
-    """What a node computes; None where that is no activation of one number for all channels."""
+    """The activation of a node; None if it is no activation, or not the same for all channels."""
     if here.border:
         return None
     match node.operator:
@@ -141,7 +141,7 @@ def _extreme(model: Walk, node: OnnxNode, here: Place) -> _Kind | None:
 
 
 def _clamp(low: float, high: float) -> _Kind | None:
-    """Bounds that no float32 passes are none."""
+    """A clamp, without bounds that no float32 exceeds; None if the bounds cross."""
     low, high = (-math.inf if low <= -_LARGEST else low), (math.inf if high >= _LARGEST else high)
     return _Clamp(low, high) if low <= high else None
 
@@ -159,12 +159,12 @@ def _in_words(kind: _Kind) -> str:
 
 
 def digits(number: float) -> float:
-    """The number of fewest digits that float32 has as this one."""
+    """The number with the fewest digits that rounds to the same float32."""
     return float(str(np.float32(number)))
 
 
 def _advice(model: Walk, kind: _Kind | None) -> str:
-    """The field of the spec that says this activation."""
+    """The field of the spec for this activation."""
     slope = kind.slope if isinstance(kind, layers.LeakyRelu) else 0.0
     if model.site.unit and model.site.unit.fixed_activation and (kind == _RELU or 0 < slope < 1):
         return f"set {model.site.path}.unit.relu_leakiness to {digits(slope)}"

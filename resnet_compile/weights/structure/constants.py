@@ -1,4 +1,4 @@
-"""Small constants of a model: what exporters compute by nodes that read no image, such as the amounts of a Pad."""
+"""Small constants of a model, which exporters compute by nodes that read no image, such as the amounts of a Pad."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Constants:
     _known: dict[str, NDArray[Any] | None] = field(default_factory=dict)
 
     def array(self, name: str, depth: int = 0) -> NDArray[Any] | None:
-        """The numbers of a value; None where it is no small constant."""
+        """The numbers of a value; None if it is not a small constant."""
         if name not in self._known:
-            self._known[name] = None  # what reads itself is no constant
+            self._known[name] = None  # a value that depends on itself is not a constant
             self._known[name] = self._found(name, depth)
         return self._known[name]
 

@@ -1,4 +1,4 @@
-"""Convolutions and dense layers of the model against the plan's."""
+"""Matches convolutions and dense layers of the model with the plan's."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _behind(here: Place, node: OnnxNode, layer: layers.Conv) -> Place:
 
 
 def _biased(model: Walk, layer: layers.Conv, made: Counterpart, biases: Values | None) -> Iterator[Counterpart]:
-    """The convolution's biases and norm: as they are, folded into one another, or owed to a norm that comes."""
+    """The convolution's biases and norm: separate, folded together, or with biases owed to a later norm."""
     if layer.norm:
         own = (or_zeros(layer.biases, biases),) if layer.biases else ()
         rest = None if layer.biases else biases
@@ -213,7 +213,7 @@ def _transposed(values: Values) -> NDArray[Any]:
 
 
 def blur(model: Walk, layer: layers.Blur, step: Counterpart) -> Iterator[Counterpart]:
-    """A depthwise convolution of the binomial filter, behind a Pad that mirrors."""
+    """A depthwise convolution with the binomial filter, after a Pad by reflection."""
     wanted = Wanted(layer.scope, layer.description)
     channels, kernel, path = layer.source.channels, layer.kernel, model.site.path
     for node, here in takers(model, step, wanted, "Conv"):

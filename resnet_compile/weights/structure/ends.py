@@ -1,4 +1,4 @@
-"""The end of the walk: what the network computes has to be an output of the model."""
+"""The end of the walk: the network's result must be an output of the model."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def require_end(model: Walk, plan: Plan, steps: Sequence[Counterpart]) -> Counte
     """The step whose logits or predictions are an output of the model; without a head the last one.
 
     Raises:
-        WeightsError: The model goes on where the network ends.
+        WeightsError: The model continues where the network ends.
     """
     logits = plan.head.logits
     if logits is None:
@@ -50,7 +50,7 @@ def _predictions(model: Walk, plan: Plan, step: Counterpart, wanted: Wanted) -> 
 
 
 def _softmax_axes(model: Walk, node: OnnxNode, here: Place) -> str:
-    """What a Softmax is over, axes of length 1 left out."""
+    """The axes of a Softmax, without axes of length 1."""
     if node.operator == "Sigmoid":
         return "C"
     newer, rank = model.source.opset >= _ONE_AXIS, len(here.axes)

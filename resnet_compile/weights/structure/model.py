@@ -1,4 +1,4 @@
-"""A model under way: its nodes by what they read, the places in it that layers lead to, and what did not fit."""
+"""The state of a walk through a model: nodes by their inputs, places that layers lead to, and the nearest mismatch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ has, or the layer's but for an attribute.
 
 
 class OtherFunctionError(WeightsError):
-    """The model has the network's weights where the network has them, and computes something else with them."""
+    """The model has the network's weights in the right places, but computes something else with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,26 +39,26 @@ class ComputedTensor(ParameterTensor):
     """A parameter computed from a source's tensors.
 
     Attributes:
-        compute: Gives the values.
-        given: Whether the source has it as it is; else it was made so that the network computes the same.
+        compute: Returns the values.
+        given: Whether the source holds the parameter directly; otherwise it was derived so that the function is equal.
     """
 
     compute: Values
     given: bool = True
 
     def array(self) -> NDArray[Any]:
-        """The values; `WeightsError` where one is not a finite number."""
+        """The values; raises `WeightsError` if one is not finite."""
         return finite(self.compute(), self.shape, self.parameter.name)
 
 
 @dataclass(frozen=True, slots=True)
 class Border:
-    """What Pad nodes have put around a value, until a layer takes it as its own padding.
+    """The padding that Pad nodes put around a value, until a layer counts it as its own.
 
     Attributes:
-        amounts: Before and after, by axis; an axis without any is not in it.
-        mode: ONNX's word for what it holds.
-        fill: The number that it holds where the mode is `constant`.
+        amounts: The amounts before and after, by axis; only axes with padding.
+        mode: ONNX's mode of Pad.
+        fill: The fill value, if the mode is `constant`.
     """
 
     amounts: Mapping[str, tuple[int, int]]
@@ -68,15 +68,15 @@ class Border:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A value of the model that is known to be one of the network's, but for how it lies in memory.
+    """A value of the model that equals a value of the network, apart from its layout.
 
     Attributes:
-        value: Its name.
-        axes: What each axis is: N, C, H or W, and 1 for one of that length.
-        channels: How many there are.
-        border: What has been put around it.
-        nonnegative: Whether no number of it is below zero.
-        owed: Biases that it has and the network's value has not, which the next normalisation has to take.
+        value: The value's name.
+        axes: The meaning of each axis: N, C, H or W, or 1 for an axis of length 1.
+        channels: The number of channels.
+        border: The padding around it.
+        nonnegative: Whether no number is negative.
+        owed: Biases included here but not in the network's value; the next normalisation must absorb them.
     """
 
     value: str
@@ -124,7 +124,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """Which part of the spec is walked: its path, and the kind of its units."""
+    """The part of the spec that the walk is in: its path, and the kind of its units."""
 
     path: str
     unit: UnitModel | None = None
@@ -132,7 +132,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class _Fault:
-    """Why a node is not what is looked for: how near it came, the layer's scope, what it is or has, what to change."""
+    """A mismatch: how near the node came, the layer's scope, what differs, and what to change."""
 
     rank: tuple[int, int, int]
     scope: str
@@ -142,13 +142,13 @@ class _Fault:
 
 @dataclass
 class Walk:
-    """A model under way.
+    """The state of a walk through a model.
 
     Attributes:
-        source: The file.
-        site: Where in the spec the walk is.
-        stage: How many parts of a unit are through.
-        taken: The ids of nodes that have been found to be other layers of the unit.
+        source: The model's file.
+        site: The current part of the spec.
+        stage: The number of parts of the current unit that matched.
+        taken: The ids of nodes that matched other layers of the unit.
     """
 
     source: OnnxCheckpoint
@@ -172,11 +172,11 @@ class Walk:
 
     @property
     def batch(self) -> int | None:
-        """How many images the model takes; None where that is left open."""
+        """The model's batch size; None if it is dynamic."""
         return self.source.input_shape[0] if self.source.input_shape else None
 
     def enter(self, site: Site) -> None:
-        """Goes on to another part of the spec."""
+        """Enters another part of the spec."""
         self.site, self.stage, self.taken, self._fault = site, 0, set(), None
 
     def readers(self, value: str) -> list[OnnxNode]:
@@ -212,7 +212,7 @@ class Walk:
         return index < len(node.inputs) and node.inputs[index] != ""
 
     def shape(self, node: OnnxNode, index: int) -> tuple[int, ...] | None:
-        """The shape of an input that is a tensor of the file or made of one; None for anything else."""
+        """The shape of an input that is a tensor of the file or computed from one; otherwise None."""
         found = self._weights.find(node.inputs[index]) if index < len(node.inputs) else None
         return found.shape if found else None
 
@@ -246,22 +246,22 @@ class Walk:
         *,
         closeness: int,
     ) -> None:
-        """Keeps why a node is not what is looked for, if nothing nearer was.
+        """Records why a node does not match, unless a nearer mismatch is recorded.
 
         Args:
-            step: Where the walk is.
-            wanted: What is looked for; None for what is only tried.
-            node: What stands there.
-            fault: What it is or has, and what the spec has.
-            advice: What to change; None where nothing is near.
-            closeness: How much that tells.
+            step: The current step of the walk.
+            wanted: The layer to match; None during a mere trial, which records nothing.
+            node: The node.
+            fault: What the node is or has, against the spec.
+            advice: What to change in the spec; None refers to the current part of the spec.
+            closeness: How informative the mismatch is.
         """
         rank = self.stage, step.depth, closeness
         if wanted and id(node) not in self.taken and (self._fault is None or rank >= self._fault.rank):
             self._fault = _Fault(rank, wanted.scope, f"{node} {fault}", advice or f"see {self.site.path} of the spec")
 
     def error(self, wanted: Wanted) -> WeightsError:
-        """What to raise where no way leads on."""
+        """The error for a walk that cannot continue."""
         message = "the model has no counterpart of this layer in its place"
         if self._fault is None:
             return WeightsError(message, where=wanted.scope, hint="the model ends before it")
@@ -270,7 +270,7 @@ class Walk:
 
     @property
     def nearest(self) -> tuple[tuple[int, int, int], str] | None:
-        """The node that came nearest and what it is or has, behind how near that was."""
+        """How near the nearest mismatch came, and its node and difference in words."""
         return (self._fault.rank, self._fault.what) if self._fault else None
 
 
@@ -280,10 +280,10 @@ def pixel(place: Place) -> Place:
 
 
 def through(place: Place, node: OnnxNode) -> Place:
-    """The place behind a node that changes numbers and keeps their places."""
+    """The place after an elementwise node."""
     return replace(place, value=node.outputs[0], nonnegative=False)
 
 
 def or_zeros(parameter: Parameter, biases: Values | None) -> ComputedTensor:
-    """A parameter of these values, or of zeros without any."""
+    """A parameter with these values, or zeros if there are none."""
     return ComputedTensor(parameter, biases or (lambda: np.zeros(parameter.shape)), given=biases is not None)

@@ -1,4 +1,4 @@
-"""Nodes that move numbers about and change none: what each of them makes of a value's axes and of its border."""
+"""Nodes that move numbers without changing any: the effect of each on a value's axes and border."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH = -2
 
 
 def moved(model: Walk, node: OnnxNode, here: Place) -> Place | str:
-    """The place behind a node that moves a value; why it is none, where it does more than that."""
+    """The place after a node that only moves a value; otherwise, in words, what else the node does."""
     if not node.outputs:
         return "makes nothing"
     if here.border and node.operator not in ("Pad", "Transpose", "Identity", "Cast"):
@@ -46,7 +46,7 @@ def _transpose(model: Walk, node: OnnxNode, here: Place) -> Place | str:
 
 
 def _pad(model: Walk, node: OnnxNode, here: Place) -> Place | str:
-    """The border grows; one of zeros by another of zeros, any other only once."""
+    """Adds to the border. Zeros can be added to zeros; any other border is added only once."""
     rank, mode = len(here.axes), node.strings.get("mode", "constant")
     amounts = node.ints.get("pads") or (model.integers(node.inputs[1]) if model.has(node, 1) else None)
     axes = model.integers(node.inputs[3]) if model.has(node, 3) else tuple(range(rank))
@@ -84,7 +84,7 @@ def _fill(model: Walk, node: OnnxNode) -> float | None:
 
 
 def _labels(axes: str, numbers: Sequence[int]) -> str | None:
-    """The axes of these numbers, negative ones counted from the end; None where one is not there, or is twice."""
+    """The axes with these numbers, negative ones counted from the end; None if one is missing or occurs twice."""
     rank = len(axes)
     if not all(-rank <= number < rank for number in numbers) or len({n % rank for n in numbers}) != len(numbers):
         return None
@@ -92,14 +92,14 @@ def _labels(axes: str, numbers: Sequence[int]) -> str | None:
 
 
 def axes_of(model: Walk, node: OnnxNode) -> tuple[int, ...] | None:
-    """Axes given as an attribute or, in newer opsets, as the second input; None where they are neither."""
+    """Axes given as an attribute or, in newer opsets, as the second input; None if they are neither."""
     if "axes" in node.ints:
         return node.ints["axes"]
     return model.integers(node.inputs[1]) if model.has(node, 1) else None
 
 
 def labels_of(model: Walk, node: OnnxNode, axes: str) -> str | None:
-    """The axes that a node works on; None where they are not told."""
+    """The axes that a node works on; None if they are unknown."""
     numbers = axes_of(model, node)
     return None if numbers is None else _labels(axes, numbers)
 
@@ -130,7 +130,7 @@ def _unsqueeze(model: Walk, node: OnnxNode, here: Place) -> Place | str:
 
 
 def _reshape(model: Walk, node: OnnxNode, here: Place) -> Place | str:
-    """A pixel's axes of length 1 come and go; its channels stay together, and so do the images."""
+    """Adds or drops axes of length 1 of a single pixel; channels and images must stay separate axes."""
     shape = sides(model, node)
     if shape is None or len(shape) < 2 or not _is_pixel(here):
         return "reshapes a map"
@@ -156,7 +156,7 @@ def _reshape(model: Walk, node: OnnxNode, here: Place) -> Place | str:
 
 
 def sides(model: Walk, node: OnnxNode) -> list[int] | None:
-    """The shape that a Reshape or an Expand gives; None where it cannot be told."""
+    """The target shape of a Reshape or an Expand; None if it is unknown."""
     if "shape" in node.ints:
         return list(node.ints["shape"])
     if not model.has(node, 1):

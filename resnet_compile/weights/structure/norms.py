@@ -1,7 +1,7 @@
-"""Normalisations of the model against the plan's.
+"""Matches normalisations of the model with the plan's.
 
-Batch normalisation y = (x - m) / sqrt(v + e) g + b is taken over with v + e - e' for our own epsilon e'. Folded into
-its convolution it comes back as g = 1, b = the convolution's biases, m = 0, v = 1 - e', which computes x + b.
+Batch normalisation is y = (x - m) / sqrt(v + e) g + b. If our epsilon is e', its variance becomes v + e - e'. If the
+norm was folded into its convolution, it becomes g = 1, b = the convolution's biases, m = 0, v = 1 - e': y = x + b.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from resnet_compile.weights.structure.weights import Values
 
 
 def norm_activation(model: Walk, layer: layers.NormActivation, step: Counterpart) -> Iterator[Counterpart]:
-    """A normalisation that stands alone; where it is folded into the convolution before it, what that owes is paid."""
+    """A normalisation of its own; if it was folded into the convolution before it, it absorbs the owed biases."""
     owed = step.place.owed
     paid = step.on(replace(step.place, owed=None))
     wanted = Wanted(layer.scope, "a BatchNormalization")
@@ -119,7 +119,7 @@ def _shifted(offset: Values, scale: Values, biases: Values) -> NDArray[Any]:
 
 
 def _fault(model: Walk, node: OnnxNode, norm: layers.Norm) -> tuple[str, str] | None:
-    """What a BatchNormalization has that the plan's cannot, and what to do."""
+    """The property of a BatchNormalization that the plan's norm cannot have, and what to do about it."""
     shapes = [model.shape(node, index) for index in (1, 2, 3, 4)]
     if any(shape != norm.beta.shape for shape in shapes):
         return (

@@ -1,4 +1,4 @@
-"""Pools of the model against the plan's, and other nodes that compute the same."""
+"""Matches pools of the model, and nodes that compute the same, with the plan's."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LOWEST = float(np.finfo(np.float32).min)
 
 
 def max_pool(model: Walk, layer: layers.MaxPool, step: Counterpart) -> Iterator[Counterpart]:
-    """A MaxPool, behind what pads for it; one of 1x1 windows is also an AveragePool or a Slice."""
+    """A MaxPool, after any node that pads for it; with 1x1 windows also an AveragePool or a Slice."""
     wanted = Wanted(layer.scope, layer.description)
     for node, here in takers(model, step, wanted, "MaxPool", "Conv", *(_THINNING if layer.kernel == 1 else ())):
         match node.operator:
@@ -54,7 +54,7 @@ _THINNING = ("AveragePool", "Slice")
 
 
 def _bordered(model: Walk, layer: layers.MaxPool, node: OnnxNode, here: Place) -> Place | None:
-    """The place behind a Conv that puts zeros around a map, as our own graphs do for a pool that reads them."""
+    """The place after a Conv that only pads a map with zeros, as our own graphs do for a pool."""
     pads = node.ints.get("pads", ())
     if here.border or here.axes not in (MAP, PIXEL) or len(pads) != 4 or min(pads) < 0:
         return None
@@ -81,7 +81,7 @@ def _pooled(
 
 
 def _held(node: OnnxNode, found: SlidingWindow, here: Place) -> float:
-    """What stands in the padding that a pool reads; not a number where it is several things."""
+    """The value of the padding that a pool reads; NaN if it has several values."""
     if node.operator == "AveragePool":
         return math.nan
     if here.border is None:
@@ -138,7 +138,7 @@ def _sliced(
 
 
 def _sliced_axes(model: Walk, layer: layers.MaxPool, node: OnnxNode, here: Place) -> set[str] | None:
-    """The axes of which a Slice takes every stride-th index; None where it takes others."""
+    """The axes along which a Slice takes every stride-th index; None if it takes other indices."""
     if here.border or not all(model.has(node, index) for index in (1, 2, 3, 4)):
         return None
     starts, ends, axes, steps = (model.integers(name) for name in node.inputs[1:5])

@@ -1,4 +1,4 @@
-"""Residual units of the model against the plan's."""
+"""Matches residual units of the model with the plan's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a place of the model to the nodes that take it, through nodes that only move it about."""
+"""Finds the nodes that read a place of the model, past nodes that only move numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from resnet_compile.weights.structure.model import (
 )
 from resnet_compile.weights.structure.moves import MOVES, moved
 
-# What reads a value's shape and not its numbers.
+# Operators that read a value's shape, not its numbers.
 _OF_SHAPES = frozenset({"Shape", "Size"})
 _ACTIVATIONS = frozenset({"Clip", "LeakyRelu", "Max", "Min", "PRelu", "Relu", "Sigmoid", "Softmax"})
 _POOLS = frozenset({"AveragePool", "GlobalAveragePool", "MaxPool", "ReduceMean", "Slice"})
@@ -27,7 +27,7 @@ _OF_ANY_INPUT = frozenset({"Add", "Max", "Min", "Mul", "Sum"})
 
 
 def places(model: Walk, step: Counterpart, wanted: Wanted | None) -> Iterator[Place]:
-    """A step's place, and those that lead on from it; without a layer that is wanted no faults are kept."""
+    """A step's place, and the places after nodes that only move it. Mismatches are recorded only for a wanted layer."""
     ahead, seen = [step.place], {step.place.value}
     while ahead:
         here = ahead.pop()
@@ -66,7 +66,7 @@ def _is_of_a_layer(model: Walk, node: OnnxNode) -> bool:
 
 
 def distinct(steps: Iterable[Counterpart]) -> list[Counterpart]:
-    """One step for each place that several lead to: they compute the same."""
+    """One step per place: steps to the same place compute the same."""
     found: dict[tuple[str, str, bool], Counterpart] = {}
     for step in steps:
         found.setdefault((step.place.value, step.place.axes, step.place.owed is None), step)

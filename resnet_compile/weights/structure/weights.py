@@ -1,6 +1,6 @@
-"""Weights of a model: tensors of the file, and what nodes that read no image make of them.
+"""Weights of a model: tensors of the file, and values that nodes compute from them alone.
 
-Nothing is computed before its shape is known to be that of a parameter, so that no small file makes large arrays.
+Nothing is computed before its shape is known to match a parameter, so a small file cannot cause large arrays.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class StoredWeights:
     _known: dict[str, WeightTensor | None] = field(default_factory=dict)
 
     def find(self, name: str, depth: int = 0) -> WeightTensor | None:
-        """The tensor of a name; None where it depends on the image, or is made as no weights are."""
+        """The tensor of a name; None if it depends on the image, or is computed by an unsupported operator."""
         if name not in self._known:
-            self._known[name] = None  # what reads itself is no tensor
+            self._known[name] = None  # a value that depends on itself is not a tensor
             self._known[name] = self._found(name, depth)
         return self._known[name]
 

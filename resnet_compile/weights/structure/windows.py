@@ -1,7 +1,7 @@
-"""Windows of the model's convolutions and pools against those of the plan, over the map that the plan has there.
+"""Compares the windows of the model's convolutions and pools with the plan's, over the plan's map.
 
-Two windows read the same where kernel, stride and rate are one, the first begins at the same row and column, and there
-are as many of them. What a window pads at the end follows from that; padding that none reads changes nothing.
+Two windows read the same if kernel, stride and rate are equal, the first begins at the same row and column, and their
+counts are equal. The padding at the end follows from these; padding that no window reads has no effect.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ class SlidingWindow:
     """Where the windows of a node stand, over rows and columns.
 
     Attributes:
-        kernel: Its sides.
-        stride: From one to the next.
-        rate: Between its taps.
-        begin: How much of the first lies before the map.
-        count: How many there are.
-        end: How much of the last lies behind the map; negative where it does not reach the end.
+        kernel: The kernel's sides.
+        stride: The distance between windows.
+        rate: The distance between taps.
+        begin: How far the first window begins before the map.
+        count: The number of windows.
+        end: How far the last window ends after the map; negative if it ends before the map does.
         own: Whether the node pads by itself.
     """
 
@@ -109,7 +109,7 @@ def _count(size: int, own: Pair, stride: int, span: int, *, ceil: bool) -> int:
 def difference(
     found: SlidingWindow | None, stride: int, rate: int, padding: Padding, output: FeatureMap
 ) -> tuple[str, str] | None:
-    """What differs, and what in the spec says it: `stride`, `rate` or `padding`; None where nothing does."""
+    """The difference in words, and the spec's word for it: `stride`, `rate` or `padding`; None if there is none."""
     if found is None:
         return "has a window that does not fit the spec's map", "padding"
     if found.stride != (stride, stride):
