@@ -101,4 +101,4 @@ def test_images_are_laid_out_and_a_batch_is_filled_with_its_own(channels_last: b
 
 @pytest.mark.parametrize(("name", "default"), [("resnet-run", classify.DEFAULT_BATCH), ("resnet-bench", DEFAULT_BATCH)])
 def test_a_commands_help_tells_the_batch_that_is_taken_where_it_is_open(name: str, default: int) -> None:
-    assert f"the model's own number, or {default}." in " ".join(command(name, "--help").out.split())
+    assert f"the model's own, or {default}." in " ".join(command(name, "--help").out.split())
