@@ -7,6 +7,7 @@ import onnx
 import pytest
 from support.models import run
 from support.specs import families, parsed, tiny_document
+from support.tolerances import NETWORK, relative_error
 
 from resnet_compile import CompileOptions, NetworkSpec, compile
 from resnet_compile.errors import OptionError
@@ -70,8 +71,9 @@ def test_every_network_in_the_oldest_opset(spec: NetworkSpec) -> None:
     onnx.checker.check_model(models[0], full_check=True)
     x = np.random.default_rng(0).random((2, spec.input.channels, spec.input.height, spec.input.width), np.float32)
     expected, actual = (run(model, x) for model in reversed(models))
+    # Equal to the bit in the newest onnxruntime; the oldest takes some means of the two forms in another order.
     for name, values in expected.items():
-        np.testing.assert_array_equal(actual[name], values, err_msg=name)
+        assert relative_error(actual[name], values) <= NETWORK, name
 
 
 @pytest.mark.parametrize("opset", OLD)

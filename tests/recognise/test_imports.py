@@ -35,7 +35,7 @@ def logits(model: onnx.ModelProto, x: np.ndarray) -> np.ndarray:
         {"size": "dynamic"},
         {"size": (48, 40)},
         {"opset": 13},
-        {"opset": 24},
+        {"opset": 21},
         {"target": "portable"},
         {"target": "cpu"},
         {"target": "cuda"},
