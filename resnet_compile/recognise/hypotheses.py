@@ -255,7 +255,7 @@ def named(root: StemRoot) -> RootKind:
     """The named kind that is short for these parts, if there is one; otherwise the parts."""
     for kind in get_args(RootKind):
         if kind is not StemRoot and in_parts(other := kind(depth=root.depth)) == root:
-            return other  # type: ignore[no-any-return]
+            return other  # type: ignore[no-any-return]  # get_args gives Any
     return root
 
 
