@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from resnet_compile import images as images
     from resnet_compile import metadata as metadata
     from resnet_compile import metrics as metrics
+    from resnet_compile import options as options
     from resnet_compile import plan as plan
     from resnet_compile import precision as precision
     from resnet_compile import proof as proof
@@ -147,8 +148,8 @@ _HOMES = {
 }
 _SUBMODULES = {
     *("bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
-    *("plan", "precision", "proof", "quantize", "rebuild", "recognise", "runtime", "serialize", "shards", "spec"),
-    *("sweep", "training", "triton", "verify"),
+    *("options", "plan", "precision", "proof", "quantize", "rebuild", "recognise", "runtime", "serialize"),
+    *("shards", "spec", "sweep", "training", "triton", "verify"),
 }
 
 

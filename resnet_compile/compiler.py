@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -17,18 +17,15 @@ from resnet_compile.files import as_path
 from resnet_compile.graph import Graph, Verifier, bound
 from resnet_compile.labels import align_labels
 from resnet_compile.lower import lower
-from resnet_compile.lower.preprocess import CHANNELS, with_preprocessing
-from resnet_compile.lower.top import with_top
 from resnet_compile.metadata import Metadata
-from resnet_compile.notebook import html_table
-from resnet_compile.options import CompileOptions, options_text
+from resnet_compile.options import CompileOptions, adapted, options_text
 from resnet_compile.passes import AppliedPass, in_older_forms, optimize
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import resolve_outputs
 from resnet_compile.precision import Float32
 from resnet_compile.schemes import SCHEMES, find_scheme
 from resnet_compile.serialize import ModelFormat, to_proto, write_model
-from resnet_compile.spec import NetworkSpec, SpecSource, as_spec, spec_text
+from resnet_compile.spec import NetworkSpec, SpecSource, spec_text
 from resnet_compile.targets import TARGET_REQUIREMENTS, Target
 from resnet_compile.weights.initial import bind_initial
 from resnet_compile.weights.tensor import Bound
@@ -67,6 +64,9 @@ class CompiledModel:
         return f"CompiledModel({self.plan} -> {', '.join(self.outputs)}; {sum(1 for _ in self.graph.nodes())} nodes)"
 
     def _repr_html_(self) -> str:
+        # Deferred: only notebooks need it.
+        from resnet_compile.notebook import html_table
+
         return html_table(repr(self), ("", ""), self.format.metadata.facts().items())
 
     def predict(self, images: Any, *, device: str = "auto", **how: Any) -> Any:
@@ -167,6 +167,9 @@ def with_ends(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
             the target cannot run it.
     """
     if options.top is not None:
+        # Deferred, like the preprocessing: most models do not need it.
+        from resnet_compile.lower.top import with_top
+
         graph = with_top(graph, options.top)
     if options.preprocess is not None:
         graph = _with_photographs(graph, planned, options)
@@ -184,6 +187,8 @@ def _require_kernels(graph: Graph, target: Target) -> None:
 
 
 def _with_photographs(graph: Graph, planned: Plan, options: CompileOptions) -> Graph:
+    from resnet_compile.lower.preprocess import CHANNELS, with_preprocessing
+
     named, where = planned.spec.input.preprocess, "preprocess"
     if named is None:
         raise OptionError(
@@ -256,28 +261,6 @@ def _bind(planned: Plan, options: CompileOptions, source: Mapping[str, ArrayLike
     from resnet_compile.weights.given import bound_by
 
     return bound_by(planned, source, options.model_dump(include=CHOICE))
-
-
-def adapted(spec: SpecSource, options: CompileOptions) -> NetworkSpec:
-    """The spec with the image size and the number of classes of the options."""
-    spec = as_spec(spec)
-    if options.preprocess not in (None, "model"):
-        with inside("preprocess"):
-            find_scheme(options.preprocess)
-        spec = spec.replace(input=spec.input.replace(preprocess=options.preprocess))
-    if options.num_classes is not None:
-        classes = None if options.num_classes == "none" else options.num_classes
-        spec = spec.replace(head=spec.head.replace(num_classes=classes))
-    return sized(spec, options.size)
-
-
-def sized(spec: SpecSource, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:
-    """The spec with another image size, in rows and columns; unchanged if the size is None."""
-    spec = as_spec(spec)
-    if not isinstance(size, tuple):
-        return spec
-    height, width = size
-    return spec.replace(input=spec.input.replace(height=height, width=width))
 
 
 def _metadata(spec: NetworkSpec, options: CompileOptions, source: Metadata) -> Metadata:

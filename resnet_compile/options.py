@@ -9,7 +9,10 @@ from pydantic import model_validator
 from pydantic_core import PydanticCustomError
 
 from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Positive, Seed, Side
+from resnet_compile.errors import inside
 from resnet_compile.precision import AnyPrecision, Float32
+from resnet_compile.schemes import find_scheme
+from resnet_compile.spec import NetworkSpec, SpecSource, as_spec
 from resnet_compile.targets import TARGET_REQUIREMENTS, Target
 
 
@@ -166,3 +169,25 @@ def options_text(options: CompileOptions) -> str | None:
     asked["dtype"].pop("calibration", None)
     told = {key: value for key, value in asked.items() if value != usual[key] and key not in ("labels", "licence")}
     return json.dumps(told, separators=(",", ":")) if told else None
+
+
+def adapted(spec: SpecSource, options: CompileOptions) -> NetworkSpec:
+    """The spec with the image size and the number of classes of the options."""
+    spec = as_spec(spec)
+    if options.preprocess not in (None, "model"):
+        with inside("preprocess"):
+            find_scheme(options.preprocess)
+        spec = spec.replace(input=spec.input.replace(preprocess=options.preprocess))
+    if options.num_classes is not None:
+        classes = None if options.num_classes == "none" else options.num_classes
+        spec = spec.replace(head=spec.head.replace(num_classes=classes))
+    return sized(spec, options.size)
+
+
+def sized(spec: SpecSource, size: tuple[int, int] | Literal["dynamic"] | None) -> NetworkSpec:
+    """The spec with another image size, in rows and columns; unchanged if the size is None."""
+    spec = as_spec(spec)
+    if not isinstance(size, tuple):
+        return spec
+    height, width = size
+    return spec.replace(input=spec.input.replace(height=height, width=width))

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
 from resnet_compile.checked import CheckedModel, Names
-from resnet_compile.passes import (
-    Pass,
-    depthwise_batch_norm,
-    fold_batch_norm,
-    half_io,
-    share_constants,
-    to_half,
-    winograd,
-)
 from resnet_compile.targets import TARGET_REQUIREMENTS, Target
+
+if TYPE_CHECKING:
+    from resnet_compile.passes import Pass
 
 
 class Precision(CheckedModel):
@@ -35,7 +29,10 @@ class Precision(CheckedModel):
     targets: ClassVar[tuple[Target, ...]] = get_args(Target)
 
     def passes(self) -> tuple[Pass, ...]:
-        """The passes that convert a graph to this precision. They run after the target's passes."""
+        """The passes that convert a graph to this precision. They run after the target's passes.
+
+        They are imported here, since options name a precision where no graph is made.
+        """
         return ()
 
 
@@ -54,7 +51,11 @@ class Float32(Precision):
 
     def passes(self) -> tuple[Pass, ...]:
         """Minimal filtering, if asked for."""
-        return (winograd,) if self.winograd else ()
+        if not self.winograd:
+            return ()
+        from resnet_compile.passes.winograd import winograd
+
+        return (winograd,)
 
 
 class Float16(Precision):
@@ -70,6 +71,8 @@ class Float16(Precision):
 
     def passes(self) -> tuple[Pass, ...]:
         """Converts the layers to half precision, shares the constants of norms, then handles inputs and outputs."""
+        from resnet_compile.passes import half_io, share_constants, to_half
+
         return (to_half, share_constants, *((half_io,) if self.io == "float16" else ()))
 
 
@@ -96,6 +99,8 @@ class Int8(Precision):
 
     def passes(self) -> tuple[Pass, ...]:
         """The passes that prepare the graph for quantisation."""
+        from resnet_compile.passes import depthwise_batch_norm, fold_batch_norm, share_constants
+
         return fold_batch_norm, depthwise_batch_norm, share_constants
 
 

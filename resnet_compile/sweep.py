@@ -19,13 +19,13 @@ from pydantic import Field
 
 from resnet_compile.bench import BenchOptions, Subject, bench
 from resnet_compile.checked import Batches, CheckedModel, Classes, PositiveNumber, Side, Threads
-from resnet_compile.compiler import adapted, compile  # noqa: A004  # the verb of this package
+from resnet_compile.compiler import compile  # noqa: A004  # the verb of this package
 from resnet_compile.costs import costs
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError, ResnetCompileError
 from resnet_compile.files import replacing
 from resnet_compile.metadata import read_model
 from resnet_compile.notebook import html_table
-from resnet_compile.options import CompileOptions
+from resnet_compile.options import CompileOptions, adapted
 from resnet_compile.plan import plan_network
 from resnet_compile.quantize import quantize
 from resnet_compile.roofline import Roofline, roofline

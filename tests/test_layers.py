@@ -1,7 +1,9 @@
 """The order of the package's rooms: imports run downward, deferred ones included."""
 
 import ast
+import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -154,16 +156,32 @@ def test_a_class_name_stands_for_one_thing() -> None:
     assert len(homes) > 100
 
 
-def test_compiling_imports_nothing_slow() -> None:
-    """In a process of its own: what a compilation has imported when it is done."""
-    import subprocess
+def loaded_by(code: str) -> set[str]:
+    """The modules that a process of its own has imported after the code."""
+    program = f"import sys; {code}; print('\\n', *sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    return set(done.stdout.splitlines()[-1].split())
 
-    code = (
-        "import sys, resnet_compile as rc; rc.compile(rc.load_spec('tiny')).to_proto(); "
-        "import resnet_compile.cli.compile, resnet_compile.cli.inspect; print(*sys.modules)"
-    )
-    loaded = set(
-        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
-    )
+
+def test_compiling_imports_nothing_slow() -> None:
+    loaded = loaded_by("import resnet_compile as rc; rc.compile(rc.load_spec('tiny')).to_proto()")
     assert "onnx" in loaded
     assert not loaded & {"onnxruntime", "torch", "tensorflow", "PIL", "rich", "h5py", "safetensors", "scipy", "pandas"}
+    unused = ("passes.winograd", "lower.preprocess", "lower.top", "notebook", "recognise", "weights.binding")
+    assert not loaded & {f"resnet_compile.{name}" for name in unused}
+
+
+def test_help_loads_neither_numpy_nor_the_spec_language() -> None:
+    scripts = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["scripts"]
+    modules = [place.partition(":")[0] for place in scripts.values()]
+    assert len(modules) > 5
+    loaded = loaded_by(f"import {', '.join(modules)}")
+    assert set(modules) < loaded
+    assert not loaded & {"numpy", "onnx", "pydantic"}
+
+
+def test_showing_a_spec_loads_no_graph() -> None:
+    """It shows as fast as the spec language loads."""
+    loaded = loaded_by("from resnet_compile.cli.inspect import cli; cli(['tiny'], standalone_mode=False)")
+    assert "resnet_compile.plan" in loaded
+    assert not loaded & {"numpy", "onnx", "resnet_compile.graph"}

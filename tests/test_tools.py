@@ -13,7 +13,7 @@ import pytest
 
 from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.bench import Protocol
-from resnet_compile.passes import winograd
+from resnet_compile.passes.winograd import winograd
 
 TOOLS = Path(__file__).parents[1] / "tools"
 

@@ -27,8 +27,7 @@ from bench_common import CONTROL, Step, environment, interleaved, interval, mark
 from resnet_compile import CompileOptions, compile
 from resnet_compile.bench import Protocol, median_ratio
 from resnet_compile.graph import ConstantTensor, Graph, Type, Value, apply, initializer
-from resnet_compile.passes import winograd
-from resnet_compile.passes.winograd import TILES
+from resnet_compile.passes.winograd import TILES, winograd
 from resnet_compile.runtime import Session, SessionOptions
 from resnet_compile.serialize import ModelFormat, write_model
 

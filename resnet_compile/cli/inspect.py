@@ -7,7 +7,7 @@ from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,11 +16,11 @@ from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.cli.inspect_costs import costs_document, csv_text, value_documents
 from resnet_compile.cli.inspect_text import Measured, catalogue_text, comparison_text, network_text, networks_text
 from resnet_compile.cli.parameters import PATH, classes, size
-from resnet_compile.compiler import adapted
 from resnet_compile.errors import ModelFileError, OptionError, SpecError
 from resnet_compile.limits import MAX_BATCH
-from resnet_compile.spec.catalogue import ALIASES
-from resnet_compile.spec.published import PublishedWeights
+
+if TYPE_CHECKING:
+    from resnet_compile.spec.published import PublishedWeights
 
 
 @command("resnet-inspect")
@@ -201,14 +201,15 @@ def _load(source: str) -> tuple[rc.NetworkSpec, dict[str, Any]]:
 
 
 def _measured(spec: rc.NetworkSpec, options: rc.CompileOptions) -> Measured:
-    planned = rc.plan_network(adapted(spec, options))
+    planned = rc.plan_network(rc.options.adapted(spec, options))
     return planned, rc.plan.summarize(planned)
 
 
 def _published(spec: rc.NetworkSpec) -> tuple[PublishedWeights, ...]:
     """The published weights of a network of the catalogue, also if it was read by an alias."""
     name = Path(spec.source or "").stem
-    return rc.published_weights(name) if name in (*rc.catalogue(), *ALIASES) and rc.load_spec(name) == spec else ()
+    listed = name in (*rc.catalogue(), *rc.spec.ALIASES)
+    return rc.published_weights(name) if listed and rc.load_spec(name) == spec else ()
 
 
 def _matching(pattern: str) -> list[str]:
@@ -217,7 +218,7 @@ def _matching(pattern: str) -> list[str]:
     Raises:
         SpecError: No name matches.
     """
-    found = sorted(name for name in (*rc.catalogue(), *ALIASES) if fnmatchcase(name, pattern))
+    found = sorted(name for name in (*rc.catalogue(), *rc.spec.ALIASES) if fnmatchcase(name, pattern))
     if not found:
         hint = "resnet-inspect --catalogue lists the names; a pattern has * and ?, such as 'timm_*50*'"
         raise SpecError("no name of the catalogue matches", where=pattern, hint=hint)
@@ -227,12 +228,13 @@ def _matching(pattern: str) -> list[str]:
 def _catalogue_row(name: str) -> dict[str, Any]:
     """A network of the catalogue, with its size and origin."""
     planned = rc.plan_network(rc.load_spec(name))
+    origin = planned.spec.origin or ""
     return {
         "name": name,
         "parameters": planned.num_parameters,
         "moving_statistics": planned.num_moving_statistics,
         "macs": planned.macs,
-        "origin": f"{ALIASES[name]}: {planned.spec.origin}" if name in ALIASES else planned.spec.origin or "",
+        "origin": f"{rc.spec.ALIASES[name]}: {origin}" if name in rc.spec.ALIASES else origin,
     }
 
 

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from resnet_compile.costs import Costs, ValueCost
+import resnet_compile as rc
 
 _OF_BOTH = ("macs", "activation_bytes", "bytes_moved", "arithmetic_intensity")
 _OF_NETWORKS = (*_OF_BOTH, "activation_bytes_peak")
@@ -15,7 +15,7 @@ NETWORK_COLUMNS = ("network", "batch", "height", "width", "parameters", "moving_
 VALUE_COLUMNS = ("network", "batch", "value", "operator", "shape", "weights", *_OF_BOTH)
 
 
-def costs_document(costs: Costs) -> dict[str, Any]:
+def costs_document(costs: rc.costs.Costs) -> dict[str, Any]:
     """A network and the cost of one batch, as a JSON document."""
     plan = costs.plan
     document = {name: getattr(costs, name) for name in _OF_NETWORKS}
@@ -30,12 +30,12 @@ def costs_document(costs: Costs) -> dict[str, Any]:
     }
 
 
-def value_documents(costs: Costs) -> list[dict[str, Any]]:
+def value_documents(costs: rc.costs.Costs) -> list[dict[str, Any]]:
     """The costs of every value, as JSON documents."""
     return [_value(each) for each in costs.values]
 
 
-def csv_text(found: Iterable[Costs], *, values: bool) -> str:
+def csv_text(found: Iterable[rc.costs.Costs], *, values: bool) -> str:
     """The costs as CSV with a header: one row for each network, or with `values` for each value."""
     text = io.StringIO()
     writer = csv.DictWriter(text, VALUE_COLUMNS if values else NETWORK_COLUMNS, lineterminator="\n")
@@ -45,14 +45,14 @@ def csv_text(found: Iterable[Costs], *, values: bool) -> str:
     return text.getvalue().rstrip("\n")
 
 
-def _value_rows(costs: Costs) -> Iterator[dict[str, Any]]:
+def _value_rows(costs: rc.costs.Costs) -> Iterator[dict[str, Any]]:
     whole = costs_document(costs)
     for value in value_documents(costs):
         shape = "x".join(map(str, value["shape"]))
         yield {"network": whole["network"], "batch": costs.batch, **value, "shape": shape}
 
 
-def _value(value: ValueCost) -> dict[str, Any]:
+def _value(value: rc.costs.ValueCost) -> dict[str, Any]:
     named = {"value": value.name, "operator": value.operator, "shape": list(value.shape), "weights": value.weights}
     return named | _rounded({name: getattr(value, name) for name in _OF_BOTH})
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import resnet_compile as rc
-from resnet_compile.plan.names import end_point_words
 from resnet_compile.report.table import Cell, table
-from resnet_compile.spec.published import PublishedWeights
+
+if TYPE_CHECKING:
+    from resnet_compile.spec.published import PublishedWeights
 
 # A network as its plan and its summary.
 Measured = tuple["rc.Plan", "rc.plan.Summary"]
@@ -91,7 +92,7 @@ def _weights(published: Sequence[PublishedWeights]) -> str:
 
 def _end_points(planned: rc.Plan) -> str:
     """The end points that --outputs accepts, wrapped to lines."""
-    words = ", ".join(end_point_words(planned))
+    words = ", ".join(rc.plan.end_point_words(planned))
     return textwrap.fill(f"end points, for --outputs: {words}", _WIDTH, subsequent_indent="  ", break_on_hyphens=False)
 
 

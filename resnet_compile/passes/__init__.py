@@ -21,7 +21,6 @@ from resnet_compile.passes.max_after_convolution import max_after_convolution
 from resnet_compile.passes.max_preactivation import max_preactivation
 from resnet_compile.passes.older_forms import in_older_forms
 from resnet_compile.passes.share_constants import share_constants
-from resnet_compile.passes.winograd import winograd
 from resnet_compile.targets import Target
 
 _EVERYWHERE: tuple[Pass, ...] = (remove_identities, fold_batch_norm, share_constants)
@@ -116,5 +115,4 @@ __all__ = [
     "optimize",
     "share_constants",
     "to_half",
-    "winograd",
 ]

@@ -1,5 +1,6 @@
 """The plan: the spec with every stride, rate, pad, shape and parameter resolved, before any weight exists."""
 
+from resnet_compile.plan.names import end_point_words
 from resnet_compile.plan.network import BlockPlan, EndPoint, HeadPlan, Plan, plan_network
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.plan.summary import Summary, summarize
@@ -13,6 +14,7 @@ __all__ = [
     "Plan",
     "Summary",
     "UnitPlan",
+    "end_point_words",
     "plan_network",
     "summarize",
 ]

@@ -10,7 +10,6 @@ from typing import Literal, assert_never
 
 from resnet_compile.errors import SpecError, inside
 from resnet_compile.limits import MAX_PARAMETERS
-from resnet_compile.notebook import html_table
 from resnet_compile.plan.geometry import FeatureMap
 from resnet_compile.plan.initializers import INITIALIZERS
 from resnet_compile.plan.layers import (
@@ -107,7 +106,8 @@ class Plan:
         return f"Plan({self.name}: {shape}, {self.num_parameters:,} parameters, {self.macs:,} multiply-accumulates)"
 
     def _repr_html_(self) -> str:
-        # Deferred: summaries are made from plans.
+        # Deferred: summaries are made from plans, and only notebooks need tables.
+        from resnet_compile.notebook import html_table
         from resnet_compile.plan.summary import summarize
 
         whole = summarize(self)

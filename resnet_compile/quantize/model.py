@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile.compiler import (
     CompiledModel,
-    adapted,
     compile,  # noqa: A004  # the verb of this package
     described_by,
     planned_for,
@@ -21,7 +20,7 @@ from resnet_compile.compiler import (
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import OPERATORS, Graph, Type, rewrite
 from resnet_compile.metadata import Metadata
-from resnet_compile.options import CompileOptions, options_text
+from resnet_compile.options import CompileOptions, adapted, options_text
 from resnet_compile.passes import AppliedPass, optimize
 from resnet_compile.plan import Plan
 from resnet_compile.plan.names import resolve_outputs, resolve_scopes

@@ -17,7 +17,7 @@ from resnet_compile.spec.builders import (
     torchvision_basic_block,
     torchvision_bottleneck_block,
 )
-from resnet_compile.spec.catalogue import SpecSource, as_spec, catalogue, load_spec, published_weights
+from resnet_compile.spec.catalogue import ALIASES, SpecSource, as_spec, catalogue, load_spec, published_weights
 from resnet_compile.spec.loading import build_spec, parse_spec, read_spec
 from resnet_compile.spec.network import BatchNorm, Block, Head, Input, NetworkSpec, ScaleOffset
 from resnet_compile.spec.parts import (
@@ -66,6 +66,7 @@ from resnet_compile.spec.units import (
 from resnet_compile.spec.writing import spec_text
 
 __all__ = [
+    "ALIASES",
     "AverageRootPool",
     "BatchNorm",
     "Block",

@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from resnet_compile._version import __version__
-from resnet_compile.compiler import CompiledModel, sized
+from resnet_compile.compiler import CompiledModel
 from resnet_compile.compiler import compile as compile_network
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, Value, apply
 from resnet_compile.lower import lower
 from resnet_compile.metadata import Metadata
-from resnet_compile.options import CompileOptions
+from resnet_compile.options import CompileOptions, sized
 from resnet_compile.passes import in_older_forms
 from resnet_compile.plan import Plan, plan_network
 from resnet_compile.plan.names import frozen_parameters

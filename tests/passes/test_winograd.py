@@ -19,8 +19,9 @@ from support.tolerances import LAYER, NETWORK, REWRITE, WINOGRAD_GROWTH, relativ
 from resnet_compile import CompileOptions, compile, load_spec
 from resnet_compile.errors import OptionError
 from resnet_compile.graph import Graph, Type, Value, apply, verify
-from resnet_compile.passes import PassResult, winograd
+from resnet_compile.passes import PassResult
 from resnet_compile.passes.minimal_filtering import Axis, filtering
+from resnet_compile.passes.winograd import winograd
 from resnet_compile.precision import Float32
 
 # The package's attribute of that name is the pass.
