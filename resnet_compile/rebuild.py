@@ -61,9 +61,9 @@ def rebuild(
 def _options(said: Metadata) -> CompileOptions:
     """The options that the compiler was called with."""
     if said.spec is None or said.kind is not None:
-        raise ModelFileError("is no network that resnet-compile made, and does not say how it was made")
+        raise ModelFileError("was not made by resnet-compile, or does not record how")
     if said.seed is None and said.weights_format is None:
-        raise ModelFileError("was made from arrays in memory, which nothing can find again")
+        raise ModelFileError("was made from arrays in memory, which no file holds")
     options = CompileOptions.model_validate_json(said.options or "{}")
     return options.replace(labels=said.labels or (), licence=said.licence)
 
@@ -78,7 +78,7 @@ def _require_same_facts(path: Path, said: Metadata, made: Metadata) -> None:
     names = [key for key in sorted({*theirs, *ours}) if theirs.get(key) != ours.get(key)]
     if names:
         told = "; ".join(f"{name} was {_short(theirs.get(name))} and is {_short(ours.get(name))}" for name in names)
-        raise UsageError(f"cannot be made again: {told}", where=str(path))
+        raise UsageError(f"cannot be rebuilt: {told}", where=str(path))
 
 
 def _short(text: str | None) -> str:
@@ -102,6 +102,6 @@ def save_like(made: CompiledModel, model: str | os.PathLike[str], path: str | os
         parts = {here: target, here.with_name(f"{like.name}.data"): target.with_name(f"{like.name}.data")}
         written = {part: place for part, place in parts.items() if part.exists()}
         if not all(filecmp.cmp(part, like.with_name(part.name), shallow=False) for part in written):
-            raise VerificationError("what was made again differs from it in its bytes", where=str(like))
+            raise VerificationError("the rebuilt model differs in its bytes", where=str(like))
         for part, place in written.items():
             part.replace(place)

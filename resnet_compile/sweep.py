@@ -377,7 +377,7 @@ def read_table(path: Path) -> list[Row]:
             raise ValueError
         return [{name: _value(name, text) for name, text in line.items()} for line in lines]
     except (OSError, ValueError, TypeError) as error:
-        raise ModelFileError("is no table of resnet-bench", where=str(path)) from error
+        raise ModelFileError("is not a table of resnet-bench", where=str(path)) from error
 
 
 def _value(name: str, text: str) -> str | int | float | None:

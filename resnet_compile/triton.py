@@ -98,7 +98,7 @@ def _tensor(kind: str, value: Value, batched: bool, *, labels: bool = False) -> 
 
 def _type(value: Value) -> str:
     if value.type.dtype not in _TYPES:
-        raise OptionError(f"Triton serves no {value.type.dtype}", where=value.name)
+        raise OptionError(f"Triton does not support {value.type.dtype}", where=value.name)
     return _TYPES[value.type.dtype]
 
 

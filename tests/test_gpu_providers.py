@@ -84,7 +84,9 @@ def test_a_cpu_session_has_no_such_warning(machine: FakeMachine) -> None:
 
 def test_a_node_on_the_cpu_is_an_error_where_it_is_refused(machine: FakeMachine) -> None:
     machine.nodes = {CUDA: ["Add"], CPU: ["Relu"]}
-    with pytest.raises(DeviceError, match=r"of the model are none that CUDA takes, and would run on the CPU @ cuda:0"):
+    with pytest.raises(
+        DeviceError, match=r"CUDA does not support some nodes of the model, which would run on the CPU @ cuda:0"
+    ):
         Session.open(tiny_model(), "cuda", SessionOptions(cpu_fallback=False), backend=machine.backend())
     assert [provider[0] for provider in machine.opened[-1][0]] == [CUDA]
     Session.open(tiny_model(), "cuda", backend=machine.backend())

@@ -80,7 +80,7 @@ def test_a_checkpoint_is_known_by_its_contents(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"was made from weights\.npz, NumPy npz, SHA-256 .* @ .*--weights FILE"):
         rebuild(path)
     other = checkpoint(tmp_path / "other.npz", scale=2.0)
-    with pytest.raises(UsageError, match=r"cannot be made again: weights_sha256 was .* and is "):
+    with pytest.raises(UsageError, match=r"cannot be rebuilt: weights_sha256 was .* and is "):
         rebuild(path, weights=other)
     initial = saved(tmp_path / "initial.onnx", {})
     with pytest.raises(UsageError, match="was made from initial weights"):
@@ -120,10 +120,10 @@ def changed(path: Path, **entries: str | None) -> Path:
 @pytest.mark.parametrize(
     ("entries", "words"),
     [
-        ({"version": "0.0.1"}, r"cannot be made again: version was 0\.0\.1 and is "),
+        ({"version": "0.0.1"}, r"cannot be rebuilt: version was 0\.0\.1 and is "),
         ({"seed": None}, "made from arrays in memory"),
-        ({"spec": None}, "is no network that resnet-compile made"),
-        ({"kind": "training_step"}, "is no network that resnet-compile made"),
+        ({"spec": None}, "was not made by resnet-compile"),
+        ({"kind": "training_step"}, "was not made by resnet-compile"),
         ({"options": '{"seeed": 1}'}, r"unknown key @ .*\$\.seeed"),
     ],
 )
@@ -138,7 +138,7 @@ def test_a_file_of_other_bytes_is_not_written(tmp_path: Path) -> None:
     path = changed(saved(tmp_path / "model.onnx", {}))
     with path.open("ab") as file:
         file.write(b"\xa2\x06\x00")  # an unknown field, empty
-    with pytest.raises(VerificationError, match="differs from it in its bytes"):
+    with pytest.raises(VerificationError, match="the rebuilt model differs in its bytes"):
         save_like(rebuild(path), path, tmp_path / "again.onnx")
     assert [each.name for each in tmp_path.iterdir()] == ["model.onnx"]
 
@@ -180,8 +180,8 @@ def test_the_command_makes_a_model_like_another_and_its_card(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["tiny", "--like", "model.onnx"], "makes the model again as it is, and takes no SPEC @ like"),
-        (["--like", "model.onnx", "--top", "3"], "makes the model again as it is, and takes no --top @ like"),
+        (["tiny", "--like", "model.onnx"], "rebuilds the model as it is, without SPEC @ like"),
+        (["--like", "model.onnx", "--top", "3"], "rebuilds the model as it is, without --top @ like"),
         (["--like", "absent.onnx"], "cannot read the model: No such file or directory @ absent.onnx"),
         ([], "Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL."),
         (["tiny", "--labels", "two.txt"], "labels must be as many as the network's 10 classes, got 2 @ labels"),

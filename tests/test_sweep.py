@@ -39,7 +39,7 @@ def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read_table(path)[0] == row
     assert read_table(path)[1]["network"] == "3"
     path.write_text("a,b\n1,2\n")
-    with pytest.raises(ModelFileError, match="is no table of resnet-bench"):
+    with pytest.raises(ModelFileError, match="is not a table of resnet-bench"):
         run("tiny", table=path, resume=True)
     assert path.read_text() == "a,b\n1,2\n"
 

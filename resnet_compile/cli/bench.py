@@ -140,7 +140,7 @@ def cli(
     from resnet_compile.report.bench_text import bench_text
 
     if size == "dynamic":
-        raise OptionError("a benchmark has one image size", where="size")
+        raise OptionError("size must be fixed for a benchmark, got dynamic", where="size")
     model, *others = models
     many = bool(others or varied or table)
     if resume and not table:
@@ -152,13 +152,13 @@ def cli(
         what = "--scenario or --latency-bound"
         _refuse_beside(what, until=until, vs=vs, variant=variant, flush=flush, profile=profile)
     elif duration or rate:
-        raise click.UsageError("--duration and --rate are of --scenario")
+        raise click.UsageError("--duration and --rate need --scenario")
     if rate and scenario != "server":
-        raise click.UsageError("--rate is of --scenario server")
+        raise click.UsageError("--rate needs --scenario server")
     if latency_bound and scenario not in (None, "server"):
         raise click.UsageError(f"--scenario {scenario} has no latency bound")
     if until and (vs or variant):
-        raise click.UsageError("--until is of one model; --vs and --variant take --steps rounds")
+        raise click.UsageError("--until is for one model; --vs and --variant take --steps rounds")
     common = {
         "device": device,
         "batches": batch,

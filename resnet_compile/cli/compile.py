@@ -217,7 +217,7 @@ def cli(
     """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
     if output is not None and output.suffix not in ("", ".onnx"):
         hint = f"-o {output.with_suffix('.onnx')}"
-        raise OptionError(f"what is written is ONNX, not {output.suffix}", where=str(output), hint=hint)
+        raise OptionError(f"the output must be an ONNX file, got {output.suffix}", where=str(output), hint=hint)
     if like is not None:
         output = output or Path(f"{like.stem}-again.onnx")
         model = _rebuilt(like, spec, weights, calibration, output)
@@ -290,7 +290,7 @@ def _rebuilt(
     ]
     if spec is not None or given:
         flag = "SPEC" if spec is not None else f"--{given[0].replace('_', '-')}"
-        raise OptionError(f"makes the model again as it is, and takes no {flag}", where="like")
+        raise OptionError(f"rebuilds the model as it is, without {flag}", where="like")
     model = rc.rebuild.rebuild(like, weights=weights, calibration=calibration)
     rc.rebuild.save_like(model, like, output)
     return model
@@ -371,7 +371,7 @@ def _training_step(
     for name, value in others.items():
         field = rc.CompileOptions.model_fields.get(name)
         if value != (field.default if field else None):
-            raise OptionError("has no meaning for a training step, which holds no weights and is NCHW", where=name)
+            raise OptionError("does not apply to a training step, which has no weights and is NCHW", where=name)
     asked = {} if target in (None, "portable") else {"target": target}
     chosen = rc.training.StepOptions(batch=batch, size=size, opset=opset, **asked)
     return rc.training.compile_step(spec, chosen)

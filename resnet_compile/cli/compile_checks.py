@@ -30,7 +30,7 @@ def verified(
         calibrated = options["dtype"].calibrated
         unseen = not calibrated or rc.quantize.has_held_out(calibration)
         if not unseen:
-            warning = "WARNING: verified on what it was calibrated on, which says little; give 65 images or more"
+            warning = "WARNING: verified on the images of its calibration, which proves little; give 65 images or more"
             click.echo(f"resnet-compile: {warning}", err=True)
         how = {"held_out": calibrated}
         made = None if in_model else rc.quantize.folder_images(calibration, model.plan, plain.layout, **how)

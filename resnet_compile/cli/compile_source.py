@@ -82,6 +82,6 @@ def _recognised(weights: Path, section: tuple[str, ...]) -> tuple[rc.NetworkSpec
         found = rc.recognise.recognise(source, section=section)
     click.echo(f"resnet-compile: {found.told}", err=True)
     if found.assumed:
-        click.echo(f"resnet-compile: assumed, as the file does not tell it: {'; '.join(found.assumed)}", err=True)
+        click.echo(f"resnet-compile: assumed, since the file does not show it: {'; '.join(found.assumed)}", err=True)
         click.echo(f"resnet-compile: resnet-inspect {weights} --spec FILE writes the spec, to change it", err=True)
     return found.spec, {"told": found.told, "assumed": list(found.assumed)}

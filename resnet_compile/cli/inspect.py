@@ -79,7 +79,7 @@ def cli(
     if len(sources) > 2:  # the shell expands specs/*.json to these too
         sources = tuple(each for each in sources if not each.endswith(".schema.json"))
     if options["size"] == "dynamic":
-        raise OptionError("what a network costs has one image size", where="size")
+        raise OptionError("size must be fixed for costs, got dynamic", where="size")
     if batch and not as_csv:
         raise OptionError("is for --csv", where="batch")
     if spec_file is not None and (len(sources) != 1 or as_csv):
@@ -106,7 +106,7 @@ def cli(
         )
     elif _is_checkpoint(sources[0]):
         if given := next((name for name, value in options.items() if value is not None), None):
-            raise OptionError("is for specs, and this is a checkpoint", where=given)
+            raise OptionError("applies to specs, and the source is a checkpoint", where=given)
         document = _readers().checkpoint_document(sources[0])
         if spec_file is not None:
             _write_spec(spec_file, _recognised(sources[0]))
@@ -132,7 +132,7 @@ def _recognised(source: str) -> rc.NetworkSpec:
         found = rc.recognise.recognise(checkpoint)
     click.echo(f"resnet-inspect: {found.told}", err=True)
     if found.assumed:
-        click.echo(f"resnet-inspect: assumed, as the file does not tell it: {'; '.join(found.assumed)}", err=True)
+        click.echo(f"resnet-inspect: assumed, since the file does not show it: {'; '.join(found.assumed)}", err=True)
     return found.spec
 
 

@@ -127,7 +127,7 @@ def cli(
         unread = {"--resume": resume, "--schedule": schedule, "--freeze": freeze}
         unread |= {f"--{name}": options[name] for name in ("steps", "epochs", "lr")}
         if given := next((flag for flag, value in unread.items() if value), None):
-            raise OptionError(f"{given} has no meaning with --eval")
+            raise OptionError(f"{given} does not apply to --eval")
         _evaluate(report, network, data, out, weights, chosen, device)
         return
     if out is None:

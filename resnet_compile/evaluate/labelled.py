@@ -160,7 +160,7 @@ def model_classes(data: Labelled, labels: Sequence[str] | None, classes: int) ->
 
 def _by_number(labels: NDArray[np.int64], classes: int, seen: int) -> tuple[NDArray[np.int64], str | None]:
     if labels.max() >= classes:
-        raise DataError(f"label {labels.max()} is none of the model's {classes} classes, 0 to {classes - 1}")
+        raise DataError(f"label {labels.max()} is not among the model's {classes} classes, 0 to {classes - 1}")
     if classes == 1001 and labels.max() < 1000 and seen > 1:
         return labels + _BACKGROUND, "the model has 1001 classes: labels are taken as those behind the background"
     return labels, None

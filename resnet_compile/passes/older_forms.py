@@ -46,7 +46,7 @@ def in_older_forms(graph: Graph, opset: int) -> Graph:
 
     older = rewrite(graph, rule)
     if (needed := latest_form(older)).since > opset:
-        fault = f"opset {opset} cannot say {needed.where!r}, a {needed.words}"
+        fault = f"opset {opset} cannot express {needed.where!r}, a {needed.words}"
         raise OptionError(fault, where="opset", hint=f"opset {needed.since} can")
     return older
 

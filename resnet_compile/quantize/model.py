@@ -85,7 +85,7 @@ def quantize(
     if not isinstance(precision, Int8):
         raise OptionError(f"dtype must be int8 to quantise, got {precision.kind}", where="dtype")
     if options.opset < (needed := OPERATORS["DequantizeLinear"].attributes["axis"].since):
-        fault = f"opset {options.opset} cannot say weights with a scale for each channel"
+        fault = f"opset {options.opset} cannot express weights with a scale for each channel"
         raise OptionError(fault, where="opset", hint=f"opset {needed} can")
     spec, weights, _ = described_by(spec, weights)
     plan, _ = planned_for(spec, options, weights)

@@ -338,7 +338,7 @@ def _native(
         raise ModelFileError(f"not a model that onnxruntime takes: {_sentence(error)}", where=place) from error
     except backend.error_types(*_FAILURES) as error:
         if refuse_cpu and _ON_CPU in str(error):
-            message = f"some nodes of the model are none that {provider.title} takes, and would run on the CPU"
+            message = f"{provider.title} does not support some nodes of the model, which would run on the CPU"
             hint = "SessionOptions(cpu_fallback=True), or --cpu-fallback, lets them"
             raise DeviceError(message, where=str(device), hint=hint) from error
         if provider.failure and re.search(provider.failure, str(error), re.IGNORECASE):

@@ -143,7 +143,7 @@ def test_a_bad_spec_is_one_line_and_no_file(fault: str, tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         ([], "Missing argument 'SPEC', or --weights FILE to read it off, or --like MODEL."),
-        (["tiny", "-o", "out.pb"], "what is written is ONNX, not .pb @ out.pb (-o out.onnx)"),
+        (["tiny", "-o", "out.pb"], "the output must be an ONNX file, got .pb @ out.pb (-o out.onnx)"),
         (["tini", "-o", "m"], "neither a file nor a spec of the catalogue @ tini (did you mean tiny?)"),
         (["none.json", "-o", "m"], "cannot read the spec: No such file or directory @ none.json"),
         ([".", "-o", "m"], "cannot read the spec: Is a directory @ ."),
@@ -321,8 +321,8 @@ def test_a_training_step(tmp_path: Path) -> None:
     [
         ([], "batch must be a number for a training step, got dynamic @ batch (give --batch N)"),
         (["--batch", 2, "--size", "dynamic"], "size must be fixed for a training step, got dynamic @ size"),
-        (["--batch", 2, "--layout", "nhwc"], "has no meaning for a training step"),
-        (["--batch", 2, "--weights", "none.ckpt"], "holds no weights and is NCHW @ weights"),
+        (["--batch", 2, "--layout", "nhwc"], "does not apply to a training step"),
+        (["--batch", 2, "--weights", "none.ckpt"], "has no weights and is NCHW @ weights"),
     ],
 )
 def test_what_a_training_step_cannot_be_asked_for(flags: list[object], words: str, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_it_is_verified_on_images_and_says_where_they_are_those_of_its_calibrati
         rows = json.loads(done.out)["verification"]
         assert {each["images"] for each in rows} == {images}
         assert all(0 < each["error"] <= each["bound"] for each in rows)
-        assert ("verified on what it was calibrated on, which says little" in done.err) == bool(more)
+        assert ("verified on the images of its calibration, which proves little" in done.err) == bool(more)
 
 
 def test_of_many_images_some_are_held_out_to_judge_by(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_other_commands_take_the_model(tmp_path: Path, photographs: Path) ->
         (["--keep-float", "conv1,"], 2, "a name is empty"),
         (["--target", "cuda"], 2, "target must be portable, cpu, tensorrt or npu for int8, got cuda @ $.target"),
         (["--io-dtype", "float16"], 2, "--io-dtype is for --dtype float16, got int8 @ io_dtype"),
-        (["--training-step", "--batch", "2"], 2, "has no meaning for a training step"),
+        (["--training-step", "--batch", "2"], 2, "does not apply to a training step"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_what_was_there(

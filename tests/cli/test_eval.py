@@ -141,7 +141,7 @@ def test_an_untrained_model_is_told(folder: Path, resnet_eval: Callable[..., Ran
         ("absent", None, "no such file or folder @ absent"),
         ("a.csv", "", "no images in this file @ a.csv"),
         ("a.csv", "photos/red/0.png\n", "an image and its label are required @ a.csv: row 1"),
-        ("a.csv", "photos/red/0.png,7\n", "label 7 is none of the model's 3 classes, 0 to 2"),
+        ("a.csv", "photos/red/0.png,7\n", "label 7 is not among the model's 3 classes, 0 to 2"),
         ("a.csv", "photos/red/0.png,pink\n", "the data has 1 classes, the model 3 (the model has no class 'pink')"),
         ("a.csv", "nothing.png,1\n", "none of 1 images could be read, the first: cannot read the image"),
         ("a.jsonl", "{", "not JSON: "),

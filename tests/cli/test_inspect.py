@@ -362,7 +362,7 @@ def test_three_networks_are_a_table() -> None:
     ("arguments", "message"),
     [
         (["tiny", "--batch", "3"], "is for --csv @ batch"),
-        (["tiny", "--size", "dynamic"], "what a network costs has one image size @ size"),
+        (["tiny", "--size", "dynamic"], "size must be fixed for costs, got dynamic @ size"),
         (["tiny", "resnet18", "--csv"], "@ resnet18 (did you mean torchvision_resnet18 or"),
     ],
 )

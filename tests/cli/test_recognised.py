@@ -43,7 +43,9 @@ def test_a_checkpoint_alone_is_compiled(checkpoint: Path) -> None:
     assert done.code == 0, done.err
     read = "1+2+3 units of kind torchvision_bottleneck, 9 classes (torchvision naming, in section encoder_q)"
     assert read in done.err
-    assert "assumed, as the file does not tell it: stride 2 in the first unit of every block but the first" in done.err
+    assert (
+        "assumed, since the file does not show it: stride 2 in the first unit of every block but the first" in done.err
+    )
     made = read_model(checkpoint.parent / "mine.onnx")
     assert made.metadata.spec
     ours, theirs = plan_network(parse_spec(made.metadata.spec)), plan_network(thin())
@@ -104,7 +106,7 @@ def test_a_part_of_a_model_without_a_word_leaves_no_file(tmp_path: Path) -> None
 
 def test_what_names_do_not_tell_is_told_once(checkpoint: Path) -> None:
     done = command("resnet-compile", "--weights", checkpoint, cwd=checkpoint.parent)
-    assert (done.err.count("does not tell"), done.err.count("do not determine")) == (1, 0)
+    assert (done.err.count("does not show it"), done.err.count("do not determine")) == (1, 0)
 
 
 def test_what_holds_no_network_leaves_no_file(tmp_path: Path) -> None:

@@ -100,8 +100,8 @@ def test_the_run_compiles_to_a_model_of_the_same_accuracy(workplace: Path, tmp_p
         (["--out", "new", "--steps", "1", "--epochs", "1"], "--steps and --epochs exclude each other"),
         (["--out", "new", "--freeze", "blok1"], "no scope with parameters 'blok1' @ freeze (did you mean block1 "),
         (["--out", "new", "--freeze", "all"], "no scope with parameters 'all' @ freeze"),
-        (["--out", "run", "--eval", "--resume"], "--resume has no meaning with --eval"),
-        (["--out", "run", "--eval", "--steps", "3"], "--steps has no meaning with --eval"),
+        (["--out", "run", "--eval", "--resume"], "--resume does not apply to --eval"),
+        (["--out", "run", "--eval", "--steps", "3"], "--steps does not apply to --eval"),
         (["--out", "new", "--schedule", '{"kind": "piecewise", "values": [1]}'], "required @ $.boundaries"),
         (
             ["--out", "new", "--schedule", "missing.json"],

@@ -173,7 +173,7 @@ def test_only_antialiasing_needs_opset_18(name: str) -> None:
     spec = rc.spec.build_spec(tiny_document())
     options = rc.CompileOptions(preprocess=name, opset=17)
     if SCHEMES[name].resize.filter in ("bilinear", "bicubic"):
-        words = r"opset 17 cannot say 'preprocess/Resize', a Resize with antialias @ opset \(opset 18 can\)"
+        words = r"opset 17 cannot express 'preprocess/Resize', a Resize with antialias @ opset \(opset 18 can\)"
         with pytest.raises(OptionError, match=words):
             rc.compile(spec, options)
         options = options.replace(opset=18)

@@ -101,7 +101,7 @@ def test_what_stands_around_a_network(options: dict[str, Any], opset: int) -> No
         document["head"] |= {"global_pool": False, "spatial_squeeze": False}
     spec = parsed(document)
     if options.get("preprocess") == "mlperf" and opset < 12:
-        words = r"opset 11 cannot say 'preprocess/.*', a Min of whole numbers @ opset \(opset 12 can\)"
+        words = r"opset 11 cannot express 'preprocess/.*', a Min of whole numbers @ opset \(opset 12 can\)"
         with pytest.raises(OptionError, match=words):
             compile(spec, CompileOptions(opset=opset, **options))
         return
@@ -117,10 +117,10 @@ def test_what_stands_around_a_network(options: dict[str, Any], opset: int) -> No
 
 def test_what_an_opset_cannot_say_is_one_line() -> None:
     spec = parsed(tiny_document())
-    words = r"opset 12 cannot say weights with a scale for each channel @ opset \(opset 13 can\)"
+    words = r"opset 12 cannot express weights with a scale for each channel @ opset \(opset 13 can\)"
     with pytest.raises(OptionError, match=words):
         quantize(spec, CompileOptions(dtype="int8", opset=12))
-    words = r"opset 15 cannot say '.*', a ScatterElements with reduction @ opset \(opset 16 can\)"
+    words = r"opset 15 cannot express '.*', a ScatterElements with reduction @ opset \(opset 16 can\)"
     with pytest.raises(OptionError, match=words):
         compile_step(spec, StepOptions(batch=2, opset=15))
 
