@@ -2,7 +2,8 @@
 
 The model runs unchanged, without onnxruntime's rewrites, on images of its own layout, type, size and batch. The outputs
 of its units are added to the model's outputs so that they can be compared. The network runs without rewrites in
-float32. Neither runs until every node between the images and these outputs is recognised.
+float32, on what the model's first nodes make of the images. Neither runs until every node between the images and these
+outputs is recognised.
 """
 
 from __future__ import annotations
@@ -92,17 +93,18 @@ def _run(found: Structure, source: OnnxCheckpoint, seed: int) -> tuple[NDArray[n
     values = list(dict.fromkeys(place.value for place in found.places.values()))
     try:
         with _with_outputs(source, values) as session:
-            info = session.inputs[found.image.value]
+            begun = found.prologue
+            info = session.inputs[begun.image.value]
             batch = source.input_shape[0] if source.input_shape else None
             shape = batch or _BATCH, found.plan.input.channels, *found.plan.input.size
             generator = np.random.default_rng(seed)
-            noise: NDArray[Any] = generator.standard_normal(shape, np.float32)
+            noise: NDArray[Any] = begun.undone(generator.standard_normal(shape, np.float32))
             if not info.dtype.startswith("float"):
                 noise = generator.integers(0, 128, shape)
             images = noise.astype(info.dtype)
-            order = ["NCHW".index(axis) for axis in found.image.axes]
+            order = ["NCHW".index(axis) for axis in begun.image.axes]
             made = session.run({info.name: np.ascontiguousarray(images.transpose(order))}, values)
-            return images.astype(np.float32), made
+            return begun.applied(images).astype(np.float32), made
     except ResnetCompileError as error:
         message = f"onnxruntime cannot run the model: {error.message}"
         hint = "--no-verify takes it without proof"

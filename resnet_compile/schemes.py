@@ -93,6 +93,12 @@ class Normalise(CheckedModel):
     std: _Deviations = (1.0, 1.0, 1.0)
     """The divisor after the subtraction: one number per channel likewise."""
 
+    @property
+    def affine(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The factor of a pixel and what is added to it, a number per channel."""
+        scale = tuple(1 / (self.divisor * std) for std in self.std)
+        return scale, tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+
 
 class Standardise(CheckedModel):
     """``(x - mean) / max(std, 1 / sqrt(count))`` over all pixels and channels of each image."""

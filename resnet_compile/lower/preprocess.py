@@ -110,10 +110,10 @@ class _Steps:
             pixels = self.build.apply("Gather", pixels, self.build.integers((2, 1, 0)), axis=1)
         if not isinstance(scheme.values, Normalise):
             return self._standardised(pixels)
-        each = scheme.values.mean, scheme.values.std
-        mean, std = (np.array(numbers, np.float64).reshape(1, CHANNELS, 1, 1) for numbers in each)
-        scale = self.build.tensor(f"{_SCOPE}/scale", (1 / (scheme.values.divisor * std)).astype(np.float32), "float32")
-        shift = self.build.tensor(f"{_SCOPE}/shift", (-mean / std).astype(np.float32), "float32")
+        scale, shift = (
+            self.build.tensor(f"{_SCOPE}/{word}", np.array(numbers, np.float32).reshape(1, CHANNELS, 1, 1), "float32")
+            for word, numbers in zip(("scale", "shift"), scheme.values.affine, strict=True)
+        )
         return self.build.apply("Add", self.build.apply("Mul", pixels, scale), shift)
 
     def cast(self, x: Value, dtype: DType) -> Value:

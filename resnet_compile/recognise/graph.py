@@ -40,6 +40,7 @@ from resnet_compile.weights.structure import match_structure
 from resnet_compile.weights.structure.activations import digits
 from resnet_compile.weights.structure.layers import chain
 from resnet_compile.weights.structure.model import MAP, Counterpart, Place, Site, Walk, Wanted, pixel
+from resnet_compile.weights.structure.prologue import Prologue, prologue, without_nodes
 from resnet_compile.weights.structure.walk import takers
 
 _ROUNDING = 1e-6  # of an epsilon in float32, over itself
@@ -67,11 +68,12 @@ def _recognised(source: OnnxCheckpoint, name: str) -> NetworkSpec:
     if len(source.inputs) != 1:
         raise WeightsError(f"the model must have one input, got {len(source.inputs)}")
     model = Walk(source)
-    start = _start(model)
+    begun = _begun(model)
+    start = begun.place
     found = sketch(model, start)
     if not found.units:
         raise _stuck(model, start, "the model has no residual unit, two ways from one value to a sum")
-    image, norm = _input(model, found, start), _norm(model)
+    image, norm = _input(model, found, begun.image), _norm(model)
     words = dict.fromkeys(word for unit in found.units for word in _words(activation_in(model, unit)))
     fault: WeightsError | None = None
     for word in words:
@@ -91,15 +93,18 @@ def _recognised(source: OnnxCheckpoint, name: str) -> NetworkSpec:
     raise fault
 
 
-def _start(model: Walk) -> Place:
-    """The place of the image, with the axes in which the first convolution or norm reads it."""
+def _begun(model: Walk) -> Prologue:
+    """Where the network begins, with the axes in which its first convolution or norm reads the image."""
+    begun, last = prologue(model)
+    if begun:
+        return begun
     (name,) = model.source.inputs
     for axes in ("NCHW", "NHWC"):
         for trail in explored(model, Place(name, axes, 0), {name}).trails:
-            if (last := trail.last) and last.here.axes == MAP and (shape := model.shape(last.node, 1)):
-                reads = shape[1] * first_of(last.node, "group") if len(shape) > 1 else shape[0]
-                return Place(name, axes, reads)
-    raise _stuck(model, Place(name, MAP, 0), "no layer reads the model's input")
+            if (step := trail.last) and step.here.axes == MAP and (shape := model.shape(step.node, 1)):
+                reads = shape[1] * first_of(step.node, "group") if len(shape) > 1 else shape[0]
+                return without_nodes(Place(name, axes, reads))
+    raise _stuck(model, last, "no layer reads the model's input")
 
 
 def _stuck(model: Walk, start: Place, message: str) -> WeightsError:
@@ -111,12 +116,12 @@ def _stuck(model: Walk, start: Place, message: str) -> WeightsError:
     return WeightsError(message, where=start.value, hint=model.nearest[1] if model.nearest else None)
 
 
-def _input(model: Walk, found: Sketch, start: Place) -> Input:
+def _input(model: Walk, found: Sketch, image: Place) -> Input:
     """The spec's input; a dynamic size becomes a usual one."""
     shape, convs = model.source.input_shape, convolutions(model, found.root)
-    sides = dict(zip(start.axes, shape, strict=True)) if len(shape) == len(start.axes) else {}
+    sides = dict(zip(image.axes, shape, strict=True)) if len(shape) == len(image.axes) else {}
     usual = _SIDES[bool(convs) and convs[0].stride > 1]
-    return Input(height=sides.get("H") or usual, width=sides.get("W") or usual, channels=start.channels)
+    return Input(height=sides.get("H") or usual, width=sides.get("W") or usual, channels=image.channels)
 
 
 def _words(activation: layers.Activation | None) -> tuple[ActivationKind | None, ...]:

@@ -11,7 +11,9 @@ from resnet_compile.metadata import read_model
 from resnet_compile.recognise.graph import read_graph
 from resnet_compile.recognise.names import read_names
 from resnet_compile.recognise.recognised import Recognised, in_words
-from resnet_compile.spec import parse_spec
+from resnet_compile.spec import catalogue, load_spec, parse_spec
+from resnet_compile.weights.graph_images import graph_scheme
+from resnet_compile.weights.hub_images import scheme_words
 from resnet_compile.weights.source import tensors_of
 
 
@@ -38,7 +40,16 @@ def _of_a_model(source: OnnxCheckpoint, name: str) -> Recognised:
     if said.spec is not None and said.kind is None:
         return Recognised(parse_spec(said.spec), "the spec is the one in the model's metadata", ())
     spec = read_graph(source, name)
+    known = next((load_spec(each).input.preprocess for each in catalogue() if each == spec.name), None)
+    scheme, nodes, assumed = graph_scheme(source, known)
+    spec = spec.replace(input=spec.input.replace(preprocess=scheme))
     named = f"{spec.name}, " if spec.name != name else ""
+    told = f"read off the graph: {named}{in_words(spec)}"
+    if scheme:
+        told += f"; images are preprocessed as {nodes} says: {scheme_words(scheme)}; the network takes them "
+        told += "preprocessed (--preprocess model puts that into it again)"
+    elif nodes:
+        told += f"; {nodes}"
     open_size = len(source.input_shape) != 4 or None in source.input_shape[1:]
-    assumed = [f"images of {spec.input.height}x{spec.input.width} (--size)"] if open_size else []
-    return Recognised(spec, f"read off the graph: {named}{in_words(spec)}", tuple(assumed))
+    size = [f"images of {spec.input.height}x{spec.input.width} (--size)"] if open_size else []
+    return Recognised(spec, told, (*size, *assumed))

@@ -1,4 +1,4 @@
-"""The preprocessing scheme of a checkpoint, from the files of its hub folder.
+"""The preprocessing scheme of a checkpoint, from the files of its hub folder, or from a model's first nodes.
 
 transformers writes `preprocessor_config.json`, the arguments of an image processor. timm writes ``mean``, ``std``,
 ``crop_pct`` and ``interpolation`` to `config.json`, since 0.9 under ``pretrained_cfg``. Sources: transformers'
@@ -12,9 +12,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.errors import OptionError
 from resnet_compile.schemes import SCHEMES, Scheme
 from resnet_compile.spec import NetworkSpec
+from resnet_compile.weights.graph_images import graph_scheme
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -29,21 +31,24 @@ class _UnsaidError(Exception):
 
 
 def described(spec: NetworkSpec, source: object) -> tuple[NetworkSpec, tuple[str, ...]]:
-    """The spec, with the preprocessing of the checkpoint's folder if the spec has none.
+    """The spec, with the preprocessing of the model's first nodes or the checkpoint's folder if the spec has none.
 
     Args:
         spec: The network.
-        source: The weights; only a checkpoint in a hub folder has preprocessing.
+        source: The weights; only a model that normalises its images and a checkpoint in a hub folder have any.
 
     Returns:
         The spec, and notes for the user.
     """
-    scheme, said = hub_scheme(source) if isinstance(source, Checkpoint) else (None, None)
     own = spec.input.preprocess
+    scheme, said, assumed = graph_scheme(source, own) if isinstance(source, OnnxCheckpoint) else (None, None, ())
+    if said is None and isinstance(source, Checkpoint):
+        scheme, said = hub_scheme(source)
     if scheme is None:
         return spec, (said,) if said and own is None else ()
     if own is None:
         note = f"images are preprocessed as {said} says: {scheme_words(scheme)}"
+        note += f" (assumed: {'; '.join(assumed)})" if assumed else ""
         return spec.replace(input=spec.input.replace(preprocess=scheme)), (note,)
     if _record(own) == _record(scheme):
         return spec, ()

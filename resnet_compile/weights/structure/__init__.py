@@ -22,6 +22,7 @@ from resnet_compile.plan import Plan, plan_network
 from resnet_compile.weights.structure.ends import require_end
 from resnet_compile.weights.structure.layers import chain
 from resnet_compile.weights.structure.model import ComputedTensor, Counterpart, Place, Site, Walk
+from resnet_compile.weights.structure.prologue import Prologue, prologue, without_nodes
 from resnet_compile.weights.structure.units import through_unit
 
 _WITH_WEIGHTS = frozenset({"Conv", "Gemm", "MatMul", "BatchNormalization"})
@@ -33,13 +34,13 @@ class Structure:
 
     Attributes:
         plan: The network, at the model's size.
-        image: The model's input, with the order of its axes.
+        prologue: The model's input, and what its first nodes make of it before the network begins.
         places: The model's places of the network's unit outputs, logits and predictions, by the plan's names.
         tensors: Every parameter, by name.
     """
 
     plan: Plan
-    image: Place
+    prologue: Prologue
     places: Mapping[str, Place]
     tensors: dict[str, ComputedTensor]
 
@@ -62,7 +63,9 @@ def structure_of(plan: Plan, source: OnnxCheckpoint) -> Structure:
     model = Walk(source)
     places: dict[str, Place] = {}
     # The image may be NHWC; then a Transpose precedes the first layer.
-    starts = [Counterpart(Place(source.inputs[0], axes, plan.input.channels)) for axes in ("NCHW", "NHWC")]
+    begun, _ = prologue(model)
+    plain = [Counterpart(Place(source.inputs[0], axes, plan.input.channels)) for axes in ("NCHW", "NHWC")]
+    starts = [Counterpart(begun.place, begun.nodes, depth=len(begun.nodes))] if begun else plain
     model.enter(Site("$.root"))
     steps = chain(model, plan.root, starts)
     for index, (block, kind) in enumerate(zip(plan.blocks, plan.spec.blocks, strict=True)):
@@ -80,8 +83,9 @@ def structure_of(plan: Plan, source: OnnxCheckpoint) -> Structure:
         if predicted:
             places["predictions"] = last.place
     image = next(step.place for step in last.all() if not step.before)
+    begun = begun or without_nodes(image)
     tensors = {tensor.parameter.name: tensor for step in last.all() for tensor in step.filled}
-    return Structure(plan, image, places, tensors)
+    return Structure(plan, begun, places, tensors)
 
 
 def _at_size_of(source: OnnxCheckpoint, plan: Plan) -> Plan:

@@ -222,6 +222,10 @@ class Walk:
         assert found, "its shape was asked for"
         return found.compute
 
+    def constant(self, name: str) -> NDArray[Any] | None:
+        """A small constant; None for anything else."""
+        return self._constants.array(name)
+
     def numbers(self, name: str) -> tuple[float, ...] | None:
         """The numbers of a small constant; None for anything else."""
         found = self._constants.array(name)
