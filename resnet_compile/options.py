@@ -6,9 +6,8 @@ import json
 from typing import Literal, Self
 
 from pydantic import model_validator
-from pydantic_core import PydanticCustomError
 
-from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Positive, Seed, Side
+from resnet_compile.checked import Batch, CheckedModel, Classes, Names, Positive, Seed, Side, invalid
 from resnet_compile.errors import inside
 from resnet_compile.precision import AnyPrecision, Float32
 from resnet_compile.schemes import find_scheme
@@ -101,36 +100,25 @@ class CompileOptions(CheckedModel):
     @model_validator(mode="after")
     def _photographs_come_to_one_size(self) -> Self:
         if self.preprocess is None and self.image_size is not None:
-            raise PydanticCustomError("image_size", "is only for models with preprocess", {"path": ("image_size",)})
+            raise invalid("is only for models with preprocess", "image_size")
         if self.preprocess is not None and self.size == "dynamic":
-            raise PydanticCustomError(
-                "size",
-                "must be fixed with preprocess, got dynamic: photographs of any size are brought to it",
-                {"path": ("size",)},
+            raise invalid(
+                "must be fixed with preprocess, got dynamic: photographs of any size are brought to it", "size"
             )
         return self
 
     @model_validator(mode="after")
     def _the_target_goes_with_the_precision(self) -> Self:
         if self.target is not None and self.target not in self.dtype.targets:
-            raise PydanticCustomError(
-                "target",
-                "must be {targets} for {kind}, got {target}",
-                {
-                    "targets": f"{', '.join(self.dtype.targets[:-1])} or {self.dtype.targets[-1]}",
-                    "kind": self.dtype.kind,
-                    "target": self.target,
-                    "path": ("target",),
-                },
-            )
+            *others, last = self.dtype.targets
+            raise invalid(f"must be {', '.join(others)} or {last} for {self.dtype.kind}, got {self.target}", "target")
         return self
 
     @model_validator(mode="after")
     def _fused_convolutions_are_of_cuda_in_float32(self) -> Self:
         if self.fused_conv and (self.target, self.dtype.kind) != ("cuda", "float32"):
-            fault = "is for target cuda in float32, got target {target} and dtype {dtype}"
-            told = {"target": self.target or "none", "dtype": self.dtype.kind, "path": ("fused_conv",)}
-            raise PydanticCustomError("fused_conv", fault, told)
+            given = f"target {self.target or 'none'} and dtype {self.dtype.kind}"
+            raise invalid(f"is for target cuda in float32, got {given}", "fused_conv")
         return self
 
     @model_validator(mode="after")
@@ -140,9 +128,8 @@ class CompileOptions(CheckedModel):
         open_sides = self.preprocess is not None and self.image_size is None
         left = {"batch": self.batch == "dynamic", "size": self.size == "dynamic", "image_size": open_sides}
         for name in (name for name, is_left in left.items() if is_left):
-            fault = "must be {number} for {target}, where no length is left to run time"
             number = "a number, such as 1," if name == "batch" else "given as HxW"
-            raise PydanticCustomError("static", fault, {"number": number, "target": self.target, "path": (name,)})
+            raise invalid(f"must be {number} for {self.target}, where no length is left to run time", name)
         return self
 
     @model_validator(mode="after")
@@ -150,12 +137,11 @@ class CompileOptions(CheckedModel):
         if not (isinstance(self.dtype, Float32) and self.dtype.winograd):
             return self
         if self.target != "cpu":
-            fault = "must be cpu with winograd, got {given}"
-            raise PydanticCustomError("target", fault, {"given": self.target or "none", "path": ("target",)})
+            raise invalid(f"must be cpu with winograd, got {self.target or 'none'}", "target")
         if self.batch == "dynamic":
-            raise PydanticCustomError("batch", "must be a number with winograd, got dynamic", {"path": ("batch",)})
+            raise invalid("must be a number with winograd, got dynamic", "batch")
         if self.size == "dynamic":
-            raise PydanticCustomError("size", "must be fixed with winograd, got dynamic", {"path": ("size",)})
+            raise invalid("must be fixed with winograd, got dynamic", "size")
         return self
 
 

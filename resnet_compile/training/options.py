@@ -9,7 +9,6 @@ from itertools import pairwise
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
-from pydantic_core import PydanticCustomError
 
 from resnet_compile.checked import (
     Batch,
@@ -21,6 +20,7 @@ from resnet_compile.checked import (
     Seed,
     Side,
     checked_call,
+    invalid,
     parse_json,
     read_json,
 )
@@ -72,16 +72,11 @@ class PiecewiseSchedule(CheckedModel):
     def _values_fit_the_boundaries(self) -> Self:
         for index, (before, boundary) in enumerate(pairwise(self.boundaries), 1):
             if boundary <= before:
-                raise PydanticCustomError(
-                    "boundaries",
-                    "must be greater than the boundary before it, {before}",
-                    {"before": before, "path": ("boundaries", index)},
-                )
+                raise invalid(f"must be greater than the boundary before it, {before}", "boundaries", index)
         if len(self.values) != len(self.boundaries) + 1:
-            raise PydanticCustomError(
-                "values",
-                "must have one value more than there are boundaries, {wanted} and not {given}",
-                {"wanted": len(self.boundaries) + 1, "given": len(self.values), "path": ("values",)},
+            wanted = len(self.boundaries) + 1
+            raise invalid(
+                f"must have one value more than there are boundaries, {wanted} and not {len(self.values)}", "values"
             )
         return self
 
@@ -106,9 +101,7 @@ class CosineSchedule(CheckedModel):
     @model_validator(mode="after")
     def _the_peak_comes_before_the_end(self) -> Self:
         if self.steps is not None and self.warmup >= self.steps:
-            raise PydanticCustomError(
-                "warmup", "must be less than steps, {steps}", {"steps": self.steps, "path": ("warmup",)}
-            )
+            raise invalid(f"must be less than steps, {self.steps}", "warmup")
         return self
 
 
@@ -231,7 +224,7 @@ class TrainOptions(CheckedModel):
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> Self:
         if self.steps is not None and self.epochs is not None:
-            raise PydanticCustomError("steps", "steps and epochs exclude each other", {"path": ("epochs",)})
+            raise invalid("steps and epochs exclude each other", "epochs")
         if self.schedule is not None and self.lr is not None:
-            raise PydanticCustomError("lr", "schedule and lr exclude each other", {"path": ("lr",)})
+            raise invalid("schedule and lr exclude each other", "lr")
         return self
