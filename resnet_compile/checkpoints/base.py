@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Self
 
 import ml_dtypes
@@ -41,7 +40,17 @@ class StoredInfo:
         """Bytes of the values as an array; None for strings, whose lengths are unknown before reading."""
         if self.dtype == "string":
             return None
-        return math.prod(self.shape) * np.dtype(getattr(ml_dtypes, self.dtype, self.dtype)).itemsize
+        return math.prod(self.shape) * dtype_of(self.dtype).itemsize
+
+
+def dtype_of(name: str) -> np.dtype[Any]:
+    """The dtype of a name of numpy or ml_dtypes, little-endian as all formats store numbers."""
+    return np.dtype(getattr(ml_dtypes, name, None) or np.dtype(name).newbyteorder("<").str)
+
+
+def numbered(names: str, first: int = 0) -> dict[int, np.dtype[Any]]:
+    """The dtypes of a format's enumeration by number, from their names in its order; ``-`` has no dtype."""
+    return {number: dtype_of(name) for number, name in enumerate(names.split(), first) if name != "-"}
 
 
 AVERAGE = "/ExponentialMovingAverage"
@@ -170,9 +179,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -17,26 +17,14 @@ import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint, Unread
+from resnet_compile.checkpoints.base import Checkpoint, Unread, numbered
 from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
 from resnet_compile.wire import Buffer, Message
 
-# TensorProto.DataType of onnx.proto: numpy's type, and the typed field that may hold the values instead of raw_data.
-_DATA_TYPES: Mapping[int, np.dtype[Any]] = {
-    1: np.dtype(np.float32),
-    2: np.dtype(np.uint8),
-    3: np.dtype(np.int8),
-    4: np.dtype(np.uint16),
-    5: np.dtype(np.int16),
-    6: np.dtype(np.int32),
-    7: np.dtype(np.int64),
-    9: np.dtype(np.bool_),
-    10: np.dtype(np.float16),
-    11: np.dtype(np.float64),
-    12: np.dtype(np.uint32),
-    13: np.dtype(np.uint64),
-    16: np.dtype(ml_dtypes.bfloat16),
-}
+# TensorProto.DataType of onnx.proto.
+_DATA_TYPES = numbered(
+    "float32 uint8 int8 uint16 int16 int32 int64 - bool float16 float64 uint32 uint64 - - bfloat16", first=1
+)
 _OTHER_TYPES = {8: "of type string", 14: "of type complex64", 15: "of type complex128"}
 # The names of the domain of ONNX's own operators.
 _OWN_DOMAINS = frozenset({"", "ai.onnx"})

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import QUANTISED, Checkpoint, Unread
+from resnet_compile.checkpoints.base import QUANTISED, Checkpoint, Unread, numbered
 from resnet_compile.checkpoints.checked_file import MAX_RANK, CheckedFile, contiguous, read_head
 from resnet_compile.checkpoints.flatbuffer import FlatTable
 
@@ -28,25 +27,12 @@ _SCALE = 2
 _DATA, _OFFSET, _SIZE = 0, 1, 2
 # TensorType by number; those without a dtype are listed.
 _TYPES: Mapping[int, np.dtype[Any] | str] = {
-    0: np.dtype("<f4"),
-    1: np.dtype("<f2"),
-    2: np.dtype("<i4"),
-    3: np.dtype("u1"),
-    4: np.dtype("<i8"),
+    **numbered("float32 float16 int32 uint8 int64 - bool int16 complex64 int8 float64 complex128 uint64"),
+    **numbered("uint32 uint16 - bfloat16", first=15),
     5: "string",
-    6: np.dtype(np.bool_),
-    7: np.dtype("<i2"),
-    8: np.dtype("<c8"),
-    9: np.dtype("i1"),
-    10: np.dtype("<f8"),
-    11: np.dtype("<c16"),
-    12: np.dtype("<u8"),
     13: "resource",
     14: "variant",
-    15: np.dtype("<u4"),
-    16: np.dtype("<u2"),
     17: "int4",
-    18: np.dtype(ml_dtypes.bfloat16),
 }
 _MAX_TENSORS = 100_000
 _MAX_NAME = 4096  # of one tensor: fused layers concatenate their names

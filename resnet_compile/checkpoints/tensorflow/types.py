@@ -10,10 +10,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
+from resnet_compile.checkpoints.base import numbered
 from resnet_compile.wire import Buffer, Fail, Message
 
 # Slices are compared with each other. Partitioners make tens, at most hundreds.
@@ -45,37 +45,28 @@ class DataType:
         return self.numpy.hasobject
 
 
-def _row(dtype: Any, field: int = 0) -> DataType:
-    return DataType(np.dtype(dtype), field)
-
-
-# Quantized integers are stored like plain ones. Resources (20) and variants (21) are not arrays.
+# By the names of dtypes; other types are not in V1.
+_FIELDS = {
+    "float32": 5,
+    "float64": 6,
+    "object": 8,
+    "complex64": 9,
+    "int64": 10,
+    "bool": 11,
+    "complex128": 12,
+    "float16": 13,
+    "uint32": 16,
+    "uint64": 17,
+    **dict.fromkeys(("int8", "uint8", "int16", "uint16", "int32"), 7),
+}
+# Quantized integers (11 to 13, 15 and 16) are stored like plain ones. Resources (20) and variants (21) are not arrays.
 DATA_TYPES = {
-    1: _row("<f4", 5),
-    2: _row("<f8", 6),
-    3: _row("<i4", 7),
-    4: _row("u1", 7),
-    5: _row("<i2", 7),
-    6: _row("i1", 7),
-    7: _row(object, 8),
-    8: _row("<c8", 9),
-    9: _row("<i8", 10),
-    10: _row("?", 11),
-    11: _row("i1", 7),
-    12: _row("u1", 7),
-    13: _row("<i4", 7),
-    14: _row(ml_dtypes.bfloat16),
-    15: _row("<i2", 7),
-    16: _row("<u2", 7),
-    17: _row("<u2", 7),
-    18: _row("<c16", 12),
-    19: _row("<f2", 13),
-    22: _row("<u4", 16),
-    23: _row("<u8", 17),
-    24: _row(ml_dtypes.float8_e5m2),
-    25: _row(ml_dtypes.float8_e4m3fn),
-    29: _row(ml_dtypes.int4),
-    30: _row(ml_dtypes.uint4),
+    number: DataType(dtype, _FIELDS.get(dtype.name, 0))
+    for number, dtype in {
+        **numbered("float32 float64 int32 uint8 int16 int8 object complex64 int64 bool int8 uint8 int32", first=1),
+        **numbered("bfloat16 int16 uint16 uint16 complex128 float16 - - uint32 uint64", first=14),
+        **numbered("float8_e5m2 float8_e4m3fn - - - int4 uint4", first=24),
+    }.items()
 }
 
 _UNSUPPORTED = {0: "DT_INVALID", 20: "DT_RESOURCE", 21: "DT_VARIANT"}

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from types import MappingProxyType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,38 +20,20 @@ from resnet_compile.checkpoints.checked_file import CheckedFile
 from resnet_compile.checkpoints.safetensors_file import MAX_HEADER, parse_json
 from resnet_compile.checkpoints.torch.containers import Archive, Container
 from resnet_compile.checkpoints.torch.opcodes import Pickled
-from resnet_compile.checkpoints.torch.values import PickleError, Storage, StorageType, TensorView, naturals
+from resnet_compile.checkpoints.torch.values import (
+    SCALAR_TYPES,
+    PickleError,
+    Storage,
+    StorageType,
+    TensorView,
+    naturals,
+)
 from resnet_compile.checkpoints.zip_archive import ZipArchive
 
 STATE_DICT = "serialized_state_dict.pt"
 """The member with the weights, in an archive from before 2.8."""
 
 _STRIDED = 7
-# ScalarType by number.
-_DTYPES: Mapping[int, np.dtype[Any]] = MappingProxyType(
-    {
-        1: np.dtype("u1"),
-        2: np.dtype("i1"),
-        3: np.dtype("<i2"),
-        4: np.dtype("<i4"),
-        5: np.dtype("<i8"),
-        6: np.dtype("<f2"),
-        7: np.dtype("<f4"),
-        8: np.dtype("<f8"),
-        10: np.dtype("<c8"),
-        11: np.dtype("<c16"),
-        12: np.dtype(np.bool_),
-        13: np.dtype(ml_dtypes.bfloat16),
-        28: np.dtype("<u2"),
-        29: np.dtype(ml_dtypes.float8_e4m3fn),
-        30: np.dtype(ml_dtypes.float8_e5m2),
-        31: np.dtype(ml_dtypes.float8_e4m3fnuz),
-        32: np.dtype(ml_dtypes.float8_e5m2fnuz),
-        33: np.dtype(ml_dtypes.float8_e8m0fnu),
-        34: np.dtype("<u4"),
-        35: np.dtype("<u8"),
-    }
-)
 
 
 def archive_of(file: CheckedFile) -> Container:
@@ -106,7 +86,7 @@ class Exported(Container):
         shape, strides = (_sizes(meta.get(key)) for key in ("sizes", "strides"))
         (offset,) = _sizes([meta.get("storage_offset")])
         number = meta.get("dtype")
-        dtype = _DTYPES.get(number) if type(number) is int else None
+        dtype = SCALAR_TYPES.get(number) if type(number) is int else None
         if entry.get("use_pickle"):
             return Unread("of a class of its own", shape, "save model.state_dict() of plain tensors with torch.save")
         if dtype is None or meta.get("layout") != _STRIDED:

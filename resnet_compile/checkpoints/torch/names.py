@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 
-from resnet_compile.checkpoints.base import QUANTISED, Unread
+from resnet_compile.checkpoints.base import QUANTISED, Unread, dtype_of
 from resnet_compile.checkpoints.checked_file import printable
 from resnet_compile.checkpoints.torch.values import (
+    SCALAR_TYPES,
     Array,
     ArrayType,
     Name,
@@ -139,29 +139,19 @@ def _array_type(args: tuple[Any, ...]) -> object:
 
 
 _TENSORS = (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_tensor_v3)
-_ELEMENTS: dict[str, tuple[str, np.dtype[Any]]] = {  # storage class, dtype name, the numpy dtype; all little-endian
-    "DoubleStorage": ("float64", np.dtype("<f8")),
-    "FloatStorage": ("float32", np.dtype("<f4")),
-    "HalfStorage": ("float16", np.dtype("<f2")),
-    "BFloat16Storage": ("bfloat16", np.dtype(ml_dtypes.bfloat16)),
-    "LongStorage": ("int64", np.dtype("<i8")),
-    "IntStorage": ("int32", np.dtype("<i4")),
-    "ShortStorage": ("int16", np.dtype("<i2")),
-    "CharStorage": ("int8", np.dtype("i1")),
-    "ByteStorage": ("uint8", np.dtype("u1")),
-    "BoolStorage": ("bool", np.dtype(np.bool_)),
-    "ComplexFloatStorage": ("complex64", np.dtype("<c8")),
-    "ComplexDoubleStorage": ("complex128", np.dtype("<c16")),
-}
-_STORAGELESS: dict[str, np.dtype[Any]] = {  # dtypes without a storage class of their own
-    "uint16": np.dtype("<u2"),
-    "uint32": np.dtype("<u4"),
-    "uint64": np.dtype("<u8"),
-    "float8_e4m3fn": np.dtype(ml_dtypes.float8_e4m3fn),
-    "float8_e4m3fnuz": np.dtype(ml_dtypes.float8_e4m3fnuz),
-    "float8_e5m2": np.dtype(ml_dtypes.float8_e5m2),
-    "float8_e5m2fnuz": np.dtype(ml_dtypes.float8_e5m2fnuz),
-    "float8_e8m0fnu": np.dtype(ml_dtypes.float8_e8m0fnu),
+_STORAGES = {  # the dtype of each storage class
+    "DoubleStorage": "float64",
+    "FloatStorage": "float32",
+    "HalfStorage": "float16",
+    "BFloat16Storage": "bfloat16",
+    "LongStorage": "int64",
+    "IntStorage": "int32",
+    "ShortStorage": "int16",
+    "CharStorage": "int8",
+    "ByteStorage": "uint8",
+    "BoolStorage": "bool",
+    "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128",
 }
 _QUANTISED = {"QInt8Storage": 1, "QUInt8Storage": 1, "QInt32Storage": 4, "QUInt4x2Storage": 1, "QUInt2x4Storage": 1}
 _GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
@@ -187,10 +177,11 @@ _GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
         ("torch._tensor", "_rebuild_from_type"): Constructor(_rebuild_from_type),
         ("torch._tensor", "_rebuild_from_type_v2"): Constructor(_rebuild_from_type),
         ("torch.storage", "UntypedStorage"): StorageType(None),
-        **{("torch", name): StorageType(dtype, dtype.itemsize) for name, (_, dtype) in _ELEMENTS.items()},
+        **{
+            ("torch", name): StorageType(dtype_of(dtype), dtype_of(dtype).itemsize) for name, dtype in _STORAGES.items()
+        },
         **{("torch", name): StorageType(None, itemsize) for name, itemsize in _QUANTISED.items()},
-        **{("torch", name): dtype for name, dtype in _ELEMENTS.values()},
-        **{("torch", name): dtype for name, dtype in _STORAGELESS.items()},
+        **{("torch", dtype.name): dtype for dtype in SCALAR_TYPES.values()},
     }
 )
 

@@ -8,7 +8,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Unread
+from resnet_compile.checkpoints.base import Unread, numbered
+
+SCALAR_TYPES = {
+    **numbered("uint8 int8 int16 int32 int64 float16 float32 float64 - complex64 complex128 bool bfloat16", first=1),
+    **numbered("uint16 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz float8_e8m0fnu", first=28),
+    **numbered("uint32 uint64", first=34),
+}
+"""The dtypes by PyTorch's ``ScalarType`` in `torch.export`; PyTorch and numpy have the same names for them."""
 
 _MAX_AXES = 64  # PyTorch's own limit
 _MAX_TEXT = 1024  # of a byte string that is read as text, once for each reference to it
