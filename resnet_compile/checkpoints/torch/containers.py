@@ -15,9 +15,9 @@ from resnet_compile.checkpoints.torch.opcodes import Pickled, interpret
 from resnet_compile.checkpoints.torch.values import PickleError, Storage
 from resnet_compile.checkpoints.zip_archive import ZipArchive
 
-# 0x1950a86a20f9469cfc6c, the first pickle of a file from before PyTorch 1.6.
+# The first pickle of a file from before PyTorch 1.6, after its protocol: a number of 10 bytes.
 LEGACY_MAGIC = b"\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
-_MAGIC = 0x1950A86A20F9469CFC6C
+_MAGIC = int.from_bytes(LEGACY_MAGIC[2:12], "little")
 _PROTOCOL = 1001
 _MAX_INFLATED = 64 << 20  # PyTorch compresses nothing
 RESAVE = "save the weights alone: torch.save(model.state_dict(), path), or as safetensors"
@@ -52,28 +52,48 @@ class BarePickle(Container):
         self._file = file
 
     def values(self) -> Iterator[tuple[str, Pickled]]:
-        pickled = interpret(self._file.view)
-        if pickled.end != self._file.size:
-            raise PickleError("bytes after the pickle's end")
-        yield "", pickled
+        yield "", _pickle_in(self._file.view)
 
     def read(self, key: str) -> NDArray[np.uint8]:
         raise self._file.error("a storage in a bare pickle", key)
 
 
-class Archive(Container):
-    """The zip archive of PyTorch since 1.6, and of TorchScript.
+def _pickle_in(data: memoryview, folder: str = "") -> Pickled:
+    """The contents of a pickle that must take all of the data."""
+    pickled = interpret(data, folder=folder)
+    if pickled.end != len(data):
+        raise PickleError("bytes after the pickle's end")
+    return pickled
 
-    One folder holds `data.pkl`, a pickle of the saved value; `data/KEY`, the bytes of each storage; `byteorder`. An
-    archive of TorchScript also has `constants.pkl` and `constants/KEY`, and code, which is not read. CRCs are verified
-    if the file has them.
-    """
+
+class ZipContainer(Container):
+    """Storages that are members of a zip archive, by their names; CRCs are verified if the file has them."""
 
     def __init__(self, file: CheckedFile, archive: ZipArchive) -> None:
         self._file = file
         self._archive = archive
-        self._verify = self._archive.has_checksums  # PyTorch can be told to write none
+        self._verify = archive.has_checksums  # PyTorch can be told to write none
         self._verified: set[str] = set()
+
+    def size(self, key: str) -> int | None:
+        return self._archive[key].size if key in self._archive else None
+
+    def read(self, key: str) -> NDArray[np.uint8]:
+        """The bytes of a member, its CRC compared the first time."""
+        data = self._archive.read(key, verify=self._verify and key not in self._verified)
+        self._verified.add(key)
+        return data
+
+
+class Archive(ZipContainer):
+    """The zip archive of PyTorch since 1.6, and of TorchScript.
+
+    One folder holds `data.pkl`, a pickle of the saved value; `data/KEY`, the bytes of each storage; `byteorder`. An
+    archive of TorchScript also has `constants.pkl` and `constants/KEY`, and code, which is not read.
+    """
+
+    def __init__(self, file: CheckedFile, archive: ZipArchive) -> None:
+        super().__init__(file, archive)
         found = [posixpath.dirname(name) for name in self._archive if posixpath.basename(name) == "data.pkl"]
         folders = [folder for folder in found if folder and "/" not in folder]
         if len(folders) != 1:
@@ -91,20 +111,7 @@ class Archive(Container):
             if record in self._archive:
                 if self._archive[record].deflated and self._archive[record].size > _MAX_INFLATED:
                     raise self._file.error(f"{self._archive[record].size} bytes in a compressed pickle", record)
-                data = self._archive.read(record, verify=self._verify).data
-                pickled = interpret(data, folder=f"{self._folder}/{part}/")
-                if pickled.end != len(data):
-                    raise PickleError("bytes after the pickle's end")
-                yield key, pickled
-
-    def size(self, key: str) -> int | None:
-        return self._archive[key].size if key in self._archive else None
-
-    def read(self, key: str) -> NDArray[np.uint8]:
-        """The bytes of a storage's record, its CRC compared the first time."""
-        data = self._archive.read(key, verify=self._verify and key not in self._verified)
-        self._verified.add(key)
-        return data
+                yield key, _pickle_in(self.read(record).data, f"{self._folder}/{part}/")
 
 
 class LegacyFile(Container):
@@ -117,16 +124,13 @@ class LegacyFile(Container):
 
     def __init__(self, file: CheckedFile) -> None:
         self._file = file
-        self._keys: list[Any] = []
-        self._data = 0
         self._places: dict[str, tuple[int, int]] = {}
 
     def values(self) -> Iterator[tuple[str, Pickled]]:
-        end, found = 0, []
+        end, found = 0, list[Pickled]()
         for _ in range(5):
-            pickled = interpret(self._file.view, end)
-            end = pickled.end
-            found.append(pickled)
+            found.append(interpret(self._file.view, end))
+            end = found[-1].end
         magic, protocol, machine, value, keys = found
         if magic.value != _MAGIC or protocol.value != _PROTOCOL:
             raise PickleError("not a PyTorch file of protocol 1001")
@@ -134,14 +138,12 @@ class LegacyFile(Container):
             raise PickleError("the file's numbers are not little-endian")
         if not isinstance(keys.value, list):
             raise PickleError("the keys of the storages are not a list")
-        self._keys, self._data = keys.value, end
-        self._place(value.storages)
+        self._place(keys.value, value.storages, end)
         yield "", value
 
-    def _place(self, storages: Mapping[str, Storage]) -> None:
-        """Finds the place of each storage; the file has to end with the last one."""
-        at = self._data
-        for key in self._keys:
+    def _place(self, keys: list[Any], storages: Mapping[str, Storage], at: int) -> None:
+        """Finds the place of each storage, the first at `at`; the file has to end with the last one."""
+        for key in keys:
             name = str(key, "latin-1") if isinstance(key, memoryview) else key
             if not isinstance(name, str) or name not in storages or name in self._places:
                 raise PickleError("the keys of the storages are not those that the value names")

@@ -12,13 +12,10 @@ import posixpath
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile
 from resnet_compile.checkpoints.safetensors_file import MAX_HEADER, parse_json
-from resnet_compile.checkpoints.torch.containers import Archive, Container
+from resnet_compile.checkpoints.torch.containers import Archive, Container, ZipContainer
 from resnet_compile.checkpoints.torch.opcodes import Pickled
 from resnet_compile.checkpoints.torch.values import (
     SCALAR_TYPES,
@@ -46,7 +43,7 @@ def archive_of(file: CheckedFile) -> Container:
     return Exported(file, archive, configs) if configs else Archive(file, archive)
 
 
-class Exported(Container):
+class Exported(ZipContainer):
     """The weights and constants of the models in an archive, by their names in the model's state dict.
 
     Args:
@@ -56,8 +53,7 @@ class Exported(Container):
     """
 
     def __init__(self, file: CheckedFile, archive: ZipArchive, configs: list[str]) -> None:
-        self._file = file
-        self._archive = archive
+        super().__init__(file, archive)
         self._configs = configs
 
     def values(self) -> Iterator[tuple[str, Pickled]]:
@@ -95,13 +91,6 @@ class Exported(Container):
         key = f"{folder}/{entry.get('path_name')}"
         count = (self.size(key) or 0) // dtype.itemsize
         return TensorView(Storage(key, StorageType(dtype, dtype.itemsize), count), dtype, offset, shape, strides)
-
-    def size(self, key: str) -> int | None:
-        return self._archive[key].size if key in self._archive else None
-
-    def read(self, key: str) -> NDArray[np.uint8]:
-        """The bytes of a weights file, its CRC compared."""
-        return self._archive.read(key, verify=self._archive.has_checksums)
 
 
 def _sizes(values: object) -> tuple[int, ...]:

@@ -80,14 +80,12 @@ class PyTorchCheckpoint(Checkpoint):
                 case TensorView():
                     self._check(name, tensor)
                     self._add(name, tensor.shape, tensor.dtype, place(tensor))
-                case Array(dtype=dtype) if dtype is not None:
-                    if self._file.tensor_bytes(tensor.shape, dtype, name) != tensor.held:
+                case Array():
+                    if self._file.tensor_bytes(tensor.shape, tensor.dtype, name) != tensor.held:
                         raise self._file.error("the array's bytes do not match its shape", name)
-                    self._add(name, tensor.shape, dtype)
+                    self._add(name, tensor.shape, tensor.dtype)
                 case Unread():
                     self._list(name, tensor)
-                case Array():
-                    pass  # of objects
 
     def _open(self) -> Container:
         head = self._file.copy(0, min(15, self._file.size), "the head")
@@ -112,16 +110,13 @@ class PyTorchCheckpoint(Checkpoint):
 
     def _read(self, name: str) -> NDArray[Any]:
         tensor = self._tensors[name]
-        match tensor:
-            case Array(dtype=dtype) if dtype is not None:
-                try:
-                    return contiguous(tensor.values(), dtype, tensor.shape, order=tensor.order)
-                except PickleError as error:
-                    raise self._file.error(str(error), name) from error
-            case TensorView():
-                return self._view(tensor)
-            case Array() | Unread():  # not added
-                raise KeyError(name)
+        if isinstance(tensor, TensorView):
+            return self._view(tensor)
+        assert isinstance(tensor, Array), "nothing else is in the mapping"
+        try:
+            return contiguous(tensor.values(), tensor.dtype, tensor.shape, order=tensor.order)
+        except PickleError as error:
+            raise self._file.error(str(error), name) from error
 
     def _view(self, tensor: TensorView) -> NDArray[Any]:
         if 0 in tensor.shape:

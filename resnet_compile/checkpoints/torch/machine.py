@@ -57,8 +57,7 @@ class Machine:
 
     def pop(self) -> Any:
         """Removes and returns the value on top; raises if there is none above the last mark."""
-        if len(self.stack) <= (self.marks[-1] if self.marks else 0):
-            raise PickleError("the pickle takes a value from an empty stack")
+        self.top()
         return self.stack.pop()
 
     def drop(self) -> None:

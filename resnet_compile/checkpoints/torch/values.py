@@ -17,6 +17,8 @@ SCALAR_TYPES = {
 }
 """The dtypes by PyTorch's ``ScalarType`` in `torch.export`; PyTorch and numpy have the same names for them."""
 
+_PLAIN = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"])
+_OBJECTS = np.dtype(object)
 _MAX_AXES = 64  # PyTorch's own limit
 _MAX_TEXT = 1024  # of a byte string that is read as text, once for each reference to it
 
@@ -97,9 +99,9 @@ class ArrayType:
     order: str = "="
 
     @property
-    def dtype(self) -> np.dtype[Any] | None:
-        """The dtype; None if it is not one of plain numbers."""
-        return np.dtype(f"{'>' if self.order == '>' else '<'}{self.code}") if self.code in _PLAIN else None
+    def dtype(self) -> np.dtype[Any]:
+        """The dtype; that of objects for any that is not of plain numbers."""
+        return np.dtype(f"{'>' if self.order == '>' else '<'}{self.code}" if self.code in _PLAIN else _OBJECTS)
 
     def build(self, state: object) -> None:
         """Sets the state of the pickled dtype: a version, the byte order, and fields of other dtypes."""
@@ -108,15 +110,12 @@ class ArrayType:
         self.order = text(state[1])
 
 
-_PLAIN = frozenset(["b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16"])
-
-
 @dataclass(slots=True, eq=False)
 class Array:
-    """An array of numpy with its bytes in the pickle; its dtype is None before `build`, and for objects."""
+    """An array of numpy with its bytes in the pickle; one of objects before `build`."""
 
     shape: tuple[int, ...] = ()
-    dtype: np.dtype[Any] | None = None
+    dtype: np.dtype[Any] = _OBJECTS
     order: Literal["C", "F"] = "C"
     raw: Any = None
 

@@ -87,7 +87,7 @@ def tensors_in(value: object) -> dict[str, Tensor]:
 
 
 def _is_tensor(value: object) -> bool:
-    return isinstance(value, TensorView | Unread) or (isinstance(value, Array) and value.dtype is not None)
+    return isinstance(value, TensorView | Unread) or (isinstance(value, Array) and not value.dtype.hasobject)
 
 
 def _add(found: dict[str, Tensor], name: str, tensor: Tensor) -> None:
