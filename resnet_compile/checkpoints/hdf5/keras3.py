@@ -41,20 +41,29 @@ def scaling(config: Config | None) -> str | None:
     """A note on a model that scales its images itself; None if no layer does."""
     found = [
         f"{layer['class_name']}({', '.join(f'{key}={inner[key]}' for key in keys if inner.get(key) is not None)})"
-        for layer, inner in _layers(config, 0)
-        if (keys := _SCALING.get(str(layer.get("class_name"))))
+        for layer in _all_layers(config)
+        if isinstance(inner := layer.get("config"), dict) and (keys := _SCALING.get(str(layer.get("class_name"))))
     ]
     return f"the file's model scales its images itself, by {', '.join(found)}" if found else None
 
 
-def _layers(config: Config | None, depth: int) -> Iterator[tuple[Config, Config]]:
-    """The layers of a model and of its nested models, each with its settings."""
-    inner = (config or {}).get("config")
-    layers = inner.get("layers") if isinstance(inner, dict) and depth < _MAX_DEPTH else None
-    for layer in layers if isinstance(layers, list) else ():
-        if isinstance(layer, dict) and isinstance(layer.get("config"), dict):
-            yield layer, layer["config"]
-            yield from _layers(layer, depth + 1)
+def settings(layer: Config | None) -> Config:
+    """The settings of a layer or model in `config.json`; empty without any."""
+    found = (layer or {}).get("config")
+    return found if isinstance(found, dict) else {}
+
+
+def layers_of(model: Config | None) -> Iterator[Config]:
+    """The layers of a model in `config.json`, in order."""
+    layers = settings(model).get("layers")
+    return (layer for layer in (layers if isinstance(layers, list) else ()) if isinstance(layer, dict))
+
+
+def _all_layers(model: Config | None, depth: int = 0) -> Iterator[Config]:
+    """The layers of a model and of its nested models."""
+    for layer in layers_of(model) if depth < _MAX_DEPTH else ():
+        yield layer
+        yield from _all_layers(layer, depth + 1)
 
 
 def is_model(members: Mapping[str, int | None]) -> bool:
@@ -156,19 +165,16 @@ class Weights:
 
 def _numbered(config: Config | None) -> Iterator[tuple[str, Config]]:
     """The configuration of each layer of a model, by the key of its group: its class, numbered from the second on."""
-    inner = (config or {}).get("config")
-    layers = inner.get("layers") if isinstance(inner, dict) else None
     used: Counter[str] = Counter()
-    for layer in layers if isinstance(layers, list) else ():
-        if isinstance(layer, dict) and isinstance(layer.get("class_name"), str):
+    for layer in layers_of(config):
+        if isinstance(layer.get("class_name"), str):
             kind = _snake_case(layer["class_name"])
             yield f"{kind}_{used[kind]}" if used[kind] else kind, layer
             used[kind] += 1
 
 
 def _name_in(config: Config | None) -> str | None:
-    inner = (config or {}).get("config")
-    name = inner.get("name") if isinstance(inner, dict) else None
+    name = settings(config).get("name")
     return name if isinstance(name, str) else None
 
 
@@ -184,9 +190,7 @@ def _variable_names(kind: str, config: Config | None, shapes: Sequence[Shape]) -
     if (kind in _KERNELS or not kind) and ranks[:1] > [1] and ranks[1:] in ([], [1]):
         return ("kernel", "bias")[: len(ranks)]
     if (kind in _NORMS or not kind) and len(shapes) > 1 and set(ranks) == {1} and len(set(shapes)) == 1:
-        inner = (config or {}).get("config")
-        settings = inner if isinstance(inner, dict) else {}
-        off = {name for name, key in (("gamma", "scale"), ("beta", "center")) if settings.get(key) is False}
+        off = {name for name, key in (("gamma", "scale"), ("beta", "center")) if settings(config).get(key) is False}
         words = [name for name in _NORM if name not in off]
         return words if len(words) == len(shapes) else None
     return None

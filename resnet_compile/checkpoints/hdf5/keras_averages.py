@@ -12,8 +12,8 @@ from itertools import count, dropwhile, takewhile
 from typing import Any
 
 from resnet_compile.checkpoints.base import AVERAGE
+from resnet_compile.checkpoints.hdf5.keras3 import Config, layers_of, settings
 
-Config = Mapping[str, Any]
 Shapes = Mapping[str, tuple[int, ...]]
 
 UNTOLD = (
@@ -54,11 +54,9 @@ def average_names(config: Config, shapes: Shapes) -> dict[str, str]:
 
 def _trained(config: Config, path: str, shapes: Shapes) -> Iterator[str]:
     """The trainable variables of a model in its order. In a layer with unusual variables all count as trainable."""
-    inner = config.get("config")
-    layers = inner.get("layers") if isinstance(inner, dict) else None
-    for layer in layers if isinstance(layers, list) else ():
-        said = layer.get("config") if isinstance(layer, dict) else None
-        if not isinstance(said, dict) or said.get("trainable") is False:
+    for layer in layers_of(config):
+        said = settings(layer)
+        if said.get("trainable") is False:
             continue
         scope = f"{path}{said.get('name')}/"
         if isinstance(said.get("layers"), list):

@@ -24,15 +24,19 @@ def application_names(layers: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[s
     """
     convolutions, norms = (_of_class(layers, kind) for kind in ("conv2d", "batch_normalization"))
     letters = "".join(_letter(layers[key]) for key in convolutions)
-    if _VERSION_2.fullmatch(letters):
-        names = _version_2(letters.upper())
-    elif _VERSION_1.fullmatch(letters):
-        names = _version_1(letters)
+    is_second = _VERSION_2.fullmatch(letters) is not None
+    if not is_second and not _VERSION_1.fullmatch(letters):
+        return {}
+    units = list(_units(letters.upper()))
+    named = ["conv1_conv", *(f"{unit}_{number}_conv" for unit, numbers in units for number in numbers)]
+    if is_second:
+        named += (f"{unit}_{place}_bn" for unit, _ in units for place in ("preact", "1", "2"))
+        named.append("post_bn")
     else:
+        named += [f"{name.removesuffix('conv')}bn" for name in named]
+    if len(named) != len(convolutions) + len(norms) or any(len(layers[key]) != 4 for key in norms):
         return {}
-    if len(norms) != len(names[1]) or any(len(layers[key]) != 4 for key in norms):
-        return {}
-    return dict(zip([*convolutions, *norms], [*names[0], *names[1]], strict=True))
+    return dict(zip([*convolutions, *norms], named, strict=True))
 
 
 def _of_class(layers: Mapping[str, Sequence[tuple[int, ...]]], kind: str) -> list[str]:
@@ -53,19 +57,3 @@ def _units(letters: str) -> Iterator[tuple[str, tuple[str, ...]]]:
         projects = found[1] is not None
         stack, unit = (stack + 1, 1) if projects else (stack, unit + 1)
         yield f"conv{stack}_block{unit}", ("1", "2", "0", "3") if projects else ("1", "2", "3")
-
-
-def _version_2(letters: str) -> tuple[list[str], list[str]]:
-    units = list(_units(letters))
-    norms = [f"{unit}_{place}_bn" for unit, _ in units for place in ("preact", "1", "2")]
-    return ["conv1_conv", *_convolutions(units)], [*norms, "post_bn"]
-
-
-def _version_1(letters: str) -> tuple[list[str], list[str]]:
-    units = list(_units(letters))
-    convolutions = ["conv1_conv", *_convolutions(units)]
-    return convolutions, [f"{name.removesuffix('conv')}bn" for name in convolutions]
-
-
-def _convolutions(units: Sequence[tuple[str, tuple[str, ...]]]) -> list[str]:
-    return [f"{unit}_{number}_conv" for unit, numbers in units for number in numbers]
