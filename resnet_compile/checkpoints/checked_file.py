@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import math
-import stat
+import os
 import zlib
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -17,12 +19,16 @@ from resnet_compile.errors import CheckpointError
 from resnet_compile.files import map_file
 from resnet_compile.wire import Fail
 
+# Unlike those of `Path`, these are False for an invalid path, and raise nothing.
+is_file, is_folder = os.path.isfile, os.path.isdir
+
 HEAD_BYTES = 4096
 """The number of first bytes that the `is_...` functions read."""
 
 AGAIN = "download or copy it again"
 """The hint for a truncated file."""
 
+MAX_JSON = 16 << 20  # a tensor takes about 120 bytes; the bound keeps a file from filling memory with JSON
 MAX_RANK = 32  # numpy 1's limit; numpy 2 allows 64
 
 # A deflate stream expands at most 1032 times (258 bytes from 2 bits), so a larger claim is false. Trained weights
@@ -47,23 +53,6 @@ def printable(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
-
-
-def is_file(path: Path) -> bool:
-    """Whether `path` is a regular file; False, not an exception, for an invalid path."""
-    return stat.S_ISREG(_mode(path))
-
-
-def is_folder(path: Path) -> bool:
-    """Whether `path` is a folder; False, not an exception, for an invalid path."""
-    return stat.S_ISDIR(_mode(path))
-
-
-def _mode(path: Path) -> int:
-    try:
-        return path.stat().st_mode
-    except (OSError, ValueError):  # ValueError: a null byte in the path
-        return 0
 
 
 def read_head(path: Path) -> bytes:
@@ -149,6 +138,24 @@ class CheckedFile:
         if addressable >= 1 << 63:
             raise self.error("the shape is larger than any memory", name)
         return size
+
+    def json(self, text: bytes) -> dict[str, Any]:
+        """The JSON object in a text of the file. A duplicate key is an error; `json` would take the last."""
+
+        def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+            values = dict(pairs)
+            if len(values) != len(pairs):
+                twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
+                raise self.error("the JSON header has a name twice", twice)
+            return values
+
+        try:
+            value = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
+        except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
+            raise self.error("the JSON header cannot be parsed") from error
+        if not isinstance(value, dict):
+            raise self.error("the JSON header is not an object")
+        return value
 
     def check_expansion(self, stored: int, claimed: int, name: str) -> None:
         """Refuses a deflate stream of `stored` bytes that claims more than it can hold, or is a zip bomb."""

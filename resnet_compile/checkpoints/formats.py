@@ -31,8 +31,7 @@ class CheckpointFormat:
 
     def matches(self, path: Path) -> bool:
         """Whether a path is a checkpoint of this format, by its content."""
-        found: bool = self._member(self.recogniser)(path)
-        return found
+        return bool(self._member(self.recogniser)(path))
 
     def open(self, path: Path) -> Checkpoint:
         """Opens a checkpoint of this format.

@@ -12,7 +12,7 @@ from pathlib import Path
 from shlex import quote
 
 from resnet_compile.checkpoints.checked_file import fault, is_file, is_folder
-from resnet_compile.checkpoints.tensorflow.paths import STATE_FILE, newest
+from resnet_compile.checkpoints.tensorflow.paths import BUNDLE, SHARD, STATE_FILE, newest
 from resnet_compile.checkpoints.wrong_files import described
 from resnet_compile.errors import CheckpointError
 
@@ -22,8 +22,6 @@ HUB_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model
 _SAVED_MODEL = "saved_model.pb"
 _MAX_ENTRIES = 10_000
 _SHOWN = 4
-_TENSORFLOW_FILE = re.compile(r"(?P<prefix>.+)\.(?:index|data-\d{5}-of-\d{5})", re.DOTALL)
-_SHARD = re.compile(r"(?P<prefix>.+)-\d{5}-of-\d{5}", re.DOTALL)
 _STEP = re.compile(r"-(\d+)$")
 _NO_WEIGHTS = re.compile(r".*\.(graph|meta|pbtxt)", re.DOTALL)  # of TensorFlow, beside checkpoints
 
@@ -171,7 +169,7 @@ def _inside(folder: Path, is_known: IsKnown) -> list[Path]:
     """The checkpoints in a folder, later steps first."""
     found: dict[Path, None] = {}
     for file in _entries(folder):
-        name = _TENSORFLOW_FILE.fullmatch(file.name) or _SHARD.fullmatch(file.name)
+        name = BUNDLE.fullmatch(file.name) or SHARD.fullmatch(file.name)
         place = file.with_name(name["prefix"]) if name and is_known(file.with_name(name["prefix"])) else file
         if not _NO_WEIGHTS.fullmatch(file.name) and place not in found and is_known(place):
             found[place] = None

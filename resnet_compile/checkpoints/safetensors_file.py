@@ -8,8 +8,6 @@ header with a tensor name twice.
 
 from __future__ import annotations
 
-import json
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -19,9 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint, Unread
-from resnet_compile.checkpoints.checked_file import CheckedFile, contiguous, printable, read_head
-
-MAX_HEADER = 16 << 20  # a tensor takes about 120 bytes; the bound keeps a file from filling memory with JSON
+from resnet_compile.checkpoints.checked_file import MAX_JSON, CheckedFile, contiguous, printable, read_head
 
 _METADATA = "__metadata__"
 _DTYPES: dict[str, np.dtype[Any]] = {
@@ -78,11 +74,11 @@ class SafetensorsCheckpoint(Checkpoint):
     def __init__(self, path: Path) -> None:
         super().__init__(CheckedFile(path))
         header_size = int.from_bytes(self._file.copy(0, 8, "the header's length"), "little")
-        if header_size > MAX_HEADER:
-            raise self._file.error(f"the header claims {header_size} bytes; {MAX_HEADER} are allowed")
+        if header_size > MAX_JSON:
+            raise self._file.error(f"the header claims {header_size} bytes; {MAX_JSON} are allowed")
         if header_size + 8 > self._file.size:
             raise self._file.cut_off(f"more than {header_size + 8}")
-        header = parse_json(self._file, self._file.copy(8, header_size, "the header"))
+        header = self._file.json(self._file.copy(8, header_size, "the header"))
         self._start = 8 + header_size
         self._entries = {name: self._parse(name, value) for name, value in header.items() if name != _METADATA}
         self._check_cover()
@@ -144,9 +140,9 @@ class ShardedSafetensorsCheckpoint(Checkpoint):
     def __init__(self, path: Path) -> None:
         index = CheckedFile(path)
         super().__init__(index)
-        if index.size > MAX_HEADER:
-            raise index.error(f"the index takes {index.size} bytes; {MAX_HEADER} are allowed")
-        weight_map = parse_json(index, index.copy(0, index.size, "the index")).get("weight_map")
+        if index.size > MAX_JSON:
+            raise index.error(f"the index takes {index.size} bytes; {MAX_JSON} are allowed")
+        weight_map = index.json(bytes(index.view)).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
             raise index.error("the index has no weight_map")
         self._shards: dict[str, SafetensorsCheckpoint] = {}
@@ -171,22 +167,3 @@ class ShardedSafetensorsCheckpoint(Checkpoint):
 
     def _read(self, name: str) -> NDArray[Any]:
         return self._shards[self._weight_map[name]][name]
-
-
-def parse_json(file: CheckedFile, text: bytes) -> dict[str, Any]:
-    """The JSON object in a text of a file. A duplicate key is an error; `json` would take the last."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values = dict(pairs)
-        if len(values) != len(pairs):
-            twice, _ = Counter(key for key, _ in pairs).most_common(1)[0]
-            raise file.error("the JSON header has a name twice", twice)
-        return values
-
-    try:
-        value = json.loads(text.decode("utf-8"), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:  # UnicodeDecodeError and JSONDecodeError are ValueErrors
-        raise file.error("the JSON header cannot be parsed") from error
-    if not isinstance(value, dict):
-        raise file.error("the JSON header is not an object")
-    return value

@@ -6,10 +6,9 @@ import json
 import re
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
-from typing import Any
+from typing import Any, NamedTuple
 
 from resnet_compile.checkpoints.checked_file import AGAIN, HEAD_BYTES, is_file, printable, read_head
 
@@ -17,7 +16,7 @@ _MAX_JSON = 1 << 20
 _LFS = b"version https://git-lfs.github.com/spec/"
 _PAGE = re.compile(rb"\s*(?:<!doctype|<html|<head|<\?xml|<error)", re.IGNORECASE)
 _TITLE = re.compile(rb"<(title|message)>\s*([^<]{1,200})", re.IGNORECASE)
-_DATA = re.compile(r"(?P<prefix>.+)\.data-\d{5}-of-\d{5}", re.DOTALL)
+_DATA = re.compile(r".+\.data-\d{5}-of-\d{5}", re.DOTALL)
 # Compressors by the first bytes of their files, with the command that decompresses a file beside it.
 _PACKERS = {
     b"\x1f\x8b": ("gzip", "gunzip -k"),
@@ -35,16 +34,8 @@ _BEGINNINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    """A kind of file.
-
-    Attributes:
-        what: Describes a file of this kind, by its path and first bytes; None for any other file.
-        hint: What to do about it.
-    """
-
-    what: Callable[[Path, bytes], str | None]
+class _Kind(NamedTuple):
+    what: Callable[[Path, bytes], str | None]  # what a file of this kind is, by its path and first bytes, else None
     hint: Callable[[Path], str]
 
 
@@ -68,8 +59,12 @@ def _web_page(path: Path, head: bytes) -> str | None:
     return f"a web page{said}, not the file that it leads to"
 
 
+def _packer(head: bytes) -> tuple[str, str]:
+    return next((packer for magic, packer in _PACKERS.items() if head.startswith(magic)), ("", ""))
+
+
 def _tar(path: Path, head: bytes) -> str | None:
-    name = next((name for magic, (name, _) in _PACKERS.items() if head.startswith(magic)), None)
+    name, _ = _packer(head)
     if name == "gzip":
         try:
             head = zlib.decompressobj(wbits=31).decompress(head, HEAD_BYTES)
@@ -80,13 +75,12 @@ def _tar(path: Path, head: bytes) -> str | None:
 
 
 def _packed(path: Path, head: bytes) -> str | None:
-    name = next((name for magic, (name, _) in _PACKERS.items() if head.startswith(magic)), None)
+    name, _ = _packer(head)
     return f"a file compressed by {name}" if name else None
 
 
 def _unpack(path: Path) -> str:
-    head = read_head(path)
-    command = next(command for magic, (_, command) in _PACKERS.items() if head.startswith(magic))
+    _, command = _packer(read_head(path))
     return f"unpack it, and give what comes out: {command} {quote(str(path))}"
 
 
@@ -128,11 +122,6 @@ def _prefix_of(path: Path) -> str:
 
 def _data(path: Path, head: bytes) -> str | None:
     return "the data of a TensorFlow checkpoint without its index" if _DATA.fullmatch(path.name) else None
-
-
-def _index_of(path: Path) -> str:
-    found = _DATA.fullmatch(path.name)
-    return f"copy {found['prefix'] if found else path.name}.index there"
 
 
 def _json(path: Path, head: bytes) -> dict[str, Any]:
@@ -181,7 +170,7 @@ _KINDS = (
     _Kind(_pointer, lambda path: f"git -C {quote(str(path.parent))} lfs pull"),
     _Kind(_web_page, lambda path: "download the file itself"),
     _Kind(_meta, _prefix_of),
-    _Kind(_data, _index_of),
+    _Kind(_data, lambda path: f"copy {path.name.rpartition('.data-')[0]}.index there"),
     _Kind(_tar, lambda path: _into_folder(path, "mkdir {folder} && tar -xf {file} -C {folder}")),
     _Kind(_packed, _unpack),
     _Kind(_zip, lambda path: _into_folder(path, "python -m zipfile -e {file} {folder}")),

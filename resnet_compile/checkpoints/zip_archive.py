@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.checked_file import AGAIN, CheckedFile
+from resnet_compile.checkpoints.checked_file import AGAIN, MAX_JSON, CheckedFile
 
 MAX_MEMBERS = 100_000  # the largest residual networks have a few thousand tensors
 
@@ -46,20 +46,20 @@ def first_member(head: bytes) -> bytes:
     return head[30 : 30 + int.from_bytes(head[26:28], "little")] if head[:4] == b"PK\3\4" else b""
 
 
-class ZipArchive:
+class ZipArchive(dict[str, Member]):
     """The members of a zip archive by name. Any damage raises `CheckpointError`."""
 
     def __init__(self, file: CheckedFile) -> None:
+        super().__init__()
         self._file = file
-        self._members: dict[str, Member] = {}
         count, start, end = self._find_directory()
         extents: list[tuple[int, int]] = []
         position = start
         for _ in range(count):
             position, header, member = self._read_entry(position, end)
-            if member.name in self._members:
+            if member.name in self:
                 raise file.error("two members of one name in the zip archive", member.name)
-            self._members[member.name] = member
+            self[member.name] = member
             extents.append((header, member.start + member.stored))
         if position != end:
             raise file.error("the zip directory is longer than its entries")
@@ -72,23 +72,14 @@ class ZipArchive:
         if extents and extents[0][0] != 0:
             raise file.error("the zip archive does not begin at the start of the file")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._members)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._members
-
-    def __getitem__(self, name: str) -> Member:
-        return self._members[name]
-
     @property
     def has_checksums(self) -> bool:
         """Whether any member has a CRC. PyTorch has an option to write none; each is 0 then."""
-        return any(member.crc for member in self._members.values())
+        return any(member.crc for member in self.values())
 
     def read(self, name: str, *, verify: bool = True) -> NDArray[np.uint8]:
         """All bytes of a member, a view of the map if it is stored; `verify` compares the CRC-32."""
-        member = self._members[name]
+        member = self[name]
         data = self._file.array(member.start, member.stored, "a zip member")
         if member.deflated:
             data = np.frombuffer(self._file.inflate(data, member.size, name), np.uint8)
@@ -96,9 +87,15 @@ class ZipArchive:
             raise self._file.error("the CRC-32 does not match: the data is damaged", name)
         return data
 
+    def json(self, name: str) -> dict[str, Any]:
+        """The JSON object in a member."""
+        if self[name].size > MAX_JSON:
+            raise self._file.error(f"has {self[name].size} bytes; {MAX_JSON} are allowed", name)
+        return self._file.json(self.read(name).tobytes())
+
     def peek(self, name: str, size: int) -> bytes:
         """At most `size` first bytes of a member, unverified."""
-        member = self._members[name]
+        member = self[name]
         if not member.deflated:
             return self._file.copy(member.start, min(size, member.size), "a zip member")
         self._file.check_expansion(member.stored, member.size, name)

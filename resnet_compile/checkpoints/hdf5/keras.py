@@ -21,7 +21,6 @@ from resnet_compile.checkpoints.hdf5 import keras3, keras_averages
 from resnet_compile.checkpoints.hdf5.attributes import attributes, strings
 from resnet_compile.checkpoints.hdf5.dataset import Hdf5Dataset, check_overlap, locate, read_dataset
 from resnet_compile.checkpoints.hdf5.file import SIGNATURE, Hdf5File
-from resnet_compile.checkpoints.safetensors_file import MAX_HEADER, parse_json
 from resnet_compile.checkpoints.zip_archive import ZipArchive, first_member
 
 _TOP_LEVEL = "top_level_model_weights"  # variables outside the layers
@@ -130,17 +129,9 @@ class KerasArchive(KerasCheckpoint):
         archive = ZipArchive(self._file)
         if _WEIGHTS not in archive:
             raise self._file.error(f"no {_WEIGHTS} in the archive", hint="model.save('NAME.keras') writes one")
-        metadata, config = (self._json(archive, member) for member in (_METADATA, _CONFIG))
-        version = (metadata or {}).get("keras_version")
+        metadata, config = (archive.json(member) if member in archive else {} for member in (_METADATA, _CONFIG))
+        version = metadata.get("keras_version")
         if isinstance(version, str):
             self.facts["Keras"] = printable(version)
         self._load(CheckedFile(path, archive.read(_WEIGHTS).data), config)
         self.notes += tuple(filter(None, [keras3.scaling(config)]))
-
-    def _json(self, archive: ZipArchive, member: str) -> Mapping[str, Any] | None:
-        """A member's JSON object; None without such a member."""
-        if member not in archive:
-            return None
-        if archive[member].size > MAX_HEADER:
-            raise self._file.error(f"has {archive[member].size} bytes; {MAX_HEADER} are allowed", member)
-        return parse_json(self._file, archive.read(member).tobytes())

@@ -13,8 +13,8 @@ from resnet_compile.errors import CheckpointError
 STATE_FILE = "checkpoint"
 _MAX_STATE_SIZE = 1 << 20
 
-_SHARD = re.compile(r"(?P<prefix>.*)-\d{5}-of-(?P<count>\d{5})", re.DOTALL)
-_BUNDLE = re.compile(r"(?P<prefix>.+)\.(?:index|data-\d{5}-of-\d{5})", re.DOTALL)
+SHARD = re.compile(r"(?P<prefix>.+)-\d{5}-of-(?P<count>\d{5})", re.DOTALL)
+BUNDLE = re.compile(r"(?P<prefix>.+)\.(?:index|data-\d{5}-of-\d{5})", re.DOTALL)
 _NEWEST = re.compile(rb'^[ \t]*model_checkpoint_path[ \t]*:[ \t]*"((?:[^"\\\n]|\\.)*)"', re.MULTILINE)
 _ESCAPE = re.compile(rb"\\(?:([0-7]{1,3})|(.))")
 
@@ -85,7 +85,7 @@ def v1_files(path: Path) -> tuple[Path, ...]:
         CheckpointError: There are no such files, a shard is missing, or several checkpoints match.
     """
     path = newest(path)
-    shard = _SHARD.fullmatch(path.name)
+    shard = SHARD.fullmatch(path.name)
     if is_file(path) and not shard:
         return (path,)
     if shard:
@@ -115,7 +115,7 @@ def _shard_counts(folder: Path, prefix: str) -> set[int]:
         names = [file.name for file in folder.iterdir()]
     except OSError as error:
         raise fault(folder, f"the folder cannot be read: {error.strerror}") from error
-    shards = (_SHARD.fullmatch(name) for name in names)
+    shards = (SHARD.fullmatch(name) for name in names)
     return {int(shard["count"]) for shard in shards if shard and shard["prefix"] == prefix}
 
 
@@ -124,7 +124,7 @@ def v2_prefix(path: Path) -> Path:
     path = newest(path)
     if not is_file(path):
         return path
-    file = _BUNDLE.fullmatch(path.name)
+    file = BUNDLE.fullmatch(path.name)
     if file is None:
         raise fault(path, "neither the index nor a data file of a bundle, by its name")
     return path.with_name(file["prefix"])

@@ -85,6 +85,12 @@ def data_type(number: int, fail: Fail) -> DataType:
     return found
 
 
+def check_version(versions: Message, fail: Fail) -> None:
+    """Checks a ``VersionDef`` (min_consumer = 2); both checkpoint formats have been at version 1 since they began."""
+    if versions.int64(2) > 1:
+        raise fail("the checkpoint needs a reader of a later version")
+
+
 def read_shape(message: Message, fail: Fail) -> tuple[int, ...]:
     """The unchecked sizes in a ``TensorShapeProto`` (dim = 2 { size = 1 }, unknown_rank = 3)."""
     if message.int64(3):

@@ -30,6 +30,7 @@ from resnet_compile.checkpoints.tensorflow.types import (
     box,
     box_shape,
     check_cover,
+    check_version,
     data_type,
     read_shape,
     read_slice,
@@ -38,8 +39,6 @@ from resnet_compile.checkpoints.tensorflow.types import (
 )
 from resnet_compile.errors import CheckpointError
 from resnet_compile.wire import Message
-
-_VERSION = 1  # TF_CHECKPOINT_VERSION
 
 
 class _Part(NamedTuple):
@@ -111,7 +110,7 @@ class TensorFlowV1Checkpoint(Checkpoint):
 
     def _read(self, name: str) -> NDArray[Any]:
         variable = self._variables[name]
-        parts = ((part.box, _part_values(name, part, variable.dtype)) for part in variable.parts)
+        parts = ((part.box, part.shard.values(name, part, variable.dtype)) for part in variable.parts)
         if len(variable.parts) == 1:
             return next(parts)[1]
         return assemble(parts, self._infos[name].shape, variable.dtype)
@@ -139,9 +138,7 @@ class _Shard:
         if meta is None:
             raise self.file.error("the first record is not the directory of a V1 checkpoint")
         directory = Message(meta, fail)
-        # VersionDef: producer = 1, min_consumer = 2, the least version of a reader.
-        if directory.message(2).int64(2) > _VERSION:
-            raise self.file.error("the checkpoint needs a reader of a later version")
+        check_version(directory.message(2), self.file.error)
         seen: set[str] = set()
         slices_left = MAX_ENTRIES
         for tensor in directory.messages(1):
@@ -175,18 +172,19 @@ class _Shard:
         if not all(self._expected):
             raise self.file.error("a block holds no tensor that the directory lists")
 
-    def values(self, name: str, number: int, extents: TensorSlice) -> Message:
-        """The ``TensorProto`` of a slice, with its block's checksum, its name and its extents checked."""
+    def values(self, name: str, part: _Part, dtype: DataType) -> NDArray[Any]:
+        """The values of a slice, with its block's checksum, its name, its extents and their number checked."""
         fail = self.file.at(name)
-        block = self._table.block(number)
-        if number not in self._checked:
-            if block.keys() != self._expected[number]:
+        block = self._table.block(part.block)
+        if part.block not in self._checked:
+            if block.keys() != self._expected[part.block]:
                 raise fail("a block does not hold the slices that the directory lists")
-            self._checked.add(number)
-        saved = Message(block[slice_key(name, extents)], fail).message(2)
-        if read_text(saved.bytes(1), fail) != name or read_slice(saved.message(2)) != extents:
+            self._checked.add(part.block)
+        saved = Message(block[slice_key(name, part.extents)], fail).message(2)
+        if read_text(saved.bytes(1), fail) != name or read_slice(saved.message(2)) != part.extents:
             raise fail("a slice's record belongs to another tensor")
-        return saved.message(3)
+        shape = box_shape(part.box)
+        return typed_values(saved.message(3), dtype, math.prod(shape), fail).reshape(shape)
 
 
 def _least_size(dtype: DataType) -> int:
@@ -194,11 +192,3 @@ def _least_size(dtype: DataType) -> int:
     if dtype.field in FIXED_WIDTH:
         return dtype.numpy.itemsize
     return 2 if dtype.field == STRINGS else 1
-
-
-def _part_values(name: str, part: _Part, dtype: DataType) -> NDArray[Any]:
-    """The values of a slice; the typed field of its ``TensorProto`` must hold exactly as many as the shape."""
-    fail = part.shard.file.at(name)
-    values = part.shard.values(name, part.block, part.extents)
-    shape = box_shape(part.box)
-    return typed_values(values, dtype, math.prod(shape), fail).reshape(shape)

@@ -29,6 +29,7 @@ from resnet_compile.checkpoints.tensorflow.types import (
     box,
     box_shape,
     check_cover,
+    check_version,
     data_type,
     read_shape,
     read_slice,
@@ -38,7 +39,6 @@ from resnet_compile.checkpoints.tensorflow.types import (
 from resnet_compile.errors import CheckpointError
 from resnet_compile.wire import Buffer, Fail, Message, read_varint
 
-_VERSION = 1  # kTensorBundleVersion
 # The largest accepted alignment of tensors (the writer's `data_alignment`, a power of two, mostly 1).
 _MAX_ALIGNMENT = 4096
 
@@ -163,9 +163,7 @@ def _read_index(file: CheckedFile) -> tuple[dict[str, _Entry], dict[bytes, _Entr
         raise file.error(f"the header claims {shards} data files")
     if header.int64(2) != 0:
         raise file.error("the values are big-endian, which is not supported")
-    # VersionDef: producer = 1, min_consumer = 2, the least version of a reader.
-    if header.message(3).int64(2) > _VERSION:
-        raise file.error("the checkpoint needs a reader of a later version")
+    check_version(header.message(3), file.error)
     entries: dict[str, _Entry] = {}
     slices: dict[bytes, _Entry] = {}
     for key, value in records:
@@ -187,15 +185,9 @@ def _entry(file: CheckedFile, name: str, value: Buffer) -> _Entry:
     dtype = data_type(message.int64(1), fail)
     shape = read_shape(message.message(2), fail)
     file.tensor_bytes(shape, dtype.numpy, name)
-    return _Entry(
-        dtype=dtype,
-        shape=shape,
-        shard=message.int64(3),
-        offset=message.int64(4),
-        size=message.int64(5),
-        checksum=message.fixed32(6),
-        slices=tuple(read_slice(part) for part in message.messages(7)),
-    )
+    shard, offset, size = (message.int64(number) for number in (3, 4, 5))
+    slices = tuple(read_slice(part) for part in message.messages(7))
+    return _Entry(dtype, shape, shard, offset, size, message.fixed32(6), slices)
 
 
 def _check_layout(places: list[tuple[int, int]], file: CheckedFile) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile
-from resnet_compile.checkpoints.safetensors_file import MAX_HEADER, parse_json
 from resnet_compile.checkpoints.torch.containers import Archive, Container, ZipContainer
 from resnet_compile.checkpoints.torch.opcodes import Pickled
 from resnet_compile.checkpoints.torch.values import (
@@ -68,9 +67,7 @@ class Exported(ZipContainer):
                     yield "/".join([*path, *filter(None, [key])]), Pickled(tensors, frozenset(), {}, 0)
 
     def _tensors(self, config: str) -> Iterator[tuple[str, TensorView | Unread]]:
-        if self._archive[config].size > MAX_HEADER:
-            raise self._file.error(f"has {self._archive[config].size} bytes; {MAX_HEADER} are allowed", config)
-        entries = parse_json(self._file, self._archive.read(config).tobytes()).get("config")
+        entries = self._archive.json(config).get("config")
         if not isinstance(entries, dict):
             raise PickleError("the weights of the program are not described as PyTorch describes them")
         for name, entry in entries.items():
