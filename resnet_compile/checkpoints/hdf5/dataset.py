@@ -79,7 +79,8 @@ def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | Unread:
     if not {DATASPACE, DATATYPE, LAYOUT} <= messages.keys():
         raise file.error("no dataset at the tensor's path", name)
     shape, dtype = shape_of(file, messages[DATASPACE]), number_type(messages[DATATYPE])
-    if dtype is None and messages[DATATYPE].startswith(_OPAQUE_2) and _is_bfloat16(hdf5, address):
+    # HDF5 has no type for bfloat16: Keras says so in an attribute.
+    if messages[DATATYPE].startswith(_OPAQUE_2) and text_attribute(hdf5, address, "dtype") == "bfloat16":
         dtype = np.dtype(ml_dtypes.bfloat16)
     if dtype is None:
         return Unread(f"of type {type_words(messages[DATATYPE])}", shape or ())
@@ -128,11 +129,6 @@ def read_dataset(file: CheckedFile, dataset: Hdf5Dataset, name: str) -> NDArray[
     return whole if dataset.dtype.isnative else whole.astype(dataset.dtype.newbyteorder("="))
 
 
-def _is_bfloat16(hdf5: Hdf5File, address: int) -> bool:
-    """Whether Keras marks the dataset as bfloat16, for which HDF5 has no type."""
-    return text_attribute(hdf5, address, "dtype") == "bfloat16"
-
-
 def _chunks(hdf5: Hdf5File, layout: DataLayout, shape: tuple[int, ...], name: str) -> tuple[Chunk, ...]:
     """All chunks, one for every corner of the grid. HDF5 allows missing chunks; a checkpoint has none."""
     chunks: list[Chunk] = []
@@ -145,11 +141,8 @@ def _chunks(hdf5: Hdf5File, layout: DataLayout, shape: tuple[int, ...], name: st
         chunks.append(Chunk(corner, start, size))
     expected = math.prod(-(-size // step) for size, step in zip(shape, layout.chunk_shape, strict=True))
     corners = {chunk.corner for chunk in chunks}
-    on_grid = all(
-        at % step == 0 and at < size
-        for corner in corners
-        for at, step, size in zip(corner, layout.chunk_shape, shape, strict=True)
-    )
+    grid = (zip(corner, layout.chunk_shape, shape, strict=True) for corner in corners)
+    on_grid = all(at % step == 0 and at < size for axes in grid for at, step, size in axes)
     if not on_grid or len(chunks) != expected or len(corners) != expected:
         raise hdf5.file.error("the dataset's chunks do not tile its shape", name)
     return tuple(chunks)
@@ -165,5 +158,4 @@ def _decode(file: CheckedFile, chunk: Chunk, dataset: Hdf5Dataset, shape: tuple[
         raise file.error("a chunk's size does not match its shape", name)
     if _SHUFFLE in dataset.filters:
         data = np.ascontiguousarray(data.reshape(dataset.dtype.itemsize, -1).T).reshape(-1)
-    array: NDArray[Any] = data.view(dataset.dtype).reshape(shape)
-    return array
+    return data.view(dataset.dtype).reshape(shape)

@@ -83,7 +83,7 @@ class KerasCheckpoint(Checkpoint):
                 yield name, locate(self._hdf5, address, name)
         elif keras3.is_model(members):
             weights = keras3.Weights(self._hdf5)
-            yield from weights.model(root, model)
+            yield from weights.layer(root, model)
             self.notes = weights.notes
         else:
             raise self._file.error("the HDF5 file has no Keras weights")

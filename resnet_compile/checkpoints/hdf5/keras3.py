@@ -84,19 +84,10 @@ class Weights:
         """Notes on the names, once all variables are read."""
         return (_GUESSED,) if self._guessed else (_UNNAMED,) if self._unnamed else ()
 
-    def model(self, root: int, config: Config | None) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
-        """Every variable.
-
-        Args:
-            root: The model's group.
-            config: The model's `config.json`, if there is one.
-        """
-        yield from self._layer(root, "", "", config, 0)
-
-    def _layer(
-        self, address: int, path: str, kind: str, config: Config | None, depth: int
+    def layer(
+        self, address: int, config: Config | None, path: str = "", kind: str = "", depth: int = 0
     ) -> Iterator[tuple[str, Hdf5Dataset | Unread]]:
-        """The variables of a layer or model, and of all its parts."""
+        """The variables of the layer or model in a group, and of all its parts; `config` is its `config.json`."""
         members = self._enter(address, path, depth)
         if _VARS in members:
             yield from self._variables(self._hdf5.member(address, _VARS), path, kind, config)
@@ -107,7 +98,7 @@ class Weights:
             if key in _LISTS:
                 yield from self._list(child, path, config, depth + 1, listed=True)
             elif is_model(self._hdf5.group(child)):
-                yield from self._layer(child, f"{path}{key}/", "", None, depth + 1)
+                yield from self.layer(child, None, f"{path}{key}/", depth=depth + 1)
             else:
                 yield from self._list(child, f"{path}{key}/", None, depth + 1)
 
@@ -118,7 +109,7 @@ class Weights:
         members = self._enter(address, path, depth)
         described = dict(_numbered(config))
         layers = {key: self._hdf5.member(address, key) for key in members}
-        names = {key: self._name(layer) or _name_in(described.get(key)) for key, layer in layers.items()}
+        names = {key: self._name(layer, described.get(key)) for key, layer in layers.items()}
         given: Mapping[str, str] = {}
         if listed and not any(names.values()) and (shapes := dict(self._shapes(layers))):
             given = application_names(shapes)
@@ -127,7 +118,7 @@ class Weights:
         for key, layer in layers.items():
             name = names[key] if taken[names[key]] == 1 else None
             inner = f"{path}{name or given.get(key, key)}/"
-            yield from self._layer(layer, inner, _NUMBER.sub("", key), described.get(key), depth + 1)
+            yield from self.layer(layer, described.get(key), inner, _NUMBER.sub("", key), depth + 1)
 
     def _variables(
         self, address: int, path: str, kind: str, config: Config | None
@@ -148,10 +139,12 @@ class Weights:
         self._seen.add(address)
         return self._hdf5.group(address)
 
-    def _name(self, layer: int) -> str | None:
-        """The layer's name in its group, if it has one."""
+    def _name(self, layer: int, config: Config | None) -> str | None:
+        """The layer's name in its group, or else in its configuration."""
         variables = self._hdf5.group(layer).get(_VARS)
-        return None if variables is None else text_attribute(self._hdf5, variables, "name")
+        name = None if variables is None else text_attribute(self._hdf5, variables, "name")
+        name = name or settings(config).get("name")
+        return name if isinstance(name, str) else None
 
     def _shapes(self, layers: Mapping[str, int]) -> Iterator[tuple[str, Sequence[Shape]]]:
         """The shapes of the variables of each layer with variables."""
@@ -171,11 +164,6 @@ def _numbered(config: Config | None) -> Iterator[tuple[str, Config]]:
             kind = _snake_case(layer["class_name"])
             yield f"{kind}_{used[kind]}" if used[kind] else kind, layer
             used[kind] += 1
-
-
-def _name_in(config: Config | None) -> str | None:
-    name = settings(config).get("name")
-    return name if isinstance(name, str) else None
 
 
 def _snake_case(name: str) -> str:

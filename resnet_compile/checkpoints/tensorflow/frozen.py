@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -74,7 +73,10 @@ class FrozenGraphCheckpoint(Checkpoint):
         reads: dict[str, str] = {}
         uses = []
         operators = set()
-        for node in self._nodes():
+        for number, wire, content in fields(self._file.view, self._file.error):
+            if (number, wire) != (1, BYTES) or isinstance(content, int):
+                continue
+            node = Message(content, self._file.error)
             name = read_text(node.bytes(1), self._file.error)
             operator = node.text(2)
             operators.add(operator)
@@ -107,11 +109,6 @@ class FrozenGraphCheckpoint(Checkpoint):
         else:
             self._add(name, constant.shape, constant.dtype.numpy)
             self._constants[name] = constant
-
-    def _nodes(self) -> Iterator[Message]:
-        for number, wire, content in fields(self._file.view, self._file.error):
-            if (number, wire) == (1, BYTES) and not isinstance(content, int):
-                yield Message(content, self._file.error)
 
     def _constant(self, name: str, node: Message) -> _Constant | Unread:
         """A constant, its claims checked and its values unread."""

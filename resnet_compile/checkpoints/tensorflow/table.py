@@ -18,8 +18,10 @@ import struct
 from bisect import bisect_left
 from collections.abc import Iterator
 
+import google_crc32c
+import numpy as np
+
 from resnet_compile.checkpoints.checked_file import CheckedFile
-from resnet_compile.checkpoints.tensorflow.checksum import crc32c, masked
 from resnet_compile.checkpoints.tensorflow.snappy import decompress
 from resnet_compile.wire import Buffer, Fail, read_varint
 
@@ -189,3 +191,17 @@ def _entries(contents: Buffer, fail: Fail) -> list[tuple[bytes, Buffer]]:
     if met != restarts and end > 0:
         raise fail("a block's restart points are not where its entries start")
     return entries
+
+
+def crc32c(data: Buffer, crc: int = 0) -> int:
+    """CRC-32C (Castagnoli) of `data`, continuing from the checksum `crc` of the data before."""
+    # google-crc32c takes no memoryview, but an array over one, without a copy.
+    return int(google_crc32c.extend(crc, np.frombuffer(data, np.uint8))) if len(data) else crc
+
+
+def masked(crc: int) -> int:
+    """The stored form of a checksum: rotated right by 15 bits, plus 0xa282ead8 (LevelDB's ``util/crc32c.h``).
+
+    Masking avoids checksums of data that contain checksums.
+    """
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF

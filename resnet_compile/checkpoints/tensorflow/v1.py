@@ -106,7 +106,8 @@ class TensorFlowV1Checkpoint(Checkpoint):
             for extents in slices:
                 place = box(extents, shape, fail)
                 variable.parts.append(_Part(shard, shard.expect(name, extents), extents, place))
-        shard.check_expected()
+        if not all(shard.expected):  # so that reading all tensors checks all blocks
+            raise shard.file.error("a block holds no tensor that the directory lists")
 
     def _read(self, name: str) -> NDArray[Any]:
         variable = self._variables[name]
@@ -122,11 +123,11 @@ class _Shard:
     def __init__(self, file: CheckedFile) -> None:
         self.file = file
         self._table = Table(file)
-        self._expected: list[set[bytes]] = [set() for _ in range(len(self._table))]
+        self.expected: list[set[bytes]] = [set() for _ in range(len(self._table))]
         self._checked: set[int] = set()
-        if not self._expected:
+        if not self.expected:
             raise file.error("the table is empty")
-        self._expected[0].add(b"")
+        self.expected[0].add(b"")
 
     def directory(self) -> Iterator[tuple[str, DataType, tuple[int, ...], list[TensorSlice]]]:
         """Name, type, shape and slices of every tensor with slices in this file."""
@@ -161,23 +162,18 @@ class _Shard:
         """Notes that the directory lists a slice, and returns the number of its block."""
         key = slice_key(name, extents)
         block = self._table.block_of(key)
-        if block is None or key in self._expected[block]:
+        if block is None or key in self.expected[block]:
             reason = "is missing" if block is None else "is listed twice"
             raise self.file.error(f"a slice of the tensor {reason}", name)
-        self._expected[block].add(key)
+        self.expected[block].add(key)
         return block
-
-    def check_expected(self) -> None:
-        """Checks that every block has a slice in the directory, so that reading all tensors checks all blocks."""
-        if not all(self._expected):
-            raise self.file.error("a block holds no tensor that the directory lists")
 
     def values(self, name: str, part: _Part, dtype: DataType) -> NDArray[Any]:
         """The values of a slice, with its block's checksum, its name, its extents and their number checked."""
         fail = self.file.at(name)
         block = self._table.block(part.block)
         if part.block not in self._checked:
-            if block.keys() != self._expected[part.block]:
+            if block.keys() != self.expected[part.block]:
                 raise fail("a block does not hold the slices that the directory lists")
             self._checked.add(part.block)
         saved = Message(block[slice_key(name, part.extents)], fail).message(2)

@@ -17,10 +17,9 @@ from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.checked_file import CheckedFile, is_file
-from resnet_compile.checkpoints.tensorflow.checksum import crc32c, masked
 from resnet_compile.checkpoints.tensorflow.objects import OBJECT_GRAPH, object_names
 from resnet_compile.checkpoints.tensorflow.paths import table_kind, v2_data, v2_index, v2_prefix
-from resnet_compile.checkpoints.tensorflow.table import Table
+from resnet_compile.checkpoints.tensorflow.table import Table, crc32c, masked
 from resnet_compile.checkpoints.tensorflow.types import (
     Box,
     DataType,
