@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,6 +20,9 @@ from resnet_compile.weights.naming import STRUCTURE
 from resnet_compile.weights.sections import ROOT
 from resnet_compile.weights.source import SourceTensor, Tensors, tensors_of
 from resnet_compile.weights.tensor import Bound, ParameterTensor, finite
+
+if TYPE_CHECKING:
+    from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 
 UNTOLD = "the names do not determine"
 """The start of a note on facts that only the spec has."""
@@ -75,13 +78,11 @@ def bind(
     choice = Choice(naming, tuple(section), tuple(ignore), averages, head)
     tensors = tensors_of(source)
     configured = not isinstance(source, Checkpoint) or check_config(plan.spec, source)
-    if isinstance(source, Checkpoint) and source.is_graph:
-        # Deferred: only ONNX models have a structure.
-        from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
+    model = _model(source)
+    if model and (naming == STRUCTURE or (naming is None and fits(plan, tensors) is None)):
         from resnet_compile.weights.structure import match_structure
 
-        if isinstance(source, OnnxCheckpoint) and _by_structure(plan, tensors, choice.naming):
-            return Bound(match_structure(plan, source), {"weights_naming": STRUCTURE})
+        return Bound(match_structure(plan, model), {"weights_naming": STRUCTURE})
     found = _matched(plan, tensors, choice, source)
     filled = {parameter: found.tensors[found.names[parameter.name]] for parameter in plan.parameters}
     for tensor in filled.values():
@@ -99,26 +100,29 @@ def bind(
         notes += (f"{UNTOLD} {found.naming.untold}: the spec does",)
     named = {p.name: StoredTensor(p, tensor, _axes(found, p, tensor)) for p, tensor in filled.items()}
     bound = Bound(named, _facts(found, choice), (*told, *notes))
-    return (
-        _compared(plan, source, found, choice, bound) if isinstance(source, Checkpoint) and source.is_graph else bound
-    )
+    return _compared(plan, model, found, choice, bound) if model else bound
 
 
-def _compared(plan: Plan, source: Checkpoint, found: Match, choice: Choice, named: Bound) -> Bound:
+def _model(source: object) -> OnnxCheckpoint | None:
+    """The source, if it is an ONNX model. What reads a structure is imported for these alone, here and below."""
+    if not isinstance(source, Checkpoint) or not source.is_graph:
+        return None
+    from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
+
+    return source if isinstance(source, OnnxCheckpoint) else None
+
+
+def _compared(plan: Plan, model: OnnxCheckpoint, found: Match, choice: Choice, named: Bound) -> Bound:
     """The parameters by the names of an ONNX graph, unless the graph computes with other tensors: then those.
 
     Raises:
         WeightsError: It computes something else with the weights, and the user did not choose a naming.
     """
-    # Deferred: only ONNX models have a structure.
-    from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
     from resnet_compile.weights.structure import match_structure
     from resnet_compile.weights.structure.model import OtherFunctionError
 
-    if not isinstance(source, OnnxCheckpoint):
-        return named
     try:
-        read = match_structure(plan, source)
+        read = match_structure(plan, model)
     except WeightsError as error:
         if isinstance(error, OtherFunctionError) and choice.naming is None:
             hint = f"{error.hint}; or --naming {found.naming.name} to take the weights alone"
@@ -155,11 +159,6 @@ def _matched(plan: Plan, tensors: Tensors, choice: Choice, source: Mapping[str, 
         fit = f"the weights fit {', '.join(fitting[:3])}" if fitting else None
         hint = "; ".join(filter(None, [error.hint, fit, *told]))
         raise WeightsError(error.message, where=error.where, hint=hint) from None
-
-
-def _by_structure(plan: Plan, tensors: Tensors, naming: str | None) -> bool:
-    """Whether to match by structure: on request, or if no table fits the names."""
-    return naming == STRUCTURE or (naming is None and fits(plan, tensors) is None)
 
 
 def _facts(found: Match, choice: Choice) -> dict[str, Any]:

@@ -174,7 +174,8 @@ def _classes_there(plan: Plan, section: Section, tensors: Tensors) -> int | None
     """The classes of the logits' tensors, or of the only other dense layer that reads the last block's channels."""
     logits = logits_of(plan)
     if theirs := tensors.get(section.names.get(logits[-1].name, "")):
-        return _classes(logits[-1], theirs.shape, section.naming)
+        shape = section.naming.ours(theirs.shape) if logits[-1].role == "weights" else theirs.shape
+        return shape[0] if len(shape) in (1, 2, 4) else None
     used = section.taken
     shapes = {
         section.naming.ours(tensor.shape)
@@ -192,9 +193,8 @@ def logits_of(plan: Plan) -> tuple[Parameter, ...]:
 
 def _section(plan: Plan, tensors: Tensors, choice: Choice) -> tuple[Section, str | None]:
     """The fullest section of all tables."""
-    tables = NAMINGS if choice.naming is None else (naming_of(choice.naming),)
     by_table: list[list[Section]] = []
-    for table in tables:
+    for table in NAMINGS if choice.naming is None else (naming_of(choice.naming),):
         by_table.append(sections(table, plan, tensors, choice.sections))
         if by_table[-1] and len(by_table[-1][0].filled) == len(plan.parameters):
             break  # no other can have more
@@ -302,10 +302,3 @@ def _hint(found: Match) -> str | None:
         told = f"; --ignore '{words}' leaves {'it' if len(faults) == 1 else 'them'} out anyway" if words else ""
         return f"the file's network computes another function{told}"
     return None
-
-
-def _classes(parameter: Parameter, shape: tuple[int, ...], naming: Naming) -> int | None:
-    """The number of classes of a tensor in the place of a parameter of the logits."""
-    if len(shape) not in (1, 2, 4):
-        return None
-    return naming.ours(shape)[0] if parameter.role == "weights" else shape[0]

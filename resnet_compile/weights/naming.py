@@ -23,7 +23,7 @@ from typing import Literal, NamedTuple
 from resnet_compile.plan import Plan
 from resnet_compile.plan.parameters import Parameter
 from resnet_compile.spec.parts import ProjectsAt
-from resnet_compile.weights.numbering import Numbering
+from resnet_compile.weights.numbering import DENSE, Numbering
 
 STRUCTURE = "structure"
 """The value of `--naming` that matches an ONNX model by its structure, whatever its names."""
@@ -126,10 +126,7 @@ class Naming:
 
     @property
     def logits(self) -> str:
-        if self.numbering:
-            return self.numbering.dense
-        weights = self.translate("logits/weights") or ""
-        return weights.rpartition(self.separator)[0]
+        return DENSE if self.numbering else (self.translate("logits/weights") or "").rpartition(self.separator)[0]
 
     def offset(self, weights: str) -> str | None:
         """The source's name of a layer's biases, by that of its weights; None if the name is not one of weights."""

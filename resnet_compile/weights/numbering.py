@@ -13,6 +13,10 @@ from dataclasses import dataclass
 from resnet_compile.plan import Plan
 from resnet_compile.plan.layers import Dense, Layer
 
+DENSE = "dense"
+_CONVOLUTION, _NORM = "conv2d", "batch_normalization"
+_NUMBERED = re.compile(rf"(?:^|/)({_CONVOLUTION}|{_NORM}|{DENSE})(?:_([0-9]+))?(?=/)")
+
 
 @dataclass(frozen=True)
 class Numbering:
@@ -20,37 +24,29 @@ class Numbering:
 
     Attributes:
         shortcut_last: Whether a unit creates its shortcut after its convolutions, not before.
-        convolution: The name of the first convolution; the second adds `_1`.
-        norm: The name of the first normalisation.
-        dense: The name of the first dense layer.
     """
 
     shortcut_last: bool = False
-    convolution: str = "conv2d"
-    norm: str = "batch_normalization"
-    dense: str = "dense"
 
     def names(self, plan: Plan, source: Iterable[str]) -> Mapping[str, str]:
         """The layer's name for the scope of each parameter.
 
-        Args:
-            plan: The network.
-            source: The names of a source. Its lowest number is the first layer's: a session does not start again at 0
-                for a second network.
+        The lowest number of a word in the source is the first layer's: a session does not start again at 0 for a second
+        network.
         """
-        numbers = Counter(self._lowest(source))
+        numbers: Counter[str] = Counter()
+        for word, number in (found for name in source for found in _NUMBERED.findall(name)):
+            numbers[word] = min(int(number or 0), numbers.get(word, int(number or 0)))
         names: dict[str, str] = {}
         for layer in self._made(plan):
             for parameter in layer.parameters:
                 scope = parameter.name.rpartition("/")[0]
                 if scope not in names:
-                    word = self._word(layer) if parameter.role == "weights" else self.norm
+                    kernel = DENSE if isinstance(layer, Dense) else _CONVOLUTION
+                    word = kernel if parameter.role == "weights" else _NORM
                     names[scope] = f"{word}_{numbers[word]}" if numbers[word] else word
                     numbers[word] += 1
         return names
-
-    def _word(self, layer: Layer) -> str:
-        return self.dense if isinstance(layer, Dense) else self.convolution
 
     def _made(self, plan: Plan) -> Iterator[Layer]:
         """The layers in the system's order."""
@@ -62,16 +58,3 @@ class Numbering:
             for part in reversed(parts) if self.shortcut_last else parts:
                 yield from part
         yield from plan.head.layers
-
-    def _lowest(self, source: Iterable[str]) -> dict[str, int]:
-        """The lowest number of each word in the source; 0 for a word without a number."""
-        lowest: dict[str, int] = {}
-        for name in source:
-            for word, number in self._numbered.findall(name):
-                lowest[word] = min(int(number or 0), lowest.get(word, int(number or 0)))
-        return lowest
-
-    @property
-    def _numbered(self) -> re.Pattern[str]:
-        words = "|".join((self.convolution, self.norm, self.dense))
-        return re.compile(rf"(?:^|/)({words})(?:_([0-9]+))?(?=/)")

@@ -86,20 +86,21 @@ def sections(naming: Naming, plan: Plan, tensors: Tensors, asked: Sequence[str])
     for name, theirs in wanted.items():
         for prefix in tensors.prefixes.get(theirs, ()):
             places.setdefault(prefix, {})[name] = prefix + theirs
-    found = {prefix: present for prefix, present in places.items() if not asked or _is_asked(prefix, asked)}
-    if len(found) > _MOST:
-        found = dict(heapq.nlargest(_MOST, found.items(), key=lambda place: len(place[1])))
+    if asked:
+        places = {p: part for p, part in places.items() if any(is_within(p.rstrip("./"), word) for word in asked)}
+    if len(places) > _MOST:
+        places = dict(heapq.nlargest(_MOST, places.items(), key=lambda place: len(place[1])))
     by_name = {parameter.name: parameter for parameter in plan.parameters}
 
     def section(prefixes: tuple[str, ...], present: Mapping[str, str]) -> Section:
         filled = (n for n, theirs in present.items() if naming.fits(by_name[n], tensors[theirs].shape))
         return Section(naming, prefixes, wanted, present, frozenset(filled))
 
-    if len(asked) > 1 and found:
+    if len(asked) > 1 and places:
         # The first part that has a parameter counts.
-        present = {name: theirs for part in reversed(found.values()) for name, theirs in part.items()}
-        return [section(tuple(found), present)]
-    return sorted((section((prefix,), part) for prefix, part in found.items()), key=lambda one: -len(one.filled))
+        present = {name: theirs for part in reversed(places.values()) for name, theirs in part.items()}
+        return [section(tuple(places), present)]
+    return sorted((section((prefix,), part) for prefix, part in places.items()), key=lambda one: -len(one.filled))
 
 
 def choose(found: Sequence[Section], tensors: Tensors, *, averages: bool) -> tuple[Section, str | None]:
@@ -128,7 +129,3 @@ def _distinct(found: Sequence[Section], tensors: Tensors) -> list[Section]:
         places = [tensors[theirs].place for name, theirs in one.present.items() if name in one.filled]
         distinct.setdefault(one.prefixes if None in places else (one.averages, *places), one)
     return list(distinct.values())
-
-
-def _is_asked(prefix: str, asked: Sequence[str]) -> bool:
-    return any(is_within(prefix.rstrip("./"), word) for word in asked)
