@@ -132,7 +132,6 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
         self._infos[name] = StoredInfo(_dtype_name(dtype), tuple(shape), place)
 
     def _list(self, name: str, unread: Unread) -> None:
-        """Adds a tensor that is listed but not read."""
         self._require_new(name)
         self.unread[name] = unread
 

@@ -67,11 +67,9 @@ def read_head(path: Path) -> bytes:
 
 
 class CheckedFile:
-    """A regular file as a read-only memory map. Arrays that view it stay valid after `close`.
+    """A regular file, or the bytes `data` of a file within it, as a read-only memory map.
 
-    Args:
-        path: The file.
-        data: The bytes of a file within the file, such as a zip member; None for the whole file.
+    Arrays that view it stay valid after `close`.
 
     Raises:
         CheckpointError: The file cannot be read, or is a pipe, a device or a folder.

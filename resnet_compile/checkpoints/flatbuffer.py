@@ -14,12 +14,7 @@ from resnet_compile.checkpoints.checked_file import CheckedFile
 
 
 class FlatTable:
-    """A table of a file.
-
-    Args:
-        file: The file.
-        at: The position of the table.
-    """
+    """The table at a position in a file."""
 
     __slots__ = ("_at", "_fields", "_file", "_vtable")
 
@@ -49,7 +44,6 @@ class FlatTable:
         return default if place is None else self._number(place, size)
 
     def table(self, field: int) -> FlatTable | None:
-        """A nested table; None if it is absent."""
         place = self._place(field)
         return None if place is None else FlatTable(self._file, place + self._number(place, 4))
 
@@ -81,7 +75,6 @@ class FlatTable:
             raise self._file.error("a string that is not UTF-8") from error
 
     def tables(self, field: int) -> Iterator[FlatTable]:
-        """The tables in a vector of tables."""
         start, count = self.vector(field, 4)
         for at in range(start, start + 4 * count, 4):
             yield FlatTable(self._file, at + self._number(at, 4))

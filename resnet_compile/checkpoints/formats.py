@@ -15,13 +15,9 @@ from resnet_compile.checkpoints.wrong_files import hub_config
 
 @dataclass(frozen=True, slots=True)
 class CheckpointFormat:
-    """One format. Its reader is imported on first use: importing all readers takes longer than reading a file.
+    """One format: its usual name, the module of its reader, and what opens and what recognises a checkpoint in that.
 
-    Attributes:
-        name: Its usual name.
-        module: The module of its reader, within this package.
-        opener: The name of the class or function that opens a checkpoint.
-        recogniser: The name of the function that recognises one.
+    The reader is imported on first use: importing all readers takes longer than reading a file.
     """
 
     name: str
@@ -34,11 +30,7 @@ class CheckpointFormat:
         return bool(self._member(self.recogniser)(path))
 
     def open(self, path: Path) -> Checkpoint:
-        """Opens a checkpoint of this format.
-
-        Raises:
-            CheckpointError: It is damaged, hostile or of another format.
-        """
+        """Opens a checkpoint; raises `CheckpointError` if it is damaged, hostile or of another format."""
         made: Checkpoint = self._member(self.opener)(path)
         return made
 
@@ -95,7 +87,6 @@ def open_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def _find(path: Path) -> tuple[CheckpointFormat, Path] | None:
-    """The format of a checkpoint, and its path."""
     for place in (path, meant(path, _is_known)):
         for row in FORMATS:
             if place is not None and row.matches(place):

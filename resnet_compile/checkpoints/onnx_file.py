@@ -68,7 +68,6 @@ class _Stored:
 
 
 def is_onnx(path: Path) -> bool:
-    """Whether a file begins like an ONNX model."""
     head = read_head(path)
     return len(head) > 2 and head[0] == _IR_VERSION_TAG and 3 <= head[1] <= 0x7F and head[2] in _NEXT_TAGS
 
@@ -179,7 +178,6 @@ class OnnxCheckpoint(Checkpoint):
         self._stored[name] = _Stored(dtype, data, tensor)
 
     def _external_data(self, name: str, tensor: Message) -> memoryview:
-        """A view of a tensor's values in a file beside the model."""
         entries = {_text(entry, 1): _text(entry, 2) for entry in tensor.messages(13)}
         location = entries.get("location", "")
         folder = self._file.path.resolve().parent

@@ -25,16 +25,13 @@ _SHOWN = 4
 _STEP = re.compile(r"-(\d+)$")
 _NO_WEIGHTS = re.compile(r".*\.(graph|meta|pbtxt)", re.DOTALL)  # of TensorFlow, beside checkpoints
 
-IsKnown = Callable[[Path], bool]
+IsKnown = Callable[[Path], bool]  # whether a path is a checkpoint of some format
 
 
 def meant(path: Path, is_known: IsKnown, depth: int = 2) -> Path | None:
     """The checkpoint that a folder, state file or prefix stands for; None for no or several checkpoints.
 
-    Args:
-        path: The given path.
-        is_known: Whether a path is a checkpoint of some format.
-        depth: How many nested folders to enter that hold only a folder.
+    At most `depth` nested folders are entered that hold only a folder.
     """
     if path.name == _SAVED_MODEL and is_file(path):
         return path.parent / "variables" / "variables"
@@ -59,13 +56,7 @@ def meant(path: Path, is_known: IsKnown, depth: int = 2) -> Path | None:
 
 
 def explained(path: Path, is_known: IsKnown, formats: str) -> CheckpointError:
-    """The error about a path that is not a checkpoint: what it is, and what to give instead.
-
-    Args:
-        path: The given path.
-        is_known: Whether a path is a checkpoint of some format.
-        formats: The known formats, in words.
-    """
+    """The error about a path that is not a checkpoint: what it is, and what to give instead (`formats`, in words)."""
     what: str
     hint: str | None
     if is_folder(path):
@@ -82,12 +73,10 @@ def explained(path: Path, is_known: IsKnown, formats: str) -> CheckpointError:
 
 
 def _is_unpacked(path: Path) -> bool:
-    """Whether a folder is an unpacked PyTorch file."""
     return is_file(path / "data.pkl") and is_folder(path / "data")
 
 
 def _folder(path: Path, is_known: IsKnown) -> tuple[str, str]:
-    """What a folder is, and what to give instead."""
     if is_file(path / _SAVED_MODEL):
         return (
             "a SavedModel without its variables",
@@ -125,7 +114,6 @@ def _state_file(path: Path) -> tuple[str, str] | None:
 
 
 def _nothing(path: Path, is_known: IsKnown) -> tuple[str, str | None]:
-    """The fault of a path where nothing exists, and what to give instead."""
     if steps := _steps(path):
         return f"no such checkpoint; there are {len(steps)} of later steps", _one_of(steps)
     names = [file.name for file in _entries(path.parent)]

@@ -23,7 +23,6 @@ _NAME = re.compile(r"checkpoint-([0-9]{8,})\.npz")
 
 
 def checkpoint_name(step: int) -> str:
-    """The file name of the checkpoint after a number of steps."""
     return f"checkpoint-{step:08}.npz"
 
 

@@ -88,7 +88,6 @@ class ZipArchive(dict[str, Member]):
         return data
 
     def json(self, name: str) -> dict[str, Any]:
-        """The JSON object in a member."""
         if self[name].size > MAX_JSON:
             raise self._file.error(f"has {self[name].size} bytes; {MAX_JSON} are allowed", name)
         return self._file.json(self.read(name).tobytes())

@@ -33,12 +33,7 @@ _QUANTISED = frozenset({"int8", "uint8", "int4", "uint4"})
 
 @dataclass(frozen=True, slots=True)
 class StoredTensor(ParameterTensor):
-    """A parameter from a source: read, checked, transposed and converted to float32.
-
-    Attributes:
-        source: The source's tensor.
-        axes: The transposition of the source's axes.
-    """
+    """A parameter from a source: read, its axes transposed, converted to float32 and checked."""
 
     source: SourceTensor
     axes: tuple[int, ...]

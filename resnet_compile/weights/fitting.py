@@ -93,10 +93,6 @@ def fitting_specs(tensors: Tensors, model: OnnxCheckpoint | None = None) -> list
 
     Networks of several systems can have the same names and shapes but other paddings or strides. If the system of the
     names has such a network, the others are left out.
-
-    Args:
-        tensors: The source's tensors, by plain names.
-        model: The ONNX model that holds them, if one does.
     """
     return _own_first([*_fitting(tensors, model)])
 
@@ -125,12 +121,7 @@ def _fitting(tensors: Tensors, model: OnnxCheckpoint | None) -> Iterator[Fit]:
 
 
 def nearest(tensors: Tensors, limit: int = 3) -> list[Near]:
-    """The networks of the catalogue that a source fills best, the nearest first.
-
-    Args:
-        tensors: The source's tensors, by plain names.
-        limit: The greatest number of networks.
-    """
+    """The networks of the catalogue that a source fills best, the nearest first, at most `limit`."""
     found = [
         Near(
             name,

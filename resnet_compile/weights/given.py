@@ -22,12 +22,8 @@ from resnet_compile.weights.tensor import Bound
 def planned_by(spec: NetworkSpec, source: Mapping[str, ArrayLike], *, counted: bool) -> tuple[Plan, tuple[str, ...]]:
     """The plan of a spec whose open fields the weights fill, and notes for the user.
 
-    A spec without preprocessing takes that of the checkpoint's hub folder.
-
-    Args:
-        spec: The network.
-        source: A checkpoint, or arrays by name.
-        counted: Whether the weights set the number of classes, not the spec.
+    A spec without preprocessing takes that of the checkpoint's hub folder. With `counted` the weights set the number of
+    classes, not the spec.
     """
     spec, told = described(spec, source)
     planned = plan_network(spec)
@@ -42,13 +38,7 @@ def planned_by(spec: NetworkSpec, source: Mapping[str, ArrayLike], *, counted: b
 
 
 def bound_by(planned: Plan, source: Mapping[str, ArrayLike], choice: Mapping[str, Any]) -> tuple[Bound, Metadata]:
-    """The parameters' values, and metadata about their source.
-
-    Args:
-        planned: The network.
-        source: A checkpoint, or arrays by name.
-        choice: Arguments of `bind`; it finds the others itself.
-    """
+    """The parameters' values, and metadata about their source. `choice` has arguments of `bind`."""
     given = bind(planned, source, **choice)
     facts = Metadata()
     if isinstance(source, Checkpoint):

@@ -30,21 +30,14 @@ _TRANSFORMERS = tuple(f"transformers_resnet{layers}" for layers in (18, 26, 34, 
 
 
 def check_config(spec: NetworkSpec, source: Checkpoint) -> bool:
-    """Whether a checkpoint's configuration names this network; False if it names none.
-
-    Raises:
-        WeightsError: It names another network.
-    """
+    """Whether a checkpoint's configuration names this network, or none; raises `WeightsError` if it names another."""
     said, theirs = _architecture(source.config or {})
     if said is None:
         return False
     where = str(source.files[0].with_name("config.json"))
-    hint: str | None
     if theirs is None:
-        hint = "names and shapes of their weights are the same"
-        raise WeightsError(
-            f"the weights are for {said}, which computes another function than {spec.name}", where=where, hint=hint
-        )
+        message = f"the weights are for {said}, which computes another function than {spec.name}"
+        raise WeightsError(message, where=where, hint="names and shapes of their weights are the same")
     if _function(theirs) != _function(spec):
         hint = f"give {theirs.name} as SPEC" if theirs.source else None
         raise WeightsError(f"the weights are for {said}, and the spec is {spec.name}", where=where, hint=hint)

@@ -31,14 +31,9 @@ class _UnsaidError(Exception):
 
 
 def described(spec: NetworkSpec, source: object) -> tuple[NetworkSpec, tuple[str, ...]]:
-    """The spec, with the preprocessing of the model's first nodes or the checkpoint's folder if the spec has none.
+    """The spec, and notes for the user.
 
-    Args:
-        spec: The network.
-        source: The weights; only a model that normalises its images and a checkpoint in a hub folder have any.
-
-    Returns:
-        The spec, and notes for the user.
+    If the spec has no preprocessing, it takes that of the model's first nodes or of the checkpoint's hub folder.
     """
     own = spec.input.preprocess
     scheme, said, assumed = graph_scheme(source, own) if isinstance(source, OnnxCheckpoint) else (None, None, ())

@@ -68,8 +68,7 @@ def leftovers(
         tensors: The source's tensors, by plain names.
         used: The names of the tensors that fill a parameter.
         ignore: The user's patterns of names, or scopes, to ignore.
-        guessed: Whether the head was found by its shape: then another layer that reads as many channels could precede
-            it.
+        guessed: Whether the head was found by its shape: another layer that reads as many channels could precede it.
     """
     own = {_first(theirs) for theirs in section.wanted.values()}
     places = {tensors[name].place for name in used if name in tensors} - {None}
@@ -200,10 +199,9 @@ def _is_meant(name: str, word: str) -> bool:
 
 
 def words_for(names: Sequence[str], kept: Collection[str]) -> str | None:
-    """The value of `--ignore` that leaves out these names and none that is kept.
+    """The value of `--ignore` that leaves out these names and none that is kept; None for a long list.
 
-    Returns:
-        The names themselves if they are few, else scopes or patterns, with commas between them; None for a long list.
+    It has the names themselves if they are few, else scopes or patterns.
     """
     if len(names) <= _FEW:
         return ",".join(names)

@@ -47,11 +47,7 @@ class Match:
     """How a source fills a network.
 
     Attributes:
-        plan: The network.
-        section: The section with the network, and its table.
         names: The source's name of each parameter, by our name.
-        tensors: The source's tensors.
-        choice: The user's choices.
         head: The scope of the logits, if it is not the table's.
         missing: The parameters without a tensor.
         note: A note for the user about the section.
@@ -110,11 +106,6 @@ class Match:
 
 def match(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
     """The complete match of a source and a network.
-
-    Args:
-        plan: The network to fill.
-        tensors: The source's tensors, by plain names.
-        choice: The user's choices.
 
     Raises:
         WeightsError: The source does not fill the network, or holds another one. One message lists all tensors that are
@@ -285,7 +276,6 @@ def _missing(found: Match) -> Iterator[tuple[str, str]]:
 
 
 def _hint(found: Match) -> str | None:
-    """What to type next."""
     plan, section, missing, faults = found.plan, found.section, found.missing, found.others.faults
     logits = logits_of(plan)
     if missing and all(p.name not in section.names for p in missing):

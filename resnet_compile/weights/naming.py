@@ -69,9 +69,7 @@ class Naming:
     def names(self, plan: Plan, source: Iterable[str]) -> dict[str, str]:
         """The source's name, without its prefix, of each parameter that has one, by our name.
 
-        Args:
-            plan: The network.
-            source: The names of the source; a `Numbering` starts at their lowest numbers.
+        A `Numbering` starts at the lowest numbers among the names of the source.
         """
         units = [block.unit for block in plan.spec.blocks]
         if self.projects and any(getattr(unit.shortcut, "at", None) not in self.projects for unit in units):
@@ -190,17 +188,11 @@ class Naming:
 
 
 class _Rule(NamedTuple):
-    """A parsed rule.
-
-    Attributes:
-        ours: The pattern of our name.
-        kind: The pattern of our name with any numbers.
-        theirs: The parts of the source's name: text, and fields by name and offset.
-    """
+    """A parsed rule: the patterns of our name, and of it with any numbers; the source's name in text and fields."""
 
     ours: re.Pattern[str]
     kind: re.Pattern[str]
-    theirs: tuple[str | tuple[str, int], ...]
+    theirs: tuple[str | tuple[str, int], ...]  # a field is its name and offset
 
 
 def _turned(ours: str, theirs: str) -> str:

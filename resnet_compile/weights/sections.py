@@ -75,11 +75,7 @@ class Section:
 def sections(naming: Naming, plan: Plan, tensors: Tensors, asked: Sequence[str]) -> list[Section]:
     """The sections in which a table finds parameters, the fullest first.
 
-    Args:
-        naming: The table.
-        plan: The network to fill.
-        tensors: The source's tensors, by plain names.
-        asked: The sections to look in, in the user's words; empty for all. Several are read as one.
+    `asked` are the sections to look in, in the user's words; empty for all. Several are read as one.
     """
     wanted = naming.names(plan, tensors)
     places: dict[str, dict[str, str]] = {}

@@ -313,11 +313,7 @@ NAMINGS: tuple[Naming, ...] = (
 
 
 def naming_of(name: str) -> Naming:
-    """The table of a name.
-
-    Raises:
-        OptionError: There is no such table.
-    """
+    """The table of a name; raises `OptionError` for an unknown one."""
     for naming in NAMINGS:
         if naming.name == name:
             return naming

@@ -16,11 +16,7 @@ from resnet_compile.plan.parameters import Parameter
 
 @dataclass(frozen=True, slots=True)
 class ParameterTensor(ABC):
-    """The float32 values of one parameter, computed on demand; thread-safe.
-
-    Attributes:
-        parameter: The parameter.
-    """
+    """The float32 values of one parameter, computed on demand; thread-safe."""
 
     parameter: Parameter
     dtype: ClassVar[Literal["float32"]] = "float32"
@@ -50,11 +46,7 @@ class Bound:
 
 
 def finite(values: ArrayLike, shape: tuple[int, ...], where: str) -> NDArray[Any]:
-    """Values as a float32 array of a parameter's shape.
-
-    Raises:
-        WeightsError: A value is not finite, or not finite in float32.
-    """
+    """Values as a float32 array of a parameter's shape; raises `WeightsError` if one is not finite in float32."""
     with np.errstate(over="ignore"):  # the error below names the tensor that overflows
         array = np.ascontiguousarray(values, np.float32).reshape(shape)
     if not np.isfinite(array).all():

@@ -49,7 +49,6 @@ def text_attribute(hdf5: Hdf5File, address: int, key: str) -> str | None:
 
 
 def _attribute(file: CheckedFile, message: bytes) -> tuple[str, StringAttribute | None]:
-    """Name and value of an attribute message."""
     attribute = Cursor(file, message, "an attribute")
     version, flags = attribute.uint(1), attribute.uint(1)
     sizes = attribute.uint(2), attribute.uint(2), attribute.uint(2)

@@ -64,10 +64,7 @@ class Hdf5Dataset:
 
 
 def locate(hdf5: Hdf5File, address: int, name: str) -> Hdf5Dataset | Unread:
-    """The dataset at `address`, its claims checked against the file's size.
-
-    Returns:
-        The dataset, or an `Unread` for one without plain numbers.
+    """The dataset at `address`, its claims checked against the file's size; an `Unread` for one without plain numbers.
 
     Raises:
         CheckpointError: It is not a plain array within this file, or is damaged.

@@ -35,7 +35,6 @@ class Cursor:
         self.position = 0
 
     def take(self, size: int) -> bytes:
-        """The next `size` bytes."""
         end = self.position + size
         if end > len(self._data):
             raise self._file.error(f"{self._what} is shorter than its contents")
@@ -47,7 +46,6 @@ class Cursor:
         return int.from_bytes(self.take(size), "little")
 
     def expect(self, constant: bytes) -> None:
-        """Checks that these bytes are next."""
         if self.take(len(constant)) != constant:
             raise self._file.error(f"{self._what} is damaged")
 
@@ -75,7 +73,6 @@ class Hdf5File:
             raise file.error(f"the file is truncated: {file.size} of {end} bytes")
 
     def cursor(self, start: int, size: int, what: str) -> Cursor:
-        """The bytes of one structure."""
         self.count(1 + size // 64)
         return Cursor(self.file, self.file.copy(start, size, what), what)
 

@@ -38,10 +38,7 @@ def is_keras_archive(path: Path) -> bool:
 
 
 class KerasCheckpoint(Checkpoint):
-    """The weights of a Keras model by `layer/weight`. Unchunked datasets are views of the map.
-
-    The format has no checksums: damaged values go unnoticed.
-    """
+    """The weights of a Keras model by `layer/weight`. The format has no checksums: damaged values go unnoticed."""
 
     format: ClassVar[str] = "Keras HDF5"
 

@@ -60,7 +60,6 @@ def layers_of(model: Config | None) -> Iterator[Config]:
 
 
 def _all_layers(model: Config | None, depth: int = 0) -> Iterator[Config]:
-    """The layers of a model and of its nested models."""
     for layer in layers_of(model) if depth < _MAX_DEPTH else ():
         yield layer
         yield from _all_layers(layer, depth + 1)

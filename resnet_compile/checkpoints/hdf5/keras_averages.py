@@ -37,12 +37,7 @@ def keeps_averages(config: Config | None) -> bool:
 def average_names(config: Config, shapes: Shapes) -> dict[str, str]:
     """Names for the averages, each the variable's with the suffix `AVERAGE`, by their names in the file.
 
-    Args:
-        config: The model's `config.json`.
-        shapes: The shapes of all tensors by name.
-
-    Returns:
-        The names; empty unless every trainable variable has one average.
+    They are empty unless every trainable variable of the `config.json` has one average among the shapes of all tensors.
     """
     slots = takewhile(lambda name: name in shapes, (f"optimizer/{number}" for number in count()))
     averages = list(dropwhile(lambda name: not shapes[name], slots))

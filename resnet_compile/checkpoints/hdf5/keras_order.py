@@ -19,8 +19,7 @@ _LETTERS = {(7, 7): "g", (3, 3): "c", (1, 1): "a"}
 def application_names(layers: Mapping[str, Sequence[tuple[int, ...]]]) -> dict[str, str]:
     """The names of a network's convolutions and norms by the keys of their groups; empty for another network.
 
-    Args:
-        layers: The shapes of each layer's variables, by class and number.
+    `layers` has the shapes of each layer's variables.
     """
     convolutions, norms = (_of_class(layers, kind) for kind in ("conv2d", "batch_normalization"))
     letters = "".join(_letter(layers[key]) for key in convolutions)

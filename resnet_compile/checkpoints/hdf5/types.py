@@ -66,7 +66,6 @@ def number_type(message: bytes) -> np.dtype[Any] | None:
 
 
 def type_words(message: bytes) -> str:
-    """The class of a datatype message, in words."""
     kind = message[0] & 15 if message else len(_CLASSES)
     return _CLASSES[kind] if kind < len(_CLASSES) else "unknown"
 

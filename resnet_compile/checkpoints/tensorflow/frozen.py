@@ -56,11 +56,10 @@ def is_frozen_graph(path: Path) -> bool:
 
 
 class FrozenGraphCheckpoint(Checkpoint):
-    """The constants of a graph. An `Identity` that reads one, such as `conv2d/kernel/read`, is a second name for it.
+    """The constants of a graph. The format has no checksums.
 
-    A constant with the name of a variable's read gets the variable's name (`frozen_names`).
-
-    The format has no checksums.
+    An `Identity` that reads one, such as `conv2d/kernel/read`, is a second name for it. A constant with the name of a
+    variable's read gets the variable's name (`frozen_names`).
     """
 
     format: ClassVar[str] = "TensorFlow frozen graph"

@@ -36,17 +36,11 @@ class Use(NamedTuple):
 
 
 def is_read(name: str) -> bool:
-    """Whether a node has the name of a variable's read."""
     return bool(_READ.search(name))
 
 
 def variable_names(uses: Iterable[Use], reads: Mapping[str, str]) -> dict[str, str]:
-    """The variables' names for constants with the name of a read, by that name.
-
-    Args:
-        uses: The nodes that use variables.
-        reads: The input of each `Identity`, by its name.
-    """
+    """The variables' names for constants with the name of a read, by that name; `reads` has each `Identity`'s input."""
     found: dict[str, tuple[str, str]] = {}
     for use in uses:
         scope = _SCOPE.fullmatch(use.name)

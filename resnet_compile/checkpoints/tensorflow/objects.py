@@ -40,7 +40,7 @@ def object_names(
         graph: The record.
         contents: A value for each key, equal for equal tensors.
         scalars: The keys of scalars.
-        fail: Makes the error for a malformed record.
+        fail: Makes errors.
     """
     full: dict[str, str] = {}
     for node in Message(graph, fail).messages(1):

@@ -15,13 +15,7 @@ MAX_SIZE = 64 << 20
 
 
 def decompress(data: Buffer, fail: Fail) -> bytes:
-    """The contents of a raw Snappy block.
-
-    Args:
-        data: The block.
-        fail: Makes the error for a block that is malformed, claims more than `MAX_SIZE` bytes, or holds another number
-            of bytes than it claims.
-    """
+    """The contents of a block; fails if it is malformed, or does not hold what it claims, at most `MAX_SIZE` bytes."""
     end = len(data)
     size, at = read_varint(data, 0, end, fail)
     if size > MAX_SIZE:

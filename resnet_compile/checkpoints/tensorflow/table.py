@@ -40,9 +40,6 @@ _RAW, _SNAPPY = 0, 1
 class Table:
     """The table in a file. Opening it reads the footer, the metaindex and the index; blocks are read lazily.
 
-    Args:
-        file: The file; the table does not close it.
-
     Raises:
         CheckpointError: The file is not a table, or is damaged outside its data blocks.
     """

@@ -67,13 +67,9 @@ def is_tensorflow_v1(path: Path) -> bool:
 
 
 class TensorFlowV1Checkpoint(Checkpoint):
-    """A V1 checkpoint.
+    """A V1 checkpoint, opened by a path as for `v1_files`.
 
     Floating-point values of variables in one slice are views of the map, possibly unaligned.
-
-    Args:
-        path: The file; for a sharded checkpoint its prefix, any shard or a pattern like ``x-?????-of-00003``; or a
-            training folder with a state file that names one of these.
     """
 
     format: ClassVar[str] = "TensorFlow V1 checkpoint"

@@ -62,12 +62,10 @@ def is_tensorflow_v2(path: Path) -> bool:
 
 
 class TensorFlowV2Checkpoint(Checkpoint):
-    """A V2 bundle. The tensors of an object-based one have the names of their variables (`objects`).
+    """A V2 bundle, opened by a path as for `v2_prefix`.
 
-    Arrays are views of the map, possibly unaligned; partitioned variables and strings are copies.
-
-    Args:
-        path: The prefix, the index, a data file, or a training folder with a state file that names one of these.
+    The tensors of an object-based one have the names of their variables (`objects`). Arrays are views of the map,
+    possibly unaligned; partitioned variables and strings are copies.
     """
 
     format: ClassVar[str] = "TensorFlow V2 checkpoint"

@@ -24,13 +24,9 @@ RESAVE = "save the weights alone: torch.save(model.state_dict(), path), or as sa
 
 
 class Container:
-    """The pickles and storages of a file.
+    """The pickles and storages of a file."""
 
-    Attributes:
-        where: The place of a pickle, for errors.
-    """
-
-    where: str | None = None
+    where: str | None = None  # the place of a pickle, for errors
 
     @abstractmethod
     def values(self) -> Iterator[tuple[str, Pickled]]:

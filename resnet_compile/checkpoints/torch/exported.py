@@ -45,10 +45,7 @@ def archive_of(file: CheckedFile) -> Container:
 class Exported(ZipContainer):
     """The weights and constants of the models in an archive, by their names in the model's state dict.
 
-    Args:
-        file: The file.
-        archive: Its members.
-        configs: The members that describe weights, one for each model. With several, names begin with the model's.
+    `configs` are the members that describe weights, one for each model. With several, names begin with the model's.
     """
 
     def __init__(self, file: CheckedFile, archive: ZipArchive, configs: list[str]) -> None:

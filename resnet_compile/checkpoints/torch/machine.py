@@ -24,14 +24,9 @@ from resnet_compile.checkpoints.torch.values import (
 
 
 class Machine:
-    """The stack and the memo of one pickle; `marks` holds the stack heights of its MARKs.
+    """The stack and the memo of one pickle, and what it named: unknown names, and storages by key.
 
-    Args:
-        folder: The prefix of its storages' keys.
-
-    Attributes:
-        names: The unknown names in it.
-        storages: Its storages by key.
+    `marks` holds the stack heights of its MARKs. `folder` is the prefix of its storages' keys.
     """
 
     def __init__(self, folder: str = "") -> None:
@@ -68,13 +63,11 @@ class Machine:
             self.pop()
 
     def top(self) -> Any:
-        """The value on top, without removing it."""
         if len(self.stack) <= (self.marks[-1] if self.marks else 0):
             raise PickleError("the pickle takes a value from an empty stack")
         return self.stack[-1]
 
     def pop_many(self, count: int) -> list[Any]:
-        """Removes and returns `count` values from the top, the topmost last."""
         return [self.pop() for _ in range(count)][::-1]
 
     def pop_to_mark(self) -> list[Any]:
@@ -87,7 +80,6 @@ class Machine:
         return items
 
     def put(self, index: int) -> None:
-        """Stores the value on top in the memo."""
         self.memo[index] = self.top()
 
     def get(self, index: int) -> None:
@@ -134,7 +126,6 @@ class Machine:
             enter(target, key, value)
 
     def make_dict(self, items: list[Any]) -> None:
-        """Pushes a mapping of alternating keys and values."""
         self.push({})
         self.set_items(items)
 

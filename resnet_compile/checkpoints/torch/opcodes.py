@@ -23,28 +23,16 @@ _MAX_NUMBER = 255  # bytes of an integer
 
 @dataclass(frozen=True, slots=True)
 class Pickled:
-    """The contents of a pickle.
-
-    Attributes:
-        value: Its value; tensors, arrays and objects in it are those of `values`.
-        names: The unknown names in it.
-        storages: Its storages by key.
-        end: The position after it.
-    """
+    """The contents of a pickle; tensors, arrays and objects in its value are those of `values`."""
 
     value: Any
-    names: frozenset[Name]
-    storages: Mapping[str, Storage]
-    end: int
+    names: frozenset[Name]  # the unknown ones
+    storages: Mapping[str, Storage]  # by key
+    end: int  # the position after the pickle
 
 
 def interpret(data: memoryview, start: int = 0, folder: str = "") -> Pickled:
-    """The contents of a pickle.
-
-    Args:
-        data: The bytes that hold it.
-        start: Its position.
-        folder: The prefix of its storages' keys.
+    """The contents of the pickle that starts at a position of `data`; `folder` is the prefix of its storages' keys.
 
     Raises:
         PickleError: The pickle is damaged, too long, or refers to something outside the file.
@@ -69,7 +57,6 @@ class _Pickle:
         self.position = start
 
     def code(self) -> int:
-        """The next byte."""
         self.position += 1
         if self.position > len(self._data):
             raise PickleError("the pickle is truncated")

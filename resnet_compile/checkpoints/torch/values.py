@@ -40,14 +40,9 @@ class Name:
 
 @dataclass(slots=True, eq=False)
 class Record:
-    """An object of an unknown class, as its pickle describes it.
+    """An object of an unknown class: the function that an unpickler would call for it, and that call's arguments.
 
-    Attributes:
-        function: The function that an unpickler would call for it.
-        arguments: The arguments of that call.
-        states: The states that an unpickler would set its attributes from.
-        items: Its items, as a mapping.
-        elements: Its elements, as a list or set.
+    It would set the attributes from `states`, and has `items` as a mapping and `elements` as a list or set.
     """
 
     function: Name | Record
