@@ -33,7 +33,7 @@ def truth(value: Any) -> dict[str, Any]:
     """One tensor's line."""
     array = np.asarray(value)
     if array.dtype == object:
-        return {"dtype": "string", "shape": list(array.shape), "values": [each.hex() for each in array.reshape(-1)]}
+        return {"dtype": "string", "shape": list(array.shape), "strings": [each.hex() for each in array.reshape(-1)]}
     digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
     return {"dtype": array.dtype.name, "shape": list(array.shape), "sha256": digest}
 
