@@ -26,6 +26,8 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.compose
+import onnx.parser
 from onnx import helper, numpy_helper
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -39,11 +41,26 @@ from resnet_compile.recognise import recognise  # noqa: E402
 
 EXPORTS = ROOT / "tests" / "data" / "onnx"
 OPERATORS = (
-    *("Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "Dropout", "Elu", "Expand"),
-    *("Flatten", "Gemm", "GlobalAveragePool", "GlobalMaxPool", "Identity", "LeakyRelu", "MatMul", "Max", "MaxPool"),
-    *("Min", "Mul", "PRelu", "Pad", "ReduceMean", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Squeeze", "Sub"),
-    *("Sum", "Transpose", "Unsqueeze"),
+    *("Add", "AveragePool", "BatchNormalization", "Cast", "Clip", "Concat", "Conv", "Div", "Dropout", "Elu"),
+    *(
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Gemm",
+        "GlobalAveragePool",
+        "GlobalMaxPool",
+        "Identity",
+        "LeakyRelu",
+        "MatMul",
+        "Max",
+        "MaxPool",
+    ),
+    *("Min", "Mul", "PRelu", "Pad", "ReduceMean", "Relu", "Reshape", "Sigmoid", "Slice", "Softmax", "Split", "Squeeze"),
+    *("Sub", "Sum", "Transpose", "Unsqueeze"),
 )
+PREPARED = """<ir_version: {version}, opset_import: ["": 18]> before ({image} x) => ({image} y)
+    <int64[3] i = {{2, 1, 0}}, float[3,1,1] mean = {{0.5, 0.6, 0.7}}, float[1,3,1,1] std = {{0.2, 0.3, 0.4}}>
+    {{ a = Gather<axis = 1>(x, i) b = Sub(a, mean) y = Div(b, std) }}"""
 NUMBERS = (-3, -1, 0, 1, 2, 3, 7, 1 << 31, 1 << 62)
 SLOWEST = 3.0  # seconds for a narrow network; most take a few hundredths
 
@@ -175,13 +192,16 @@ CHANGES: Sequence[Change] = (
 
 
 def originals() -> list[bytes]:
-    """Narrow networks of every family, unrewritten and rewritten, and other systems' exports."""
+    """Narrow networks of every family, plain, rewritten and behind nodes that prepare images; others' exports."""
     found = [path.read_bytes() for path in sorted(EXPORTS.glob("*.onnx"))]
     for spec in families():
         for target in (None, "cpu"):
             model = compile(spec, CompileOptions(target=target)).to_proto()
             del model.metadata_props[:]
             found.append(model.SerializeToString())
+            image = f"float[N,3,{spec.input.height},{spec.input.width}]"
+        before = onnx.parser.parse_model(PREPARED.format(version=model.ir_version, image=image))
+        found.append(onnx.compose.merge_models(before, model, io_map=[("y", "input")]).SerializeToString())
     return found
 
 
