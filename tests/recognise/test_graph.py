@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnx.numpy_helper
 import pytest
+import test_golden_keras
 import test_golden_torch
 from hypothesis import Phase, given, settings
 from onnx import helper
@@ -18,8 +19,10 @@ from support.tolerances import NETWORK, relative_error
 
 from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec, open_checkpoint, plan_network
 from resnet_compile.errors import WeightsError
+from resnet_compile.proof import compare_source
 from resnet_compile.recognise import Recognised, recognise
-from resnet_compile.spec import build_spec
+from resnet_compile.spec import Input, build_spec, torchvision_bottleneck_block
+from resnet_compile.verify import require_agreement
 
 EXPORTS = Path(__file__).resolve().parents[1] / "data" / "onnx"
 TORCH = ("resnet_basic", "resnet_bottleneck", "resnext", "resnetv2")
@@ -93,6 +96,35 @@ def test_exports_of_tf2onnx_come_back(version: str, tmp_path: Path) -> None:
     spec = case.spec.replace(input=case.spec.input.replace(**size))
     ours, theirs = (function(plan_network(each), folded=True) for each in (found.spec, spec))
     assert ours[:2] == theirs[:2]
+
+
+@pytest.mark.parametrize("version", ["", "v2"])
+def test_exports_of_keras_come_back(version: str, tmp_path: Path) -> None:
+    """That of version 1 takes photographs, and prepares them by Keras's own function."""
+    golden = next(run for run in test_golden_keras.RUNS if run.label == f"keras{version}-0")
+    path = EXPORTS / f"keras_resnet{version}_tf2onnx.onnx"
+    found = read(path, tmp_path)
+    assert found.spec.input.preprocess == (None if version else "caffe")
+    assert found.spec.head.predictions == "softmax"
+    assert function(plan_network(found.spec), folded=True) == function(plan_network(golden.spec), folded=True)
+    actual = run(compile(path).to_proto(), golden.x)
+    assert relative_error(actual["network/logits"], golden.expected["net/logits"]) <= NETWORK
+
+
+@pytest.mark.parametrize("exporter", ["tracing", "dynamo"])
+def test_exports_of_torchvision_come_back(exporter: str, tmp_path: Path) -> None:
+    found = read(path := EXPORTS / f"torchvision_bottleneck_{exporter}.onnx", tmp_path)
+    published = load_spec("torchvision_resnet50")
+    widths = enumerate(((4, 1, 1), (4, 2, 2), (6, 1, 2), (8, 1, 2)), 1)
+    spec = published.replace(
+        input=Input(height=64, width=56),
+        root=published.root.replace(depth=8),  # type: ignore[union-attr]
+        blocks=tuple(torchvision_bottleneck_block(f"block{at}", *each) for at, each in widths),
+        head=published.head.replace(num_classes=10),
+    )
+    assert found.spec.input.preprocess == "torchvision"
+    assert function(plan_network(found.spec), folded=True) == function(plan_network(spec), folded=True)
+    require_agreement(compare_source(found.spec, path))
 
 
 LIGHT = Path(onnx.__file__).parent / "backend" / "test" / "data" / "light" / "light_resnet50.onnx"

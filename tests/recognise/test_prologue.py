@@ -102,6 +102,13 @@ FORMS = {
         Normalise(),
         255,
     ),
+    "slice of two axes": (
+        "<int64[2] s = {0, -1}, int64[2] e = {1000000000, -1000000000}, int64[2] axes = {0, 1}, int64[2] t = {1, -1},"
+        " float k = {255.0}> { a = Slice(x, s, e, axes, t) y = Div(a, k) }",
+        lambda x: x[:, ::-1] / 255,
+        Normalise(),
+        255,
+    ),
     "photographs": (
         f"{BGR}, int64[3] i = {{-1, 1, 0}}> {{ a = Cast<to = 1>(x) b = Gather<axis = 3>(a, i) c = Sub(b, mean)"
         " y = Transpose<perm = [0, 3, 1, 2]>(c) }",
@@ -173,10 +180,16 @@ def test_what_no_scheme_expresses_is_told_and_proved(nodes: str, tmp_path: Path)
             PHOTOGRAPH,
             "Sub 'a'",
         ),
+        (
+            "<int64[2] s = {1, -1}, int64[2] e = {1000000000, -9}, int64[2] axes = {2, 1}, int64[2] t = {1, -1}>"
+            " { y = Slice(x, s, e, axes, t) }",
+            None,
+            "Slice 'y'",
+        ),
         ("<float k = {2.0}> { a = Sub(x, k) y = Elu(a) }", None, "Elu 'y'"),
         ("<float k = {2.0}, float l = {1.0}> { a = Add(x, k) y = Div(l, a) }", None, "Div 'y'"),
     ],
-    ids=["a mean of columns", "a channel twice", "integers", "no affine", "a reciprocal"],
+    ids=["a mean of columns", "a channel twice", "integers", "rows cut off", "no affine", "a reciprocal"],
 )
 def test_anything_else_before_the_network_is_named(nodes: str, image: str | None, node: str, tmp_path: Path) -> None:
     path = saved(behind(nodes, image) if image else behind(nodes), tmp_path)

@@ -21,6 +21,7 @@ from resnet_compile.weights.structure.walk import takers
 
 _MOST = 64  # channels of a value, and nodes before it
 _VALUES = 256  # how many values are followed
+_ENDLESS = 10**9  # an end behind every axis; TensorFlow's exporter writes this one
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,21 +178,25 @@ def _gather(model: Walk, node: OnnxNode, known: Mapping[str, Prologue]) -> list[
 
 
 def _slice(model: Walk, node: OnnxNode, known: Mapping[str, Prologue]) -> list[Prologue]:
-    """Channels with a step, -1 to reverse them; the arguments were attributes before opset 10."""
+    """Channels with a step, -1 to reverse them, and whole other axes; the arguments were attributes before opset 10."""
     source = known[node.inputs[0]]
     names = ("starts", "ends", "axes", "steps")
     given = [
         node.ints.get(name) or (model.integers(node.inputs[at]) if model.has(node, at) else None)
         for at, name in enumerate(names, 1)
     ]
-    starts, ends, axes, steps = given[0], given[1], given[2] or (0,), given[3] or (1,)
-    if starts is None or ends is None or {len(each) for each in (starts, ends, axes, steps)} != {1}:
+    starts, ends = given[:2]
+    if starts is None or ends is None:
         return []
-    if source.place.axes[axes[0]] != "C":
-        return []
-    # An end before the first channel is none: backwards, the first is taken too.
-    stop = None if steps[0] < 0 and ends[0] < -len(source.order) else ends[0]
-    return [_taken(source, slice(starts[0], stop, steps[0]))]
+    axes, steps = given[2] or tuple(range(len(starts))), given[3] or (1,) * len(starts)
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        if source.place.axes[axis] == "C":
+            # An end before the first channel is none: backwards, the first is taken too.
+            stop = None if step < 0 and end < -len(source.order) else end
+            source = _taken(source, slice(start, stop, step))
+        elif start != 0 or end < _ENDLESS or step != 1:
+            return []
+    return [source]
 
 
 def _split(model: Walk, node: OnnxNode, known: Mapping[str, Prologue]) -> list[Prologue]:
