@@ -33,6 +33,8 @@ class ValueCost:
         macs: Multiply-accumulates.
         activation_bytes: The value's size in bytes.
         bytes_moved: Bytes that the operator reads, weights included, and writes.
+        held_bytes: The size of the values that live while it is computed, in bytes: the input until its last use, each
+            value from when it is computed to its last use, outputs to the end.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ValueCost:
     macs: int
     activation_bytes: int
     bytes_moved: int
+    held_bytes: int
 
     @property
     def arithmetic_intensity(self) -> float:
@@ -57,14 +60,11 @@ class Costs:
         plan: The network.
         batch: Images in the batch.
         values: Every value, in the order in which they are computed.
-        activation_bytes_peak: The peak memory of live values, in bytes. The input counts; each value is freed after its
-            last use.
     """
 
     plan: Plan
     batch: int
     values: tuple[ValueCost, ...]
-    activation_bytes_peak: int
 
     @property
     def macs(self) -> int:
@@ -75,6 +75,11 @@ class Costs:
     def activation_bytes(self) -> int:
         """The size of all values together, in bytes."""
         return sum(value.activation_bytes for value in self.values)
+
+    @property
+    def activation_bytes_peak(self) -> int:
+        """The peak memory of live values, in bytes."""
+        return max(value.held_bytes for value in self.values)
 
     @property
     def bytes_moved(self) -> int:
@@ -113,17 +118,18 @@ def costs(spec: SpecSource, options: CompileOptions | None = None) -> Costs:
         batch=batch, size=size, num_classes=options.num_classes, outputs=options.outputs, target="portable"
     )
     model = compile_network(spec, asked)
-    return Costs(model.plan, batch, tuple(_costs(model.graph)), _peak(model.graph))
+    return Costs(model.plan, batch, tuple(_costs(model.graph)))
 
 
 def _costs(graph: Graph) -> Iterator[ValueCost]:
-    for node, made in graph.nodes():
+    for (node, made), held in zip(graph.nodes(), _held(graph), strict=True):
         read = [value for value in node.inputs if value]
         weights = sum(_elements(value) for value in read if value.contents is not None)
         written = sum(map(_bytes, made))
         moved = sum(map(_bytes, dict.fromkeys(read))) + written
         value = made[0]
-        yield ValueCost(value.name, node.operator, value.static_shape, weights, _macs(node, value), written, moved)
+        shape, macs = value.static_shape, _macs(node, value)
+        yield ValueCost(value.name, node.operator, shape, weights, macs, written, moved, held)
 
 
 def _macs(node: Node, made: Value) -> int:
@@ -137,19 +143,17 @@ def _macs(node: Node, made: Value) -> int:
             return 0
 
 
-def _peak(graph: Graph) -> int:
-    """The peak size of live values: a value lives until its last reader, an output to the end."""
+def _held(graph: Graph) -> Iterator[int]:
+    """The size of the values that live at each node: a value lives until its last reader, an output to the end."""
     order = list(graph.nodes())
     last = {value: step for step, (node, _) in enumerate(order) for value in node.inputs if value}
     last |= dict.fromkeys(graph.outputs, len(order))
     live = sum(map(_bytes, graph.inputs))
-    peak = live
     for step, (node, made) in enumerate(order):
         live += sum(map(_bytes, made))
-        peak = max(peak, live)
+        yield live
         read = {value for value in node.inputs if value and value.contents is None}
         live -= sum(_bytes(value) for value in read if last[value] == step)
-    return peak
 
 
 def _elements(value: Value) -> int:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import resnet_compile as rc
 from resnet_compile.report.table import Cell, table
 
 if TYPE_CHECKING:
+    from resnet_compile.plan.summary import Place
     from resnet_compile.spec.published import PublishedWeights
 
 # A network as its plan and its summary.
 Measured = tuple["rc.Plan", "rc.plan.Summary"]
 _WIDTH = 100
-# The path of a part in its network: block, unit and layer, as deep as the part lies.
-Place = tuple[str, ...]
 
 
 def catalogue_text(rows: list[dict[str, Any]]) -> str:
@@ -64,7 +63,7 @@ def network_text(
             part.moving_statistics,
             part.macs,
         ]
-        for place, part in _parts(summary, depth)
+        for place, part in rc.plan.places(summary, depth)
     ]
     rows.append(["total", "", "", summary.weights, summary.parameters, summary.moving_statistics, summary.macs])
     lines = [_title(planned), *(f"  {key}: {_words(value)}" for key, value in facts.items())]
@@ -99,11 +98,9 @@ def _end_points(planned: rc.Plan) -> str:
 def comparison_text(left: Measured, right: Measured, depth: int) -> str:
     """Two networks side by side; parts with the same path share a row. For `depth` see `network_text`."""
     header = ["", *["kind", "weights", "parameters", "multiply-accumulates"] * 2]
-    # Units are matched by number: their kind may differ between the networks.
-    parts = [{_by_number(place): part for place, part in _parts(summary, depth)} for _, summary in (left, right)]
     rows: list[list[Cell]] = [
-        [_indented(place), *_cells(parts[0].get(place)), *_cells(parts[1].get(place))]
-        for place in _merged([*parts[0]], [*parts[1]])
+        [_indented(place), *_cells(one), *_cells(other)]
+        for place, one, other in rc.plan.paired(left[1], right[1], depth)
     ]
     rows.append(["total", *_cells(left[1]), *_cells(right[1])])
     return f"{_title(left[0])} | {_title(right[0])}\n\n{table(header, rows)}"
@@ -127,28 +124,3 @@ def _indented(place: Place) -> str:
 
 def _cells(part: rc.plan.Summary | None) -> list[Cell]:
     return [part.kind, part.weights, part.parameters, part.macs] if part else [""] * 4
-
-
-def _parts(summary: rc.plan.Summary, depth: int, above: Place = ()) -> Iterator[tuple[Place, rc.plan.Summary]]:
-    for part in summary.parts:
-        # The root block and the head are no scopes: names of their parts begin with the network's name.
-        inner = part.name.removeprefix(f"{summary.name}/").removeprefix(f"{summary.name.rpartition('/')[0]}/")
-        yield (*above, inner), part
-        if depth > 1:
-            yield from _parts(part, depth - 1, (*above, inner))
-
-
-def _by_number(place: Place) -> Place:
-    return tuple(name.partition("/")[0] if level == 1 else name for level, name in enumerate(place))
-
-
-def _merged(left: list[Place], right: list[Place]) -> list[Place]:
-    """All paths: the left's in order, and each of the right's own after its predecessor there."""
-    merged, position = list(left), 0
-    for place in right:
-        if place in merged:
-            position = merged.index(place)
-        else:
-            merged.insert(position, place)
-        position += 1
-    return merged

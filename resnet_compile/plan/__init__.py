@@ -3,7 +3,8 @@
 from resnet_compile.plan.names import end_point_words
 from resnet_compile.plan.network import BlockPlan, EndPoint, HeadPlan, Plan, plan_network
 from resnet_compile.plan.parameters import Parameter
-from resnet_compile.plan.summary import Summary, summarize
+from resnet_compile.plan.receptive import ReceptiveField, receptive_fields
+from resnet_compile.plan.summary import Summary, paired, places, summarize
 from resnet_compile.plan.unit import UnitPlan
 
 __all__ = [
@@ -12,9 +13,13 @@ __all__ = [
     "HeadPlan",
     "Parameter",
     "Plan",
+    "ReceptiveField",
     "Summary",
     "UnitPlan",
     "end_point_words",
+    "paired",
+    "places",
     "plan_network",
+    "receptive_fields",
     "summarize",
 ]
