@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from fnmatch import fnmatchcase
 from functools import partial
@@ -22,6 +23,8 @@ from resnet_compile.limits import MAX_BATCH
 if TYPE_CHECKING:
     from resnet_compile.spec.published import PublishedWeights
 
+_NO_SPEC = "applies to specs, and the source is a checkpoint"
+
 
 @command("resnet-inspect")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
@@ -36,6 +39,13 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Print the cost of a batch as CSV: multiply-accumulates, bytes of activations and bytes moved. One row for "
     "each spec; with --layers one for each value that it computes.",
+)
+@click.option(
+    "--html",
+    type=PATH,
+    metavar="FILE",
+    help="Also draw one network, or two side by side, to scale, as one self-contained page: shapes, receptive fields, "
+    "parameters, multiply-accumulates and memory of every unit, with --layers of every layer.",
 )
 @click.option("--size", callback=size, metavar="HxW", help="Rows and columns of the inputs, instead of the specs' own.")
 @click.option("--batch", type=click.IntRange(1, MAX_BATCH), help="Images in a batch, for --csv; by default one.")
@@ -57,6 +67,7 @@ def cli(
     sources: tuple[str, ...],
     layers: bool,
     as_csv: bool,
+    html: Path | None,
     catalogue: bool,
     batch: int | None,
     spec_file: Path | None,
@@ -71,7 +82,7 @@ def cli(
     resnet-inspect specs/resnet152.json
     resnet-inspect model.onnx --layers --json
     resnet-inspect checkpoint.pth --spec found.json
-    resnet-inspect torchvision_resnet34 torchvision_resnet50 --layers
+    resnet-inspect torchvision_resnet34 torchvision_resnet50 --html both.html
     resnet-inspect --catalogue 'timm_*50*'
     resnet-inspect specs/*.json --csv --batch 32 > networks.csv
     """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
@@ -85,6 +96,12 @@ def cli(
     if spec_file is not None and (len(sources) != 1 or as_csv):
         raise OptionError("is for one SOURCE, and not for --csv", where="spec")
     asked = rc.CompileOptions(batch=batch or "dynamic", **options)
+    if html is not None:
+        if catalogue or len(sources) not in (1, 2):
+            raise OptionError("applies to one SOURCE, or to two side by side", where="html")
+        if _is_checkpoint(sources[0]):
+            raise OptionError(_NO_SPEC, where="html")
+        _write_page(html, [_load(each)[0] for each in sources], asked, layers=layers)
     if catalogue:
         if len(sources) > 1:
             raise click.UsageError("--catalogue takes one PATTERN (quoted, such as 'timm_*50*').")
@@ -106,7 +123,7 @@ def cli(
         )
     elif _is_checkpoint(sources[0]):
         if given := next((name for name, value in options.items() if value is not None), None):
-            raise OptionError("applies to specs, and the source is a checkpoint", where=given)
+            raise OptionError(_NO_SPEC, where=given)
         document = _readers().checkpoint_document(sources[0])
         if spec_file is not None:
             _write_spec(spec_file, _recognised(sources[0]))
@@ -134,6 +151,17 @@ def _recognised(source: str) -> rc.NetworkSpec:
     if found.assumed:
         click.echo(f"resnet-inspect: assumed, since the file does not show it: {'; '.join(found.assumed)}", err=True)
     return found.spec
+
+
+def _write_page(path: Path, specs: Sequence[rc.NetworkSpec], asked: rc.CompileOptions, *, layers: bool) -> None:
+    """Writes the page of one network or of two."""
+    # Deferred: only --html needs the graph.
+    from resnet_compile.report.network_page import network_page
+
+    one_image = asked.replace(batch=1)
+    page = network_page([rc.costs.costs(spec, one_image) for spec in specs], layers=layers)
+    with rc.files.replacing(path) as file:
+        file.write(page.encode())
 
 
 def _write_spec(path: Path, spec: rc.NetworkSpec) -> None:

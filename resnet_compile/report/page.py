@@ -19,7 +19,7 @@ _STYLE = """
 body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
 main { max-width: 900px; margin: 0 auto; padding: 40px 20px 64px; }
 h1 { font-size: 26px; line-height: 1.25; margin: 0 0 4px; overflow-wrap: anywhere; }
-h2 { font-size: 17px; margin: 0 0 2px; } .scroll + h2 { margin-top: 20px; }
+h2 { font-size: 17px; margin: 0 0 2px; } .scroll + h2, .narrow + h2 { margin-top: 20px; }
 p { margin: 0 0 12px; color: var(--soft); }
 section { background: var(--card); border: 1px solid var(--rule); border-radius: 10px; padding: 20px 24px;
   margin-top: 16px; }
@@ -38,6 +38,13 @@ tr:last-child td { border-bottom: 0; }
 th.n, td.n { text-align: right; white-space: nowrap; }
 td:first-child { overflow-wrap: anywhere; } .many td:not(:first-child) { white-space: nowrap; }
 .many td:first-child { overflow-wrap: break-word; min-width: 7em; }
+.units th.n { white-space: normal; } .units tbody th { color: var(--ink); }
+.units tr:last-child th { border-bottom: 0; } .units small { display: block; color: var(--soft); font-weight: 400; }
+.units span { display: block; padding-bottom: 4px;
+  background: linear-gradient(var(--c), var(--c)) no-repeat 0 100% / var(--w, 0) 3px; }
+.units .s0 { --c: var(--s0); } .units .s1 { --c: var(--s1); } .touch { fill: transparent; }
+.units .level1 > * { background: var(--page); font-weight: 600; } .units .level3 > th { padding-left: 16px; }
+.pairs td:first-child { min-width: 7em; }
 .narrow { display: none; }
 svg { display: block; width: 100%; height: auto; margin-top: 8px; font: 12px system-ui, sans-serif; overflow: visible; }
 svg .label { fill: var(--ink); } svg .value { fill: var(--soft); white-space: pre; font-variant-numeric: tabular-nums; }
@@ -51,7 +58,9 @@ svg .label { fill: var(--ink); } svg .value { fill: var(--soft); white-space: pr
   .many td, .many td.n { display: flex; justify-content: space-between; border: 0; padding: 1px 0; }
   .many td:not(:first-child)::before, .many td.n::before { content: attr(data-name); color: var(--soft); }
   .many td:first-child { font-weight: 600; } .many td::before { font-weight: 400; }
-  table:not(.many) td.n { white-space: normal; }
+  table:not(.many) td.n, th.n { white-space: normal; overflow-wrap: anywhere; }
+  .units { font-size: 13px; } .units th { display: block; border: 0; padding-bottom: 0; }
+  .units td::before { margin-right: auto; } .units td span { width: 6.1em; flex: none; margin-left: 8px; }
   .pairs tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--rule); }
   .pairs td { display: block; border: 0; padding: 0; overflow-wrap: anywhere; }
   .pairs td:first-child { color: var(--soft); } }
@@ -60,7 +69,7 @@ svg .label { fill: var(--ink); } svg .value { fill: var(--soft); white-space: pr
   main { max-width: none; padding: 0; }
   table { font-size: 11px; } .scroll { overflow: visible; }
   section, .tile, svg, tr { break-inside: avoid; } h2 { break-after: avoid; }
-  .bar, .dot, .legend i { print-color-adjust: exact; } }
+  .bar, .dot, .legend i, .units span { print-color-adjust: exact; } }
 """
 _COLOURS = "".join(
     f".bar.{name}, .dot.{name} {{ fill: var(--{name}); }} .line.{name} {{ stroke: var(--{name}); }} "

@@ -370,3 +370,25 @@ def test_what_has_no_costs_is_told(arguments: list[str], message: str) -> None:
     done = command("resnet-inspect", *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err
+
+
+def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    page, model = tmp_path / "page.html", tmp_path / "model.onnx"
+    compile(load_spec("tiny")).save(model)
+    document = json.loads(command("resnet-inspect", model, "--html", page, "--json").out)
+    assert document["name"] == "tiny"
+    first = page.read_text()
+    assert first.endswith("</html>\n")
+    assert "<h1>tiny</h1>" in first
+    weights = checkpoint(tmp_path, "tiny")
+    for given, where in (
+        ((model, "resnet50", "resnet101"), "applies to one SOURCE, or to two side by side @ html"),
+        (("--catalogue",), "applies to one SOURCE, or to two side by side @ html"),
+        ((weights,), "applies to specs, and the source is a checkpoint @ html"),
+    ):
+        done = command("resnet-inspect", *given, "--html", page)
+        assert (done.code, done.out, done.err) == (2, "", f"resnet-inspect: error: {where}\n")
+    assert page.read_text() == first
+    csv_too = command("resnet-inspect", "tiny", "resnet50", "--html", page, "--csv", "--batch", "2")
+    assert csv_too.out.splitlines()[1].startswith("tiny,2,32,32,")
+    assert "<h1>tiny and resnet50</h1>" in page.read_text()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from support.specs import families
 
-from resnet_compile import CompileOptions, NetworkSpec, compile, plan_network
+from resnet_compile import CompileOptions, NetworkSpec, compile, load_spec, plan_network
 from resnet_compile.plan import receptive_fields
 from resnet_compile.runtime import Session
+from resnet_compile.spec import BlurPool
 
 # Araujo, Norris and Sim 2019, table of modern networks: size, stride and padding before, the same for v1 and v2.
 PUBLISHED = {50: (483, 32, 239), 101: (1027, 32, 511), 152: (1507, 32, 751)}
@@ -51,7 +52,15 @@ def without_means(spec: NetworkSpec) -> NetworkSpec:
     return spec.replace(blocks=tuple(blocks), input=size, head=head)
 
 
-@pytest.mark.parametrize("spec", [without_means(each) for each in families()], ids=lambda spec: spec.name)
+def specs() -> list[NetworkSpec]:
+    """The catalogue's kinds, and small networks with atrous convolutions and blurs, whose fields the image can hold."""
+    tiny = load_spec("tiny")
+    blurred = [block.replace(unit=block.unit.replace(anti_aliasing=BlurPool())) for block in tiny.blocks]
+    atrous = tiny.replace(name="atrous", output_stride=4)
+    return [without_means(each) for each in (*families(), atrous, tiny.replace(name="blurred", blocks=tuple(blurred)))]
+
+
+@pytest.mark.parametrize("spec", specs(), ids=lambda spec: spec.name)
 @pytest.mark.parametrize("axis", [2, 3], ids=["rows", "columns"])
 def test_a_value_changes_with_the_pixels_of_its_field_and_no_others(spec: NetworkSpec, axis: int) -> None:
     """Every unit at every position: the first and the last line of pixels that changes it, where the image has them."""
