@@ -16,7 +16,7 @@ class BenchOptions(CheckedModel):
     """How to time models; the defaults are those of ``resnet-bench``."""
 
     device: str = "auto"
-    """``cpu``, ``cuda``, ``cuda:N`` or ``auto``."""
+    """``cpu``, ``openvino``, ``openvino-bf16``, ``cuda``, ``cuda:N``, ``tensorrt`` or ``auto``."""
 
     batches: Batches | None = None
     """Batch sizes, one or several; None for the model's own, or the original's 32 if the model leaves it open."""
@@ -74,7 +74,7 @@ class ScenarioOptions(CheckedModel):
     """``single``, ``multi``, ``offline`` or ``server``; None to search for the batch size."""
 
     device: str = "auto"
-    """``cpu``, ``cuda``, ``cuda:N`` or ``auto``."""
+    """``cpu``, ``openvino``, ``openvino-bf16``, ``cuda``, ``cuda:N``, ``tensorrt`` or ``auto``."""
 
     batches: Batches | None = None
     """Batch sizes. A scenario takes one; for a server it is the most queries answered together. Without a scenario,

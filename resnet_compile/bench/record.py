@@ -37,6 +37,8 @@ class Row:
         session: The session's device, providers, options and node placement.
         throttled: The number of runs on a throttled GPU, whether or not `seconds` leaves them out.
         conditions: The machine's state during the runs, one record for each part of them.
+        error: Norm of the difference of the outputs from the first model's, divided by the norm of these, for the same
+            images; the greatest of all outputs. None for the first, and where outputs have other names or shapes.
         images_per_joule: Images per joule, over all runs and the burn-in; None if several models take turns or the
             energy cannot be read.
     """
@@ -56,6 +58,7 @@ class Row:
     throttled: int = 0
     conditions: tuple[Conditions, ...] = ()
     images_per_joule: float | None = None
+    error: float | None = None
 
     @property
     def summary(self) -> TimingSummary:

@@ -54,6 +54,7 @@ class Subject:
         macs: Multiply-accumulates per image; None if unknown.
         size: Rows and columns of the input, for a model that leaves them open.
         variant: How CUDA runs it: names of `VARIANTS` joined by ``+``; empty for the defaults.
+        device: Its own device; None for that of the benchmark's options.
     """
 
     label: str
@@ -61,6 +62,7 @@ class Subject:
     macs: int | None = None
     size: tuple[int, int] | None = None
     variant: str = ""
+    device: str | None = None
 
     def __post_init__(self) -> None:
         _check_subject(self.label, self.model, self.macs, self.size)
@@ -127,6 +129,8 @@ def bench(
     backend = backend or installed_backend()
     surroundings = Surroundings()
     work = _Benchmark(options, listener or BenchListener(), backend)
+    if options.profile and work.device and work.device.provider.engine:
+        raise OptionError("profiles are made by onnxruntime alone", where="profile", hint="--device cpu")
     interrupted = False
     try:
         for batch in options.batches or (None,):
@@ -175,7 +179,8 @@ class _Benchmark:
     def time(self, subjects: Sequence[Subject], batch: int | None) -> None:
         """Times all subjects at one batch size. An interrupt is raised again after the measured rounds are kept."""
         control = (replace(subjects[0], label=f"{subjects[0].label} (again)"),) if len(subjects) > 1 else ()
-        for transfer in (False, True):
+        # On different devices, only host memory is the same place.
+        for transfer in (True,) if subjects[0].device else (False, True):
             self._time_rows((*subjects, *control), batch, transfer=transfer)
             if self.device and self.device.on_host:
                 break
@@ -190,13 +195,21 @@ class _Benchmark:
             for steps in _parts(protocol.steps, _OPENINGS if len(contestants) > 1 else 1):
                 opened = self._open_all(contestants, batch, generator)
                 bindings = [each.session.bind(each.images, each.outputs, transfer=transfer) for each in opened]
+                # A GPU among the devices is the one to watch.
+                device = min((each.session.device for each in opened), key=lambda device: device.on_host)
                 if not rows:
-                    on_host = opened[0].session.device.on_host
-                    data: Data = "host" if on_host else "host to host" if transfer else "device"
-                    self._listener.started(contestants[0], opened[0].session, opened[0].row.shape, data)
-                    rows = [replace(each.row, data=data, buffers=bindings[0].buffers) for each in opened]
+                    self.device, self.reason = opened[0].session.device, self.reason or opened[0].session.reason
+                    rows = [
+                        replace(
+                            each.row,
+                            data=_data(each.session.device, transfer),
+                            buffers=bindings[0].buffers,
+                            error=output_error(each.outputs, opened[0].outputs) if number else None,
+                        )
+                        for number, each in enumerate(opened)
+                    ]
+                    self._listener.started(contestants[0], opened[0].session, opened[0].row.shape, rows[0].data)
                 done = len(rows[0].seconds)
-                device = opened[0].session.device
                 with Watch(device, self._backend) as watch:
                     measured = measure(
                         {row.model: binding.run for row, binding in zip(rows, bindings, strict=True)},
@@ -255,10 +268,12 @@ class _Benchmark:
         memory, gpu_before = PeakMemory(), self._gpu_memory()
         start = time.perf_counter()
         settings = settings.replace(**variant_settings(subject.variant))
-        session = Session.open(subject.model, str(self.device or "auto"), settings, backend=self._backend)
+        wanted = subject.device or str(self.device or "auto")
+        session = Session.open(subject.model, wanted, settings, backend=self._backend)
         load_seconds = time.perf_counter() - start
-        # Keep the choice of `auto`, so that all subjects run on the same device.
-        self.device, self.reason = session.device, self.reason or session.reason
+        if subject.device is None:
+            # Keep the choice of `auto`, so that all subjects run on the same device.
+            self.device, self.reason = session.device, self.reason or session.reason
         if settings.cuda_graph and not session.device.provider.records:
             raise OptionError("a CUDA graph needs a CUDA device", hint="--device cuda")
         if subject.variant and session.device.on_host:
@@ -305,6 +320,25 @@ class _Benchmark:
             for number in range(runs):
                 opened.session.run(opened.images[number % len(opened.images)])
             self.profile = read_profile(opened.session.end_profile(), subject.label, opened.row.batch, skip=1)
+
+
+def output_error(outputs: Mapping[str, NDArray[Any]], reference: Mapping[str, NDArray[Any]]) -> float | None:
+    """The greatest relative error (norm of the difference / norm) of all outputs.
+
+    None if names or shapes differ, or an output holds no real numbers.
+    """
+    if {name: each.shape for name, each in outputs.items()} != {name: each.shape for name, each in reference.items()}:
+        return None
+    if not all(np.issubdtype(each.dtype, np.floating) for each in (*outputs.values(), *reference.values())):
+        return None
+    exact = {name: each.astype(np.float64) for name, each in reference.items()}
+    norms = {name: float(np.linalg.norm(each)) for name, each in exact.items()}
+    errors = [float(np.linalg.norm(outputs[name] - exact[name])) / (norms[name] or 1.0) for name in exact]
+    return max(errors, default=None)
+
+
+def _data(device: Device, transfer: bool) -> Data:
+    return "host" if device.on_host else "host to host" if transfer else "device"
 
 
 def extended(rows: Sequence[Row], measured: Measured, conditions: Conditions, burn_in: int) -> list[Row]:

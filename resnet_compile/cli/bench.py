@@ -76,6 +76,11 @@ from resnet_compile.limits import MAX_THREADS
 )
 @click.option("--csv", "table", type=PATH, help="Write a row for each measurement as soon as it is made.")
 @click.option("--resume", is_flag=True, help="With --csv: skip the measurements that the file already holds.")
+@click.option(
+    "--devices",
+    metavar="all|DEVICE[,DEVICE...]",
+    help="Instead of --device: compare the devices, or all that work here, with errors beside the times.",
+)
 @click.option("--vs", multiple=True, metavar="MODEL|SPEC", help="Compare with this model or spec; may be repeated.")
 @click.option(
     "--threads",
@@ -112,6 +117,7 @@ def cli(
     varied: dict[str, tuple[Any, ...]],
     table: Path | None,
     resume: bool,
+    devices: str | None,
     vs: tuple[str, ...],
     threads: int,
     cuda_graph: bool,
@@ -131,6 +137,7 @@ def cli(
     resnet-bench specs/resnet152.json
     resnet-bench model.onnx --batch 1,8,32 --profile --html bench.html
     resnet-bench model.onnx --vs other.onnx --batch 1
+    resnet-bench model.onnx --devices all --batch 1
     resnet-bench model.onnx --scenario single --duration 60
     resnet-bench model.onnx --latency-bound 50
     resnet-bench resnet50 resnet101 --sweep width=1,2 --sweep batch=1,8 --csv runs.csv --html runs.html
@@ -148,15 +155,19 @@ def cli(
     if many:
         what = "several models, --sweep or --csv"
         _refuse_beside(what, scenario=scenario, latency_bound=latency_bound, vs=vs, variant=variant, profile=profile)
+        _refuse_beside(what, devices=devices)
     if scenario or latency_bound:
         what = "--scenario or --latency-bound"
-        _refuse_beside(what, until=until, vs=vs, variant=variant, flush=flush, profile=profile)
+        _refuse_beside(what, until=until, vs=vs, variant=variant, flush=flush, profile=profile, devices=devices)
     elif duration or rate:
         raise click.UsageError("--duration and --rate need --scenario")
     if rate and scenario != "server":
         raise click.UsageError("--rate needs --scenario server")
     if latency_bound and scenario not in (None, "server"):
         raise click.UsageError(f"--scenario {scenario} has no latency bound")
+    if devices:
+        given_device = None if device == "auto" else device
+        _refuse_beside("--devices", device=given_device, vs=vs, variant=variant, until=until, profile=profile)
     if until and (vs or variant):
         raise click.UsageError("--until is for one model; --vs and --variant take --steps rounds")
     common = {
@@ -198,6 +209,10 @@ def cli(
         page = stack.enter_context(rc.files.replacing(html)) if html else None
         subjects = [_subject(source, label, size, num_classes) for source, label in _labelled([model, *vs])]
         subjects += [replace(subjects[0], label=f"{model} {words}", variant=words) for words in dict.fromkeys(variant)]
+        if devices:
+            subjects = [
+                replace(subjects[0], label=f"{model} on {name}", device=name) for name in _device_names(devices)
+            ]
         # On a terminal the printed lines already show the progress.
         lines_are_seen = sys.stdout.isatty() and not report.as_json
         bar = stack.enter_context(nullcontext(WorkProgress()) if lines_are_seen else progress())
@@ -213,6 +228,19 @@ def _refuse_beside(what: str, **given: object) -> None:
     for name, value in given.items():
         if value:
             raise click.UsageError(f"--{name.replace('_', '-')} does not go with {what}")
+
+
+def _device_names(words: str) -> list[str]:
+    """The devices by name; for ``all``, those that work here, the CPU first."""
+    if words == "all":
+        found = list(map(str, rc.runtime.usable_devices(rc.runtime.installed_backend())))
+        if len(found) < 2:
+            click.echo(f"only {found[0]} works here; resnet-doctor tells what the others lack", err=True)
+        return found
+    named = {name: rc.runtime.parse_device(name) for name in words.split(",")}
+    if None in named.values() or len(named) < 2:
+        raise OptionError(f"devices must be all, or two or more of one's own, got {words!r}", where="devices")
+    return list(named)
 
 
 def _scenario(report: Report, model: rc.bench.Subject, options: rc.bench.ScenarioOptions, html: Path | None) -> None:

@@ -34,10 +34,11 @@ INTERRUPTED = (bool, "Whether Ctrl-C ended the command early; the results are th
 _NODES = dict[str, dict[str, int]]
 _SESSION = record(
     "Session",
-    "A session of onnxruntime: its device, providers and options.",
+    "A session of onnxruntime or OpenVINO: its device, providers and options.",
     device=(str, "The device."),
     reason=(str, "Why this device was chosen."),
     onnxruntime=(str, "The version of onnxruntime."),
+    engine=(str, "The engine that ran the model, with its version; for OpenVINO also the precision."),
     providers=(dict[str, dict[str, str]], "The execution providers with their options."),
     options=(SessionOptions, "The options that the session was opened with."),
     nodes=(_NODES | None, "Number of nodes of each type on each provider; null if onnxruntime does not report it."),

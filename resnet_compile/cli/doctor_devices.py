@@ -13,10 +13,6 @@ from resnet_compile.cli.common import Report
 from resnet_compile.errors import DeviceError, ResnetCompileError
 from resnet_compile.serialize import DEFAULT_OPSET, NEWEST_OPSET, OLDEST_OPSET
 
-# Greatest relative difference (norm of the difference / norm) of the tiny network's logits from those on the CPU.
-# Summing float32 in another order differs a hundred times less.
-_MOST_DIFFERENCE = 1e-4
-
 
 def examined(report: Report) -> dict[str, Any]:
     """The state of onnxruntime on this machine, as a part of the JSON document."""
@@ -54,7 +50,7 @@ def _verdict(
     if expected is None:
         return _said(name, True, "runs a network"), logits
     difference = float(np.linalg.norm(logits - expected) / np.linalg.norm(expected))
-    if not difference <= _MOST_DIFFERENCE:
+    if not difference <= device.provider.most_difference:
         finding = f"runs a network, but its result differs from the CPU's by {difference:.1e}"
         return _said(name, False, finding), logits
     return _said(name, True, f"runs a network; its result is the CPU's to {difference:.0e}"), logits

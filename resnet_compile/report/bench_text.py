@@ -9,12 +9,13 @@ from resnet_compile.bench.binomial import runs_for
 from resnet_compile.bench.profile import Profile, Share
 from resnet_compile.bench.record import Sized
 from resnet_compile.bench.statistics import LEVEL, PERCENTILES
+from resnet_compile.precision import Float32
 from resnet_compile.report.machine import conditions_line, machine_line
 from resnet_compile.report.svg import number
 from resnet_compile.report.table import Cell, table
 
 INTERRUPTED = "Interrupted: this is what was measured until then."
-_GPU_MEMORY = "GPU MiB"
+_GPU_MEMORY, _ERROR = "GPU MiB", "error"
 _INTERVAL = f"{100 * LEVEL:.0f} % interval"
 _LAYERS = 20  # the most layers of a profile that are printed
 _COLUMNS: dict[str, Callable[[Row], Cell]] = {
@@ -27,6 +28,7 @@ _COLUMNS: dict[str, Callable[[Row], Cell]] = {
     "p99 ms": lambda row: milliseconds(row.summary.p99),
     "images/s": lambda row: row.images_per_second,
     "GFLOP/s": lambda row: row.gflops,
+    _ERROR: lambda row: f"{row.error:.1e}" if row.error is not None else None,
     "load s": lambda row: row.load_seconds,
     "first run s": lambda row: row.first_run_seconds,
     "memory MB": lambda row: None if row.memory_bytes is None else row.memory_bytes // 10**6,
@@ -61,6 +63,8 @@ def bench_text(bench: Bench) -> str:
         parts.append(f"-: not known; {' and '.join(missing)} (--steps).")
     if bench.comparisons:
         parts.append("\n".join(map(_comparison, bench.comparisons)))
+    if len({row.session["device"] for row in bench.rows}) > 1:
+        parts.append("\n".join(fastest_lines(bench.rows, bench.comparisons)))
     if bench.profile:
         parts += _profile(bench.profile, asynchronous=bench.asynchronous)
     if bench.interrupted:
@@ -94,8 +98,9 @@ def reason(words: str) -> str:
 
 def row_columns(rows: Sequence[Row]) -> tuple[list[str], list[list[Cell]]]:
     """Header and cells of the table of rows."""
-    on_gpu = any(row.gpu_memory_mib is not None for row in rows)
-    columns = {name: cell for name, cell in _COLUMNS.items() if on_gpu or name != _GPU_MEMORY}
+    told = {_GPU_MEMORY: (row.gpu_memory_mib for row in rows), _ERROR: (row.error for row in rows)}
+    unknown = {name for name, values in told.items() if all(value is None for value in values)}
+    columns = {name: cell for name, cell in _COLUMNS.items() if name not in unknown}
     return list(columns), [[cell(row) for cell in columns.values()] for row in rows]
 
 
@@ -111,6 +116,28 @@ def _comparison(sized: Sized) -> str:
         f"{verdict(comparison)}\n"
         f"  batch {sized.batch}, data: {sized.data}, A/A control {interval(comparison.control)}"
     )
+
+
+def fastest_lines(rows: Sequence[Row], comparisons: Sequence[Sized]) -> Iterator[str]:
+    """For each batch size the fastest device, and if its outputs are others than the first's, the fastest without."""
+    for batch in dict.fromkeys(row.batch for row in rows):
+        first, *others = (row for row in rows if row.batch == batch)
+        told = [each.comparison for each in comparisons if each.batch == batch]
+        ahead = {each.other for each in told if each.verdict is Verdict.SLOWER}
+        ranked = [*sorted((row for row in others if row.model in ahead), key=lambda row: row.summary.p50), first]
+        fastest, exact = ranked[0], next(row for row in ranked if row is first or _is_exact(row))
+        words = "" if fastest.error is None else f", with outputs {fastest.error:.1e} from those on {_device(first)}"
+        words += "" if exact is fastest else f"; with the same outputs, {_device(exact)}"
+        yield f"batch {batch}: fastest here is {_device(fastest)}{words}"
+
+
+def _is_exact(row: Row) -> bool:
+    """Whether float32 sums in another order explain the error."""
+    return row.error is not None and row.error <= Float32.bound
+
+
+def _device(row: Row) -> str:
+    return str(row.session["device"])
 
 
 def verdict(comparison: Comparison) -> str:

@@ -15,7 +15,7 @@ def machine_line(environment: Environment, session: Mapping[str, Any]) -> str:
     cpu, gpu, threads = environment.cpu, environment.gpu, session["options"]["threads"]
     words = [f"{gpu.name}, driver {gpu.driver}"] if gpu else []
     words += [f"{cpu.model}, {cpu.cores} core{'s' if cpu.cores > 1 else ''}"]
-    words += [f"onnxruntime {session['onnxruntime']}"]
+    words += [session["engine"]]
     words += [f"{threads} thread{'s' if threads > 1 else ''}" if threads else "a thread for each core"]
     if cpu.load is not None:
         words.append(f"load {cpu.load:.1f} at the start")

@@ -13,7 +13,7 @@ os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 from resnet_compile.runtime.backend import Backend, installed_backend
 from resnet_compile.runtime.binding import Binding
 from resnet_compile.runtime.caches import cache_bytes, flusher
-from resnet_compile.runtime.devices import Device, choose_device, parse_device
+from resnet_compile.runtime.devices import Device, choose_device, parse_device, usable_devices
 from resnet_compile.runtime.image_input import ImageInput, image_input
 from resnet_compile.runtime.load import CpuState, cpu_state
 from resnet_compile.runtime.machine import Cpu, Gpu, describe_cpu, describe_gpu, installed_packages, onnxruntime_wheels
@@ -57,6 +57,7 @@ __all__ = [
     "parse_device",
     "prepare",
     "telemetry_is_off",
+    "usable_devices",
 ]
 
 

@@ -26,6 +26,14 @@ def _installed_nvml() -> Any:
     return None
 
 
+def _installed_openvino() -> Any:
+    with contextlib.suppress(ImportError):
+        import openvino  # deferred: an extra, and slow to import
+
+        return openvino
+    return None
+
+
 @dataclass(frozen=True, slots=True)
 class Backend:
     """The onnxruntime module, the loader of shared libraries, and the caller of tools.
@@ -36,6 +44,7 @@ class Backend:
         platform: As `sys.platform`; it decides the names of libraries.
         load_nvml: Returns the module of NVIDIA's management library, not initialised; None if it is not installed.
         output_of: Runs a command and returns its stdout; raises OSError or `subprocess.SubprocessError`.
+        load_openvino: Returns the module of OpenVINO; None if it is not installed.
     """
 
     onnxruntime: Any
@@ -43,6 +52,7 @@ class Backend:
     platform: str = sys.platform
     load_nvml: Callable[[], Any] = _installed_nvml
     output_of: Callable[[Sequence[str]], str] = _output_of
+    load_openvino: Callable[[], Any] = _installed_openvino
 
     def error_types(self, *names: str) -> tuple[type[Exception], ...]:
         """onnxruntime's exception classes with these names. They have no common base class of their own."""

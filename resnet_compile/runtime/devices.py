@@ -60,6 +60,11 @@ def parse_device(name: str) -> Device | None:
     raise OptionError(f"device must be one of auto, {', '.join(kinds)}, got {name!r}")
 
 
+def usable_devices(backend: Backend) -> tuple[Device, ...]:
+    """The first device of every provider and engine, where nothing is known to keep it from working."""
+    return tuple(device for device in map(Device, PROVIDERS) if not device.faults(backend))
+
+
 def choose_device(name: str, backend: Backend | None = None) -> Device:
     """The device with this name; for `auto`, the first without a known fault.
 

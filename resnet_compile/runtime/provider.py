@@ -1,9 +1,11 @@
-"""An execution provider of onnxruntime, as one row."""
+"""An execution provider of onnxruntime, or another engine, as one row."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from resnet_compile.runtime.backend import Backend
 from resnet_compile.runtime.options import SessionOptions
@@ -20,12 +22,12 @@ class DeviceFault:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One execution provider; `resnet_compile.runtime.providers` lists them.
+    """One execution provider or engine; `resnet_compile.runtime.providers` lists them.
 
     Attributes:
         kind: The word for its devices: `cuda` in `cuda:1`.
         title: Its name in messages.
-        name: Its name in onnxruntime.
+        name: Its name in onnxruntime; for another engine, its own.
         target: The target whose models run best on it.
         rest: The providers, in order, for nodes that it does not support.
         numbered: Whether it has several devices, each with an index.
@@ -36,6 +38,11 @@ class Provider:
         faults: Returns the known faults of the device with an index. Libraries that it finds stay loaded.
         slow: A pattern of the log lines in which onnxruntime says that a run is far slower than it should be.
         failure: A pattern of the errors of onnxruntime that are the device's fault, not the model's.
+        most_difference: The greatest relative difference (norm of the difference / norm) of a small network's logits
+            from the CPU's that is no fault. Summing float32 in another order differs a hundred times less than the
+            default.
+        engine: Opens a model without onnxruntime, and returns what has the methods of onnxruntime's session that
+            `Session` uses, and `values`, the class of its buffers. None for onnxruntime.
     """
 
     kind: str
@@ -51,6 +58,8 @@ class Provider:
     faults: Callable[[int, Backend], Iterable[DeviceFault]] = lambda index, backend: ()
     slow: str | None = None
     failure: str | None = None
+    most_difference: float = 1e-4
+    engine: Callable[[str | os.PathLike[str] | bytes, SessionOptions, Backend], Any] | None = None
 
 
 CPU = Provider(kind="cpu", title="the CPU", name="CPUExecutionProvider", target="cpu")

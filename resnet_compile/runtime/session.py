@@ -52,7 +52,7 @@ class Session:
             before onnxruntime 1.24, which does not report it.
         cache: The outcome of `SessionOptions.cache`: ``prepared before``, ``prepared now`` or ``not prepared`` with the
             reason; None if no cache was asked for or the device is not the CPU.
-        native: onnxruntime's own session, for binding inputs and outputs and for profiles.
+        native: onnxruntime's or the engine's own session, for binding inputs and outputs and for profiles.
     """
 
     def __init__(
@@ -91,7 +91,8 @@ class Session:
 
         Args:
             model: A file's path, or a serialized ``ModelProto``.
-            device: ``cpu``, ``cuda``, ``cuda:N``, or ``auto`` for CUDA where it works and the CPU elsewhere.
+            device: ``cpu``, ``openvino``, ``openvino-bf16``, ``cuda``, ``cuda:N``, or ``auto`` for CUDA where it works
+                and the CPU elsewhere.
             options: Settings; the defaults suit a single session.
             backend: A replacement of the installed onnxruntime, for tests.
 
@@ -212,7 +213,8 @@ class Session:
 
     def _places(self) -> Places:
         # New for each binding: kept in the session, it would form a cycle and hold memory until a garbage collection.
-        return Places(self.native, self._backend.onnxruntime.OrtValue, self.device, self._failures)
+        values = self.native.values if self.device.provider.engine else self._backend.onnxruntime.OrtValue
+        return Places(self.native, values, self.device, self._failures)
 
     def _graph_options(self, graph: int) -> Any:
         """Run options that make CUDA record the graph with this number, or replay it."""
@@ -243,6 +245,7 @@ class Session:
             "device": str(self.device),
             "reason": self.reason,
             "onnxruntime": self._backend.onnxruntime.__version__,
+            "engine": getattr(self.native, "engine", f"onnxruntime {self._backend.onnxruntime.__version__}"),
             "providers": {name: dict(values) for name, values in self.native.get_provider_options().items()},
             "options": self.options.model_dump(),
             "nodes": None if self.assignment is None else {name: dict(ops) for name, ops in self.assignment.items()},
@@ -314,9 +317,14 @@ def _native(
     backend: Backend,
     written: Path | None = None,
 ) -> Any:
-    """An onnxruntime session on exactly this device. It writes the prepared model to `written`, if given."""
+    """A session of onnxruntime, or of the row's engine, on exactly this device.
+
+    onnxruntime writes the prepared model to `written`, if given.
+    """
     device.require(backend)
     provider = device.provider
+    if provider.engine:
+        return provider.engine(model, options, backend)
     refuse_cpu = not (options.cpu_fallback or device.on_host)
     providers = [
         (each.name, each.options(options, device.index)) if each.options else each.name
