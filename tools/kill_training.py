@@ -26,13 +26,14 @@ import numpy as np
 
 SAVE_EVERY, EVAL_EVERY = 20, 40
 COMMAND = Path(sys.executable).with_name("resnet-train")
+# Channels in whole blocks of onnxruntime's own layout, into which a CPU's convolutions move.
 SPEC = {
     "name": "small",
     "input": {"height": 32, "width": 32, "preprocess": "cifar"},
-    "root": {"kind": "cifar", "depth": 4},
+    "root": {"kind": "cifar", "depth": 16},
     "blocks": [
-        {"scope": "block1", "unit": {"kind": "cifar_plain"}, "args": [{"depth": 4, "stride": 1}]},
-        {"scope": "block2", "unit": {"kind": "cifar_plain"}, "args": [{"depth": 8, "stride": 2}]},
+        {"scope": "block1", "unit": {"kind": "cifar_plain"}, "args": [{"depth": 16, "stride": 1}]},
+        {"scope": "block2", "unit": {"kind": "cifar_plain"}, "args": [{"depth": 32, "stride": 2}]},
     ],
     "norm": {"epsilon": 0.001, "decay": 0.9, "averages": "zero_debiased"},
     "head": {"num_classes": 10, "logits": "dense"},

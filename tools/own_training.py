@@ -25,6 +25,7 @@ from resnet_compile.training import (
     SESSION_OPTIONS,
     compile_step,
 )
+from resnet_compile.training.machine import blocked_step
 from resnet_compile.training.options import StepOptions
 
 
@@ -34,7 +35,8 @@ def opened(spec: str, start: str, threads: int) -> tuple[Recurrence, dict[str, N
     inputs = {name: given.pop(name) for name in (IMAGES, LABELS, LEARNING_RATE)}
     batch, _, *size = inputs[IMAGES].shape
     step = compile_step(load_spec(spec), StepOptions(batch=batch, size=(size[0], size[1])))
-    session = Session.open(step.to_proto().SerializeToString(), "cpu", SESSION_OPTIONS.replace(threads=threads))
+    here, _ = blocked_step(step)
+    session = Session.open(here.to_proto().SerializeToString(), "cpu", SESSION_OPTIONS.replace(threads=threads))
     state = {value.name: given[value.name] for value in step.state}
     return session.recur(state, step.next_names, (LOSS, PREDICTIONS, ACCURACY)), inputs
 

@@ -18,6 +18,7 @@ from resnet_compile.bench.profile import read_profile
 from resnet_compile.report.table import table
 from resnet_compile.runtime import Session
 from resnet_compile.training import IMAGES, LABELS, LEARNING_RATE, LOSS, SESSION_OPTIONS, compile_step
+from resnet_compile.training.machine import blocked_step
 from resnet_compile.training.options import StepOptions
 
 PRODUCTS = ("Conv", "ConvTranspose", "FusedConv", "FusedGemm", "FusedMatMul", "Gemm", "MatMul")
@@ -27,6 +28,7 @@ BURN_IN = 2
 def profiled(case: Case, threads: int, steps: int) -> str:
     """The table of one network."""
     step = compile_step(load_spec(case.spec), StepOptions(batch=case.batch, size=(case.side, case.side)))
+    step, _ = blocked_step(step)
     images = np.random.default_rng(0).standard_normal((case.batch, 3, case.side, case.side), np.float32)
     inputs = {
         IMAGES: images,

@@ -195,6 +195,11 @@ OPERATORS: Mapping[str, Operator] = {
         windows.fused_conv,
         {**_CONVOLUTION, "activation": AttributeRule("text", required=True, allowed=("Relu",))},
     ),
+    # onnxruntime's own for its CPU provider: a layout of blocks of channels, in values of the same shape
+    # (RegisterNchwcSchemas of core/graph/contrib_ops/contrib_defs.cc).
+    "com.microsoft.nchwc:Conv": Operator((2, 2), windows.conv, _CONVOLUTION),
+    "com.microsoft.nchwc:ReorderInput": Operator((1, 1), shape_rules.like_first),
+    "com.microsoft.nchwc:ReorderOutput": Operator((1, 1), shape_rules.like_first, {"channels": _AXIS_REQUIRED}),
 }
 
 

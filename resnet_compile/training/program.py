@@ -22,6 +22,7 @@ from resnet_compile.training.checkpoints import Progress, Saved, best_checkpoint
 from resnet_compile.training.data import Dataset, Splits, check_images, open_splits, training_batches
 from resnet_compile.training.evaluation import Evaluation, evaluate, require_one_label
 from resnet_compile.training.loop import Listener, Loop
+from resnet_compile.training.machine import blocked_step
 from resnet_compile.training.options import StepOptions, TrainOptions
 from resnet_compile.training.recipe import EVALUATION_BATCH, Settled, settled
 from resnet_compile.training.run_log import LOG, RunLog, read_log
@@ -83,9 +84,10 @@ def train(
 ) -> Trained:
     """Trains a network, and evaluates it regularly on the whole test set.
 
-    With `resume`, a run that was killed or interrupted continues from its newest checkpoint. On a CPU, with the same
-    number of threads, the result has the same bits as an uninterrupted run: a batch depends only on the seed and its
-    number, the learning rate only on the number of steps taken, and everything else is in the checkpoint.
+    With `resume`, a run that was killed or interrupted continues from its newest checkpoint. On the same CPU, with the
+    same number of threads, the result has the same bits as an uninterrupted run: a batch depends only on the seed and
+    its number, the learning rate only on the number of steps taken, and everything else is in the checkpoint. On
+    another processor convolutions may be computed in another layout, and sums in another order.
 
     Args:
         spec: The network. Images are preprocessed for its input. Its head gets the options' number of classes, or the
@@ -130,7 +132,10 @@ def train(
     if saved is None:
         _look_at(splits, listener, interrupted)
     state = saved.state if saved else _first_state(step, weights, options.seed, listener)
-    opened = Session.open(step.to_proto().SerializeToString(), str(chosen), session or SESSION_OPTIONS)
+    here, block = blocked_step(step) if chosen.provider.kind == "cpu" else (step, 0)
+    if block:
+        listener.note(f"convolutions compute in onnxruntime's layout for this processor, {block} channels a block")
+    opened = Session.open(here.to_proto().SerializeToString(), str(chosen), session or SESSION_OPTIONS)
     recurrence = opened.recur(state, step.next_names, (LOSS, ACCURACY))
     checkpoint = saved.path if saved else None
     clear_folder(folder, checkpoint)

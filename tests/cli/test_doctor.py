@@ -57,7 +57,8 @@ def test_document(doctor: Callable[..., Ran]) -> None:
     ran = doctor("--json")
     assert (ran.code, ran.err) == (0, "")
     document = ran.document
-    assert [device["device"] for device in document["devices"]] == ["cpu", "cuda:0", "tensorrt:0"]
+    devices = ["cpu", "openvino", "openvino-bf16", "cuda:0", "tensorrt:0"]
+    assert [device["device"] for device in document["devices"]] == devices
     assert document["devices"][0]["usable"] is True
     assert document["opsets"][0] == {"opset": 11, "ir_version": 6, "runs": True}
     assert document["faults"] == []

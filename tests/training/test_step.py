@@ -24,11 +24,11 @@ from resnet_compile.training.options import StepOptions
 CIFAR = {("plain", "momentum"): {1: STATE, 3: STATE}, ("bottleneck", "sgd"): ILL_CONDITIONED_STATE}
 
 
-@pytest.mark.parametrize("target", ["cpu", "cuda"])
+@pytest.mark.parametrize("how", [{"target": "cpu"}, {"target": "cuda"}, {"here": True}], ids=str)
 @pytest.mark.parametrize(("kind", "optimizer"), CIFAR)
-def test_three_steps_equal_the_cifar_systems(kind: str, optimizer: Any, target: Any) -> None:
+def test_three_steps_equal_the_cifar_systems(kind: str, optimizer: Any, how: dict[str, Any]) -> None:
     golden = cifar_training(kind, optimizer)
-    outputs, states = golden.run(3, target=target)
+    outputs, states = golden.run(3, **how)
     tolerances = CIFAR[kind, optimizer]
     for number, made in enumerate(outputs, 1):
         loose = tolerances[3] if number > 1 and kind == "bottleneck" else NETWORK
