@@ -8,6 +8,7 @@ outputs is recognised.
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -35,6 +36,7 @@ from resnet_compile.weights.structure.model import Place
 from resnet_compile.wire import length_prefix
 
 _BATCH = 2
+_MOST = 1 << 28  # numbers in the images of a run: 1 GiB
 # Field numbers of onnx.proto.
 _GRAPH, _OUTPUT, _NAME = 7, 12, 1
 
@@ -97,6 +99,8 @@ def _run(found: Structure, source: OnnxCheckpoint, seed: int) -> tuple[NDArray[n
             info = session.inputs[begun.image.value]
             batch = source.input_shape[0] if source.input_shape else None
             shape = batch or _BATCH, found.plan.input.channels, *found.plan.input.size
+            if math.prod(shape) > _MOST:
+                raise VerificationError(f"it takes {batch:,} images at a time, too many to try")
             generator = np.random.default_rng(seed)
             noise: NDArray[Any] = begun.undone(generator.standard_normal(shape, np.float32))
             if not info.dtype.startswith("float"):

@@ -95,6 +95,16 @@ def test_what_onnxruntime_cannot_run_is_written_only_without_proof(tmp_path: Pat
     assert (tmp_path / "ours.onnx").exists()
 
 
+def test_a_batch_that_fits_no_memory_is_told(tmp_path: Path) -> None:
+    model = compile(narrowed(load_spec("torchvision_resnet18"))).to_proto()
+    del model.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1 << 40
+    onnx.save(model, path := tmp_path / "theirs.onnx")
+    with pytest.raises(VerificationError, match=r"it takes 1,099,511,627,776 images at a time.*--no-verify"):
+        proof.compare_source(read(path), path)
+
+
 def test_the_command_proves_a_foreign_source_and_ours(tmp_path: Path) -> None:
     (tmp_path / "theirs.onnx").write_bytes((EXPORTS / "timm_resnext_tracing.onnx").read_bytes())
     done = command("resnet-compile", "theirs.onnx", "-o", "ours.onnx", "--target", "cpu", cwd=tmp_path)

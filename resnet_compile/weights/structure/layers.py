@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -33,7 +32,7 @@ def chain(model: Walk, ahead: Sequence[layers.Layer], steps: Sequence[Counterpar
 def through_layer(model: Walk, layer: layers.Layer, step: Counterpart) -> Iterator[Counterpart]:
     """Every way through one layer."""
     if layer.source.size == (1, 1):  # rows and columns that reshaping may drop
-        step = replace(step, place=pixel(step.place))
+        step = step.on(pixel(step.place))
     match layer:
         case layers.Conv():
             return convolution(model, layer, step)
