@@ -124,7 +124,8 @@ def units_for(model: Walk, units: Sequence[UnitSketch]) -> Iterator[UnitKind]:
     own: dict[str, Any] = {"groups": groups_of([shapes_of(model, first)])} if bottleneck else {}
     activation = activation_in(model, first)
     slope = activation.slope if isinstance(activation, layers.LeakyRelu) else 0.0
-    strided = any(conv.stride > 1 and conv.shape[-1] > 1 for unit in units for conv in unit.convs)
+    convs = (conv for unit in units for conv in (*unit.convs, *convolutions(model, unit.shortcut)))
+    strided = any(conv.stride > 1 and conv.shape[-1] > 1 for conv in convs)
     kinds = [each for each in sorted(KINDS.values(), key=_rank) if each.bottleneck == bottleneck]
     shortcuts = dict.fromkeys(_shortcuts(model, units))
     paddings = (None, "same") if strided else (None,)
