@@ -23,6 +23,7 @@ from resnet_compile.proof import compare_source
 from resnet_compile.recognise import Recognised, recognise
 from resnet_compile.spec import Input, build_spec, torchvision_bottleneck_block
 from resnet_compile.verify import require_agreement
+from resnet_compile.weights.structure import structure_of
 
 EXPORTS = Path(__file__).resolve().parents[1] / "data" / "onnx"
 TORCH = ("resnet_basic", "resnet_bottleneck", "resnext", "resnetv2")
@@ -232,6 +233,29 @@ def test_a_part_without_a_word_is_named(index: int, words: str, tmp_path: Path) 
     assert f"Elu {node.output[0]!r}" in str(refused.value)
     assert words in str(refused.value)
     assert len(str(refused.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("operator", "domain", "words"),
+    [
+        ("QuantizeLinear", "", "computes in 8 bits, so give the float model that it was made from"),
+        ("FusedConv", "com.microsoft", "an optimiser wrote it (com.microsoft), so give the model as it was exported"),
+    ],
+)
+@pytest.mark.parametrize("index", [0, 4, -1])
+def test_a_rewritten_model_is_told_what_to_give_instead(
+    index: int, operator: str, domain: str, words: str, tmp_path: Path
+) -> None:
+    spec = narrowed(load_spec("torchvision_resnet18"))
+    model = stripped(spec)
+    with_node(model, index, operator)
+    next(node for node in model.graph.node if node.name == "foreign").domain = domain
+    with pytest.raises(WeightsError) as refused:
+        read(model, tmp_path)
+    assert words in str(refused.value)
+    with open_checkpoint(tmp_path / "theirs.onnx") as source, pytest.raises(WeightsError) as refused:
+        structure_of(plan_network(spec), source)
+    assert words in str(refused.value)
 
 
 def test_what_is_no_residual_network_is_told(tmp_path: Path) -> None:

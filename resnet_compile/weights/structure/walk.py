@@ -18,6 +18,7 @@ from resnet_compile.weights.structure.model import (
 )
 from resnet_compile.weights.structure.moves import MOVES, moved
 
+_OF_8_BITS = frozenset({"ConvInteger", "DequantizeLinear", "DynamicQuantizeLinear", "QLinearConv", "QuantizeLinear"})
 # Operators that read a value's shape, not its numbers.
 _OF_SHAPES = frozenset({"Shape", "Size"})
 _ACTIVATIONS = frozenset({"Clip", "LeakyRelu", "Max", "Min", "PRelu", "Relu", "Sigmoid", "Softmax"})
@@ -57,7 +58,16 @@ def takers(model: Walk, step: Counterpart, wanted: Wanted | None, *operators: st
                     yield node, here
             elif wanted and node.operator not in MOVES and node.operator not in _OF_SHAPES:
                 closeness = OPERATOR if _is_of_a_layer(model, node) else FOREIGN
-                model.note(step, wanted, node, f"stands where the spec has {wanted.words}", None, closeness=closeness)
+                fault = f"stands where the spec has {wanted.words}{_rewritten(node)}"
+                model.note(step, wanted, node, fault, None, closeness=closeness)
+
+
+def _rewritten(node: OnnxNode) -> str:
+    """What made a model of operators that no network has, and what to give instead."""
+    if node.operator in _OF_8_BITS:
+        return "; the model computes in 8 bits, so give the float model that it was made from"
+    domain, _, _ = node.operator.rpartition("::")
+    return f"; an optimiser wrote it ({domain}), so give the model as it was exported" if domain else ""
 
 
 def _is_of_a_layer(model: Walk, node: OnnxNode) -> bool:
