@@ -42,8 +42,8 @@ class CompileOptions(CheckedModel):
     """The number of classes, instead of the spec's; `none` leaves the logits out."""
 
     outputs: Names | Literal["all"] | None = None
-    """The end points and layers that the model outputs, with or without the network's name. `all` outputs every end
-    point; None outputs logits and predictions.
+    """The end points and layers that the model outputs, with or without the network's name, or `features` for the maps
+    of `plan.feature_levels`. `all` outputs every end point; None outputs logits and predictions.
     """
 
     batch: Batch | Literal["dynamic"] = "dynamic"

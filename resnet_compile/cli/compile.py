@@ -61,7 +61,8 @@ from resnet_compile.targets import Target
     callback=names,
     metavar="NAME[,NAME...]|all",
     default=None,
-    help="End points to output, with or without the network's name; by default logits and predictions.",
+    help="End points to output, with or without the network's name; features outputs the last map at every reduction, "
+    "C2 to C5 of a network for ImageNet; by default logits and predictions.",
 )
 @click.option("--batch", callback=batch, metavar="N|dynamic", default="dynamic", help="Images at a time.")
 @click.option(

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from resnet_compile.checked.describing import described, many, record, schema_of
 from resnet_compile.cli.bench_documents import ABSENT, BENCHED, DEVICE, INTERRUPTED, VERSION
 from resnet_compile.metrics import PairedComparison, Scores
-from resnet_compile.plan import Summary
+from resnet_compile.plan import FeatureLevel, Summary
 from resnet_compile.runtime import Cpu, Gpu
 from resnet_compile.spec.published import PublishedWeights
 from resnet_compile.verify import OutputComparison
@@ -225,6 +225,7 @@ RAN = record(
             "What -o wrote.",
             file=(str, "The file."),
             outputs=(dict[str, list[int]], "The shape of each output, images first."),
+            features=(list[FeatureLevel], "With --features: what the arrays are.", ABSENT),
         ),
         "The saved arrays, with -o.",
         ABSENT,

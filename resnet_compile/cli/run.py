@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -51,6 +51,12 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
     help="Save each image's embedding, the vector before the logits, instead of listing classes; needs -o.",
 )
 @click.option(
+    "--features",
+    is_flag=True,
+    help="Save each image's maps at every scale, C2 to C5 of a network for ImageNet, instead of listing classes; needs "
+    "-o FILE.npz.",
+)
+@click.option(
     "--format",
     "kind",
     type=click.Choice(["jsonl", "csv"]),
@@ -85,6 +91,7 @@ def cli(
     preprocess: str | None,
     outputs: tuple[str, ...] | Literal["all"] | None,
     embed: bool,
+    features: bool,
     kind: rc.shards.Format | None,
     cache: bool,
     fast_decode: bool,
@@ -98,12 +105,17 @@ def cli(
 
     \b
     resnet-run model.onnx cat.jpg --labels imagenet.txt
-    resnet-run model.onnx photos/ --outputs block4 -o features.npz
+    resnet-run resnet50 photos/ --features -o features.npz
     resnet-run model.onnx photos/ --format jsonl -o answers/ --resume
     """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
-    if (outputs is not None or embed) and output is None:
-        raise OptionError(f"--{'embed' if embed else 'outputs'} needs a file to save them in", hint="-o features.npz")
-    if kind and (outputs is not None or embed):
+    saves = [
+        name for name, asked in (("outputs", outputs is not None), ("embed", embed), ("features", features)) if asked
+    ]
+    if len(saves) > 1:
+        raise OptionError(f"--{saves[0]} and --{saves[1]} both say what to save", where=saves[1])
+    if saves and output is None:
+        raise OptionError(f"--{saves[0]} needs a file to save them in", hint="-o features.npz")
+    if kind and saves:
         raise OptionError("streams classes, and arrays are saved as .npy or .npz", where="format")
     if resume and not (kind and output):
         raise OptionError("goes on with shards, which take --format and -o FOLDER", where="resume")
@@ -111,8 +123,11 @@ def cli(
         raise OptionError("writes lines to stdout, and --json a document", where="format", hint="-o FOLDER")
     given_labels = rc.images.load_labels(labels) if labels else None
     paths = rc.images.find_images(_listed(images))
-    if embed:
-        outputs = (_embedding(model),)
+    levels: tuple[rc.plan.FeatureLevel, ...] = ()
+    if embed or features:
+        planned = _plan(model, saves[0])
+        levels = rc.plan.feature_levels(planned) if features else ()
+        outputs = (rc.plan.FEATURES if features else planned.features,)
     how = {"cache": cache, "fast_decode": fast_decode}
     opened = open_model("resnet-run", model, device, preprocess, report, outputs=outputs, **how)
     session, scheme, said = opened.session, opened.scheme, opened.said
@@ -132,7 +147,8 @@ def cli(
 
         stream(report, opened, model, paths, wanted, batch, describe, kind, top, output, resume=resume)
         return
-    ran = _run_all(session, paths, scheme, wanted, batch, describe, output)
+    called = {level.output: level.name for level in levels}
+    ran = _run_all(session, paths, scheme, wanted, batch, describe, output, called)
     document: dict[str, Any] = {
         "model": str(model),
         **opened.document(),
@@ -142,7 +158,11 @@ def cli(
         **({"interrupted": True} if ran.interrupted else {}),
     }
     if ran.saved is not None:
-        document["saved"] = {"file": str(output), "outputs": {name: list(shape) for name, shape in ran.saved.items()}}
+        document["saved"] = {
+            "file": str(output),
+            "outputs": {name: list(shape) for name, shape in ran.saved.items()},
+            **({"features": [asdict(level) for level in levels]} if levels else {}),
+        }
     report.result(document, lambda: _text(document))
     if ran.interrupted:
         raise ResnetCompileError(f"interrupted after {len(ran.entries)} of {len(paths)} images")
@@ -151,15 +171,15 @@ def cli(
         raise ImageError(f"{skipped} of {len(ran.entries)} images could not be read")
 
 
-def _embedding(source: str) -> str:
-    """The name of a network's embedding."""
+def _plan(source: str, flag: str) -> rc.Plan:
+    """The network of a spec, or of a model that has its spec."""
     spec = rc.load_spec(source) if means_spec(source) else None
     if spec is None:
         said = rc.metadata.read_model(Path(source)).metadata.spec
         if said is None:
-            raise OptionError("only a model that resnet-compile made says what its embedding is", where="embed")
+            raise OptionError("only a model that resnet-compile made says which of its values that is", where=flag)
         spec = rc.parse_spec(said)
-    return rc.plan_network(spec).features
+    return rc.plan_network(spec)
 
 
 def _listed(images: tuple[str, ...]) -> Iterator[str]:
@@ -209,12 +229,16 @@ def _run_all(
     batch: int | None,
     describe: Callable[[rc.classify.Computed], list[dict[str, Any]]] | None,
     output: Path | None,
+    called: Mapping[str, str],
 ) -> _Ran:
-    """Runs all images; an interrupt ends the run and keeps the results so far."""
+    """Runs all images; an interrupt ends the run and keeps the results so far. Outputs are saved under their own names
+    or as `called`.
+    """
     entries: dict[int, dict[str, Any]] = {}
     computed, saved, interrupted = 0, None, False
     with ExitStack() as stack:
-        features = stack.enter_context(rc.features.FeatureFile(output, wanted)) if output else None
+        arrays = [called.get(name, name) for name in wanted]
+        features = stack.enter_context(rc.features.FeatureFile(output, arrays)) if output else None
         file = stack.enter_context(rc.files.replacing(output)) if output else None
         bar = stack.enter_context(progress())
         bar.begin(len(paths))
@@ -226,7 +250,8 @@ def _run_all(
                 else:
                     told = describe(event) if describe else [{}] * len(event.paths)
                     if features:
-                        features.append(event.paths, event.outputs)
+                        named = {called.get(name, name): rows for name, rows in event.outputs.items()}
+                        features.append(event.paths, named)
                     for position, path, entry in zip(event.positions, event.paths, told, strict=True):
                         entries[position] = {"image": path, **entry}
                     computed += len(event.paths)
@@ -250,8 +275,10 @@ def _text(document: dict[str, Any]) -> str:
                 label = f"  {_printable(place['label'])}" if "label" in place else ""
                 lines.append(f"  {place['probability']:8.4f}  {place['class']:>5}{label}")
     if "saved" in document:
+        levels = {level["name"]: level for level in document["saved"].get("features", ())}
         for name, shape in document["saved"]["outputs"].items():
-            lines.append(f"{_printable(document['saved']['file'])}: {name} {tuple(shape)}")
+            level = ", reduction {reduction}, {output}".format(**levels[name]) if levels else ""
+            lines.append(f"{_printable(document['saved']['file'])}: {name} {tuple(shape)}{level}")
     return "\n".join(lines)
 
 

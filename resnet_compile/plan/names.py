@@ -2,17 +2,59 @@
 
 A word is a full name, or a name without the network's in front; a trailing slash is ignored. The kind of a unit may be
 left out: `block3/unit_2` is `resnet_v2_50/block3/unit_2/bottleneck_v2`, and `block3/unit_2/conv1` a layer of it.
+`features` among outputs stands for the maps of `feature_levels`.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 from resnet_compile.errors import OptionError
 from resnet_compile.plan.network import Plan
+from resnet_compile.plan.receptive import receptive_fields
 from resnet_compile.plan.unit import UnitPlan
+
+FEATURES = "features"
+"""The word for the maps of all levels."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureLevel:
+    """A map of a multi-scale backbone.
+
+    Attributes:
+        name: C and the binary logarithm of the reduction, as in "Feature Pyramid Networks" (Lin et al. 2017): `C4`.
+            Where that is no integer, `reduction12`.
+        output: The full name of the map.
+        reduction: Pixels of the image from one position of the map to the next.
+    """
+
+    name: str
+    output: str
+    reduction: int
+
+
+def feature_levels(plan: Plan) -> tuple[FeatureLevel, ...]:
+    """The last unit's output at each reduction, finest first: C2 to C5 of networks for ImageNet.
+
+    TF-slim's units stride at the end of a block: its C2 is the last map before the first of these strides. A network
+    with an `output_stride` has the levels up to it. Maps of pre-activation networks are sums, before norm and
+    activation.
+    """
+    fields, last = receptive_fields(plan), {}
+    for block in plan.blocks:
+        for unit in block.units:
+            if field := fields[unit.scope]:
+                last[field.stride] = block.scope if unit is block.units[-1] else unit.scope
+    return tuple(FeatureLevel(_level(reduction), output, reduction) for reduction, output in last.items())
+
+
+def _level(reduction: int) -> str:
+    exponent = reduction.bit_length() - 1
+    return f"C{exponent}" if reduction == 1 << exponent else f"reduction{reduction}"
 
 
 def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None) -> tuple[str, ...]:
@@ -20,8 +62,8 @@ def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None
 
     Args:
         plan: The network.
-        requested: Words for end points or layers; `all` for every end point; None for logits and predictions, or the
-            features of a network without logits.
+        requested: Words for end points or layers, or `features`; `all` for every end point; None for logits and
+            predictions, or the features of a network without logits.
 
     Raises:
         OptionError: There is no such value, or a value is requested twice.
@@ -33,7 +75,8 @@ def resolve_outputs(plan: Plan, requested: Sequence[str] | Literal["all"] | None
     if requested == "all":
         return tuple(dict.fromkeys((*end_points, *features)))
     values = (*end_points, *(layer.scope for layer in plan.layers))
-    resolved = _resolve(plan.name, plan.units, values, requested, "end point or layer", "outputs")
+    words = _without_features(plan, requested)
+    resolved = _resolve(plan.name, plan.units, values, words, "end point or layer", "outputs")
     if not resolved:
         raise OptionError("outputs must not be empty", where="outputs")
     if len(set(resolved)) < len(resolved):
@@ -55,12 +98,19 @@ def resolve_model_outputs(outputs: Collection[str], words: Sequence[str], plan: 
     """
     network = plan.name if plan else next((name.partition("/")[0] for name in outputs if "/" in name), "")
     try:
-        return _resolve(network, plan.units if plan else (), outputs, words, "output", "outputs")
+        listed = _without_features(plan, words) if plan else words
+        return _resolve(network, plan.units if plan else (), outputs, listed, "output", "outputs")
     except OptionError:
         if plan is None or not _has_outputs(plan, words):
             raise
     fault = f"the model does not output {', '.join(words)}, which its network has"
     raise OptionError(fault, where="outputs", hint=f"compile it with --outputs {','.join(words)}")
+
+
+def _without_features(plan: Plan, words: Sequence[str]) -> list[str]:
+    """The words with the maps' names in the place of `features`."""
+    maps = [level.output for level in feature_levels(plan)] if FEATURES in words else []
+    return [name for word in words for name in (maps if word == FEATURES else [word])]
 
 
 def _has_outputs(plan: Plan, words: Sequence[str]) -> bool:

@@ -10,7 +10,7 @@ from html import escape
 from itertools import accumulate
 
 from resnet_compile.costs import Costs
-from resnet_compile.plan import Plan, Summary, end_point_words, paired, places, summarize
+from resnet_compile.plan import Plan, Summary, end_point_words, feature_levels, paired, places, summarize
 from resnet_compile.report.network_drawing import Column, Strip, network_drawing
 from resnet_compile.report.page import legend, page, section, table, tiles
 from resnet_compile.report.svg import element, series
@@ -23,7 +23,8 @@ _EXPLANATION = (
     "A position of the output depends on as many rows and columns of the image as its receptive field has, which "
     "reaches beyond the border; means over the whole image, as in channel attention, do not count. Costs are those of "
     "one image. Memory is that of float32 values in the graph of --target portable: those that a part computes, and "
-    "the most that live at one time meanwhile, each until its last use."
+    "the most that live at one time meanwhile, each until its last use. C2 and its like are the maps of --outputs "
+    "features."
 )
 _FACTS = ("output", "reduction", "receptive field", "parameters", "multiply-accumulates", "computed", "held")
 _COUNTED = 4  # the last of these, which have bars
@@ -65,6 +66,17 @@ class _Network:
                 computed, held = found[scope]
                 found[scope] = computed + value.activation_bytes, max(held, value.held_bytes)
         return found
+
+    @cached_property
+    def levels(self) -> dict[str, str]:
+        """The level of each map that is one of `--outputs features`, by its name."""
+        return {level.output: level.name for level in feature_levels(self.plan)}
+
+    def kind(self, part: Summary) -> str:
+        """A part's kind, of a unit in the spec's word for it, and its level."""
+        kind = part.name.rpartition("/")[2] if part.kind.startswith("unit") else ""
+        words = part.kind.replace("unit", kind, 1) if kind else part.kind
+        return f"{words}, {self.levels[part.name]}" if part.name in self.levels else words
 
     def counts(self, part: Summary) -> tuple[int, int, int, int]:
         """Parameters, multiply-accumulates, bytes computed and bytes held."""
@@ -173,7 +185,7 @@ def _parts(networks: Sequence[_Network], depth: int) -> str:
     rows = paired(first, others[0], depth) if others else [(place, part) for place, part in places(first, depth)]
     body = []
     for place, *parts in rows:
-        kinds = dict.fromkeys(_kind(part) for part in parts if part)
+        kinds = dict.fromkeys(network.kind(part) for network, part in zip(networks, parts, strict=True) if part)
         words = place[-1].partition("/")[0]
         smaller = (element("small", escape(kind)) for kind in kinds if not kind.startswith(words))
         name = element("th", escape(words), *smaller, scope="row")
@@ -183,11 +195,6 @@ def _parts(networks: Sequence[_Network], depth: int) -> str:
     header = (element("th", fact, cls="n" if fact else None, scope="col") for fact in ("", *_FACTS))
     head = element("thead", element("tr", *header))
     return element("div", element("table", head, element("tbody", *body), cls="many units"), cls="scroll")
-
-
-def _kind(part: Summary) -> str:
-    """The kind of a part; of a unit the spec's word for it."""
-    return part.kind.replace("unit", part.name.rpartition("/")[2], 1) if part.kind.startswith("unit") else part.kind
 
 
 def _cells(network: _Network, part: Summary | None, most: Sequence[int], level: int) -> list[str]:

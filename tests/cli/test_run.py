@@ -318,6 +318,7 @@ def test_classification_is_saved_besides_the_table(
         (["-o", "f"], "outputs must be saved as .npy or .npz, got no suffix @ f"),
         (["--preprocess", "vgg16"], "preprocess must be one of inception, "),
         (["--embed"], "--embed needs a file to save them in (-o features.npz)"),
+        (["--embed", "--features", "-o", "f.npz"], "--embed and --features both say what to save @ features"),
         (["--resume"], "goes on with shards, which take --format and -o FOLDER @ resume"),
         (["--format", "jsonl", "--json"], "writes lines to stdout, and --json a document @ format (-o FOLDER)"),
         (["--format", "csv", "--embed", "-o", "f"], "streams classes, and arrays are saved as .npy or .npz @ format"),
@@ -736,6 +737,37 @@ def test_embeddings_are_the_vectors_before_the_logits(
     rc.compile(spec).save(tmp_path / "classes.onnx")
     refused = resnet_run(tmp_path / "classes.onnx", photos, "--embed", "-o", tmp_path / "w.npy")
     assert (refused.code, "compile it with --outputs tiny/pool5" in refused.err) == (2, True)
+
+
+def test_features_are_the_maps_at_every_reduction(photos: Path, tmp_path: Path, resnet_run: Callable[..., Ran]) -> None:
+    import resnet_compile as rc
+
+    output = tmp_path / "maps.npz"
+    images = (photos / "red.png", photos / "blue.png")
+    ran = resnet_run("tiny", *images, "--features", "-o", output, "--device", "cpu", "--json")
+    assert (ran.code, ran.err) == (0, "")
+    unit = "tiny/block1/unit_1/bottleneck_v2"
+    assert json.loads(ran.out)["saved"]["features"] == [
+        {"name": "C2", "output": unit, "reduction": 4},
+        {"name": "C3", "output": "tiny/block2", "reduction": 8},
+    ]
+    own = tmp_path / "own.npz"
+    assert resnet_run("tiny", *images, "--outputs", "block1/unit_1,block2", "-o", own, "--device", "cpu").code == 0
+    with np.load(output) as arrays, np.load(own) as named:
+        assert set(arrays) == {"C2", "C3", "images"}
+        assert arrays["C2"].shape == (2, 32, 8, 8)
+        assert np.array_equal(arrays["C2"], named[unit])
+        assert np.array_equal(arrays["C3"], named["tiny/block2"])
+    model = tmp_path / "features.onnx"
+    rc.compile(rc.load_spec("tiny"), rc.CompileOptions(outputs=("features", "predictions"))).save(model)
+    told = resnet_run(model, *images, "--features", "-o", output, "--device", "cpu")
+    assert told.out.splitlines()[0] == f"{output}: C2 (2, 32, 8, 8), reduction 4, {unit}"
+    rc.compile(rc.load_spec("tiny")).save(model)
+    refused = resnet_run(model, photos, "--features", "-o", output)
+    assert (refused.code, "(compile it with --outputs features)" in refused.err) == (2, True)
+    onnx.save(colour_network(), model)
+    assert resnet_run(model, photos, "--features", "-o", output).code == 2
+    assert resnet_run("tiny", photos, "--features", "-o", tmp_path / "maps.npy").code == 2
 
 
 def test_help_lists_every_scheme_and_loads_nothing_heavy() -> None:

@@ -6,9 +6,15 @@ from typing import Any
 import pytest
 from support.specs import parsed, tiny_document
 
-from resnet_compile import Plan, load_spec, plan_network
+from resnet_compile import Plan, catalogue, load_spec, plan_network
 from resnet_compile.errors import OptionError
-from resnet_compile.plan.names import end_point_words, frozen_parameters, resolve_outputs, resolve_scopes
+from resnet_compile.plan.names import (
+    end_point_words,
+    feature_levels,
+    frozen_parameters,
+    resolve_outputs,
+    resolve_scopes,
+)
 
 KIND = "bottleneck_v2"
 Resolver = Callable[..., tuple[str, ...] | frozenset[str]]
@@ -147,3 +153,41 @@ def test_everything_frozen_is_refused() -> None:
 def test_outputs_are_asked_for_once(wanted: tuple[str, ...], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         resolve_outputs(plan(), wanted)
+
+
+LEVELS = {
+    # slim's and Keras's second version stride at the end of a block
+    "resnet50": ("block1/unit_2/bottleneck_v2", "block2/unit_3/bottleneck_v2", "block3/unit_5/bottleneck_v2", "block4"),
+    "resnet_v1_101": ("block1/unit_2/{0}", "block2/unit_3/{0}", "block3/unit_22/{0}", "block4"),
+    # timm's `feature_info` of `features_only` models: layer1 to layer4, and stages.0 to stages.3
+    "torchvision_resnet50": ("block1", "block2", "block3", "block4"),
+    "timm_resnetv2_50": ("block1", "block2", "block3", "block4"),
+    "resnet101_segmentation": ("block1/unit_2/bottleneck_v2", "block2/unit_3/bottleneck_v2", "block4"),
+}
+
+
+@pytest.mark.parametrize("name", LEVELS)
+def test_levels_are_those_of_multi_scale_backbones(name: str) -> None:
+    planned = plan_network(load_spec(name))
+    levels = feature_levels(planned)
+    assert [(level.name, level.reduction) for level in levels] == [(f"C{n}", 2**n) for n in range(2, 2 + len(levels))]
+    expected = [f"{planned.name}/{output}".format("bottleneck_v1") for output in LEVELS[name]]
+    assert [level.output for level in levels] == expected
+    assert resolve_outputs(planned, ("features", "logits")) == (*expected, f"{planned.name}/logits")
+
+
+@pytest.mark.parametrize("name", [each for each in catalogue() if "1202" not in each])
+def test_a_level_is_the_last_map_of_its_size(name: str) -> None:
+    """Images are large enough for all sizes to differ."""
+    planned = plan_network(load_spec(name))
+    last = {}
+    for block in planned.blocks:
+        last |= {unit.output.height: unit.scope for unit in block.units} | {block.output.height: block.scope}
+    found = {-(-planned.input.height // level.reduction): level.output for level in feature_levels(planned)}
+    assert found == last
+
+
+def test_reductions_that_are_no_powers_of_two_have_names_too() -> None:
+    document = tiny_document()
+    document["blocks"][0]["args"][1]["stride"] = 3
+    assert [level.name for level in feature_levels(plan(blocks=document["blocks"]))] == ["C2", "reduction12"]

@@ -90,6 +90,11 @@ def test_two_networks_stand_side_by_side_on_one_scale() -> None:
     assert max(heights(html, 13)) == 40
 
 
+def test_the_maps_of_every_scale_are_marked() -> None:
+    found = [cell[1] for cell, *_ in rows(network_page([costs("resnet50")])) if re.search("C[0-9]$", cell[-1])]
+    assert found == ["bottleneck_v2, C2", "bottleneck_v2, C3", "bottleneck_v2, C4", "3 units, C5"]
+
+
 def test_networks_of_one_name_are_told_apart() -> None:
     html = network_page([costs("tiny"), costs("tiny", CompileOptions(size=(64, 64)))])
     assert "tiny (1) and tiny (2)" in html
