@@ -324,7 +324,7 @@ def test_classification_is_saved_besides_the_table(
         (["--format", "csv", "--embed", "-o", "f"], "streams classes, and arrays are saved as .npy or .npz @ format"),
         (["--format", "csv", "-o", "red.png"], "is a file, and shards go to a folder @ red.png"),
         (["--format", "csv", "-o", "more"], "is not empty, and no folder of answers @ more (name another)"),
-        (["--device", "tpu"], "device must be one of auto, cpu, cuda"),
+        (["--device", "tpu"], "device must be one of auto, cpu, "),
         (["--labels", "absent.txt"], "cannot read the labels: No such file or directory @ absent.txt"),
         (["--top", "0"], "Invalid value for '--top'"),
         (["--batch", "0"], "Invalid value for '--batch'"),
