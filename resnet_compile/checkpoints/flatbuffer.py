@@ -38,10 +38,10 @@ class FlatTable:
         offset = self._number(self._vtable + 4 + 2 * field, 2)
         return self._at + offset if offset else None
 
-    def number(self, field: int, size: int, default: int = 0) -> int:
-        """An unsigned number of `size` bytes."""
+    def number(self, field: int, size: int) -> int:
+        """An unsigned number of `size` bytes; 0 if it is absent."""
         place = self._place(field)
-        return default if place is None else self._number(place, size)
+        return 0 if place is None else self._number(place, size)
 
     def table(self, field: int) -> FlatTable | None:
         place = self._place(field)

@@ -146,9 +146,10 @@ class OnnxCheckpoint(Checkpoint):
         if dtype is None or tensor.int64s(1) not in ((), (1,)):
             return None
         raw = tensor.bytes(9)
-        values = self._typed(_Stored(dtype, None, tensor)) if raw is None else np.frombuffer(raw[:8], np.uint8)
-        values = values if raw is None or len(values) != dtype.itemsize else values.view(dtype)
-        return float(values[0]) if values.size == 1 and values.dtype == dtype else None
+        if raw is not None and len(raw) != dtype.itemsize:
+            return None
+        values = self._typed(dtype, tensor) if raw is None else np.frombuffer(raw, dtype)
+        return float(values[0]) if values.size == 1 else None
 
     def _keep_constant(self, node: Message, numbers: dict[str, tuple[float, ...]]) -> None:
         names = _texts(node, 2)
@@ -197,14 +198,13 @@ class OnnxCheckpoint(Checkpoint):
         stored, shape = self._stored[name], self._infos[name].shape
         if stored.data is not None:
             return contiguous(np.frombuffer(stored.data, np.uint8), stored.dtype, shape)
-        values = self._typed(stored)
+        values = self._typed(stored.dtype, stored.message)
         if values.size != math.prod(shape):
             raise self._file.error(f"{values.size} values are stored where the shape asks for {math.prod(shape)}", name)
         return values.reshape(shape)
 
-    def _typed(self, stored: _Stored) -> NDArray[Any]:
+    def _typed(self, dtype: np.dtype[Any], message: Message) -> NDArray[Any]:
         """The values of a message's typed field; onnx.proto assigns a field to each type."""
-        dtype, message = stored.dtype, stored.message
         if dtype in (np.dtype(np.float32), np.dtype(np.float64)):
             field = _FLOAT_DATA if dtype == np.float32 else _DOUBLE_DATA
             packed = b"".join(bytes(part) for part in message.all_bytes(field))

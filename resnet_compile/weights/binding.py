@@ -74,7 +74,7 @@ def bind(
     tensors = tensors_of(source)
     configured = not isinstance(source, Checkpoint) or check_config(plan.spec, source)
     model = _model(source)
-    if model and (naming == STRUCTURE or (naming is None and fits(plan, tensors) is None)):
+    if model and (naming == STRUCTURE or (naming is None and not fits(plan, tensors))):
         from resnet_compile.weights.structure import match_structure
 
         return Bound(match_structure(plan, model), {"weights_naming": STRUCTURE})

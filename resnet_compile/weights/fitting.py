@@ -21,6 +21,8 @@ from resnet_compile.weights.tables import naming_of
 
 # The least part of a network that has to fit for it to be near.
 _NEAR = 0.25
+# The most networks that are near.
+_NEAREST = 3
 # The most sections that are tried, of equally good ones.
 _SECTIONS = 20
 # The least part of a near network that fits, as a ratio to the nearest one's.
@@ -120,8 +122,8 @@ def _fitting(tensors: Tensors, model: OnnxCheckpoint | None) -> Iterator[Fit]:
             yield from _with_another_head(name, spec, plan, tensors)
 
 
-def nearest(tensors: Tensors, limit: int = 3) -> list[Near]:
-    """The networks of the catalogue that a source fills best, the nearest first, at most `limit`."""
+def nearest(tensors: Tensors) -> list[Near]:
+    """The networks of the catalogue that a source fills best, the nearest first."""
     found = [
         Near(
             name,
@@ -137,7 +139,7 @@ def nearest(tensors: Tensors, limit: int = 3) -> list[Near]:
     ]
     found.sort(key=lambda near: (-near.part, -near.parameters))
     least = max(_NEAR, _AS_NEAR * found[0].part) if found else 0
-    return _own_first([near for near in found if near.part >= least])[:limit]
+    return _own_first([near for near in found if near.part >= least])[:_NEAREST]
 
 
 def _catalogue() -> Iterator[tuple[str, NetworkSpec, Plan]]:

@@ -118,13 +118,12 @@ def match(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:
     return found
 
 
-def fits(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match | None:
-    """The complete match of a source and a network; None if there is none."""
+def fits(plan: Plan, tensors: Tensors) -> bool:
+    """Whether a source fills a network completely, by any table."""
     try:
-        found = attempt(plan, tensors, choice)
+        return attempt(plan, tensors).complete
     except WeightsError:
-        return None
-    return found if found.complete else None
+        return False
 
 
 def attempt(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match:

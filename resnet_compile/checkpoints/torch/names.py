@@ -6,9 +6,8 @@ and their arguments), `torch/storage.py` and `torch/serialization.py`; numpy's `
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -154,36 +153,32 @@ _STORAGES = {  # the dtype of each storage class
     "ComplexDoubleStorage": "complex128",
 }
 _QUANTISED = {"QInt8Storage": 1, "QUInt8Storage": 1, "QInt32Storage": 4, "QUInt4x2Storage": 1, "QUInt2x4Storage": 1}
-_GLOBALS: MappingProxyType[tuple[str, str], object] = MappingProxyType(
-    {
-        ("collections", "OrderedDict"): Constructor(_ordered_dict),
-        ("numpy", "dtype"): Constructor(_array_type),
-        **{(f"numpy.{core}.multiarray", "_reconstruct"): Constructor(_array) for core in ("core", "_core")},
-        **{(f"numpy.{core}.numeric", "_frombuffer"): Constructor(_array_of_buffer) for core in ("core", "_core")},
-        ("torch", "Size"): Constructor(_size),
-        ("torch._utils", "_rebuild_tensor"): Constructor(_rebuild_tensor),
-        ("torch._utils", "_rebuild_tensor_v2"): Constructor(_rebuild_tensor_v2),
-        ("torch._utils", "_rebuild_tensor_v3"): Constructor(_rebuild_tensor_v3),
-        ("torch._utils", "_rebuild_qtensor"): Constructor(_quantised),
-        ("torch._utils", "_rebuild_sparse_tensor"): Constructor(_sparse),
-        ("torch._utils", "_rebuild_meta_tensor_no_storage"): Constructor(_meta),
-        ("torch._utils", "_rebuild_parameter"): Constructor(_wrapped),
-        ("torch._utils", "_rebuild_parameter_with_state"): Constructor(_wrapped),
-        ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): Constructor(_wrapped),
-        ("torch._utils", "_rebuild_device_tensor_from_numpy"): Constructor(_wrapped),
-        ("torch._utils", "_rebuild_xla_tensor"): Constructor(_wrapped),
-        ("torch.jit._pickle", "restore_type_tag"): Constructor(_wrapped),
-        ("torch.nn.parameter", "Parameter"): Constructor(_wrapped),
-        ("torch._tensor", "_rebuild_from_type"): Constructor(_rebuild_from_type),
-        ("torch._tensor", "_rebuild_from_type_v2"): Constructor(_rebuild_from_type),
-        ("torch.storage", "UntypedStorage"): StorageType(None),
-        **{
-            ("torch", name): StorageType(dtype_of(dtype), dtype_of(dtype).itemsize) for name, dtype in _STORAGES.items()
-        },
-        **{("torch", name): StorageType(None, itemsize) for name, itemsize in _QUANTISED.items()},
-        **{("torch", dtype.name): dtype for dtype in SCALAR_TYPES.values()},
-    }
-)
+_GLOBALS: Mapping[tuple[str, str], object] = {
+    ("collections", "OrderedDict"): Constructor(_ordered_dict),
+    ("numpy", "dtype"): Constructor(_array_type),
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): Constructor(_array) for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): Constructor(_array_of_buffer) for core in ("core", "_core")},
+    ("torch", "Size"): Constructor(_size),
+    ("torch._utils", "_rebuild_tensor"): Constructor(_rebuild_tensor),
+    ("torch._utils", "_rebuild_tensor_v2"): Constructor(_rebuild_tensor_v2),
+    ("torch._utils", "_rebuild_tensor_v3"): Constructor(_rebuild_tensor_v3),
+    ("torch._utils", "_rebuild_qtensor"): Constructor(_quantised),
+    ("torch._utils", "_rebuild_sparse_tensor"): Constructor(_sparse),
+    ("torch._utils", "_rebuild_meta_tensor_no_storage"): Constructor(_meta),
+    ("torch._utils", "_rebuild_parameter"): Constructor(_wrapped),
+    ("torch._utils", "_rebuild_parameter_with_state"): Constructor(_wrapped),
+    ("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"): Constructor(_wrapped),
+    ("torch._utils", "_rebuild_device_tensor_from_numpy"): Constructor(_wrapped),
+    ("torch._utils", "_rebuild_xla_tensor"): Constructor(_wrapped),
+    ("torch.jit._pickle", "restore_type_tag"): Constructor(_wrapped),
+    ("torch.nn.parameter", "Parameter"): Constructor(_wrapped),
+    ("torch._tensor", "_rebuild_from_type"): Constructor(_rebuild_from_type),
+    ("torch._tensor", "_rebuild_from_type_v2"): Constructor(_rebuild_from_type),
+    ("torch.storage", "UntypedStorage"): StorageType(None),
+    **{("torch", name): StorageType(dtype_of(dtype), dtype_of(dtype).itemsize) for name, dtype in _STORAGES.items()},
+    **{("torch", name): StorageType(None, itemsize) for name, itemsize in _QUANTISED.items()},
+    **{("torch", dtype.name): dtype for dtype in SCALAR_TYPES.values()},
+}
 
 
 def named(module: object, name: object) -> object:

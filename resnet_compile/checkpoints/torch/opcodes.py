@@ -10,7 +10,6 @@ import re
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from resnet_compile.checkpoints.torch.machine import Machine
@@ -42,10 +41,13 @@ def interpret(data: memoryview, start: int = 0, folder: str = "") -> Pickled:
         code = reader.code()
         if code == _STOP:
             return Pickled(machine.result(), frozenset(machine.names), machine.storages, reader.position)
-        if code not in _OPCODES:
+        if code in _ACTIONS:
+            _ACTIONS[code](machine)
+        elif code in _OPCODES:
+            argument, act = _OPCODES[code]
+            act(machine, argument(reader))
+        else:
             raise PickleError(f"the pickle uses the opcode 0x{code:02x}, which no checkpoint needs")
-        argument, act = _OPCODES[code]
-        act(machine, argument(reader))
     raise PickleError(f"the pickle has more than {MAX_OPCODES} opcodes")
 
 
@@ -82,10 +84,6 @@ class _Pickle:
             if len(piece) < size:
                 raise PickleError("the pickle is truncated")
             size *= 2
-
-
-def _nothing(reader: _Pickle) -> None:
-    """The argument of an opcode that has none."""
 
 
 def _ignore(machine: Machine, argument: object) -> None:
@@ -166,69 +164,70 @@ def _unescape(found: re.Match[bytes]) -> bytes:
 
 
 _STOP = ord(".")
-# By opcode: the reader of its argument, and the action.
-_OPCODES: MappingProxyType[int, tuple[Callable[[_Pickle], Any], Callable[[Machine, Any], None]]] = MappingProxyType(
-    {
-        0x80: (_Pickle.code, _ignore),  # PROTO
-        0x95: (_number("<Q"), _ignore),  # FRAME
-        ord("("): (_nothing, lambda machine, _: machine.mark()),  # MARK
-        ord("0"): (_nothing, lambda machine, _: machine.drop()),  # POP
-        ord("1"): (_nothing, lambda machine, _: _ignore(machine, machine.pop_to_mark())),  # POP_MARK
-        ord("2"): (_nothing, lambda machine, _: machine.push(machine.top())),  # DUP
-        ord("N"): (_nothing, lambda machine, _: machine.push(None)),  # NONE
-        0x88: (_nothing, lambda machine, _: machine.push(True)),  # NEWTRUE
-        0x89: (_nothing, lambda machine, _: machine.push(False)),  # NEWFALSE
-        ord("I"): (_integer, Machine.push),  # INT
-        ord("L"): (_written(int, r"([+-]?[0-9]{1,600})L?"), Machine.push),  # LONG
-        ord("F"): (_written(float, _FLOAT), Machine.push),  # FLOAT
-        ord("J"): (_number("<i"), Machine.push),  # BININT
-        ord("K"): (_Pickle.code, Machine.push),  # BININT1
-        ord("M"): (_number("<H"), Machine.push),  # BININT2
-        0x8A: (_long(1), Machine.push),  # LONG1
-        0x8B: (_long(4), Machine.push),  # LONG4
-        ord("G"): (_number(">d"), Machine.push),  # BINFLOAT
-        ord("S"): (_quoted, Machine.push),  # STRING
-        ord("T"): (_bytes(4), Machine.push),  # BINSTRING
-        ord("U"): (_bytes(1), Machine.push),  # SHORT_BINSTRING
-        ord("V"): (lambda reader: _text(reader.line(), "raw_unicode_escape"), Machine.push),  # UNICODE
-        ord("X"): (_string(4), Machine.push),  # BINUNICODE
-        0x8C: (_string(1), Machine.push),  # SHORT_BINUNICODE
-        0x8D: (_string(8), Machine.push),  # BINUNICODE8
-        ord("B"): (_bytes(4), Machine.push),  # BINBYTES
-        ord("C"): (_bytes(1), Machine.push),  # SHORT_BINBYTES
-        0x8E: (_bytes(8), Machine.push),  # BINBYTES8
-        0x96: (_bytes(8), Machine.push),  # BYTEARRAY8
-        ord("}"): (_nothing, lambda machine, _: machine.push({})),  # EMPTY_DICT
-        ord("]"): (_nothing, lambda machine, _: machine.push([])),  # EMPTY_LIST
-        0x8F: (_nothing, lambda machine, _: machine.push([])),  # EMPTY_SET
-        ord(")"): (_nothing, lambda machine, _: machine.push(())),  # EMPTY_TUPLE
-        ord("d"): (_nothing, lambda machine, _: machine.make_dict(machine.pop_to_mark())),  # DICT
-        ord("l"): (_nothing, lambda machine, _: machine.push(machine.pop_to_mark())),  # LIST
-        0x91: (_nothing, lambda machine, _: machine.push(machine.pop_to_mark())),  # FROZENSET
-        ord("s"): (_nothing, lambda machine, _: machine.set_items(machine.pop_many(2))),  # SETITEM
-        ord("u"): (_nothing, lambda machine, _: machine.set_items(machine.pop_to_mark())),  # SETITEMS
-        ord("a"): (_nothing, lambda machine, _: machine.append(machine.pop_many(1))),  # APPEND
-        ord("e"): (_nothing, lambda machine, _: machine.append(machine.pop_to_mark())),  # APPENDS
-        0x90: (_nothing, lambda machine, _: machine.append(machine.pop_to_mark())),  # ADDITEMS
-        ord("t"): (_nothing, lambda machine, _: machine.push(tuple(machine.pop_to_mark()))),  # TUPLE
-        0x85: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(1)))),  # TUPLE1
-        0x86: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(2)))),  # TUPLE2
-        0x87: (_nothing, lambda machine, _: machine.push(tuple(machine.pop_many(3)))),  # TUPLE3
-        ord("p"): (_written(int, r"([0-9]{1,18})"), Machine.put),  # PUT
-        ord("q"): (_Pickle.code, Machine.put),  # BINPUT
-        ord("r"): (_number("<I"), Machine.put),  # LONG_BINPUT
-        0x94: (_nothing, lambda machine, _: machine.put(len(machine.memo))),  # MEMOIZE
-        ord("g"): (_written(int, r"([0-9]{1,18})"), Machine.get),  # GET
-        ord("h"): (_Pickle.code, Machine.get),  # BINGET
-        ord("j"): (_number("<I"), Machine.get),  # LONG_BINGET
-        ord("c"): (_lines, lambda machine, names: machine.push(machine.named(*names))),  # GLOBAL
-        0x93: (_nothing, lambda machine, _: machine.push(machine.named(*machine.pop_many(2)))),  # STACK_GLOBAL
-        ord("Q"): (_nothing, lambda machine, _: machine.persistent(machine.pop())),  # BINPERSID
-        ord("R"): (_nothing, lambda machine, _: machine.call(*machine.pop_many(2))),  # REDUCE
-        0x81: (_nothing, lambda machine, _: machine.call(*machine.pop_many(2))),  # NEWOBJ
-        0x92: (_nothing, lambda machine, _: machine.call(*machine.pop_many(3))),  # NEWOBJ_EX
-        ord("o"): (_nothing, lambda machine, _: machine.call_on(machine.pop_to_mark())),  # OBJ
-        ord("i"): (_lines, Machine.instance),  # INST
-        ord("b"): (_nothing, lambda machine, _: machine.build()),  # BUILD
-    }
-)
+# Opcodes without an argument.
+_ACTIONS: Mapping[int, Callable[[Machine], object]] = {
+    ord("("): Machine.mark,  # MARK
+    ord("0"): Machine.drop,  # POP
+    ord("1"): Machine.pop_to_mark,  # POP_MARK
+    ord("2"): lambda machine: machine.push(machine.top()),  # DUP
+    ord("N"): lambda machine: machine.push(None),  # NONE
+    0x88: lambda machine: machine.push(True),  # NEWTRUE
+    0x89: lambda machine: machine.push(False),  # NEWFALSE
+    ord("}"): lambda machine: machine.push({}),  # EMPTY_DICT
+    ord("]"): lambda machine: machine.push([]),  # EMPTY_LIST
+    0x8F: lambda machine: machine.push([]),  # EMPTY_SET
+    ord(")"): lambda machine: machine.push(()),  # EMPTY_TUPLE
+    ord("d"): lambda machine: machine.make_dict(machine.pop_to_mark()),  # DICT
+    ord("l"): lambda machine: machine.push(machine.pop_to_mark()),  # LIST
+    0x91: lambda machine: machine.push(machine.pop_to_mark()),  # FROZENSET
+    ord("s"): lambda machine: machine.set_items(machine.pop_many(2)),  # SETITEM
+    ord("u"): lambda machine: machine.set_items(machine.pop_to_mark()),  # SETITEMS
+    ord("a"): lambda machine: machine.append(machine.pop_many(1)),  # APPEND
+    ord("e"): lambda machine: machine.append(machine.pop_to_mark()),  # APPENDS
+    0x90: lambda machine: machine.append(machine.pop_to_mark()),  # ADDITEMS
+    ord("t"): lambda machine: machine.push(tuple(machine.pop_to_mark())),  # TUPLE
+    0x85: lambda machine: machine.push(tuple(machine.pop_many(1))),  # TUPLE1
+    0x86: lambda machine: machine.push(tuple(machine.pop_many(2))),  # TUPLE2
+    0x87: lambda machine: machine.push(tuple(machine.pop_many(3))),  # TUPLE3
+    0x94: lambda machine: machine.put(len(machine.memo)),  # MEMOIZE
+    0x93: lambda machine: machine.push(machine.named(*machine.pop_many(2))),  # STACK_GLOBAL
+    ord("Q"): lambda machine: machine.persistent(machine.pop()),  # BINPERSID
+    ord("R"): lambda machine: machine.call(*machine.pop_many(2)),  # REDUCE
+    0x81: lambda machine: machine.call(*machine.pop_many(2)),  # NEWOBJ
+    0x92: lambda machine: machine.call(*machine.pop_many(3)),  # NEWOBJ_EX
+    ord("o"): lambda machine: machine.call_on(machine.pop_to_mark()),  # OBJ
+    ord("b"): Machine.build,  # BUILD
+}
+# The others: the reader of the argument, and the action.
+_OPCODES: Mapping[int, tuple[Callable[[_Pickle], Any], Callable[[Machine, Any], None]]] = {
+    0x80: (_Pickle.code, _ignore),  # PROTO
+    0x95: (_number("<Q"), _ignore),  # FRAME
+    ord("I"): (_integer, Machine.push),  # INT
+    ord("L"): (_written(int, r"([+-]?[0-9]{1,600})L?"), Machine.push),  # LONG
+    ord("F"): (_written(float, _FLOAT), Machine.push),  # FLOAT
+    ord("J"): (_number("<i"), Machine.push),  # BININT
+    ord("K"): (_Pickle.code, Machine.push),  # BININT1
+    ord("M"): (_number("<H"), Machine.push),  # BININT2
+    0x8A: (_long(1), Machine.push),  # LONG1
+    0x8B: (_long(4), Machine.push),  # LONG4
+    ord("G"): (_number(">d"), Machine.push),  # BINFLOAT
+    ord("S"): (_quoted, Machine.push),  # STRING
+    ord("T"): (_bytes(4), Machine.push),  # BINSTRING
+    ord("U"): (_bytes(1), Machine.push),  # SHORT_BINSTRING
+    ord("V"): (lambda reader: _text(reader.line(), "raw_unicode_escape"), Machine.push),  # UNICODE
+    ord("X"): (_string(4), Machine.push),  # BINUNICODE
+    0x8C: (_string(1), Machine.push),  # SHORT_BINUNICODE
+    0x8D: (_string(8), Machine.push),  # BINUNICODE8
+    ord("B"): (_bytes(4), Machine.push),  # BINBYTES
+    ord("C"): (_bytes(1), Machine.push),  # SHORT_BINBYTES
+    0x8E: (_bytes(8), Machine.push),  # BINBYTES8
+    0x96: (_bytes(8), Machine.push),  # BYTEARRAY8
+    ord("p"): (_written(int, r"([0-9]{1,18})"), Machine.put),  # PUT
+    ord("q"): (_Pickle.code, Machine.put),  # BINPUT
+    ord("r"): (_number("<I"), Machine.put),  # LONG_BINPUT
+    ord("g"): (_written(int, r"([0-9]{1,18})"), Machine.get),  # GET
+    ord("h"): (_Pickle.code, Machine.get),  # BINGET
+    ord("j"): (_number("<I"), Machine.get),  # LONG_BINGET
+    ord("c"): (_lines, lambda machine, names: machine.push(machine.named(*names))),  # GLOBAL
+    ord("i"): (_lines, Machine.instance),  # INST
+}
