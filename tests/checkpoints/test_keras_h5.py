@@ -1,7 +1,6 @@
 import json
 import struct
 import sys
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from support.memory import memory_below
 from support.truths import assert_equals
 
 from resnet_compile.checkpoints.base import Unread
@@ -366,13 +366,8 @@ def test_many_names_that_are_one_long_string(tmp_path: Path) -> None:
     for index in range(4000):
         raw[start + 16 * index : start + 16 * (index + 1)] = reference
     path.write_bytes(raw)
-    tracemalloc.start()
-    try:
-        with pytest.raises(CheckpointError, match="records"):
-            KerasCheckpoint(path)
-        assert tracemalloc.get_traced_memory()[1] < 100 << 20
-    finally:
-        tracemalloc.stop()
+    with memory_below(100 << 20), pytest.raises(CheckpointError, match="records"):
+        KerasCheckpoint(path)
 
 
 @pytest.mark.parametrize("mebibytes", [40, 100])
@@ -384,13 +379,8 @@ def test_compressed_zeros(tmp_path: Path, mebibytes: int) -> None:
     if mebibytes == 40:
         assert not KerasCheckpoint(path)["conv/kernel"].any()
         return
-    tracemalloc.start()
-    try:
-        with pytest.raises(CheckpointError, match="zip bomb"):
-            KerasCheckpoint(path)
-        assert tracemalloc.get_traced_memory()[1] < 4 << 20
-    finally:
-        tracemalloc.stop()
+    with memory_below(4 << 20), pytest.raises(CheckpointError, match="zip bomb"):
+        KerasCheckpoint(path)
 
 
 def test_damaged_chunk(tmp_path: Path) -> None:

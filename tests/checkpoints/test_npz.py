@@ -1,12 +1,12 @@
 import io
 import struct
-import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support.memory import memory_below
 
 from resnet_compile.checkpoints.base import Unread
 from resnet_compile.checkpoints.numpy_npz import NpzCheckpoint, is_npz
@@ -296,13 +296,8 @@ def test_zip_bombs(tmp_path: Path, claimed: int | None, message: str) -> None:
     if claimed:
         patched(path, b"PK\1\2", 24, struct.pack("<I", claimed))
         patched(path, b"PK\3\4", 22, struct.pack("<I", claimed))
-    tracemalloc.start()
-    try:
-        with pytest.raises(CheckpointError, match=message):
-            NpzCheckpoint(path)
-        assert tracemalloc.get_traced_memory()[1] < 4 << 20
-    finally:
-        tracemalloc.stop()
+    with memory_below(4 << 20), pytest.raises(CheckpointError, match=message):
+        NpzCheckpoint(path)
 
 
 def test_compressed_data_that_is_longer_or_shorter_than_claimed(tmp_path: Path) -> None:

@@ -5,13 +5,13 @@ import importlib
 import os
 import pickle
 import sys
-import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support import torch_files as forge
+from support.memory import memory_below
 
 from resnet_compile.checkpoints.torch import opcodes, walk
 from resnet_compile.checkpoints.torch.file import PyTorchCheckpoint
@@ -150,12 +150,8 @@ def module(*states: bytes) -> bytes:
 )
 def test_bombs_take_no_memory(tmp_path: Path, program: bytes, names: list[str]) -> None:
     path = forge.write(tmp_path / "a", forge.program(program))
-    tracemalloc.start()
-    try:
+    with memory_below(50 << 20):
         assert list(PyTorchCheckpoint(path)) == names
-        assert tracemalloc.get_traced_memory()[1] < 50 << 20
-    finally:
-        tracemalloc.stop()
 
 
 def many_modules(levels: int) -> bytes:
