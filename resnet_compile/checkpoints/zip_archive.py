@@ -72,11 +72,6 @@ class ZipArchive(dict[str, Member]):
         if extents and extents[0][0] != 0:
             raise file.error("the zip archive does not begin at the start of the file")
 
-    @property
-    def has_checksums(self) -> bool:
-        """Whether any member has a CRC. PyTorch has an option to write none; each is 0 then."""
-        return any(member.crc for member in self.values())
-
     def read(self, name: str, *, verify: bool = True) -> NDArray[np.uint8]:
         """All bytes of a member, a view of the map if it is stored; `verify` compares the CRC-32."""
         member = self[name]

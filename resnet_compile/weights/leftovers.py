@@ -32,17 +32,15 @@ _NORMALIZATION = re.compile(r"(?:^|(?<!moving)(?<!running)[./_])(mean|std|varian
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """The tensors that fill no parameter.
+    """The tensors that fill no parameter and are not ignored.
 
     Attributes:
-        ignored: The names of tensors that inference does not use, or that the user ignores.
         left: The names of tensors outside the section, each with its scope.
         faults: The tensors in the way, each with the reason.
         averages: Whether some are moving averages of parameters.
         normalization: The `mean` and `std` of a model that normalises its images itself, a number for each channel.
     """
 
-    ignored: tuple[str, ...]
     left: Mapping[str, str]
     faults: tuple[tuple[str, str], ...]
     averages: bool
@@ -73,7 +71,6 @@ def leftovers(
     own = {_first(theirs) for theirs in section.wanted.values()}
     places = {tensors[name].place for name in used if name in tensors} - {None}
     path, offsets = _ImagePath.of(plan, guessed=guessed), set(_missing_offsets(plan, section))
-    ignored: list[str] = []
     left: dict[str, str] = {}
     faults: list[tuple[str, str]] = []
     averages = False
@@ -85,10 +82,9 @@ def leftovers(
         beside = inside is None or _first(inside) not in own
         asked = any(_is_meant(each, word) for each in (name, *tensor.names) for word in ignore)
         if asked or is_ignored(section, name, used):
-            ignored.append(name)
             averages = averages or name.endswith(AVERAGE)
-        elif inside is not None and inside in offsets and not np.any(tensor.read()):
-            ignored.append(name)
+        elif inside in offsets and not np.any(tensor.read()):
+            continue
         elif beside and (normal := _normal(name, tensor, plan.input.channels)):
             normalization |= normal
         elif tensor.place in places and beside:
@@ -99,7 +95,7 @@ def leftovers(
             faults.append((name, reason))
         else:
             left[name] = _scope(name, section)
-    return Leftovers(tuple(ignored), left, tuple(faults), averages, normalization)
+    return Leftovers(left, tuple(faults), averages, normalization)
 
 
 def _normal(name: str, tensor: SourceTensor, channels: int) -> dict[str, list[float]]:
