@@ -8,6 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from support.damage import patched
 from support.memory import memory_below
 from support.truths import assert_equals
 
@@ -278,15 +279,6 @@ def test_hdf5_that_is_not_of_keras(tmp_path: Path) -> None:
 
 
 # Damage.
-
-
-def patched(path: Path, signature: bytes, offset: int, value: bytes) -> Path:
-    """The file with `value` written `offset` bytes into the first structure with this signature."""
-    raw = bytearray(path.read_bytes())
-    at = raw.index(signature) + offset
-    raw[at : at + len(value)] = value
-    path.write_bytes(raw)
-    return path
 
 
 def address_of(path: Path, signature: bytes) -> bytes:

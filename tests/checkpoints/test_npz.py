@@ -1,11 +1,13 @@
 import io
 import struct
 import zipfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from support import damage
 from support.memory import memory_below
 
 from resnet_compile.checkpoints.base import Unread
@@ -24,6 +26,8 @@ ARRAYS: dict[str, np.ndarray[Any, Any]] = {
     "bytes": np.array([b"a", b"bc"]),
     "text": np.array(["naïve", "☃"]),
 }
+
+patched = partial(damage.patched, last=True)
 
 
 def npy(header: str, data: bytes = b"", version: bytes = b"\1\0") -> bytes:
@@ -179,15 +183,6 @@ def test_duplicate_names(tmp_path: Path, names: tuple[str, str]) -> None:
         path = archive(tmp_path / "b.npz", dict(zip(names, members, strict=True)))
     with pytest.raises(CheckpointError, match=r"of one name|have the same name"):
         NpzCheckpoint(path)
-
-
-def patched(path: Path, signature: bytes, offset: int, value: bytes) -> Path:
-    """The file with `value` written `offset` bytes into the last structure with this signature."""
-    raw = bytearray(path.read_bytes())
-    at = raw.rindex(signature) + offset
-    raw[at : at + len(value)] = value
-    path.write_bytes(raw)
-    return path
 
 
 @pytest.mark.parametrize(

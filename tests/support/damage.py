@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 Files = dict[str, bytes]  # by name
 Damage = Callable[[random.Random, Files], None]
@@ -22,6 +23,15 @@ EXTREMES = (
     1 << 63,
     (1 << 64) - 1,
 )
+
+
+def patched(path: Path, signature: bytes, offset: int, value: bytes, *, last: bool = False) -> Path:
+    """The file with `value` written `offset` bytes into the first or last structure with this signature."""
+    raw = bytearray(path.read_bytes())
+    at = (raw.rindex if last else raw.index)(signature) + offset
+    raw[at : at + len(value)] = value
+    path.write_bytes(raw)
+    return path
 
 
 def flip(rng: random.Random, data: bytearray) -> None:
