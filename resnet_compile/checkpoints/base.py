@@ -27,7 +27,6 @@ class StoredInfo:
 
     Attributes:
         dtype: numpy's name, ``bfloat16`` (by ml_dtypes) or ``string``.
-        shape: Its shape.
         place: Equal for tensors that share their values in the file; None if unknown.
     """
 
@@ -66,7 +65,6 @@ class Unread:
 
     Attributes:
         kind: What it is, as in "the tensor is sparse".
-        shape: Its shape.
         advice: How to save it so that it can be read; None for a kind that no weights have.
     """
 

@@ -40,8 +40,7 @@ class OnnxNode:
 
     Attributes:
         operator: The operator's name in ONNX; `domain::name` in another domain.
-        inputs: The inputs' names; empty for an input that is left out.
-        outputs: The outputs' names; empty for an output that is left out.
+        inputs, outputs: Names; empty for one that is left out.
         ints: Attributes of one or several integers.
         floats: Attributes of one float, as such or in a tensor.
         strings: Attributes of one string.
@@ -78,9 +77,7 @@ class OnnxCheckpoint(Checkpoint):
     Attributes:
         nodes: The nodes of the main graph, without `Constant` nodes: these are initializers, by their outputs' names.
         inputs: The names of the graph's inputs that are not initializers.
-        outputs: The names of the graph's outputs.
         input_shape: The first input's shape, with None for an open length; empty if the model states none.
-        opset: The version of ONNX's operators.
         numbers: The plain numbers of `Constant` nodes, by their outputs' names; these are not tensors.
     """
 

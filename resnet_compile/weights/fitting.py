@@ -34,7 +34,6 @@ class Fit:
     """A network of the catalogue that a checkpoint fills completely, with nothing left over.
 
     Attributes:
-        name: Its name in the catalogue.
         naming: The naming table, or `structure`.
         section: The section of the checkpoint, for `--section`.
         num_classes: The value for `--num-classes`, `none` without a head; None if the spec's is right.

@@ -63,7 +63,7 @@ def leftovers(
     Args:
         plan: The network.
         section: The section that holds it.
-        tensors: The source's tensors, by plain names.
+        tensors: The source's tensors.
         used: The names of the tensors that fill a parameter.
         ignore: The user's patterns of names, or scopes, to ignore.
         guessed: Whether the head was found by its shape: another layer that reads as many channels could precede it.

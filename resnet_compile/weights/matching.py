@@ -25,15 +25,7 @@ _ALIKE = 0.7  # share of equal letters; names in one layer reach it, names that 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The user's choices about a source; matching finds what is left out.
-
-    Attributes:
-        naming: The table.
-        sections: The sections with the network.
-        ignore: Names, patterns or scopes to ignore.
-        averages: Whether moving averages replace the variables that they follow.
-        head: The scope of the logits.
-    """
+    """The user's choices about a source, as `bind` takes them; matching finds what is left out."""
 
     naming: str | None = None
     sections: tuple[str, ...] = ()

@@ -37,9 +37,7 @@ class Section:
     """A part of a source, read by a table.
 
     Attributes:
-        naming: The table.
-        prefixes: The prefixes of its names, such as ``model.`` or ``resnet_v2_50/``; several if the network is spread
-            over several parts.
+        prefixes: The prefixes of its names, such as ``model.`` or ``resnet_v2_50/``; several for a network in parts.
         wanted: The table's name of each parameter.
         present: The source's name of each parameter that has a tensor, of any shape.
         filled: The parameters that have a tensor of their shape.
