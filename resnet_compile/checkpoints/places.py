@@ -7,7 +7,7 @@ other path: what it is, and what to give instead.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from shlex import quote
 
@@ -60,7 +60,7 @@ def explained(path: Path, is_known: IsKnown, formats: str) -> CheckpointError:
     what: str
     hint: str | None
     if is_folder(path):
-        while len(inside := [*_entries(path)]) == 1 and is_folder(inside[0]):
+        while len(inside := _entries(path)) == 1 and is_folder(inside[0]):
             path = inside[0]
         what, hint = _folder(path, is_known)
     elif path.name == _SAVED_MODEL and is_file(path):
@@ -108,7 +108,7 @@ def _state_file(path: Path) -> tuple[str, str] | None:
     place = _newest(path.parent)
     if place is None:
         return "a checkpoint state file that names nothing in its folder", "give the checkpoint's prefix"
-    there = [*_steps(place.with_name(_STEP.sub("", place.name)))]
+    there = _steps(place.with_name(_STEP.sub("", place.name)))
     hint = _one_of(there) if there else f"copy {place.name}.index and its data there"
     return f"the checkpoint state file names {place.name}, which is not there", hint
 
@@ -164,12 +164,9 @@ def _inside(folder: Path, is_known: IsKnown) -> list[Path]:
     return sorted(found, key=lambda place: (-int(step[1]) if (step := _STEP.search(place.name)) else 0, place.name))
 
 
-def _entries(folder: Path) -> Iterator[Path]:
+def _entries(folder: Path) -> list[Path]:
     """The entries of a folder, sorted by name; none if it cannot be read."""
     try:
-        for count, file in enumerate(sorted(folder.iterdir())):
-            if count >= _MAX_ENTRIES:
-                return
-            yield file
+        return sorted(folder.iterdir())[:_MAX_ENTRIES]
     except (OSError, ValueError):  # ValueError: a null byte in the path
-        return
+        return []

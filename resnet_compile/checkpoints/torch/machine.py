@@ -106,10 +106,6 @@ class Machine:
         """Pushes the result of a function on a tuple of arguments, and optional keyword arguments."""
         self.push(construct(*parts))
 
-    def instance(self, name: tuple[str, str]) -> None:
-        """Pushes the result of the function of this name on all values above the last mark."""
-        self.call(self.named(*name), tuple(self.pop_to_mark()))
-
     def call_on(self, parts: list[Any]) -> None:
         """Pushes the result of a function on the arguments after it."""
         if not parts:

@@ -229,5 +229,8 @@ _OPCODES: Mapping[int, tuple[Callable[[_Pickle], Any], Callable[[Machine, Any], 
     ord("h"): (_Pickle.code, Machine.get),  # BINGET
     ord("j"): (_number("<I"), Machine.get),  # LONG_BINGET
     ord("c"): (_lines, lambda machine, names: machine.push(machine.named(*names))),  # GLOBAL
-    ord("i"): (_lines, Machine.instance),  # INST
+    ord("i"): (
+        _lines,
+        lambda machine, names: machine.call(machine.named(*names), tuple(machine.pop_to_mark())),
+    ),  # INST
 }
