@@ -127,7 +127,7 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
 
     def _add(self, name: str, shape: Sequence[int], dtype: np.dtype[Any], place: object = None) -> None:
         self._require_new(name)
-        self._infos[name] = StoredInfo(_dtype_name(dtype), tuple(shape), place)
+        self._infos[name] = StoredInfo(type_name(dtype), tuple(shape), place)
 
     def _list(self, name: str, unread: Unread) -> None:
         self._require_new(name)
@@ -181,5 +181,6 @@ class Checkpoint(Mapping[str, NDArray[Any]]):
 
 
 @functools.cache
-def _dtype_name(dtype: np.dtype[Any]) -> str:
+def type_name(dtype: np.dtype[Any]) -> str:
+    """The name of a dtype in `StoredInfo`."""
     return "string" if dtype.kind in "OSU" else dtype.name

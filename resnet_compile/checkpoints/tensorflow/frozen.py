@@ -18,20 +18,19 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.base import Checkpoint, Unread
 from resnet_compile.checkpoints.checked_file import CheckedFile, read_head
 from resnet_compile.checkpoints.tensorflow.frozen_names import USES, Use, is_read, variable_names
-from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, STRINGS, typed_values
-from resnet_compile.checkpoints.tensorflow.types import DATA_TYPES, DataType, other_type, read_shape, read_text
+from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, STRINGS, field_of, typed_values
+from resnet_compile.checkpoints.tensorflow.types import DATA_TYPES, other_type, read_shape, read_text
 from resnet_compile.errors import CheckpointError
 from resnet_compile.wire import BYTES, Buffer, Fail, Message, fields, read_varint
 
 _NODE, _NAME, _OP = b"\x0a", b"\x0a", b"\x12"
 _VARIABLES = frozenset({"Variable", "VariableV2", "VarHandleOp"})
-_BFLOAT16 = DataType(DATA_TYPES[14].numpy, 13)  # its bits are in the field of half precision
 # One value may stand for a whole tensor. A tensor larger than any layer's is taken for an attack.
 _MAX_REPEATED = 16 << 20
 
 
 class _Constant(NamedTuple):
-    dtype: DataType
+    dtype: np.dtype[Any]
     shape: tuple[int, ...]
     tensor: Message
 
@@ -106,7 +105,7 @@ class FrozenGraphCheckpoint(Checkpoint):
         if isinstance(constant, Unread):
             self._list(name, constant)
         else:
-            self._add(name, constant.shape, constant.dtype.numpy)
+            self._add(name, constant.shape, constant.dtype)
             self._constants[name] = constant
 
     def _constant(self, name: str, node: Message) -> _Constant | Unread:
@@ -115,12 +114,12 @@ class FrozenGraphCheckpoint(Checkpoint):
         values = (entry.message(2) for entry in node.messages(5) if entry.text(1) == "value")
         tensor = next(values, Message(b"", fail)).message(8)
         number, shape = tensor.int64(1), read_shape(tensor.message(2), fail)
-        dtype = _BFLOAT16 if number == 14 else DATA_TYPES.get(number)
+        dtype = DATA_TYPES.get(number)
         if dtype is None:
             return Unread(f"of type {other_type(number)}", shape)
-        size = self._file.tensor_bytes(shape, dtype.numpy, name)
+        size = self._file.tensor_bytes(shape, dtype, name)
         content = tensor.bytes(4)
-        if content and len(content) != size and not dtype.is_string:
+        if content and len(content) != size and not dtype.hasobject:
             raise fail(f"{len(content)} bytes are stored where the shape asks for {size}")
         if not content and size > max(_MAX_REPEATED, self._file.size):
             raise fail(f"a few values claim to fill {size} bytes: refused")
@@ -130,26 +129,26 @@ class FrozenGraphCheckpoint(Checkpoint):
         constant = self._constants[name]
         dtype, shape, tensor = constant
         content = tensor.bytes(4)
-        if content and not dtype.is_string:
-            return np.frombuffer(content, dtype.numpy).reshape(shape)
+        if content and not dtype.hasobject:
+            return np.frombuffer(content, dtype).reshape(shape)
         fail, count = self._file.at(name), math.prod(shape)
         if not count:
-            return np.empty(shape, dtype.numpy)
+            return np.empty(shape, dtype)
         stored = _stored(tensor, dtype, fail)
         if stored > count:
             raise fail(f"{stored} values are stored where the shape asks for {count}")
         # Missing values are zeros, as everywhere in protobuf.
-        values = typed_values(tensor, dtype, stored, fail) if stored else np.array([b"" if dtype.is_string else 0])
-        return np.pad(values.astype(dtype.numpy), (0, count - max(stored, 1)), "edge").reshape(shape)
+        values = typed_values(tensor, dtype, stored, fail) if stored else np.array([b"" if dtype.hasobject else 0])
+        return np.pad(values.astype(dtype), (0, count - max(stored, 1)), "edge").reshape(shape)
 
 
-def _stored(tensor: Message, dtype: DataType, fail: Fail) -> int:
+def _stored(tensor: Message, dtype: np.dtype[Any], fail: Fail) -> int:
     """The number of values in the field of a type."""
-    if dtype.is_string:
+    if dtype.hasobject:
         return len(tensor.all_bytes(STRINGS))
-    if not dtype.field:
+    if not (field := field_of(dtype)):
         raise fail(f"values of {dtype.name} are read from tensor_content alone")
-    packed: Buffer = tensor.bytes(dtype.field) or b""
-    if dtype.field in FIXED_WIDTH:
-        return -(-len(packed) // dtype.numpy.itemsize)
+    packed: Buffer = tensor.bytes(field) or b""
+    if field in FIXED_WIDTH:
+        return -(-len(packed) // dtype.itemsize)
     return int(np.count_nonzero(np.frombuffer(packed, np.uint8) < 0x80)) if len(packed) else 0

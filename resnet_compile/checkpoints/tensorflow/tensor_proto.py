@@ -7,26 +7,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.tensorflow.types import DataType
 from resnet_compile.wire import Buffer, Fail, Message, unpack_varints
 
+# The field of each type, by numpy's name.
+_FIELDS = {
+    "float32": 5,
+    "float64": 6,
+    "object": 8,
+    "complex64": 9,
+    "int64": 10,
+    "bool": 11,
+    "complex128": 12,
+    "float16": 13,
+    "bfloat16": 13,
+    "uint32": 16,
+    "uint64": 17,
+    **dict.fromkeys(("int8", "uint8", "int16", "uint16", "int32"), 7),
+}
 STRINGS = 8
 # Fields of little-endian numbers: float, double and their complex pairs. The others hold varints.
 FIXED_WIDTH = frozenset({5, 6, 9, 12})
 _HALF = 13
 
 
-def typed_values(values: Message, dtype: DataType, count: int, fail: Fail) -> NDArray[Any]:
+def field_of(dtype: np.dtype[Any]) -> int:
+    """The field with the values of a type; 0 if there is none."""
+    return _FIELDS.get(dtype.name, 0)
+
+
+def typed_values(values: Message, dtype: np.dtype[Any], count: int, fail: Fail) -> NDArray[Any]:
     """The flat values of a message; the field of their type must hold exactly `count`."""
-    if dtype.is_string:
+    if dtype.hasobject:
         return _strings(values.all_bytes(STRINGS), count, fail)
-    packed = values.bytes(dtype.field) or b""
-    if dtype.field not in FIXED_WIDTH:
+    packed = values.bytes(field_of(dtype)) or b""
+    if field_of(dtype) not in FIXED_WIDTH:
         return _varints(packed, dtype, count, fail)
-    size = count * dtype.numpy.itemsize
+    size = count * dtype.itemsize
     if len(packed) != size:
         raise fail(f"{len(packed)} bytes where {count} {dtype.name} take {size}")
-    return np.frombuffer(packed, dtype.numpy)
+    return np.frombuffer(packed, dtype)
 
 
 def _strings(values: list[Buffer], count: int, fail: Fail) -> NDArray[Any]:
@@ -37,10 +56,10 @@ def _strings(values: list[Buffer], count: int, fail: Fail) -> NDArray[Any]:
     return array
 
 
-def _varints(packed: Buffer, dtype: DataType, count: int, fail: Fail) -> NDArray[Any]:
+def _varints(packed: Buffer, dtype: np.dtype[Any], count: int, fail: Fail) -> NDArray[Any]:
     """Packed varints as numbers of a type; raises for a value out of its range."""
-    # The field of half precision holds the bits.
-    array = np.empty(count, np.dtype("<u2") if dtype.field == _HALF else dtype.numpy)
+    # The field of half precision holds the bits, of bfloat16 too.
+    array = np.empty(count, np.dtype("<u2") if field_of(dtype) == _HALF else dtype)
     done = 0
     for values in unpack_varints(packed, count, fail):
         narrow = values.astype(array.dtype)
@@ -48,4 +67,4 @@ def _varints(packed: Buffer, dtype: DataType, count: int, fail: Fail) -> NDArray
             raise fail(f"a value is out of the range of {dtype.name}")
         array[done : done + len(narrow)] = narrow
         done += len(narrow)
-    return array.view(dtype.numpy)
+    return array.view(dtype)

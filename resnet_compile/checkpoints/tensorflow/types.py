@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -22,63 +21,25 @@ MAX_SLICES = 1 << 14
 _MAX_NAME = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class DataType:
-    """One row of ``DataType`` in ``types.proto``.
-
-    Attributes:
-        numpy: The array's dtype, little-endian; object for strings, with elements of type `bytes`.
-        field: The field of ``TensorProto`` that holds its values in a V1 checkpoint; 0 if V1 has no such type.
-    """
-
-    numpy: np.dtype[Any]
-    field: int
-
-    @property
-    def name(self) -> str:
-        """The name in `StoredInfo`."""
-        return "string" if self.is_string else self.numpy.name
-
-    @property
-    def is_string(self) -> bool:
-        """Whether the elements are byte strings of any length."""
-        return self.numpy.hasobject
-
-
-# By the names of dtypes; other types are not in V1.
-_FIELDS = {
-    "float32": 5,
-    "float64": 6,
-    "object": 8,
-    "complex64": 9,
-    "int64": 10,
-    "bool": 11,
-    "complex128": 12,
-    "float16": 13,
-    "uint32": 16,
-    "uint64": 17,
-    **dict.fromkeys(("int8", "uint8", "int16", "uint16", "int32"), 7),
-}
 # Quantized integers (11 to 13, 15 and 16) are stored like plain ones. Resources (20) and variants (21) are not arrays.
 DATA_TYPES = {
-    number: DataType(dtype, _FIELDS.get(dtype.name, 0))
-    for number, dtype in {
-        **numbered("float32 float64 int32 uint8 int16 int8 object complex64 int64 bool int8 uint8 int32", first=1),
-        **numbered("bfloat16 int16 uint16 uint16 complex128 float16 - - uint32 uint64", first=14),
-        **numbered("float8_e5m2 float8_e4m3fn - - - int4 uint4", first=24),
-    }.items()
+    **numbered("float32 float64 int32 uint8 int16 int8 object complex64 int64 bool int8 uint8 int32", first=1),
+    **numbered("bfloat16 int16 uint16 uint16 complex128 float16 - - uint32 uint64", first=14),
+    **numbered("float8_e5m2 float8_e4m3fn - - - int4 uint4", first=24),
 }
+"""The dtypes by ``DataType`` of ``types.proto``; that of strings is `object`, with elements of type `bytes`."""
+
 
 _UNSUPPORTED = {0: "DT_INVALID", 20: "DT_RESOURCE", 21: "DT_VARIANT"}
 
 
 def other_type(number: int) -> str:
-    """The name of a ``DataType`` without a row."""
+    """The name of a ``DataType`` without a dtype."""
     return _UNSUPPORTED.get(number, f"DataType {number}")
 
 
-def data_type(number: int, fail: Fail) -> DataType:
-    """The row of a ``DataType`` number; raises for a type that is not an array's."""
+def data_type(number: int, fail: Fail) -> np.dtype[Any]:
+    """The dtype of a ``DataType`` number; raises for a type that is not an array's."""
     found = DATA_TYPES.get(number)
     if found is None:
         raise fail(f"the tensor's data type {other_type(number)} is not an array's")
@@ -163,9 +124,9 @@ def _overlap(boxes: Sequence[Box], shape: tuple[int, ...]) -> bool:
     return False
 
 
-def assemble(parts: Iterable[tuple[Box, NDArray[Any]]], shape: tuple[int, ...], dtype: DataType) -> NDArray[Any]:
+def assemble(parts: Iterable[tuple[Box, NDArray[Any]]], shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
     """A tensor assembled from the parts that cover it; read-only, like views of a map."""
-    whole = np.empty(shape, dtype.numpy)
+    whole = np.empty(shape, dtype)
     for index, part in parts:
         whole[index] = part
     whole.flags.writeable = False

@@ -15,16 +15,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.checked_file import CheckedFile
 from resnet_compile.checkpoints.tensorflow.paths import table_kind, v1_files
 from resnet_compile.checkpoints.tensorflow.table import MAX_ENTRIES, Table
-from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, STRINGS, typed_values
+from resnet_compile.checkpoints.tensorflow.tensor_proto import FIXED_WIDTH, field_of, typed_values
 from resnet_compile.checkpoints.tensorflow.types import (
     Box,
-    DataType,
     TensorSlice,
     assemble,
     box,
@@ -52,7 +52,7 @@ class _Part(NamedTuple):
 
 @dataclass(slots=True)
 class _Variable:
-    dtype: DataType
+    dtype: np.dtype[Any]
     parts: list[_Part]
 
 
@@ -94,10 +94,10 @@ class TensorFlowV1Checkpoint(Checkpoint):
         for name, dtype, shape, slices in shard.directory():
             fail = shard.file.at(name)
             if name not in self._variables:
-                self._add(name, shape, dtype.numpy)
+                self._add(name, shape, dtype)
                 self._variables[name] = _Variable(dtype, [])
             variable = self._variables[name]
-            if (variable.dtype.numpy, self._infos[name].shape) != (dtype.numpy, shape):
+            if (variable.dtype, self._infos[name].shape) != (dtype, shape):
                 raise fail("the tensor has different types in different shards")
             for extents in slices:
                 place = box(extents, shape, fail)
@@ -125,7 +125,7 @@ class _Shard:
             raise file.error("the table is empty")
         self.expected[0].add(b"")
 
-    def directory(self) -> Iterator[tuple[str, DataType, tuple[int, ...], list[TensorSlice]]]:
+    def directory(self) -> Iterator[tuple[str, np.dtype[Any], tuple[int, ...], list[TensorSlice]]]:
         """Name, type, shape and slices of every tensor with slices in this file."""
         fail = self.file.at("directory of tensors")
         record = self._table.block(0).get(b"")
@@ -144,10 +144,10 @@ class _Shard:
                 raise self.file.error("the tensor is listed twice", name)
             seen.add(name)
             dtype = data_type(tensor.int64(3), self.file.at(name))
-            if not dtype.field:
+            if not field_of(dtype) or dtype.name == "bfloat16":  # which is younger than the format
                 raise self.file.error(f"a V1 checkpoint cannot hold {dtype.name}", name)
             shape = read_shape(tensor.message(2), self.file.at(name))
-            self.file.tensor_bytes(shape, dtype.numpy, name)
+            self.file.tensor_bytes(shape, dtype, name)
             slices = [read_slice(part) for part in tensor.messages(4)]
             slices_left -= len(slices)
             if slices_left < 0:
@@ -164,7 +164,7 @@ class _Shard:
         self.expected[block].add(key)
         return block
 
-    def values(self, name: str, part: _Part, dtype: DataType) -> NDArray[Any]:
+    def values(self, name: str, part: _Part, dtype: np.dtype[Any]) -> NDArray[Any]:
         """The values of a slice, with its block's checksum, its name, its extents and their number checked."""
         fail = self.file.at(name)
         block = self._table.block(part.block)
@@ -179,8 +179,8 @@ class _Shard:
         return typed_values(saved.message(3), dtype, math.prod(shape), fail).reshape(shape)
 
 
-def _least_size(dtype: DataType) -> int:
+def _least_size(dtype: np.dtype[Any]) -> int:
     """The fewest bytes of one value in a ``TensorProto``."""
-    if dtype.field in FIXED_WIDTH:
-        return dtype.numpy.itemsize
-    return 2 if dtype.field == STRINGS else 1
+    if field_of(dtype) in FIXED_WIDTH:
+        return dtype.itemsize
+    return 2 if dtype.hasobject else 1

@@ -15,14 +15,13 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from resnet_compile.checkpoints.base import Checkpoint
+from resnet_compile.checkpoints.base import Checkpoint, type_name
 from resnet_compile.checkpoints.checked_file import CheckedFile, is_file
 from resnet_compile.checkpoints.tensorflow.objects import OBJECT_GRAPH, object_names
 from resnet_compile.checkpoints.tensorflow.paths import table_kind, v2_data, v2_index, v2_prefix
 from resnet_compile.checkpoints.tensorflow.table import Table, crc32c, masked
 from resnet_compile.checkpoints.tensorflow.types import (
     Box,
-    DataType,
     TensorSlice,
     assemble,
     box,
@@ -43,7 +42,7 @@ _MAX_ALIGNMENT = 4096
 
 
 class _Entry(NamedTuple):
-    dtype: DataType
+    dtype: np.dtype[Any]
     shape: tuple[int, ...]
     shard: int
     offset: int
@@ -83,7 +82,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
         places: list[list[tuple[int, int]]] = [[] for _ in self._data]
         for name, key in self._keys.items():
             parts = self._parts[key]
-            self._add(name, self._entries[key].shape, self._entries[key].dtype.numpy)
+            self._add(name, self._entries[key].shape, self._entries[key].dtype)
             for _, entry in parts:
                 places[entry.shard].append((entry.offset, entry.size))
         for file, stored in zip(self._data, places, strict=True):
@@ -92,7 +91,7 @@ class TensorFlowV2Checkpoint(Checkpoint):
     def _names(self) -> dict[str, str]:
         """The tensors' names by key; the keys of an object-based checkpoint are paths through objects."""
         graph = self._entries.get(OBJECT_GRAPH)
-        if graph is None or not graph.dtype.is_string or graph.shape or graph.slices:
+        if graph is None or not graph.dtype.hasobject or graph.shape or graph.slices:
             return {key: key for key in self._entries}
         record = self._values(OBJECT_GRAPH, graph)
         contents = {key: (e.dtype, e.shape, e.checksum, e.slices) for key, e in self._entries.items()}
@@ -128,9 +127,9 @@ class TensorFlowV2Checkpoint(Checkpoint):
             raise fail(f"the tensor's {place} are not within the {held} bytes of its data file")
         count = math.prod(entry.shape)
         # Each string has at least one byte of length, and all lengths together have a checksum.
-        least = count + 4 if entry.dtype.is_string else count * entry.dtype.numpy.itemsize
-        if entry.size < least or (entry.size > least and not entry.dtype.is_string):
-            raise fail(f"{entry.size} bytes where {entry.dtype.name} {list(entry.shape)} takes {least}")
+        least = count + 4 if entry.dtype.hasobject else count * entry.dtype.itemsize
+        if entry.size < least or (entry.size > least and not entry.dtype.hasobject):
+            raise fail(f"{entry.size} bytes where {type_name(entry.dtype)} {list(entry.shape)} takes {least}")
 
     def _read(self, name: str) -> NDArray[Any]:
         key = self._keys[name]
@@ -141,11 +140,11 @@ class TensorFlowV2Checkpoint(Checkpoint):
     def _values(self, name: str, entry: _Entry) -> NDArray[Any]:
         file = self._data[entry.shard]
         data = file.part(entry.offset, entry.size, "a tensor")
-        if entry.dtype.is_string:
+        if entry.dtype.hasobject:
             return _strings(data, entry, file.at(name))
         if masked(crc32c(data)) != entry.checksum:
             raise file.error("the tensor's checksum does not match its values", name)
-        return np.frombuffer(data, entry.dtype.numpy).reshape(entry.shape)
+        return np.frombuffer(data, entry.dtype).reshape(entry.shape)
 
 
 def _read_index(file: CheckedFile) -> tuple[dict[str, _Entry], dict[bytes, _Entry], int]:
@@ -181,7 +180,7 @@ def _entry(file: CheckedFile, name: str, value: Buffer) -> _Entry:
     message = Message(bytes(value), fail)
     dtype = data_type(message.int64(1), fail)
     shape = read_shape(message.message(2), fail)
-    file.tensor_bytes(shape, dtype.numpy, name)
+    file.tensor_bytes(shape, dtype, name)
     shard, offset, size = (message.int64(number) for number in (3, 4, 5))
     slices = tuple(read_slice(part) for part in message.messages(7))
     return _Entry(dtype, shape, shard, offset, size, message.fixed32(6), slices)
