@@ -24,10 +24,6 @@ class FlatTable:
         self._vtable = at - self._number(at, 4, signed=True)
         self._fields = (self._number(self._vtable, 2) - 4) // 2
 
-    @classmethod
-    def root(cls, file: CheckedFile) -> FlatTable:
-        return cls(file, int.from_bytes(file.part(0, 4, "the root table"), "little"))
-
     def _number(self, at: int, size: int, *, signed: bool = False) -> int:
         return int.from_bytes(self._file.part(at, size, "a table"), "little", signed=signed)
 

@@ -54,13 +54,7 @@ class NpzCheckpoint(Checkpoint):
         self._archive = ZipArchive(self._file)
         self._arrays: dict[str, _Array] = {}
         for member in self._archive:
-            name = member.removesuffix(".npy")
-            array = self._read_header(member)
-            if isinstance(array, Unread):
-                self._list(name, array)
-            else:
-                self._add(name, array.shape, array.dtype)
-                self._arrays[name] = array
+            self._enter(member.removesuffix(".npy"), member)
 
     def _read(self, name: str) -> NDArray[Any]:
         array = self._arrays[name]
@@ -69,8 +63,8 @@ class NpzCheckpoint(Checkpoint):
             raise self._file.error("a string has a character that is not in Unicode", name)
         return contiguous(data, array.dtype, array.shape, order="F" if array.fortran_order else "C")
 
-    def _read_header(self, member: str) -> _Array | Unread:
-        """The `.npy` header: magic, version, header length, and a Python literal {descr, fortran_order, shape}."""
+    def _enter(self, name: str, member: str) -> None:
+        """Reads an array's header: magic, version, its length, and a Python literal {descr, fortran_order, shape}."""
         head = self._archive.peek(member, 12 + _MAX_HEADER)
         version = head[6:8]
         if head[:6] != _MAGIC or version not in (b"\1\0", b"\2\0", b"\3\0"):
@@ -83,13 +77,15 @@ class NpzCheckpoint(Checkpoint):
         if not _DTYPE.fullmatch(descr):
             self._archive.read(member)  # verifies the CRC: a damaged header could have any dtype
             objects = descr.startswith("|O")  # pickled: loading them could run code
-            return Unread("of Python objects" if objects else f"of dtype {printable(descr)}", shape)
+            self._list(name, Unread("of Python objects" if objects else f"of dtype {printable(descr)}", shape))
+            return
         dtype = np.dtype(descr)
         claimed = end + self._file.tensor_bytes(shape, dtype, member)
         if claimed != self._archive[member].size:
             message = f"the .npy header claims {claimed} bytes, the archive {self._archive[member].size}"
             raise self._file.error(message, member)
-        return _Array(member, end, dtype, shape, fortran_order)
+        self._add(name, shape, dtype)
+        self._arrays[name] = _Array(member, end, dtype, shape, fortran_order)
 
     def _parse_header(self, text: bytes, member: str) -> tuple[str, bool, tuple[int, ...]]:
         """Parses the literal with a pattern, so that nothing is evaluated: a plain array's header has one form."""

@@ -8,6 +8,7 @@ the operator's scope and the position among its inputs identify the variable.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
@@ -53,7 +54,5 @@ def variable_names(uses: Iterable[Use], reads: Mapping[str, str]) -> dict[str, s
     names = {
         constant: f"{scope}/{_SLIM.get(word, word) if is_slim else word}" for constant, (scope, word) in found.items()
     }
-    taken: dict[str, int] = {}
-    for name in names.values():
-        taken[name] = taken.get(name, 0) + 1
+    taken = Counter(names.values())
     return {constant: name for constant, name in names.items() if taken[name] == 1}

@@ -64,7 +64,7 @@ class TensorFlowLiteCheckpoint(Checkpoint):
             raise self._file.error("not a TensorFlow Lite model")
         self.notes = (_FOLDED,)
         self._places: dict[str, tuple[np.dtype[Any], int, int]] = {}
-        model = FlatTable.root(self._file)
+        model = FlatTable(self._file, int.from_bytes(self._file.part(0, 4, "the root table"), "little"))
         _, count = model.vector(_MODEL_BUFFERS, 4)
         if count > _MAX_TENSORS:
             raise self._file.error(f"{count} buffers, more than the {_MAX_TENSORS} that are allowed")
