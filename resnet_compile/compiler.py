@@ -134,9 +134,9 @@ def compile(  # noqa: A001  # the verb of this package; callers write resnet_com
     options = CompileOptions.given(options)
     if options.dtype.calibrated:
         raise OptionError(
-            f"dtype must be one that needs no calibration to compile, got {options.dtype.kind}",
+            f"dtype must need no calibration, got {options.dtype.kind}",
             where="dtype",
-            hint="resnet_compile.quantize.quantize(spec, options) makes one",
+            hint="use resnet_compile.quantize.quantize(spec, options)",
         )
     spec, source, read = described_by(spec, weights)
     planned, told = planned_for(spec, options, source)

@@ -48,7 +48,7 @@ class ValueCost:
 
     @property
     def arithmetic_intensity(self) -> float:
-        """Floating-point operations, two a multiply-accumulate, for a byte moved."""
+        """Floating-point operations per byte moved; a multiply-accumulate counts as two."""
         return 2 * self.macs / self.bytes_moved
 
 
@@ -88,7 +88,7 @@ class Costs:
 
     @property
     def arithmetic_intensity(self) -> float:
-        """Floating-point operations, two a multiply-accumulate, for a byte moved."""
+        """Floating-point operations per byte moved; a multiply-accumulate counts as two."""
         return 2 * self.macs / self.bytes_moved
 
     def _repr_html_(self) -> str:

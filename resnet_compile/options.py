@@ -128,8 +128,7 @@ class CompileOptions(CheckedModel):
         open_sides = self.preprocess is not None and self.image_size is None
         left = {"batch": self.batch == "dynamic", "size": self.size == "dynamic", "image_size": open_sides}
         for name in (name for name, is_left in left.items() if is_left):
-            number = "a number, such as 1," if name == "batch" else "given as HxW"
-            raise invalid(f"must be {number} for {self.target}, where no length is left to run time", name)
+            raise invalid(f"must be fixed for {self.target}, got dynamic", name)
         return self
 
     @model_validator(mode="after")

@@ -41,11 +41,19 @@ def rebuild(
     with inside(str(path)):
         options = _options(said)
         if (said.weights_format is None) != (weights is None):
-            fault = "was made from initial weights" if weights is not None else f"was made from {_checkpoint(said)}"
+            fault = (
+                "the model was made from initial weights"
+                if weights is not None
+                else f"the model was made from {_checkpoint(said)}"
+            )
             raise UsageError(fault, hint=None if weights is not None else "give it with --weights FILE")
         of_images = said.calibration_data not in (None, "random")
         if of_images != (calibration is not None):
-            fault = f"was calibrated on {said.calibration_images} images" if of_images else "was made without images"
+            fault = (
+                f"the model was calibrated on {said.calibration_images} images"
+                if of_images
+                else "the model was made without images"
+            )
             raise UsageError(fault, hint="give their folder with --calibration DIR" if of_images else None)
     spec = parse_spec(said.spec or "").coming_from(str(path))
     if isinstance(options.dtype, Int8):
@@ -61,9 +69,9 @@ def rebuild(
 def _options(said: Metadata) -> CompileOptions:
     """The options that the compiler was called with."""
     if said.spec is None or said.kind is not None:
-        raise ModelFileError("was not made by resnet-compile, or does not record how")
+        raise ModelFileError("the model was not made by resnet-compile, or does not record how")
     if said.seed is None and said.weights_format is None:
-        raise ModelFileError("was made from arrays in memory, which no file holds")
+        raise ModelFileError("the model was made from arrays, not from a checkpoint")
     options = CompileOptions.model_validate_json(said.options or "{}")
     return options.replace(labels=said.labels or (), licence=said.licence)
 

@@ -31,15 +31,14 @@ from resnet_compile.errors import OptionError
 
 SchemeName = Literal["inception", "vgg", "torchvision", "timm", "keras", "caffe", "cifar", "mlperf"]
 Filter = Literal["legacy_bilinear", "nearest", "bilinear", "bicubic", "area"]
-"""How a pixel is made: ``legacy_bilinear`` is ``tf.compat.v1.image.resize_bilinear(align_corners=False)``, which
-neither centres nor antialiases and gives numbers that are not rounded; ``area`` is OpenCV's ``INTER_AREA``, the mean of
-what a pixel covers, rounded to 8 bits; the others are Pillow's, of which ``bilinear`` and ``bicubic`` are antialiased
-where they shrink, and which give 8 bits.
+"""The resampling filter. ``legacy_bilinear`` is TensorFlow 1's ``resize_bilinear(align_corners=False)``: no half-pixel
+centres, no antialiasing, no rounding. ``area`` is OpenCV's ``INTER_AREA``: the mean of the covered pixels, rounded to 8
+bits. The others are Pillow's, in 8 bits; ``bilinear`` and ``bicubic`` antialias when shrinking.
 """
 
 LONGEST_ASPECT = 64
-"""By Pillow's filters a longer image is scaled without its ends: by its short side, a strip one pixel high would become
-millions of pixels wide, of which a central crop then shows a few hundred.
+"""The greatest aspect ratio that Pillow's filters scale by the short side; a longer image first loses its ends.
+Otherwise a strip one pixel high would become millions of pixels wide.
 """
 
 _Fraction = Annotated[float, Field(gt=0, le=1)]
@@ -56,7 +55,7 @@ class Stretch(CheckedModel):
     kind: Literal["stretch"] = "stretch"
 
     filter: Filter
-    """How a pixel is made."""
+    """The resampling filter."""
 
     central: _Fraction = 1.0
     """The part of each side that is kept, the margins truncated to whole pixels."""
@@ -73,7 +72,7 @@ class ShortSide(CheckedModel):
     kind: Literal["short_side"] = "short_side"
 
     filter: Filter
-    """How a pixel is made."""
+    """The resampling filter."""
 
     crop: _Fraction
     """The network's size over the scaled short side."""

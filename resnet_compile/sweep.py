@@ -276,7 +276,7 @@ def _variants(networks: Sequence[str], axes: Axes, num_classes: int | Literal["n
 
 def _model(network: str, axes: Axes) -> _Variant:
     if varied := axes.model_fields_set - {"batch", "threads"}:
-        fault = f"is a model, of which only batch and threads can be varied, not {min(varied)}"
+        fault = f"only batch and threads of a model can be varied, not {min(varied)}"
         raise OptionError(fault, where=network, hint="give its spec")
     said = read_model(Path(network)).metadata
     spec = None if said.spec is None else parse_spec(said.spec)
@@ -323,7 +323,9 @@ class _Table:
             return
         if path.exists() and (rows := read_table(path)):
             if not resume:
-                raise OptionError("has measurements already", where=str(path), hint="--resume goes on with them")
+                raise OptionError(
+                    "the table has measurements already", where=str(path), hint="--resume goes on with them"
+                )
             self.rows = [row for row in rows if not row["error"]]
         # Find out now whether the path can be written.
         with contextlib.suppress(_TriedError), replacing(path):
@@ -345,7 +347,9 @@ class _Table:
         if row["device"] and any(row[name] != first[name] for name in MACHINE):
             theirs, ours = (", ".join(str(each[name]) for name in MACHINE) for each in (first, row))
             hint = "another file for this machine"
-            raise OptionError(f"was measured on {theirs}, and this is {ours}", where=str(self._path), hint=hint)
+            raise OptionError(
+                f"the table was measured on {theirs}, and this is {ours}", where=str(self._path), hint=hint
+            )
         self.rows.append(row)
         if self._path is not None:
             self._write()
@@ -377,7 +381,7 @@ def read_table(path: Path) -> list[Row]:
             raise ValueError
         return [{name: _value(name, text) for name, text in line.items()} for line in lines]
     except (OSError, ValueError, TypeError) as error:
-        raise ModelFileError("is not a table of resnet-bench", where=str(path)) from error
+        raise ModelFileError("the file is not a table of resnet-bench", where=str(path)) from error
 
 
 def _value(name: str, text: str) -> str | int | float | None:

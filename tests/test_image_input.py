@@ -82,7 +82,7 @@ def test_what_does_not_take_the_images_is_refused() -> None:
     for shape, dtype in ((("n", 3), TensorProto.FLOAT), (("n", 3, 4, 6), TensorProto.INT32), (("n", "c", "h", "w"), 1)):
         with pytest.raises(ModelFileError, match=r"not an image network: its input is x \w+\[n, "):
             image_input(session(*shape, dtype=dtype))
-    with pytest.raises(ModelFileError, match="the network takes 1 channels and images have 3: its input is x float32"):
+    with pytest.raises(ModelFileError, match="the network must take 3 channels, got 1: its input is x float32"):
         image_input(session("n", 1, 4, 6), channels=3)
     assert image_input(session("n", 3, 4, 6), channels=3).channels == 3
 

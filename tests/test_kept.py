@@ -320,8 +320,8 @@ def test_the_commands(tmp_path: Path) -> None:
     assert (told.code, told.out) == (0, plain.out)
     assert "resnet-run: not prepared: cannot keep the prepared model: " in told.err
     for flags, fault in (
-        (("tiny", "image.png", "--cache"), "is for a model's file, not a spec @ cache (resnet-compile tiny makes one)"),
-        (("model.onnx", "image.png", "--device", "cuda", "--cache"), "is for the CPU, got cuda @ cache (--device cpu)"),
+        (("tiny", "image.png", "--cache"), "--cache needs a model's file, got a spec (resnet-compile tiny makes one)"),
+        (("model.onnx", "image.png", "--device", "cuda", "--cache"), "--cache needs the CPU, got cuda (--device cpu)"),
     ):
         refused = command("resnet-run", *flags, cwd=tmp_path)
         assert (refused.code, refused.err) == (2, f"resnet-run: error: {fault}\n")

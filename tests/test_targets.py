@@ -100,10 +100,10 @@ def test_every_place_has_its_passes() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"target": "web"}, r"batch must be a number, such as 1, for web, where no length is left to run time"),
-        ({"target": "npu", "dtype": "int8"}, r"batch must be a number, such as 1, for npu"),
-        ({"target": "web", "batch": 1, "size": "dynamic"}, r"size must be given as HxW for web"),
-        ({"target": "web", "batch": 1, "preprocess": "model"}, r"image_size must be given as HxW for web"),
+        ({"target": "web"}, r"batch must be fixed for web, got dynamic"),
+        ({"target": "npu", "dtype": "int8"}, r"batch must be fixed for npu, got dynamic"),
+        ({"target": "web", "batch": 1, "size": "dynamic"}, r"size must be fixed for web, got dynamic"),
+        ({"target": "web", "batch": 1, "preprocess": "model"}, r"image_size must be fixed for web, got dynamic"),
         ({"target": "web", "batch": 1, "dtype": "int8"}, r"target must be portable, cpu, tensorrt or npu for int8"),
         (
             {"target": "web", "batch": 1, "preprocess": "vgg", "image_size": (40, 40)},

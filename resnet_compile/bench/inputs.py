@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from resnet_compile.runtime import ImageInput
 
 DEFAULT_BATCH = 32
-"""The original's batch size."""
+"""The batch size of the original benchmark, which times ResNet-152 of TF-slim."""
 DEFAULT_SIZE = (224, 224)
-"""The original's rows and columns."""
+"""The rows and columns of its images."""
 
 
 def random_images(source: ImageInput, shape: tuple[int, ...], count: int, seed: int) -> list[dict[str, NDArray[Any]]]:

@@ -1,8 +1,9 @@
 """The timing protocol: a burn-in, then timed rounds. In each round every contestant runs once, in random order.
 
-With one contestant this is the original's protocol. Several contestants take turns, so that whatever slows the machine
-slows all of them. Each round draws a new order: a contestant that always followed the same other one would always find
-that one's data in the caches. Contestants never run at the same time.
+With one contestant this is the protocol of the original benchmark of ResNet-152 in TF-slim: 10 runs of burn-in, 100
+timed ones. Several contestants take turns, so that whatever slows the machine slows all of them. Each round draws a new
+order: a contestant that always followed the same other one would always find that one's data in the caches. Contestants
+never run at the same time.
 """
 
 from __future__ import annotations

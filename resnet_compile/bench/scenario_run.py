@@ -109,7 +109,7 @@ class _Scenario:
         self._samples = Samples(subject, options.device, settings, backend, batch, default)
         divided = scenario.query if scenario and options.scenario != "server" else None
         if divided and divided % self._samples.batch:
-            message = f"a query has {divided} images, which batches of {self._samples.batch} do not divide"
+            message = f"batch must divide a query's {divided} images, got {self._samples.batch}"
             raise OptionError(message, where="batches")
 
     def run(self) -> ScenarioRun:

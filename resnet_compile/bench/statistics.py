@@ -158,7 +158,7 @@ def median_ratio(
     """
     above, below = _timings(numerators), _timings(denominators)
     if len(above) != len(below):
-        raise OptionError(f"both must have as many timings, got {len(above)} and {len(below)}")
+        raise OptionError(f"numerators and denominators must be equally many, got {len(above)} and {len(below)}")
     ratios = above / below
     generator = np.random.default_rng(seed)
     medians: list[np.ndarray] = []

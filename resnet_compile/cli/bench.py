@@ -48,7 +48,7 @@ from resnet_compile.limits import MAX_THREADS
     "--duration",
     type=POSITIVE,
     metavar="SECONDS",
-    help="With --scenario: its duration; a run below the rules' 600 is shortened.",
+    help="With --scenario: its duration; below 600 it is marked as shortened.",
 )
 @click.option(
     "--rate",
@@ -151,7 +151,7 @@ def cli(
     model, *others = models
     many = bool(others or varied or table)
     if resume and not table:
-        raise click.UsageError("--resume goes on with the table of --csv FILE")
+        raise click.UsageError("--resume needs --csv FILE")
     if many:
         what = "several models, --sweep or --csv"
         _refuse_beside(what, scenario=scenario, latency_bound=latency_bound, vs=vs, variant=variant, profile=profile)
@@ -276,7 +276,7 @@ def _subject(
         return rc.bench.Subject(label, compiled.to_proto().SerializeToString(), macs)
     if size or num_classes is not None:
         hint = f"{source} is a model; compile the spec with it"
-        raise OptionError("is for specs", where="size" if size else "num_classes", hint=hint)
+        raise OptionError(f"{'--size' if size else '--num-classes'} is for specs, got a model", hint=hint)
     path = Path(source)
     read = rc.metadata.read_model(path)
     if read.metadata.spec is None:

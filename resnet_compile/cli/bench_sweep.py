@@ -27,7 +27,7 @@ def _factor(ctx: click.Context, param: click.Parameter, text: str) -> float:
 
 def _size(ctx: click.Context, param: click.Parameter, text: str) -> Any:
     if text == "dynamic":
-        raise click.BadParameter("size must be fixed for a benchmark, got dynamic, not a dynamic one")
+        raise click.BadParameter("size must be fixed for a benchmark, got dynamic")
     return size(ctx, param, text)
 
 

@@ -145,7 +145,7 @@ from resnet_compile.targets import Target
     "--io-dtype",
     type=click.Choice(["float32", "float16"]),
     default="float32",
-    help="Type of the input and the outputs; float16 with --dtype float16.",
+    help="Type of the input and the outputs; float16 needs --dtype float16.",
 )
 @click.option(
     "--winograd",
@@ -291,7 +291,7 @@ def _rebuilt(
     ]
     if spec is not None or given:
         flag = "SPEC" if spec is not None else f"--{given[0].replace('_', '-')}"
-        raise OptionError(f"rebuilds the model as it is, without {flag}", where="like")
+        raise OptionError(f"{flag} cannot be combined with --like")
     model = rc.rebuild.rebuild(like, weights=weights, calibration=calibration)
     rc.rebuild.save_like(model, like, output)
     return model
@@ -372,7 +372,7 @@ def _training_step(
     for name, value in others.items():
         field = rc.CompileOptions.model_fields.get(name)
         if value != (field.default if field else None):
-            raise OptionError("does not apply to a training step, which has no weights and is NCHW", where=name)
+            raise OptionError(f"--{name.replace('_', '-')} does not apply to a training step")
     asked = {} if target in (None, "portable") else {"target": target}
     chosen = rc.training.StepOptions(batch=batch, size=size, opset=opset, **asked)
     return rc.training.compile_step(spec, chosen)

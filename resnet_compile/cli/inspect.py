@@ -23,8 +23,6 @@ from resnet_compile.limits import MAX_BATCH
 if TYPE_CHECKING:
     from resnet_compile.spec.published import PublishedWeights
 
-_NO_SPEC = "applies to specs, and the source is a checkpoint"
-
 
 @command("resnet-inspect")
 @click.argument("sources", nargs=-1, metavar="SOURCE...")
@@ -92,15 +90,15 @@ def cli(
     if options["size"] == "dynamic":
         raise OptionError("size must be fixed for costs, got dynamic", where="size")
     if batch and not as_csv:
-        raise OptionError("is for --csv", where="batch")
+        raise OptionError("--batch needs --csv")
     if spec_file is not None and (len(sources) != 1 or as_csv):
-        raise OptionError("is for one SOURCE, and not for --csv", where="spec")
+        raise OptionError("--spec takes one SOURCE and no --csv")
     asked = rc.CompileOptions(batch=batch or "dynamic", **options)
     if html is not None:
         if catalogue or len(sources) not in (1, 2):
-            raise OptionError("applies to one SOURCE, or to two side by side", where="html")
+            raise OptionError("--html takes one SOURCE, or two side by side")
         if _is_checkpoint(sources[0]):
-            raise OptionError(_NO_SPEC, where="html")
+            raise OptionError("--html applies to specs, not to checkpoints")
         _write_page(html, [_load(each)[0] for each in sources], asked, layers=layers)
     if catalogue:
         if len(sources) > 1:
@@ -123,7 +121,7 @@ def cli(
         )
     elif _is_checkpoint(sources[0]):
         if given := next((name for name, value in options.items() if value is not None), None):
-            raise OptionError(_NO_SPEC, where=given)
+            raise OptionError(f"--{given.replace('_', '-')} applies to specs, not to checkpoints")
         document = _readers().checkpoint_document(sources[0])
         if spec_file is not None:
             _write_spec(spec_file, _recognised(sources[0]))

@@ -86,10 +86,12 @@ def open_model(
     """
     if cache and (means_spec(model) or device not in ("auto", "cpu")):
         fault = (
-            f"is for the CPU, got {device}" if device not in ("auto", "cpu") else "is for a model's file, not a spec"
+            f"--cache needs the CPU, got {device}"
+            if device not in ("auto", "cpu")
+            else "--cache needs a model's file, got a spec"
         )
         hint = "--device cpu" if device not in ("auto", "cpu") else f"resnet-compile {model} makes one"
-        raise OptionError(fault, where="cache", hint=hint)
+        raise OptionError(fault, hint=hint)
     file: Path | bytes = Path(model)
     if means_spec(model):
         file = rc.compile(rc.load_spec(model), rc.CompileOptions(outputs=outputs)).to_proto().SerializeToString()

@@ -93,7 +93,7 @@ SECONDS_BETWEEN_LINES = 10.0
 )
 @click.option("--save-every", type=COUNT, default=500, help="Steps between checkpoints.")
 @click.option("--keep", type=COUNT, default=5, help="Number of newest checkpoints to keep, in addition to the best.")
-@click.option("--compat", is_flag=True, help="Read CIFAR-100 one byte off, as the original did.")
+@click.option("--compat", is_flag=True, help="Read CIFAR-100 one byte off, as the old TensorFlow models did.")
 @device_option
 def cli(
     report: Report,

@@ -162,7 +162,10 @@ def _by_number(labels: NDArray[np.int64], classes: int, seen: int) -> tuple[NDAr
     if labels.max() >= classes:
         raise DataError(f"label {labels.max()} is not among the model's {classes} classes, 0 to {classes - 1}")
     if classes == 1001 and labels.max() < 1000 and seen > 1:
-        return labels + _BACKGROUND, "the model has 1001 classes: labels are taken as those behind the background"
+        return (
+            labels + _BACKGROUND,
+            "the model has 1001 classes: class 0 is taken as the background, label i as class i + 1",
+        )
     return labels, None
 
 

@@ -22,7 +22,7 @@ class AttributeRule:
         required: Whether it must be given.
         allowed: The allowed values; empty for any.
         since: The first opset that has it.
-        before: The first opset that has it no more; 0 if all newer ones do.
+        before: The first opset without it; 0 if there is none.
     """
 
     kind: Literal["int", "float", "text", "ints"]

@@ -176,7 +176,7 @@ SCHEMES: Mapping[str, Preprocessing] = MappingProxyType(
 """The named schemes."""
 
 CUSTOM = "custom"
-"""The name of a scheme that has none."""
+"""The name shown for a scheme without a name."""
 
 
 def find_scheme(name: str) -> Preprocessing:

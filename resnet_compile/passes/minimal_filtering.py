@@ -35,7 +35,7 @@ from resnet_compile.graph import Vector
 TAPS = 3
 _POINTS = (0, 1, -1, 2, -2)
 UNIT = 1
-"""The place of the point 1: what is added to its product is added to every output."""
+"""The index of the point 1: what is added to its product is added to every output."""
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ class Axis:
     """Rows or columns of a convolution of three taps, stride 1.
 
     Attributes:
-        read: Numbers that it reads.
-        before: Zeros before them.
-        made: Numbers that it makes.
+        read: The input's length.
+        before: The padding before it.
+        made: The output's length.
     """
 
     read: int
@@ -111,7 +111,7 @@ class Axis:
         return -(-self.made // form.made)
 
     def spread(self, form: Filtering) -> Vector:
-        """What makes the products' factors of what is read: B at each tile, padding included; ``[tiles * a, read]``."""
+        """The input transform of all tiles as a matrix: B at each tile, padding included; ``[tiles * a, read]``."""
         reach = self.tiles(form) * form.made + TAPS - 1
         padded = np.zeros((self.tiles(form), form.products, max(reach, self.before + self.read)))
         for tile in range(self.tiles(form)):

@@ -10,8 +10,8 @@ channels], the padding in the matrices, and T tiles::
 The bias is added to the product at the points (1, 1), whose weight in every output is 1. An activation that alone reads
 the convolution comes before the tiles are put in their places.
 
-onnxruntime changes the layout of what enters and leaves a convolution anyway; there it takes the Transpose from or to
-channels in the last place into the same step, so that those here cost nothing.
+onnxruntime changes the layout before and after a convolution anyway, and merges the Transposes from and to
+channels-last into that step, so that these cost nothing here.
 
 Errors grow by at most the factors that `minimal_filtering` derives. The weights take a^2 / 9 times the memory.
 
@@ -69,7 +69,7 @@ def winograd(graph: Graph, tiles: Sequence[int] = TILES, most: float = _WORTH) -
     Args:
         graph: The graph.
         tiles: The m to choose from.
-        most: The part of a convolution's estimated time that it may take.
+        most: The greatest accepted fraction of the convolution's estimated time.
     """
     plan = _Plan(graph, tuple(tiles), most)
 
@@ -129,12 +129,12 @@ class _Site:
             if self.stays(form) and time < least:
                 best, least = form, time - _WORTH_MORE * self.direct
         if best is not None:
-            times = f"{self.filtered(best) / 1e6:.0f} million multiply-adds' time against {self.direct / 1e6:.0f}"
+            times = f"estimated {self.filtered(best) / 1e6:.0f} million multiply-adds, direct {self.direct / 1e6:.0f}"
             return best, f"F({best.made}x{best.made}, 3x3), {times}"
         form = min(forms, key=self.filtered)
         if self.filtered(form) < least:
             return None, "its tiles would not stay in a core's cache"
-        times = f"{self.filtered(form) / 1e6:.0f} million multiply-adds' time against {self.direct / 1e6:.0f}"
+        times = f"estimated {self.filtered(form) / 1e6:.0f} million multiply-adds, direct {self.direct / 1e6:.0f}"
         return None, f"F({form.made}x{form.made}, 3x3) would win too little: {times}"
 
 

@@ -25,7 +25,9 @@ def strides_and_rates(nominal: Iterable[int], target: int | None) -> Iterator[tu
     for stride in nominal:
         if target is not None and current == target:
             if rate > MAX_RATE:
-                raise SpecError(f"needs an atrous rate of {rate}, above {MAX_RATE}", where="$.output_stride")
+                raise SpecError(
+                    f"output_stride needs an atrous rate of {rate}, above {MAX_RATE}", where="$.output_stride"
+                )
             yield 1, rate
             rate *= stride
         else:

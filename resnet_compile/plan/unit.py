@@ -155,7 +155,7 @@ class UnitSite:
         """
         rate = self.rate * (self.args.stride // self.stride)
         if rate > MAX_RATE:
-            raise SpecError(f"needs an atrous rate of {rate}, above {MAX_RATE}", where="$.output_stride")
+            raise SpecError(f"output_stride needs an atrous rate of {rate}, above {MAX_RATE}", where="$.output_stride")
         return rate
 
     def conv(

@@ -133,7 +133,7 @@ def _reason(stream: Sequence[Value], read_by: Readers, kept: Collection[Value]) 
 def _making(value: Value, members: frozenset[Value], read_by: Readers) -> str | None:
     node = value.maker
     if node.operator == "Conv":
-        return None if _own_parameters(node, read_by) else f"the weights of {value.name} are not its own"
+        return None if _own_parameters(node, read_by) else f"{value.name} shares or computes its weights"
     sources = [source for source in node.inputs if source and source.contents is None]
     if node.operator not in ("Add", *_MOVERS) or len(sources) < len(node.inputs):
         return f"{value.name}, a {node.operator}, makes a part of it"

@@ -67,7 +67,7 @@ def folder_images(
 ) -> CalibrationImages:
     """The images of a folder, at any depth: at most `MOST_IMAGES`, evenly spaced in order of their names.
 
-    Held-out images, for judging a model, are at most as many of the rest. Without a rest, all images are returned.
+    With `held_out`, as many of the other images at most, to judge a model on; all images if there are no others.
 
     Raises:
         OptionError: There is no such folder, or the network does not take three channels.

@@ -69,8 +69,8 @@ def _comparisons(bench: Bench, styles: dict[str, str]) -> str:
         return ""
     first = bench.comparisons[0].comparison
     explanation = (
-        f"How many times as long as the other {first.model} takes in the same round: median and "
-        f"{first.ratio.level:.0%} interval. The control is the model in a second session."
+        f"Time of {first.model} over that of the other model in the same round: median and {first.ratio.level:.0%} "
+        f"interval. The control is a second session of {first.model}."
     )
     verdicts = [
         [f"{sized.comparison.other}, batch {sized.batch}, {sized.data}", verdict(sized.comparison)]

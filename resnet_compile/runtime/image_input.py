@@ -111,5 +111,5 @@ def image_input(session: Session, *, channels: int | None = None) -> ImageInput:
     if found is None:  # a network's channels are never open, since weights depend on them
         raise refusal
     if channels not in (None, found):
-        raise ModelFileError(f"the network takes {found} channels and images have {channels}: its input is {info}")
+        raise ModelFileError(f"the network must take {channels} channels, got {found}: its input is {info}")
     return ImageInput(info.name, info.dtype, batch, found, height, width, channels_last, said.preprocess)

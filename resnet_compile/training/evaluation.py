@@ -105,9 +105,7 @@ def require_one_label(plan: Plan) -> None:
     """
     logits = next((point for point in plan.end_points if point.name == f"{plan.name}/logits"), None)
     if logits and math.prod(logits.shape[1:]) > 1:
-        raise OptionError(
-            "the logits must be one row an image to be trained on labels, and are a map", where="$.head.global_pool"
-        )
+        raise OptionError("the logits must be one row per image, got a map", where="$.head.global_pool")
 
 
 def _cross_entropy(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[Any]:

@@ -167,8 +167,8 @@ class Loop:
         share = unsettled(self.plan.spec, progress.step)
         if self.how.recipe == "original" and share > SETTLED:
             self.listener.note(
-                f"after {progress.step} steps {share:.0%} of the moving averages is still what they began with: "
-                "an evaluation says little yet"
+                f"after {progress.step} steps initial values still make up {share:.0%} of the moving averages: "
+                "this evaluation says little"
             )
         return progress
 

@@ -75,9 +75,7 @@ class PiecewiseSchedule(CheckedModel):
                 raise invalid(f"must be greater than the boundary before it, {before}", "boundaries", index)
         if len(self.values) != len(self.boundaries) + 1:
             wanted = len(self.boundaries) + 1
-            raise invalid(
-                f"must have one value more than there are boundaries, {wanted} and not {len(self.values)}", "values"
-            )
+            raise invalid(f"must have {wanted} items, one more than boundaries, got {len(self.values)}", "values")
         return self
 
 

@@ -227,8 +227,8 @@ def _with_head(spec: NetworkSpec, asked: int | None, training: Dataset, listener
         hint = f"--num-classes {classes} gives it some"
         raise OptionError("the network must have logits to be trained", where="$.head.num_classes", hint=hint)
     if own is not None and own != classes and asked is None:
-        keep = f"--num-classes {own} keeps them" if own > classes else f"--num-classes {classes} says so"
-        listener.note(f"{spec.name} has {own} classes and the data {classes}, which the head gets; {keep}")
+        choice = f"--num-classes {own} keeps these" if own > classes else f"--num-classes {classes} confirms it"
+        listener.note(f"the head gets the data's {classes} classes, not {spec.name}'s {own}; {choice}")
     return spec.replace(head=spec.head.replace(num_classes=classes)) if own != classes else spec
 
 

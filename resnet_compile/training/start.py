@@ -51,8 +51,8 @@ def starting_state(
                 raise error from None
             classes = classes_of(step.plan, tensors_of(checkpoint))
         drawn = _values(bind_initial(step.plan.parameters, seed))
-        has = f"has {classes} classes and not {spec.head.num_classes}" if classes else "has no head"
-        note = f"{os.fspath(weights)} {has}: the head is drawn anew"
+        has = f"has {classes} classes, not {spec.head.num_classes}" if classes else "has no head"
+        note = f"{os.fspath(weights)} {has}: the head gets initial values"
         return step.initial_state({**drawn, **_values(body)}), (note, *body.notes)
 
 

@@ -86,13 +86,13 @@ def update_corrected(average: Average, decay: float, state: State, emit: Emitter
 
 
 def update_zero_debiased(average: Average, decay: float, weight: Value, state: State, emit: Emitter) -> None:
-    """Writes m' = a' / (1 - decay^t) with a' = decay a + (1 - decay) b: the average a began at 0 and t batches ago.
+    """Writes m' = a' / (1 - decay^t) with a' = decay a + (1 - decay) b: a starts at 0, t counts the batches.
 
     `assign_moving_average` of TensorFlow 0.12 and later does the same; a batch's variance b is the biased one.
 
     Args:
         average: The moving average, and the batch statistic that it follows.
-        decay: Of the average.
+        decay: The average's decay.
         weight: 1 - decay^t, of shape [1].
         state: Takes the new values.
         emit: Where to write.

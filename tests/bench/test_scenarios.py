@@ -102,7 +102,7 @@ def test_a_query_of_several_images_may_be_run_in_parts(sizes: Sizes) -> None:
     assert run(scenario="multi", seconds=0.1, batches=(4,)).trials[0].batch == 4
     assert run(scenario="multi", seconds=0.1, model=network(2)).trials[0].batch == 2
     assert sizes.batches == [8, 4, 2]
-    with pytest.raises(OptionError, match=r"a query has 8 images, which batches of 3 do not divide @ batches"):
+    with pytest.raises(OptionError, match=r"batch must divide a query's 8 images, got 3 @ batches"):
         run(scenario="multi", batches=(3,))
 
 

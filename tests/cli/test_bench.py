@@ -437,7 +437,7 @@ def test_many_networks_make_one_table_and_one_page(
     again = resnet_bench("tiny", *MANY, *axes, "--csv", table)
     assert (again.code, again.err.splitlines()[-1]) == (
         2,
-        f"resnet-bench: error: has measurements already @ {table} (--resume goes on with them)",
+        f"resnet-bench: error: the table has measurements already @ {table} (--resume goes on with them)",
     )
     before = table.read_text()
     assert resnet_bench("tiny", *MANY, *axes, "--csv", table, "--resume").code == 0
@@ -460,7 +460,7 @@ def test_many_networks_make_one_table_and_one_page(
         (["tiny", "--sweep", "batch=1", "--batch", 2], "--batch and --sweep batch=... exclude each other"),
         (["tiny", "--sweep", "width=-1"], "width[0] must be greater than 0.0, got -1.0"),
         (["tiny", "--sweep", "dtype=int4"], "must be 'float32', 'float16' or 'int8', got 'int4'"),
-        (["tiny", "--sweep", "size=dynamic"], "size must be fixed for a benchmark, got dynamic, not a dynamic one"),
+        (["tiny", "--sweep", "size=dynamic"], "size must be fixed for a benchmark, got dynamic"),
         (["tiny", "tiny", "--profile"], "--profile does not go with several models, --sweep or --csv"),
         (["tiny", "--resume"], "--resume goes on with the table of --csv FILE"),
         (["tiny", "--size", "dynamic"], "size must be fixed for a benchmark, got dynamic"),
@@ -486,5 +486,5 @@ def test_size_and_classes_are_of_specs(model: Path, resnet_bench: Callable[..., 
     refused = resnet_bench(model, *QUICK, "--size", 48)
     assert (refused.code, refused.err) == (
         2,
-        f"resnet-bench: error: is for specs @ size ({model} is a model; compile the spec with it)\n",
+        f"resnet-bench: error: --size is for specs, got a model ({model} is a model; compile the spec with it)\n",
     )

@@ -361,7 +361,7 @@ def test_three_networks_are_a_table() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["tiny", "--batch", "3"], "is for --csv @ batch"),
+        (["tiny", "--batch", "3"], "--batch needs --csv"),
         (["tiny", "--size", "dynamic"], "size must be fixed for costs, got dynamic @ size"),
         (["tiny", "resnet18", "--csv"], "@ resnet18 (did you mean torchvision_resnet18 or"),
     ],
@@ -382,9 +382,9 @@ def test_a_page_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert "<h1>tiny</h1>" in first
     weights = checkpoint(tmp_path, "tiny")
     for given, where in (
-        ((model, "resnet50", "resnet101"), "applies to one SOURCE, or to two side by side @ html"),
-        (("--catalogue",), "applies to one SOURCE, or to two side by side @ html"),
-        ((weights,), "applies to specs, and the source is a checkpoint @ html"),
+        ((model, "resnet50", "resnet101"), "--html takes one SOURCE, or two side by side"),
+        (("--catalogue",), "--html takes one SOURCE, or two side by side"),
+        ((weights,), "--html applies to specs, not to checkpoints"),
     ):
         done = command("resnet-inspect", *given, "--html", page)
         assert (done.code, done.out, done.err) == (2, "", f"resnet-inspect: error: {where}\n")

@@ -127,4 +127,4 @@ def test_without_spec_and_weights_both_are_named() -> None:
 def test_a_spec_is_written_of_one_source() -> None:
     done = command("resnet-inspect", "tiny", "resnet50", "--spec", "found.json")
     assert done.code == 2
-    assert "is for one SOURCE" in done.err
+    assert "--spec takes one SOURCE" in done.err

@@ -375,7 +375,7 @@ def test_models_that_are_no_image_networks(
     assert error(integers) == "not an image network: its input is input int64[batch, 3, 8, 8]"
     grey = colour_network()
     grey.graph.input[0].type.tensor_type.shape.dim[1].dim_value = 1
-    assert error(grey).startswith("the network takes 1 channels and images have 3: its input is input float32[")
+    assert error(grey).startswith("the network must take 3 channels, got 1: its input is input float32[")
     flat = colour_network(outputs=["net/block1"])
     del flat.graph.node[1:]
     del flat.graph.input[0].type.tensor_type.shape.dim[2:]

@@ -180,9 +180,7 @@ def test_the_head_has_as_many_classes_as_the_data(data: Path, tmp_path: Path) ->
     diary = Diary()
     done = trained(data, tmp_path / "a", spec=with_classes(1000), steps=1, listener=diary)
     assert done.spec == with_classes(10)
-    assert (
-        diary.notes[0] == "narrow has 1000 classes and the data 10, which the head gets; --num-classes 1000 keeps them"
-    )
+    assert diary.notes[0] == "the head gets the data's 10 classes, not narrow's 1000; --num-classes 1000 keeps these"
     assert read_checkpoint(done.checkpoint).state["narrow/logits/biases"].shape == (10,)
     asked = trained(data, tmp_path / "b", spec=with_classes(1000), num_classes=12, steps=1, listener=(other := Diary()))
     assert asked.spec == with_classes(12)
@@ -204,7 +202,7 @@ def test_an_evaluation_before_the_averages_have_settled_says_so(data: Path, tmp_
     norm = {"epsilon": 0.001, "decay": 0.9}
     trained(data, tmp_path / "a", spec=narrow_spec(norm=norm), steps=44, eval_every=24, listener=(early := Diary()))
     assert [note for note in early.notes if "moving averages" in note] == [
-        "after 24 steps 8% of the moving averages is still what they began with: an evaluation says little yet"
+        "after 24 steps initial values still make up 8% of the moving averages: this evaluation says little"
     ]
     trained(data, tmp_path / "b", steps=24, listener=(debiased := Diary()))
     assert not any("moving averages" in note for note in debiased.notes)
@@ -453,7 +451,7 @@ def test_fine_tuning_trains_what_is_not_frozen(data: Path, tmp_path: Path) -> No
     tuned = trained(
         data, tmp_path / "tuned", weights=tmp_path / "first", freeze=("conv1", "block1"), steps=5, listener=diary
     )
-    assert diary.notes[0].endswith("12 classes and not 10: the head is drawn anew")
+    assert diary.notes[0].endswith("12 classes, not 10: the head gets initial values")
     state = read_checkpoint(tuned.checkpoint).state
     frozen = {name for name in state if name.startswith(("narrow/conv1/", "narrow/block1/"))}
     assert frozen
@@ -463,9 +461,7 @@ def test_fine_tuning_trains_what_is_not_frozen(data: Path, tmp_path: Path) -> No
 
 
 def test_networks_that_cannot_be_trained_so_are_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(
-        OptionError, match=r"one row an image to be trained on labels, and are a map @ \$\.head\.global_pool"
-    ):
+    with pytest.raises(OptionError, match=r"one row per image, got a map @ \$\.head\.global_pool"):
         trained(data, tmp_path, spec=narrow_spec(head={"num_classes": 10, "global_pool": False}))
     with pytest.raises(OptionError, match=r"must have logits to be trained @ \$\.head\.num_classes"):
         trained(data, tmp_path, spec=narrow_spec(head={"num_classes": None}))
@@ -478,9 +474,7 @@ def test_networks_that_cannot_be_evaluated_so_are_refused(data: Path, tmp_path: 
     spec = narrow_spec(head={"num_classes": 10, "global_pool": False})
     weights = arrays_of(compile_network(spec).graph)
     np.savez(tmp_path / "weights.npz", **weights)
-    with pytest.raises(
-        OptionError, match=r"one row an image to be trained on labels, and are a map @ \$\.head\.global_pool"
-    ):
+    with pytest.raises(OptionError, match=r"one row per image, got a map @ \$\.head\.global_pool"):
         evaluate_run(spec, data, tmp_path / "weights.npz")
 
 

@@ -41,7 +41,7 @@ def test_weights_fill_the_parameters_and_nothing_else(tmp_path: Path) -> None:
 def test_a_head_of_other_classes_is_drawn(tmp_path: Path) -> None:
     path, given = checkpoint(tmp_path, 12)
     state, notes = starting_state(STEP, path, 5)
-    assert notes[0] == f"{path} has 12 classes and not 7: the head is drawn anew"
+    assert notes[0] == f"{path} has 12 classes, not 7: the head gets initial values"
     drawn = STEP.initial_state(seed=5)
     for parameter in STEP.plan.parameters:
         expected = drawn if parameter.name in HEAD else given
@@ -54,7 +54,7 @@ def test_a_checkpoint_without_a_head_gets_one(tmp_path: Path) -> None:
     body = {name: given[name] for name in (p.name for p in STEP.plan.parameters) if name not in HEAD}
     np.savez(tmp_path / "body.npz", **body)
     state, notes = starting_state(STEP, tmp_path / "body.npz", 5)
-    assert notes == (f"{tmp_path / 'body.npz'} has no head: the head is drawn anew",)
+    assert notes == (f"{tmp_path / 'body.npz'} has no head: the head gets initial values",)
     assert all(np.array_equal(state[name], values) for name, values in body.items())
     assert all(np.array_equal(state[name], STEP.initial_state(seed=5)[name]) for name in HEAD)
 

@@ -63,7 +63,7 @@ def random_box(height: int, width: int, numbers: Numbers) -> tuple[int, int, int
     until the rectangle fits; after ten attempts it is the largest in the middle that keeps to those ratios.
 
     Args:
-        height: Of the image.
+        height: The image's height.
         width: Of the image.
         numbers: ``[22]``: area and ratio of each attempt, then the row and the column.
 

@@ -73,12 +73,12 @@ def training_batches(
     """Batches without end; batch `t` is the same whatever came before it and however many threads make it.
 
     Args:
-        dataset: What to learn from.
+        dataset: The training images.
         batch: Images in a batch; may be more than there are.
         size: Height and width of the network's input.
         scheme: Preprocessing scheme; None as in `images.choose_scheme`. Its augmentation is `training_recipe`'s.
-        augmentation: What to do at random.
-        seed: Of the order and of the augmentation.
+        augmentation: The random changes of an image.
+        seed: Seed of the order and of the augmentation.
         first_step: Number of the first batch.
         workers: Threads; one a core by default.
 

@@ -35,7 +35,7 @@ class CifarFormat:
 
     Attributes:
         name: The data set's name.
-        title: The same for people.
+        title: The name that people use.
         label: Position of the label in a record.
         classes: How many classes there are where no file names them.
         test: Name of the file of held-out images.
@@ -61,7 +61,7 @@ _CIFAR100_TRAIN = "train.bin"
 
 
 def find_cifar(folder: Path) -> CifarFormat | None:
-    """Which of the two a folder holds, by the names of its files; None where it holds neither.
+    """Which of the two a folder holds, by the names of its files; None if it holds neither.
 
     Raises:
         DataError: It holds both.
@@ -84,7 +84,7 @@ def open_cifar(folder: Path, kind: CifarFormat, split: Split, num_classes: int |
         folder: Where the files are.
         kind: Which of the two it holds.
         split: ``train``: ``data_batch_1.bin`` and on, or ``train.bin``; ``test``: ``test_batch.bin`` or ``test.bin``.
-        num_classes: Classes of the network; None where the data says.
+        num_classes: The network's number of classes; None takes the data's.
         compat: Start the image one byte early, as the old TensorFlow models did with CIFAR-100: the class stands in
             place of the first red pixel, all pixels move by one and the last blue one is lost.
 

@@ -22,7 +22,7 @@ from resnet_compile.images import RgbImage, decode_image
 _TOLD = 20
 
 Split = Literal["train", "test"]
-"""The images to learn from, or those held out."""
+"""The training or the held-out images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,8 +87,8 @@ class Dataset:
         name: What kind it is: ``cifar10``, ``cifar100``, ``npz``, or ``folder``.
         files: The files that were read; of an image tree, the split's folder.
         labels: Class of each image, int64 ``[N]``, all less than the network's number of classes.
-        class_names: A name for each class that the data set knows; the numbers ``0``, ``1`` and on where it has no
-            names, and as many as the network has classes where it does not tell how many it knows.
+        class_names: The name of each class, or its number as text if the data has no names. An ``.npz`` has as many as
+            the network has classes, or one more than its greatest label.
         source: The images.
     """
 
@@ -103,7 +103,7 @@ class Dataset:
 
     @property
     def names(self) -> list[str] | None:
-        """The classes' names; None where they are only numbered."""
+        """The classes' names; None if they are only numbered."""
         numbers = tuple(map(str, range(len(self.class_names))))
         return None if self.class_names == numbers else [*self.class_names]
 
@@ -132,7 +132,7 @@ def held_out(dataset: Dataset, fraction: float) -> tuple[Dataset, Dataset]:
         fraction: The share of each class to hold out, between 0 and 1.
 
     Returns:
-        The images to learn from, and those held out.
+        The training images, and those held out.
 
     Raises:
         DataError: No class has two images.

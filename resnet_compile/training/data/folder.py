@@ -44,7 +44,7 @@ def open_folder(folder: Path, split: Split, num_classes: int | None) -> Dataset:
 
 
 def tree_has_held_out(folder: Path) -> bool:
-    """Whether the tree has images that are not to learn from."""
+    """Whether the tree has held-out images."""
     return any((folder / name).is_dir() for name in _PLACES["test"])
 
 

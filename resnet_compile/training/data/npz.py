@@ -63,7 +63,7 @@ def open_npz_dataset(path: Path, split: Split, num_classes: int | None) -> Datas
 
 
 def npz_has_held_out(path: Path) -> bool:
-    """Whether there are images that are not to learn from."""
+    """Whether there are held-out images."""
     with data_errors(), NpzCheckpoint(path) as archive:
         return "x_test" in archive
 

@@ -29,7 +29,7 @@ class Splits:
     """A data set.
 
     Attributes:
-        training: The images to learn from.
+        training: The training images.
         test: The held-out images.
         parted: Whether the held-out images were split off here, because the data has none.
     """
@@ -51,8 +51,8 @@ def open_dataset(
 
     Args:
         path: A folder or a file.
-        split: The images to learn from, or those held out.
-        num_classes: Classes of the network that is to learn it; None where it will have as many as the data.
+        split: The training or the held-out images.
+        num_classes: The network's number of classes; None takes the data's.
         channels: Input channels of that network; images have 3.
         compat: Repeat the original's error in reading CIFAR-100.
 

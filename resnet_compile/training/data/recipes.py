@@ -49,7 +49,7 @@ def training_recipe(scheme: str | Scheme | None, size: tuple[int, int], augmenta
     of its area, resized to the input, mirrored half of the time, and normalised as the scheme does.
 
     Args:
-        scheme: It or its name; None as in `choose_scheme`.
+        scheme: The preprocessing scheme or its name; None as in `choose_scheme`.
         size: Height and width of the network's input.
         augmentation: ``crop-flip`` does all of this, ``crop`` mirrors nothing, ``none`` is as in evaluation.
 
