@@ -462,7 +462,7 @@ def test_many_networks_make_one_table_and_one_page(
         (["tiny", "--sweep", "dtype=int4"], "must be 'float32', 'float16' or 'int8', got 'int4'"),
         (["tiny", "--sweep", "size=dynamic"], "size must be fixed for a benchmark, got dynamic"),
         (["tiny", "tiny", "--profile"], "--profile does not go with several models, --sweep or --csv"),
-        (["tiny", "--resume"], "--resume goes on with the table of --csv FILE"),
+        (["tiny", "--resume"], "--resume needs --csv FILE"),
         (["tiny", "--size", "dynamic"], "size must be fixed for a benchmark, got dynamic"),
     ],
 )

@@ -348,7 +348,7 @@ def test_images_that_do_not_fit(images: np.ndarray, message: str) -> None:
 
 def test_compiling_points_to_quantising() -> None:
     with pytest.raises(
-        OptionError, match=r"must need no calibration, got int8 @ dtype \(resnet_compile.quantize.quantize"
+        OptionError, match=r"must need no calibration, got int8 @ dtype \(use resnet_compile.quantize.quantize"
     ):
         compile(load_spec("tiny"), INT8_OPTIONS)
     with pytest.raises(OptionError, match=r"unknown key @ \$.dtype.keep_float"):

@@ -54,7 +54,10 @@ def test_cosine_without_warmup_falls_from_the_first_step_on() -> None:
 @pytest.mark.parametrize(
     ("document", "message"),
     [
-        ({"kind": "piecewise", "boundaries": [5], "values": [0.1]}, r"2 and not 1 @ \$\.values$"),
+        (
+            {"kind": "piecewise", "boundaries": [5], "values": [0.1]},
+            r"must have 2 items, one more than boundaries, got 1 @ \$\.values$",
+        ),
         ({"kind": "piecewise", "boundaries": [5, 5], "values": [1, 1, 1]}, r"before it, 5 @ \$\.boundaries\[1\]$"),
         ({"kind": "piecewise", "boundaries": [1, 2], "values": [0.1, 0.1, "x"]}, r'got "x" @ \$\.values\[2\]$'),
         ({"kind": "piecewise", "boundaries": [1], "values": [0.1, -1]}, r"at least 0.0, got -1 @ \$\.values\[1\]$"),
