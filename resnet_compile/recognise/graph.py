@@ -76,6 +76,7 @@ def _recognised(source: OnnxCheckpoint, name: str) -> NetworkSpec:
     image, norm = _input(model, found, begun.image), _norm(model)
     words = dict.fromkeys(word for unit in found.units for word in _words(activation_in(model, unit)))
     fault: WeightsError | None = None
+    read: list[tuple[int, NetworkSpec]] = []
     for word in words:
         spec = NetworkSpec(
             name=name,
@@ -86,11 +87,15 @@ def _recognised(source: OnnxCheckpoint, name: str) -> NetworkSpec:
             blocks=(Block(scope="block1", unit=TorchvisionBasic(), args=(UnitArgs(depth=1),)),),
         )
         try:
-            return _read(model, found, start, spec)
+            read.append(_read(model, found, start, spec))
         except WeightsError as error:
             fault = fault or error
-    assert fault, "there is a word for every activation"
-    raise fault
+        if read and read[-1][0] == 0:
+            break
+    if not read:
+        assert fault, "there is a word for every activation"
+        raise fault
+    return min(read, key=lambda each: each[0])[1]
 
 
 def _begun(model: Walk) -> Prologue:
@@ -148,8 +153,8 @@ def _norm(model: Walk) -> NormKind:
     return BatchNorm(epsilon=epsilon) if epsilon else ScaleOffset()
 
 
-def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> NetworkSpec:
-    """The spec, completed by the parts that match the sketch."""
+def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> tuple[int, NetworkSpec]:
+    """The spec, completed by the parts that match the sketch, and how many parameters of its units the model lacks."""
     scope = network_scope(spec)
     source = FeatureMap(spec.input.channels, spec.input.height, spec.input.width)
     root, planned, steps = _root(model, found, scope, source, Counterpart(start))
@@ -170,7 +175,7 @@ def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> Networ
         except WeightsError as error:
             fault = fault or error
         else:
-            return made
+            return units.made, made
     raise fault or _stuck(model, end, f"nothing that a spec has follows unit {len(found.units)} of the model, its last")
 
 

@@ -77,7 +77,8 @@ def units_of(model: Walk, found: Sketch, scope: LayerScope, begun: Run, *, activ
                 break
         else:
             raise _unknown(units[at], at, best)
-        begun = replace(best, blocks=begun.blocks + best.blocks, strides=begun.strides + best.strides)
+        blocks, told = begun.blocks + best.blocks, begun.strides + best.strides
+        begun = replace(best, blocks=blocks, strides=told, made=begun.made + best.made)
     return begun
 
 

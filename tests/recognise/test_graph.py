@@ -73,6 +73,21 @@ def test_any_network_comes_back_from_its_graph(spec: NetworkSpec, tmp_path_facto
     assert function(plan_network(found.spec), rules=False) == function(plan_network(spec), rules=False)
 
 
+def test_of_units_that_compute_the_same_those_without_more_parameters_are_taken(tmp_path: Path) -> None:
+    """The CIFAR system's leaky units with biases of zeros would do for these too."""
+    args = [{"depth": 4, "depth_bottleneck": 2, "stride": 1}]
+    document = {
+        "name": "net",
+        "input": {"height": 8, "width": 8},
+        "root": {"kind": "stem", "stem": {"kind": "3x3"}, "depth": 6, "norm": False},
+        "blocks": [{"scope": "block1", "unit": {"kind": "bottleneck_v2"}, "args": args}],
+        "activation": {"kind": "leaky_relu", "slope": 0.2},
+        "head": {"num_classes": 3},
+    }
+    found = read(stripped(spec := build_spec(document)), tmp_path)
+    assert function(plan_network(found.spec)) == function(plan_network(spec))
+
+
 @pytest.mark.parametrize("exporter", ["tracing", "dynamo"])
 @pytest.mark.parametrize("name", TORCH)
 def test_exports_of_pytorch_come_back(name: str, exporter: str, tmp_path: Path) -> None:
