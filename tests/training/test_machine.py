@@ -28,6 +28,10 @@ def convolution(channels: int, depth: int, kernel: int, **attributes: Any) -> Gr
     return Graph("one", (x, weights), (apply("Conv", x, weights, name="y", **attributes),))
 
 
+def every(convolution: Value) -> bool:
+    return True
+
+
 def run(graph: Graph) -> np.ndarray:
     generator = np.random.default_rng(0)
     feeds = {value.name: generator.standard_normal(value.static_shape, np.float32) for value in graph.inputs}
@@ -51,7 +55,7 @@ def operators(graph: Graph) -> Counter[str]:
 )
 def test_a_convolution_has_the_same_result(channels: int, depth: int, kernel: int, attributes: dict[str, Any]) -> None:
     graph = convolution(channels, depth, kernel, **attributes)
-    result = blocked_layout(graph, BLOCK)
+    result = blocked_layout(graph, BLOCK, every)
     assert result.done == 1
     assert "Conv" not in operators(result.graph)
     assert relative_error(run(result.graph), run(graph)) <= ROUNDING
@@ -60,10 +64,20 @@ def test_a_convolution_has_the_same_result(channels: int, depth: int, kernel: in
 @blocked
 def test_blocks_of_another_size_have_another_result() -> None:
     graph = convolution(32, 32, 3)
-    assert relative_error(run(blocked_layout(graph, 24 - BLOCK).graph), run(graph)) > 0.1
+    assert relative_error(run(blocked_layout(graph, 24 - BLOCK, every).graph), run(graph)) > 0.1
 
 
-def test_what_has_no_whole_blocks_groups_biases_or_constant_weights_stays() -> None:
+def test_few_pixels_and_kernels_of_one_do_not_pay() -> None:
+    graph = convolution(16, 16, 3)
+    x, weights = graph.inputs
+    for images, done in ((16, 0), (17, 1)):  # of 7x9 pixels
+        many = Value("x", Type("float32", (images, *x.static_shape[1:])))
+        assert blocked_layout(Graph("one", (many, weights), (apply("Conv", many, weights, name="y"),)), 16).done == done
+    one = convolution(16, 16, 1, pads=(20, 20, 20, 20))
+    assert (blocked_layout(one, 16).done, blocked_layout(one, 16, every).done) == (0, 1)
+
+
+def test_parts_of_blocks_groups_biases_and_constant_weights_stay() -> None:
     graphs = [convolution(24, 16, 3), convolution(16, 24, 3), convolution(32, 32, 3, group=2)]
     plain = convolution(16, 16, 3)
     x, weights = plain.inputs
@@ -72,7 +86,7 @@ def test_what_has_no_whole_blocks_groups_biases_or_constant_weights_stays() -> N
     graphs.append(Graph("one", (x,), (apply("Conv", x, constant, name="y"),)))
     graphs.append(Graph("one", (x, weights, biases), (apply("Conv", x, weights, biases, name="y"),)))
     for graph in graphs:
-        result = blocked_layout(graph, 16)
+        result = blocked_layout(graph, 16, every)
         assert (result.done, operators(result.graph)) == (0, operators(graph))
 
 
@@ -81,7 +95,7 @@ def test_an_input_and_weights_that_two_convolutions_read_move_once() -> None:
     graph = convolution(16, 16, 3)
     x, weights = graph.inputs
     two = Graph("two", (x, weights), (graph.outputs[0], apply("Conv", x, weights, name="z", dilations=(2, 2))))
-    made = operators(blocked_layout(two, BLOCK).graph)
+    made = operators(blocked_layout(two, BLOCK, every).graph)
     assert made["com.microsoft.nchwc:ReorderInput"] == made["Transpose"] == 1
     assert made["com.microsoft.nchwc:ReorderOutput"] == 2
 
