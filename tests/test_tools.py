@@ -4,6 +4,7 @@ import importlib
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -301,3 +302,22 @@ def test_the_scenarios_that_were_measured_stand_in_their_table(tool: Callable[[s
         for trial in each["trials"]:
             assert trial["seconds"] > 0
             assert "latencies" not in trial
+
+
+def test_engines_are_timed_in_processes_of_their_own_and_held_to_float64(
+    tool: Callable[[str], ModuleType], tmp_path: Path
+) -> None:
+    engines = tool("compare_engines")
+    case = engines.Case("tiny", 2, tmp_path)
+    plain, target = engines.ENGINES[:2]
+    broken = replace(target, label="absent", worker="no such engine")
+    pythons = dict.fromkeys(("plain", "cpu"), Path(sys.executable))
+    record = engines.measured(case, [plain, target, broken], pythons, 1, 2)
+    made = record["engines"]
+    assert max(made[each.label]["error"] for each in (plain, target)) < 1e-5
+    assert made["absent"] == {"failure": "KeyError: 'no such engine'"}
+    assert (made[plain.label]["ratio"]["median"], made[target.label]["agreement"]) == (1.0, 1.0)
+    assert "| A/A control (" in engines.page([record])
+    np.save(case.folder / "right.npy", -case.right)
+    turned = engines.measured(engines.Case("tiny", 2, tmp_path), [plain], pythons, 1, 1)
+    assert turned["engines"][plain.label]["error"] == pytest.approx(2)

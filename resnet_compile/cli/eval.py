@@ -13,7 +13,7 @@ import click
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, run
 from resnet_compile.cli.opened import OpenedModel, open_model
-from resnet_compile.cli.parameters import COUNT, PATH, device_option
+from resnet_compile.cli.parameters import COUNT, PATH, cache_option, device_option, fast_decode_option
 from resnet_compile.cli.progress import progress
 from resnet_compile.errors import ImageError, ResnetCompileError
 from resnet_compile.report.table import table
@@ -29,6 +29,8 @@ _PAIRS = 10
 @click.option("--vs", metavar="MODEL", help="Compare with this model on the same images.")
 @click.option("--labels", type=PATH, help="File of class names, instead of those in the models.")
 @click.option("--preprocess", metavar="SCHEME", help="Scheme, as in resnet-run; by default each model's own.")
+@cache_option
+@fast_decode_option
 @click.option("--html", type=PATH, help="Also write a page, with the images that the models classify differently.")
 def cli(
     report: Report,
@@ -39,6 +41,8 @@ def cli(
     vs: str | None,
     labels: Path | None,
     preprocess: str | None,
+    cache: bool,
+    fast_decode: bool,
     html: Path | None,
 ) -> None:
     """Measure the accuracy of MODEL, an ONNX file or a spec, on the labelled images of DATA.
@@ -61,7 +65,7 @@ def cli(
         answers: dict[str, rc.evaluate.Evaluated] = {}
         documents: list[dict[str, Any]] = []
         for source in (model, vs) if vs else (model,):
-            opened = open_model("resnet-eval", source, device, preprocess, report)
+            opened = open_model("resnet-eval", source, device, preprocess, report, cache=cache, fast_decode=fast_decode)
             answers[source], document = _judged(source, opened, images, given_labels, batch, len(documents))
             documents.append(document)
             if answers[source].interrupted:

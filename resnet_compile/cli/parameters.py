@@ -18,7 +18,18 @@ device_option = click.option(
     "--device",
     default="auto",
     metavar="DEVICE",
-    help="Device to run on: auto, or one that resnet-doctor lists, such as cpu, cuda or cuda:1.",
+    help="Device to run on: auto, or one that resnet-doctor lists, such as cpu, openvino or cuda:1.",
+)
+cache_option = click.option(
+    "--cache",
+    is_flag=True,
+    help="On the CPU: keep the model as onnxruntime prepares it in the folder MODEL.prepared, to open it faster later.",
+)
+fast_decode_option = click.option(
+    "--fast-decode",
+    is_flag=True,
+    help="Decode JPEGs that are much larger than the network's input at a fraction of their size: faster, but with "
+    "other results.",
 )
 
 

@@ -16,7 +16,7 @@ import click
 import resnet_compile as rc
 from resnet_compile.cli.common import Report, command, means_spec, run
 from resnet_compile.cli.opened import open_model
-from resnet_compile.cli.parameters import COUNT, PATH, device_option, names
+from resnet_compile.cli.parameters import COUNT, PATH, cache_option, device_option, fast_decode_option, names
 from resnet_compile.cli.progress import progress
 from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 
@@ -62,17 +62,8 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
     type=click.Choice(["jsonl", "csv"]),
     help="Stream the classes, one line for each image: to stdout, or with -o into a folder of shards of 1000 images.",
 )
-@click.option(
-    "--cache",
-    is_flag=True,
-    help="On the CPU: keep the model as onnxruntime prepares it in the folder MODEL.prepared, to open it faster later.",
-)
-@click.option(
-    "--fast-decode",
-    is_flag=True,
-    help="Decode JPEGs that are much larger than the network's input at a fraction of their size: faster, but with "
-    "other results.",
-)
+@cache_option
+@fast_decode_option
 @click.option("--resume", is_flag=True, help="With --format and -o: continue after the shards already written.")
 @click.option(
     "-o",

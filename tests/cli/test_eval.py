@@ -176,3 +176,19 @@ def test_an_interrupt_judges_what_was_done(
     ran = resnet_eval("model.onnx", "photos", "--batch", 2, "--json")
     assert (ran.code, ran.err) == (1, "resnet-eval: error: interrupted after 4 of 10 images\n")
     assert json.loads(ran.out)["images"] == 4
+
+
+def test_models_are_kept_prepared_and_large_photographs_decoded_fast(
+    folder: Path, resnet_eval: Callable[..., Ran]
+) -> None:
+    generator = np.random.default_rng(0)
+    for colour in ("red", "green", "blue"):
+        noise = generator.integers(0, 256, (400, 400, 3), np.uint8)
+        Image.fromarray(noise).save(folder / "photos" / colour / "large.jpg")
+    plain = resnet_eval("model.onnx", "photos", "--json")
+    fast = resnet_eval("model.onnx", "photos", "--json", "--cache", "--fast-decode", "--device", "cpu")
+    assert fast.code == 0
+    assert "large JPEGs are decoded at a fraction of their size" in fast.err
+    assert fast.document["fast_decode"] is True
+    assert fast.document["loss"] != plain.document["loss"]
+    assert (folder / "model.onnx.prepared").is_dir()
