@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from resnet_compile._version import __version__
 
 if TYPE_CHECKING:
+    from resnet_compile import batch as batch
     from resnet_compile import bench as bench
     from resnet_compile import classify as classify
     from resnet_compile import costs as costs
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from resnet_compile import precision as precision
     from resnet_compile import proof as proof
     from resnet_compile import quantize as quantize
+    from resnet_compile import ray_data as ray_data
     from resnet_compile import rebuild as rebuild
     from resnet_compile import recognise as recognise
     from resnet_compile import runtime as runtime
@@ -147,9 +149,9 @@ _HOMES = {
     "plan_network": "plan",
 }
 _SUBMODULES = {
-    *("bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
-    *("options", "plan", "precision", "proof", "quantize", "rebuild", "recognise", "runtime", "serialize"),
-    *("shards", "spec", "sweep", "training", "triton", "verify"),
+    *("batch", "bench", "classify", "costs", "evaluate", "features", "files", "guess", "images", "metadata", "metrics"),
+    *("options", "plan", "precision", "proof", "quantize", "ray_data", "rebuild", "recognise"),
+    *("runtime", "serialize", "shards", "spec", "sweep", "training", "triton", "verify"),
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -97,21 +97,52 @@ def run_images(
     """
     source = image_input(session, channels=3)
     size = source.batch_size(batch, DEFAULT_BATCH)
-    height, width = source.size((preprocessing.default_size,) * 2)
+    workers = workers or min(4, os.cpu_count() or 1)
+    prepared = _ahead(Preparation(source, preprocessing), _named(images), workers, 2 * size)
+    yield from run_prepared(session, source, ((at, *each) for at, each in enumerate(prepared)), size, outputs)
 
-    def prepare(path: str, pixels: NDArray[np.uint8] | None) -> NDArray[Any] | ImageError:
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Makes a model's input from an image.
+
+    Attributes:
+        source: The model's image input.
+        preprocessing: The scheme that the network was trained with; unused for a model that preprocesses by itself.
+    """
+
+    source: ImageInput
+    preprocessing: Preprocessing
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns of a prepared image, unless the model takes photographs."""
+        return self.source.size((self.preprocessing.default_size,) * 2)
+
+    def __call__(self, name: str, image: str | bytes | NDArray[np.uint8]) -> NDArray[Any] | ImageError:
+        """Prepares a file, a file's bytes or pixels ``[H, W, 3]``; returns the error of what cannot be read."""
         try:
-            if source.takes_photographs:
-                return source.photograph(decode_image(path) if pixels is None else pixels, path)
-            if pixels is None:
-                pixels = decode_image(path, least_side=preprocessing.least_side(height, width))
-            return preprocessing(pixels, height, width)
+            if self.source.takes_photographs:
+                return self.source.photograph(_pixels(image), name)
+            return self.preprocessing(_pixels(image, self.preprocessing.least_side(*self.size)), *self.size)
         except ImageError as error:
             return error
 
+
+def _pixels(image: str | bytes | NDArray[np.uint8], least_side: int | None = None) -> NDArray[np.uint8]:
+    return image if isinstance(image, np.ndarray) else decode_image(image, least_side=least_side)
+
+
+def run_prepared(
+    session: Session,
+    source: ImageInput,
+    images: Iterable[tuple[int, str, NDArray[Any] | ImageError]],
+    size: int,
+    outputs: Sequence[str] | None,
+) -> Iterator[Computed | Skipped]:
+    """Runs images that a `Preparation` has made, each with its position and name; the rest is as for `run_images`."""
     ready: list[tuple[int, str, NDArray[Any]]] = []
-    workers = workers or min(4, os.cpu_count() or 1)
-    for position, (path, prepared) in enumerate(_ahead(prepare, _named(images), workers, 2 * size)):
+    for position, path, prepared in images:
         if isinstance(prepared, ImageError):
             yield Skipped(position, path, prepared)
             continue
@@ -126,17 +157,17 @@ def run_images(
         yield _run(session, source, ready, outputs)
 
 
-_Named = tuple[str, NDArray[np.uint8] | None]
+_Named = tuple[str, str | NDArray[np.uint8]]
 
 
 def _named(images: Iterable[str | os.PathLike[str] | NDArray[np.uint8]]) -> Iterator[_Named]:
-    """The name of each image, and its pixels unless it is a file."""
+    """The name of each image, and its pixels or its file."""
     for position, image in enumerate(images):
-        yield (f"image {position}", image) if isinstance(image, np.ndarray) else (os.fspath(image), None)
+        yield (f"image {position}", image) if isinstance(image, np.ndarray) else (os.fspath(image),) * 2
 
 
 def _ahead(
-    prepare: Callable[[str, NDArray[np.uint8] | None], NDArray[Any] | ImageError],
+    prepare: Preparation,
     images: Iterator[_Named],
     workers: int,
     count: int,

@@ -1,8 +1,8 @@
 """Predictions for many images as a folder of shards, so that a run can resume after any stop.
 
-A shard is a file with a line per image, for a fixed number of images. Its name is the position of its first image, such
+A shard is a file with a row per image, for a fixed number of images. Its name is the position of its first image, such
 as ``000001000.jsonl``. It appears only when it is complete, so a killed run leaves whole shards and nothing else. The
-file ``run.json`` beside the shards describes the run. Memory holds only the lines of the current shard.
+file ``run.json`` beside the shards describes the run. Memory holds only the rows of the current shard.
 """
 
 from __future__ import annotations
@@ -11,17 +11,19 @@ import csv
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from resnet_compile.errors import OptionError, UsageError
 from resnet_compile.files import replacing, writing
 
-Format = Literal["jsonl", "csv"]
+Format = Literal["jsonl", "csv", "parquet"]
 SHARD = 1000
 """The number of images in a shard."""
 
 _RUN = "run.json"
+_OF_RANK = ("class", "label", "probability")
 
 
 def json_line(entry: Mapping[str, Any], top: int) -> str:
@@ -29,29 +31,98 @@ def json_line(entry: Mapping[str, Any], top: int) -> str:
     return json.dumps(entry) + "\n"
 
 
-def csv_line(entry: Mapping[str, Any], top: int) -> str:
-    """An image's prediction as a line of CSV, with the columns of `csv_header`."""
-    places: Sequence[Mapping[str, Any]] = entry.get("top", ())
-    cells: list[Any] = [entry["image"], entry.get("error", "")]
-    for place in places:
-        cells += [place["class"], place.get("label", ""), repr(place["probability"])]
-    return _csv([*cells, *[""] * (2 + 3 * top - len(cells))])
+def cells(entry: Mapping[str, Any], top: int) -> list[Any]:
+    """An image's prediction as a row of `columns`; None for what it does not have."""
+    row: list[Any] = [entry["image"], entry.get("error")]
+    for place in entry.get("top", ()):
+        row += [place["class"], place.get("label"), place["probability"]]
+    return row + [None] * (2 + 3 * top - len(row))
 
 
-def csv_header(top: int) -> str:
-    """The first line of CSV: the image, its error, and for each rank the class, its label and its probability."""
-    places = (f"{name}_{at}" for at in range(1, top + 1) for name in ("class", "label", "probability"))
-    return _csv(["image", "error", *places])
+def columns(top: int) -> list[str]:
+    """The columns of a table: the image, its error, and for each rank the class, its label and its probability."""
+    return ["image", "error", *(f"{name}_{at}" for at in range(1, top + 1) for name in _OF_RANK)]
 
 
-def _csv(cells: Sequence[Any]) -> str:
+def csv_line(cells: Sequence[Any]) -> str:
+    """A row as a line of CSV."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow(cells)
     return buffer.getvalue()
 
 
-LINES: Mapping[Format, Callable[[Mapping[str, Any], int], str]] = {"jsonl": json_line, "csv": csv_line}
-"""The function that writes a prediction, by format."""
+def _write_text(file: BinaryIO, rows: Sequence[str], top: int) -> None:
+    file.write("".join(rows).encode("utf-8", "surrogateescape"))
+
+
+def _write_csv(file: BinaryIO, rows: Sequence[str], top: int) -> None:
+    _write_text(file, [csv_line(columns(top)), *rows], top)
+
+
+def _write_parquet(file: BinaryIO, rows: Sequence[Sequence[Any]], top: int) -> None:
+    arrow = _pyarrow()
+    text, of_rank = arrow.string(), (arrow.int64(), arrow.string(), arrow.float64())
+    kinds = [text, text, *of_rank * top]
+    arrays = [
+        arrow.array([_unicode(cell) if kind is text else cell for cell in column], kind)
+        for kind, column in zip(kinds, zip(*rows, strict=True), strict=True)
+    ]
+    arrow.parquet.write_table(arrow.table(arrays, columns(top)), file)
+
+
+def _unicode(text: str | None) -> str | None:
+    """The text with a backslash and digits for each byte of a file name that is no UTF-8, which Parquet cannot hold."""
+    return text and text.encode("utf-8", "backslashreplace").decode()
+
+
+def _count_lines(file: BinaryIO) -> int:
+    return sum(1 for _ in file)
+
+
+def _count_csv(file: BinaryIO) -> int:
+    return sum(1 for _ in csv.reader(line.decode("utf-8", "surrogateescape") for line in file)) - 1
+
+
+def _count_parquet(file: BinaryIO) -> int:
+    arrow = _pyarrow()
+    try:
+        return int(arrow.parquet.read_metadata(file).num_rows)
+    except arrow.ArrowInvalid as error:
+        raise OSError(str(error)) from None
+
+
+def _pyarrow() -> Any:
+    try:
+        # Deferred: an optional package, for one format.
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        hint = 'pip install ".[parquet]"'
+        raise OptionError("parquet needs pyarrow, which is not installed", where="format", hint=hint) from None
+    return pyarrow
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """A format of shards.
+
+    Attributes:
+        row: Makes a row from a prediction and the number of classes per image.
+        write: Writes a shard's rows.
+        count: Counts a shard's rows.
+    """
+
+    row: Callable[[Mapping[str, Any], int], Any]
+    write: Callable[[BinaryIO, Sequence[Any], int], None]
+    count: Callable[[BinaryIO], int]
+
+
+LAYOUTS: Mapping[Format, Layout] = {
+    "jsonl": Layout(json_line, _write_text, _count_lines),
+    "csv": Layout(lambda entry, top: csv_line(cells(entry, top)), _write_csv, _count_csv),
+    "parquet": Layout(cells, _write_parquet, _count_parquet),
+}
+"""The formats by name."""
 
 
 class Shards:
@@ -59,20 +130,24 @@ class Shards:
 
     Args:
         folder: The folder of the shards; created if it does not exist.
-        kind: The format of the lines.
+        kind: The format.
         top: The number of classes per image.
         run: The facts that must be equal for a run to resume: the model, the images, the options.
         resume: Whether to continue after the shards in the folder.
 
     Raises:
         UsageError: The folder has shards of another run, or of this run and `resume` is false.
+        OptionError: The folder is a file, or the format's package is not installed.
         OutputError: The folder cannot be written.
     """
 
     def __init__(self, folder: Path, kind: Format, top: int, run: Mapping[str, Any], *, resume: bool) -> None:
+        if kind == "parquet":
+            _pyarrow()
         self._folder, self._kind, self._top = folder, kind, top
-        self._waiting: dict[int, str] = {}
-        self._lines: list[str] = []
+        self._layout = LAYOUTS[kind]
+        self._waiting: dict[int, Any] = {}
+        self._rows: list[Any] = []
         if folder.exists() and not folder.is_dir():
             raise OptionError("is a file, and shards go to a folder", where=str(folder))
         with writing(folder):
@@ -102,12 +177,8 @@ class Shards:
     def _counted(self) -> int:
         done = 0
         while (shard := self._shard(done)).exists():
-            with (
-                writing(shard, "cannot read the shard"),
-                shard.open(encoding="utf-8", errors="surrogateescape", newline="") as file,
-            ):
-                rows = sum(1 for _ in (csv.reader(file) if self._kind == "csv" else file))
-            done += rows - (self._kind == "csv")
+            with writing(shard, "cannot read the shard"), shard.open("rb") as file:
+                done += self._layout.count(file)
         return done
 
     def _shard(self, first: int) -> Path:
@@ -115,17 +186,16 @@ class Shards:
 
     def add(self, position: int, entry: Mapping[str, Any]) -> None:
         """Adds the prediction for the image at a position; positions may arrive slightly out of order."""
-        self._waiting[position] = LINES[self._kind](entry, self._top)
+        self._waiting[position] = self._layout.row(entry, self._top)
         while self.done in self._waiting:
-            self._lines.append(self._waiting.pop(self.done))
+            self._rows.append(self._waiting.pop(self.done))
             self.done += 1
-            if len(self._lines) == SHARD:
+            if len(self._rows) == SHARD:
                 self.flush()
 
     def flush(self) -> None:
-        """Writes the remaining lines as a shard, which may be short."""
-        if self._lines:
+        """Writes the remaining rows as a shard, which may be short."""
+        if self._rows:
             with replacing(self._shard(self._first), durable=True) as file:
-                header = csv_header(self._top) if self._kind == "csv" else ""
-                file.write("".join([header, *self._lines]).encode("utf-8", "surrogateescape"))
-            self._first, self._lines = self.done, []
+                self._layout.write(file, self._rows, self._top)
+            self._first, self._rows = self.done, []

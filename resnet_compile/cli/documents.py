@@ -236,6 +236,7 @@ RAN = record(
     schema_version=VERSION,
     model=(str, "The argument that named the model."),
     **_OPENED,
+    ray=(str, "The address of the Ray cluster, with --ray.", ABSENT),
     folder=(str, "The folder of the shards."),
     images=(int, "Number of images done."),
     resumed_at=(int, "Number of images that earlier runs had done."),

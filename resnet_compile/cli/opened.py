@@ -19,6 +19,7 @@ class OpenedModel:
     """A model on its device.
 
     Attributes:
+        file: The model's file, or the bytes of one compiled in memory.
         session: The session that runs the model.
         source: The image input of the model.
         scheme: The preprocessing of the images.
@@ -26,6 +27,7 @@ class OpenedModel:
         interface: The inputs, outputs and metadata of the model.
     """
 
+    file: Path | bytes
     session: rc.runtime.Session
     source: rc.runtime.ImageInput
     scheme: rc.images.Preprocessing
@@ -108,7 +110,7 @@ def open_model(
             raise OptionError("the model takes photographs as they are", where="fast_decode", hint="leave it out")
         scheme = replace(scheme, fast=True)
         click.echo(f"{command}: large JPEGs are decoded at a fraction of their size, and give other numbers", err=True)
-    return OpenedModel(session, source, scheme, guessed, rc.metadata.read_model(file))
+    return OpenedModel(file, session, source, scheme, guessed, rc.metadata.read_model(file))
 
 
 def _scheme(

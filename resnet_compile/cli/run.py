@@ -59,8 +59,13 @@ from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["jsonl", "csv"]),
-    help="Stream the classes, one line for each image: to stdout, or with -o into a folder of shards of 1000 images.",
+    type=click.Choice(["jsonl", "csv", "parquet"]),
+    help="Stream the classes, a row for each image: to stdout, or with -o into a folder of shards of 1000 images.",
+)
+@click.option(
+    "--ray",
+    metavar="ADDRESS|local",
+    help="With --format: classify on the Ray cluster at HOST:PORT or auto, or on one that local starts here.",
 )
 @cache_option
 @fast_decode_option
@@ -84,6 +89,7 @@ def cli(
     embed: bool,
     features: bool,
     kind: rc.shards.Format | None,
+    ray: str | None,
     cache: bool,
     fast_decode: bool,
     resume: bool,
@@ -110,6 +116,8 @@ def cli(
         raise OptionError("streams classes, and arrays are saved as .npy or .npz", where="format")
     if resume and not (kind and output):
         raise OptionError("goes on with shards, which take --format and -o FOLDER", where="resume")
+    if ray and not kind:
+        raise OptionError("streams its answers", where="ray", hint="--format jsonl -o answers/")
     if kind and report.as_json and not output:
         raise OptionError("writes lines to stdout, and --json a document", where="format", hint="-o FOLDER")
     given_labels = rc.images.load_labels(labels) if labels else None
@@ -120,7 +128,7 @@ def cli(
         levels = rc.plan.feature_levels(planned) if features else ()
         outputs = (rc.plan.FEATURES if features else planned.features,)
     how = {"cache": cache, "fast_decode": fast_decode}
-    opened = open_model("resnet-run", model, device, preprocess, report, outputs=outputs, **how)
+    opened = open_model("resnet-run", model, "cpu" if ray else device, preprocess, report, outputs=outputs, **how)
     session, scheme, said = opened.session, opened.scheme, opened.said
     height, width = opened.size
     describe = None
@@ -134,9 +142,14 @@ def cli(
         wanted = list(session.outputs if outputs == "all" else rc.classify.resolve_names(session, outputs))
     if kind and describe:
         # Deferred: only --format needs it.
-        from resnet_compile.cli.run_stream import stream
+        from resnet_compile.cli.run_stream import local_answers, ray_answers, stream
 
-        stream(report, opened, model, paths, wanted, batch, describe, kind, top, output, resume=resume)
+        with ExitStack() as stack:
+            answers, where = local_answers(opened, wanted, batch, describe), dict[str, str]()
+            if ray:
+                named = given_labels or said.labels
+                answers, where = stack.enter_context(ray_answers(ray, opened, device, top, named, batch, cache))
+            stream(report, opened, model, paths, answers, kind, top, output, resume=resume, where=where)
         return
     called = {level.output: level.name for level in levels}
     ran = _run_all(session, paths, scheme, wanted, batch, describe, output, called)

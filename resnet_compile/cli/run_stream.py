@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,53 @@ import resnet_compile as rc
 from resnet_compile.cli.common import Report
 from resnet_compile.cli.opened import OpenedModel
 from resnet_compile.cli.progress import progress
-from resnet_compile.errors import ImageError, ResnetCompileError
+from resnet_compile.errors import ImageError, OptionError, ResnetCompileError
 
 Describe = Callable[["rc.classify.Computed"], list[dict[str, Any]]]
+Answers = Callable[[Sequence[Path]], Iterator[tuple[int, dict[str, Any]]]]
+"""The position of each path and the answer for its image."""
+
+
+def local_answers(opened: OpenedModel, wanted: Sequence[str], batch: int | None, describe: Describe) -> Answers:
+    """The answers of a session in this process."""
+
+    def answers(paths: Sequence[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for event in rc.classify.run_images(opened.session, paths, opened.scheme, outputs=wanted, batch=batch):
+            if isinstance(event, rc.classify.Skipped):
+                yield event.position, {"image": event.path, "error": str(event.error)}
+            else:
+                for position, path, entry in zip(event.positions, event.paths, describe(event), strict=True):
+                    yield position, {"image": path, **entry}
+
+    return answers
+
+
+@contextmanager
+def ray_answers(
+    address: str,
+    opened: OpenedModel,
+    device: str,
+    top: int,
+    labels: Sequence[str] | None,
+    batch: int | None,
+    cache: bool,
+) -> Iterator[tuple[Answers, dict[str, str]]]:
+    """The answers of a Ray cluster, and what the result says of it."""
+    from resnet_compile.ray_data import cluster  # deferred: only --ray needs it
+
+    size = opened.source.batch_size(batch, rc.classify.DEFAULT_BATCH)
+    decoder = rc.batch.Decoder(rc.classify.Preparation(opened.source, opened.scheme))
+    model = opened.file if isinstance(opened.file, bytes) else opened.file.resolve()
+    with cluster(address) as ray:
+        device = ray.device(device)
+        told = {"device": device, "device_reason": f"Ray has {ray.cpus} cores and {ray.gpus} GPUs", "ray": address}
+
+        def answers(paths: Sequence[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
+            return ray.answers(
+                model, paths, decoder=decoder, device=device, top=top, labels=labels, batch=size, cache=cache
+            )
+
+        yield answers, told
 
 
 def stream(
@@ -22,36 +67,34 @@ def stream(
     opened: OpenedModel,
     model: str,
     paths: Sequence[Path],
-    wanted: Sequence[str],
-    batch: int | None,
-    describe: Describe,
+    answers: Answers,
     kind: rc.shards.Format,
     top: int,
     output: Path | None,
     *,
     resume: bool,
+    where: dict[str, str],
 ) -> None:
-    """Classifies images and writes each answer once, in the order of the images. No answer stays in memory.
+    """Writes each image's answer once, in the order of the images. No answer stays in memory.
 
     Raises:
         ImageError: Some images cannot be read; the others were answered.
+        OptionError: The format is for folders only.
         ResnetCompileError: The run was interrupted; the answers so far are written.
         UsageError: As for `Shards`.
     """
+    if output is None and kind == "parquet":
+        raise OptionError("is for a folder of shards", where="format", hint="-o FOLDER")
     sink = _Stdout(kind, top) if output is None else _shards(output, kind, top, opened, model, paths, resume=resume)
     first, skipped, interrupted = sink.done, 0, False
     with progress() as bar:
         bar.begin(len(paths), first)
         try:
-            images = rc.classify.run_images(opened.session, paths[first:], opened.scheme, outputs=wanted, batch=batch)
-            for event in images:
-                if isinstance(event, rc.classify.Skipped):
-                    bar.say(f"skipped: {event.error}")
-                    sink.add(first + event.position, {"image": event.path, "error": str(event.error)})
+            for position, entry in answers(paths[first:]):
+                if "error" in entry:
+                    bar.say(f"skipped: {entry['error']}")
                     skipped += 1
-                else:
-                    for position, path, entry in zip(event.positions, event.paths, describe(event), strict=True):
-                        sink.add(first + position, {"image": path, **entry})
+                sink.add(first + position, entry)
                 bar.reach(sink.done, "images")
         except KeyboardInterrupt:
             interrupted = True
@@ -60,6 +103,7 @@ def stream(
         document = {
             "model": model,
             **opened.document(),
+            **where,
             "folder": str(output),
             "images": sink.done,
             "resumed_at": first,
@@ -103,18 +147,18 @@ def _shards(
 
 
 class _Stdout:
-    """Lines on stdout, in the order of the images."""
+    """Rows as lines on stdout, in the order of the images."""
 
     def __init__(self, kind: rc.shards.Format, top: int) -> None:
-        self._line, self._top = rc.shards.LINES[kind], top
+        self._row, self._top = rc.shards.LAYOUTS[kind].row, top
         self._waiting: dict[int, str] = {}
         self.done = 0
         if kind == "csv":
-            _write(rc.shards.csv_header(top))
+            _write(rc.shards.csv_line(rc.shards.columns(top)))
 
     def add(self, position: int, entry: dict[str, Any]) -> None:
         """Adds the answer for the image at a position."""
-        self._waiting[position] = self._line(entry, self._top)
+        self._waiting[position] = self._row(entry, self._top)
         while self.done in self._waiting:
             _write(self._waiting.pop(self.done))
             self.done += 1

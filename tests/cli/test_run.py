@@ -649,7 +649,20 @@ def test_answers_stream_to_stdout_a_line_an_image(
     assert float(rows[1][4]) == pytest.approx(np.exp(2) / (np.exp(2) + 2))
 
 
-@pytest.mark.parametrize("kind", ["jsonl", "csv"])
+def told(folder: Path, kind: str) -> list[dict[str, Any]]:
+    """The rows of all shards."""
+    shards = sorted(folder.glob(f"*.{kind}"))
+    if kind == "parquet":
+        from pyarrow import parquet
+
+        return [row for shard in shards for row in parquet.read_table(shard).to_pylist()]
+    texts = [shard.read_text() for shard in shards]
+    if kind == "jsonl":
+        return [each for text in texts for each in lines(text)]
+    return [row for text in texts for row in csv.DictReader(io.StringIO(text, newline=""))]
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "parquet"])
 def test_a_killed_run_is_gone_on_with_and_every_image_answered_once(
     network: Callable[..., str],
     photos: Path,
@@ -659,6 +672,8 @@ def test_a_killed_run_is_gone_on_with_and_every_image_answered_once(
 ) -> None:
     from resnet_compile.runtime import Session
 
+    if kind == "parquet":
+        pytest.importorskip("pyarrow", reason="pyarrow is not installed")
     monkeypatch.setattr("resnet_compile.shards.SHARD", 3)
     (photos / "a\nb.png").write_bytes(b"no image")  # a name with a line's end, unreadable
     paths = [photos / name for name in ("red.png", "green.png", "a\nb.png", "blue.png")] * 4
@@ -686,14 +701,35 @@ def test_a_killed_run_is_gone_on_with_and_every_image_answered_once(
     assert (ran.document["images"], ran.document["resumed_at"], ran.document["skipped"]) == (16, 12, 1)
     again = resnet_run(*arguments, "--resume")
     assert (again.code, again.document["images"], again.document["resumed_at"]) == (0, 16, 16)
-    shards = sorted(folder.glob(f"*.{kind}"))
-    if kind == "jsonl":
-        told = [each["image"] for shard in shards for each in lines(shard.read_text())]
-    else:
-        told = [row["image"] for shard in shards for row in csv.DictReader(io.StringIO(shard.read_text(), newline=""))]
-    assert told == list(map(str, paths))
+    assert [row["image"] for row in told(folder, kind)] == list(map(str, paths))
     changed = resnet_run(network(), *paths[1:], *arguments[-9:], "--resume")
     assert (changed.code, changed.err) == (2, f"resnet-run: error: was made with another images @ {folder}\n")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")
+def test_parquet_has_typed_columns(
+    network: Callable[..., str], photos: Path, tmp_path: Path, resnet_run: Callable[..., Ran]
+) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")
+    strange = (photos / "red.png").rename(photos / os.fsdecode(b"\xff.png"))
+    (photos / "blue.png").write_bytes(b"")
+    (photos / "labels.txt").write_text("tomato\nfrog\nsky\n")
+    words = ("--format", "parquet", "-o", tmp_path / "answers", "--top", 4, "--labels", photos / "labels.txt")
+    assert resnet_run(network(), strange, photos / "blue.png", *words).code == 1
+    table = parquet.read_table(tmp_path / "answers" / "000000000.parquet")
+    kinds = {field.name: str(field.type) for field in table.schema}
+    assert [*kinds][:5] == ["image", "error", "class_1", "label_1", "probability_1"]
+    assert [*kinds.values()] == ["string", "string", *["int64", "string", "double"] * 4]
+    red, broken = table.to_pylist()
+    assert red["image"] == str(photos / r"\udcff.png")
+    assert (red["error"], red["class_1"], red["label_1"], red["class_4"]) == (None, 0, "tomato", None)
+    assert red["probability_1"] == pytest.approx(np.exp(2) / (np.exp(2) + 2))
+    assert broken["error"].startswith("not an image of a known format")
+    assert broken["class_1"] is broken["probability_1"] is None
+    (tmp_path / "answers" / "000000000.parquet").write_bytes(b"PAR1 and no more")
+    damaged = resnet_run(network(), strange, photos / "blue.png", *words, "--resume")
+    assert damaged.code == 1
+    assert "cannot read the shard: Parquet magic bytes" in damaged.err
 
 
 def test_an_interrupted_stream_leaves_a_short_shard_and_goes_on(
