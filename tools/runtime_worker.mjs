@@ -3,7 +3,7 @@
 //     node tools/runtime_worker.mjs FOLDER MODEL.onnx INPUT.json OUTPUT.json ROUNDS
 //
 // FOLDER has onnxruntime-web among its node_modules. INPUT.json has a tensor's type, shape and values, OUTPUT.json gets the
-// first output's values and the seconds of each round. In a page they are fetched, and the answer is posted to /answer.
+// outputs' values and the seconds of each round. In a page they are fetched, and the answer is posted to /answer.
 
 async function measured(ort, model, input, rounds) {
   ort.env.wasm.numThreads = 1;
@@ -17,7 +17,8 @@ async function measured(ort, model, input, rounds) {
     await session.run(feeds);
     seconds.push((performance.now() - start) / 1000);
   }
-  return { version: ort.env.versions.web, seconds, values: Array.from(made[session.outputNames[0]].data) };
+  const outputs = session.outputNames.map((name) => [name, Array.from(made[name].data, Number)]);
+  return { version: ort.env.versions.web, seconds, outputs: Object.fromEntries(outputs) };
 }
 
 if (globalThis.process) {

@@ -174,14 +174,19 @@ def run(runtime: Runtime, home: Path, model: Path, x: np.ndarray) -> dict[str, A
     """The runtime's version, its seconds, and the logits."""
     folder = model.parent
     if runtime.of_node:
-        held = {"type": x.dtype.name, "shape": list(x.shape), "values": x.ravel().tolist()}
-        (folder / "input.json").write_text(json.dumps(held))
-        answer = (_in_node if runtime.worker == "node" else _in_chromium)(home, model, folder / "input.json")
-        return {**answer, "logits": np.array(answer.pop("values"))}
+        answer = answered(runtime, home, model, x)
+        return {**answer, "logits": np.array(next(iter(answer["outputs"].values())))}
     np.save(folder / "x.npy", x)
     arguments = [runtime.worker, *map(str, (model, folder / "x.npy", folder / "y.npy")), str(ROUNDS)]
     told = _finished([str(home / "bin" / "python"), str(TOOLS / "runtime_worker.py"), *arguments])
     return {**json.loads(told.splitlines()[-1]), "logits": np.load(folder / "y.npy")}
+
+
+def answered(runtime: Runtime, home: Path, model: Path, x: np.ndarray) -> dict[str, Any]:
+    """What onnxruntime-web says: its version, its seconds, and the values of every output by name."""
+    source = model.with_name("input.json")
+    source.write_text(json.dumps({"type": x.dtype.name, "shape": list(x.shape), "values": x.ravel().tolist()}))
+    return (_in_node if runtime.worker == "node" else _in_chromium)(home, model, source)
 
 
 def _finished(command: list[str]) -> str:
