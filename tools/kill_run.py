@@ -4,8 +4,8 @@
 
 `resnet-run` writes shards and dies by SIGKILL at random moments; each time it goes on with `--resume`. The answers must
 be those of a run that nobody killed. Memory is the peak of a run through all images, and of one through a tenth. With
-`--ray`, instead, `resnet-run --ray local` loses an actor to SIGKILL after its first shard. Linux only; the exit code is
-1 if an answer is missing, twice there or another.
+`--ray`, instead, `resnet-run --ray local` loses an actor to SIGKILL in the middle of its work. Linux only. The exit
+code is 1 if an answer is missing, twice there or another.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -98,26 +99,25 @@ def kill_runs(folder: Path, names: Sequence[str], kills: int, seconds: float, ch
 
 
 def kill_actor(folder: Path, names: Sequence[str]) -> None:
-    """Kills an actor of a run on Ray after its first shard, and lets the run end."""
+    """Kills an actor of a run on Ray in the middle of its work, and lets the run end."""
     process = run(folder, "killed", *names, "--ray", "local")
-    while not list((folder / "killed").glob("*.jsonl")):
-        assert process.poll() is None, "the run ended before its first shard"
-        time.sleep(0.1)
-    actor = next(actors(process.pid))
-    title = Path(f"/proc/{actor}/cmdline").read_text().strip("\0 ")
+    while (actor := next(busy_actors(process.pid), None)) is None:
+        assert process.poll() is None, "the run ended before an actor was seen"
+        time.sleep(0.02)
     os.kill(actor, signal.SIGKILL)
-    print(f"killed {title} after {len(answers(folder / 'killed')):,} answers", flush=True)
+    print(f"killed an actor after {len(answers(folder / 'killed')):,} answers", flush=True)
     process.wait()
 
 
-def actors(parent: int) -> Iterator[int]:
-    """The processes of Ray's actors below a process."""
+def busy_actors(parent: int) -> Iterator[int]:
+    """The processes of Ray's actors below a process that are classifying."""
     for place in Path("/proc").glob("[0-9]*"):
-        try:
-            if (place / "cmdline").read_bytes().startswith(b"ray::MapWorker") and descends(int(place.name), parent):
+        with contextlib.suppress(OSError):
+            title = (place / "cmdline").read_bytes()
+            # "ray::MapWorker(MapBatches(Classifier)).submit", in older versions "ray::MapBatches(Classifier)".
+            busy = re.match(rb"ray::(MapWorker\()?MapBatches\(Classifier\)(\)\.submit)?[ \0]*$", title)
+            if busy and descends(int(place.name), parent):
                 yield int(place.name)
-        except OSError:
-            continue
 
 
 def descends(number: int, ancestor: int) -> bool:
