@@ -21,7 +21,7 @@ from typing import Any
 from resnet_compile import errors
 from resnet_compile.batch import NO_CLASS, Classifier, Decoder
 from resnet_compile.errors import DeviceError, OptionError, ResnetCompileError
-from resnet_compile.runtime import SessionOptions
+from resnet_compile.runtime import Device, SessionOptions, parse_device
 
 _PATIENCE = 10
 """Seconds that a cluster has to answer in."""
@@ -45,20 +45,20 @@ class Cluster:
     cpus: int
     gpus: int
 
-    def device(self, asked: str) -> str:
+    def device(self, asked: str) -> Device:
         """The device of the actors. Ray gives each a GPU, and they see no other.
 
         Raises:
-            OptionError: A numbered device was asked for.
+            OptionError: No device has that name, or it has a number.
             DeviceError: A GPU was asked for and there is none.
         """
-        if asked == "auto":
-            return "cuda" if self.gpus else "cpu"
+        wanted = parse_device(asked if asked != "auto" else "cuda" if self.gpus else "cpu")
+        assert wanted is not None  # `auto` alone is none
         if ":" in asked:
-            raise OptionError(f"Ray chooses the GPU, got {asked}", where="device", hint=asked.partition(":")[0])
-        if asked != "cpu" and not self.gpus:
+            raise OptionError(f"Ray chooses the GPU, got {asked}", where="device", hint=wanted.provider.kind)
+        if not wanted.on_host and not self.gpus:
             raise DeviceError("the Ray cluster has no GPU", where=asked, hint="--device cpu")
-        return asked
+        return wanted
 
     def answers(
         self,
@@ -66,7 +66,7 @@ class Cluster:
         paths: Sequence[Path],
         *,
         decoder: Decoder,
-        device: str,
+        device: Device,
         top: int,
         labels: Sequence[str] | None,
         batch: int,
@@ -79,13 +79,13 @@ class Cluster:
         """
         if not paths:
             return
-        data, on_cpu = self.ray.data, device == "cpu"
+        data = self.ray.data
         data.DataContext.get_current().execution_options.preserve_order = True
-        settings = SessionOptions(threads=1, spinning=False, cache=cache) if on_cpu else None
+        settings = SessionOptions(threads=1, spinning=False, cache=cache) if device.on_host else None
         size = len(model) if isinstance(model, bytes) else model.stat().st_size
         # The memory keeps a machine from more actors than it can hold, and Ray from joining the two stages in one.
-        asked = {"num_cpus": 1, "memory": _ROOM * size} if on_cpu else {"num_gpus": 1}
-        most = max(1, self.cpus - 1) if on_cpu else self.gpus
+        asked = {"num_cpus": 1, "memory": _ROOM * size} if device.on_host else {"num_gpus": 1}
+        most = max(1, self.cpus - 1) if device.on_host else self.gpus
         rows = [{"position": at, "image": os.fspath(path.absolute())} for at, path in enumerate(paths)]
         answered = (
             data.from_items(rows, override_num_blocks=-(-len(rows) // _BLOCK))
@@ -93,7 +93,7 @@ class Cluster:
             .map_batches(
                 Classifier,
                 fn_constructor_args=(model,),
-                fn_constructor_kwargs={"top": top, "device": device, "labels": labels, "options": settings},
+                fn_constructor_kwargs={"top": top, "device": str(device), "labels": labels, "options": settings},
                 batch_size=batch,
                 compute=data.ActorPoolStrategy(min_size=1, max_size=most),
                 **asked,

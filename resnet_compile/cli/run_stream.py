@@ -51,12 +51,12 @@ def ray_answers(
     decoder = rc.batch.Decoder(rc.classify.Preparation(opened.source, opened.scheme))
     model = opened.file if isinstance(opened.file, bytes) else opened.file.resolve()
     with cluster(address) as ray:
-        device = ray.device(device)
-        told = {"device": device, "device_reason": f"Ray has {ray.cpus} cores and {ray.gpus} GPUs", "ray": address}
+        chosen = ray.device(device)
+        told = {"device": str(chosen), "device_reason": f"Ray has {ray.cpus} cores and {ray.gpus} GPUs", "ray": address}
 
         def answers(paths: Sequence[Path]) -> Iterator[tuple[int, dict[str, Any]]]:
             return ray.answers(
-                model, paths, decoder=decoder, device=device, top=top, labels=labels, batch=size, cache=cache
+                model, paths, decoder=decoder, device=chosen, top=top, labels=labels, batch=size, cache=cache
             )
 
         yield answers, told
