@@ -15,7 +15,7 @@ from resnet_compile.plan.parameters import Parameter
 from resnet_compile.weights.leftovers import Leftovers, is_ignored, leftovers, words_for
 from resnet_compile.weights.naming import Naming
 from resnet_compile.weights.sections import Section, choose, sections
-from resnet_compile.weights.source import Tensors, averaged, is_within
+from resnet_compile.weights.source import SourceTensor, Tensors, averaged, is_within
 from resnet_compile.weights.tables import NAMINGS, naming_of
 
 # Faults that one message lists before it only counts them.
@@ -41,6 +41,7 @@ class Match:
     Attributes:
         names: The source's name of each parameter, by our name.
         head: The scope of the logits, if it is not the table's.
+        guessed: Whether the head is not at the table's place, and the user did not say where it is.
         missing: The parameters without a tensor.
         note: A note for the user about the section.
     """
@@ -51,6 +52,7 @@ class Match:
     tensors: Tensors
     choice: Choice
     head: str | None
+    guessed: bool
     missing: tuple[Parameter, ...]
     note: str | None
 
@@ -63,12 +65,6 @@ class Match:
         """Whether every parameter has its tensor, and no other tensor belongs to the network."""
         return not self.missing and not self.others.faults
 
-    @property
-    def _guessed(self) -> bool:
-        """Whether the head is not at the table's place, and the user did not say where it is."""
-        missing = [p for p in self.plan.parameters if p.name not in self.section.filled]
-        return bool(missing) and set(missing) <= set(logits_of(self.plan)) and not self.choice.head
-
     @cached_property
     def others(self) -> Leftovers:
         """The tensors that fill no parameter."""
@@ -78,14 +74,14 @@ class Match:
             self.tensors,
             used=frozenset(self.names.values()),
             ignore=self.choice.ignore,
-            guessed=self._guessed,
+            guessed=self.guessed,
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes for the user: guesses, and tensors that were not taken."""
         told = [self.note, self.others.note()]
-        if self.head and self._guessed:
+        if self.head and self.guessed:
             scope = self.head
             told.insert(1, f"the head is guessed to be {scope}, by its shape (--head {scope} confirms it)")
         if self.others.averages and not self.choice.averages:
@@ -123,14 +119,12 @@ def attempt(plan: Plan, tensors: Tensors, choice: Choice | None = None) -> Match
     choice = choice or Choice()
     tensors = averaged(tensors) if choice.averages else tensors
     section, note = _section(plan, tensors, choice)
-    names, head = dict(section.names), None
     missing = [p for p in plan.parameters if p.name not in section.filled]
-    if missing and (choice.head or set(missing) <= set(logits_of(plan))):
-        head = _head(plan, section, tensors, choice.head)
-        names |= head or {}
-        missing = [p for p in missing if p.name not in (head or {})]
+    guessed = bool(missing) and set(missing) <= set(logits_of(plan)) and not choice.head
+    head = _head(plan, section, tensors, choice.head) if guessed or (missing and choice.head) else {}
     scope = next(iter(head.values())).rpartition(section.naming.separator)[0] if head else None
-    return Match(plan, section, names, tensors, choice, scope, tuple(missing), note)
+    left = tuple(p for p in missing if p.name not in head)
+    return Match(plan, section, {**section.names, **head}, tensors, choice, scope, guessed, left, note)
 
 
 def classes_of(plan: Plan, tensors: Tensors) -> int | None:
@@ -158,14 +152,15 @@ def _classes_there(plan: Plan, section: Section, tensors: Tensors) -> int | None
     if theirs := tensors.get(section.names.get(logits[-1].name, "")):
         shape = section.naming.ours(theirs.shape) if logits[-1].role == "weights" else theirs.shape
         return shape[0] if len(shape) in (1, 2, 4) else None
-    used = section.taken
-    shapes = {
-        section.naming.ours(tensor.shape)
-        for name, tensor in tensors.items()
-        if len(tensor.shape) == 2 and name not in used and not is_ignored(section, name, used)
-    }
+    shapes = {section.naming.ours(tensor.shape) for _, tensor in _spare(section, tensors) if len(tensor.shape) == 2}
     found = [width for width, read in shapes if read == plan.blocks[-1].output.channels]
     return found[0] if len(found) == 1 and all(read != found[0] for _, read in shapes) else None
+
+
+def _spare(section: Section, tensors: Tensors) -> Iterator[tuple[str, SourceTensor]]:
+    """The tensors that fill no parameter by the table, and are not ignored."""
+    used = section.taken
+    return (each for each in tensors.items() if each[0] not in used and not is_ignored(section, each[0], used))
 
 
 def logits_of(plan: Plan) -> tuple[Parameter, ...]:
@@ -213,18 +208,17 @@ def _require_one_place(plan: Plan, found_by_table: Sequence[Section]) -> None:
         raise WeightsError(f"the network is spread over {words}", hint=f"--section {words} reads them as one")
 
 
-def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> dict[str, str] | None:
+def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> dict[str, str]:
     """The logits' tensors outside the table's scope, found by shape: the only ones, or those in the scope asked for.
 
     Raises:
         WeightsError: There is no such scope, or several scopes fit.
     """
     logits = logits_of(plan)
-    used = section.taken
     scopes: dict[str, dict[str, str]] = {}
-    for name, tensor in tensors.items():
+    for name, tensor in _spare(section, tensors):
         scope = name.rpartition(section.naming.separator)[0]
-        if (asked and not is_within(name, asked)) or name in used or is_ignored(section, name, used):
+        if asked and not is_within(name, asked):
             continue
         for parameter in logits:
             kind = len(tensor.shape) == 1 if parameter.role == "biases" else len(tensor.shape) in (2, 4)
@@ -236,7 +230,7 @@ def _head(plan: Plan, section: Section, tensors: Tensors, asked: str | None) -> 
     if len(whole) > 1:
         shown = ", ".join(list(whole)[:4])
         raise WeightsError(f"{len(whole)} heads fit: {shown}", hint=f"--head {next(iter(whole))} takes the first")
-    return next(iter(whole.values()), None)
+    return next(iter(whole.values()), {})
 
 
 def _fault(found: Match) -> WeightsError:

@@ -65,6 +65,9 @@ class Naming:
     untold: str | None = None
     numbering: Numbering | None = None
     family: str = ""
+    # Many networks have the same names; a deep one has a thousand names of some twenty kinds.
+    _known: dict[str, str | None] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _rules_by_kind: dict[str, tuple[_Rule, ...]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def names(self, plan: Plan, source: Iterable[str]) -> dict[str, str]:
         """The source's name, without its prefix, of each parameter that has one, by our name.
@@ -94,26 +97,18 @@ class Naming:
 
     def translate(self, name: str) -> str | None:
         """The source's name without its prefix, of our name without the network's; None if no rule matches."""
-        if name not in self._known:  # many networks have the same names
+        if name not in self._known:
             self._known[name] = next(self.translations(name), None)
         return self._known[name]
-
-    @cached_property
-    def _known(self) -> dict[str, str | None]:
-        return {}
 
     def translations(self, name: str) -> Iterator[str]:
         """The name by every rule that matches, in the order of the rules."""
         kind = _kind(name)
-        if kind not in self._rules_by_kind:  # a deep network has a thousand names of some twenty kinds
+        if kind not in self._rules_by_kind:
             self._rules_by_kind[kind] = tuple(rule for rule in self._compiled if rule.kind.fullmatch(name))
         for rule in self._rules_by_kind[kind]:
             if match := rule.ours.fullmatch(name):
                 yield "".join([part if isinstance(part, str) else self._fill(part, match) for part in rule.theirs])
-
-    @cached_property
-    def _rules_by_kind(self) -> dict[str, tuple[_Rule, ...]]:
-        return {}
 
     @cached_property
     def turned(self) -> Naming:
