@@ -20,7 +20,6 @@ MAX_SLICES = 1 << 14
 # Names appear in error messages. TensorFlow's are a few hundred bytes.
 _MAX_NAME = 4096
 
-
 # Quantized integers (11 to 13, 15 and 16) are stored like plain ones. Resources (20) and variants (21) are not arrays.
 DATA_TYPES = {
     **numbered("float32 float64 int32 uint8 int16 int8 object complex64 int64 bool int8 uint8 int32", first=1),
@@ -28,7 +27,6 @@ DATA_TYPES = {
     **numbered("float8_e5m2 float8_e4m3fn - - - int4 uint4", first=24),
 }
 """The dtypes by ``DataType`` of ``types.proto``; that of strings is `object`, with elements of type `bytes`."""
-
 
 _UNSUPPORTED = {0: "DT_INVALID", 20: "DT_RESOURCE", 21: "DT_VARIANT"}
 
