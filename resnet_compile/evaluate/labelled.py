@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from resnet_compile.checkpoints.numpy_npz import is_npz
 from resnet_compile.errors import DataError
 from resnet_compile.training.data import Dataset, open_dataset
-from resnet_compile.training.data.dataset import ImageFiles
 from resnet_compile.training.data.folder import tree_has_held_out
 from resnet_compile.training.data.npz import npz_has_held_out
 
@@ -32,7 +31,7 @@ class Labelled:
     """Images whose classes are known.
 
     Attributes:
-        images: Files, or a data set's pixels.
+        images: Files, or a data set.
         labels: The class of each image, int64 ``[N]``: an index into `names`, or without names the model's class.
         names: The names of the classes, if the data has them.
     """
@@ -45,10 +44,7 @@ class Labelled:
         return len(self.labels)
 
     def __iter__(self) -> Iterator[Path | NDArray[np.uint8]]:
-        if isinstance(self.images, Dataset):
-            yield from (self.images.image(index) for index in range(len(self.images)))
-        else:
-            yield from self.images
+        return self.images.images() if isinstance(self.images, Dataset) else iter(self.images)
 
 
 def open_labelled(path: str | os.PathLike[str]) -> Labelled:
@@ -69,9 +65,7 @@ def open_labelled(path: str | os.PathLike[str]) -> Labelled:
     held_out = tree_has_held_out(place) if place.is_dir() else not is_npz(place) or npz_has_held_out(place)
     cifar = place.is_dir() and any(place.glob("*.bin"))
     dataset = open_dataset(place, "test" if held_out or cifar else "train", num_classes=None)
-    source = dataset.source
-    names = tuple(dataset.names) if dataset.names else None
-    return Labelled(source.paths if isinstance(source, ImageFiles) else dataset, dataset.labels, names)
+    return Labelled(dataset, dataset.labels, tuple(dataset.names) if dataset.names else None)
 
 
 def _from_rows(place: Path, rows: Iterator[tuple[str, str, str]]) -> Labelled:

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from resnet_compile.classify import Skipped, run_images
 from resnet_compile.compiler import compile as compile_network
-from resnet_compile.errors import OptionError, TrainingError
+from resnet_compile.errors import DataError, OptionError, TrainingError
+from resnet_compile.images import choose_scheme
 from resnet_compile.options import CompileOptions
 from resnet_compile.plan import Plan
 from resnet_compile.runtime import Session, SessionOptions
 from resnet_compile.spec import BatchNorm, NetworkSpec, SpecSource
-from resnet_compile.training.data import Dataset, evaluation_batches
+from resnet_compile.training.data import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,16 +75,17 @@ def evaluate(
     images = right = 0
     loss = 0.0
     source = model.plan.spec.input
-    size = (source.height, source.width)
-    with evaluation_batches(dataset, batch=batch, size=size, scheme=source.preprocess) as batches:
-        for each in batches:
-            if interrupted():
-                return None
-            (logits,) = opened.run({"input": each.images}).values()
-            scores = logits.reshape(len(each.labels), -1).astype(np.float64)
-            right += int((scores.argmax(1) == each.labels).sum())
-            loss += float(_cross_entropy(scores, each.labels).sum())
-            images += len(each.labels)
+    scheme = choose_scheme(source.preprocess, (source.height, source.width))
+    for event in run_images(opened, dataset.images(), scheme, batch=batch):
+        if interrupted():
+            return None
+        if isinstance(event, Skipped):
+            raise DataError(event.error.message, where=event.error.where, hint=event.error.hint)
+        (logits,) = event.outputs.values()
+        scores, labels = logits.reshape(len(logits), -1).astype(np.float64), dataset.labels[list(event.positions)]
+        right += int((scores.argmax(1) == labels).sum())
+        loss += float(_cross_entropy(scores, labels).sum())
+        images += len(labels)
     if not math.isfinite(loss):
         raise TrainingError(f"the loss on the test set is {loss}", where=model.outputs[0])
     return Evaluation(images, right / images, loss / images)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from support.contents import arrays_of
+from support.image_data import write_image
 from support.models import run, runner
 from support.tolerances import COST
 from support.training_run import ONE_THREAD, images_of_test, narrow_spec, with_classes, write_cifar
@@ -24,6 +25,7 @@ from resnet_compile.training import (
     StepTaken,
     Trained,
     compile_step,
+    evaluate,
     evaluate_run,
     next_name,
     read_log,
@@ -476,6 +478,17 @@ def test_networks_that_cannot_be_evaluated_so_are_refused(data: Path, tmp_path: 
     np.savez(tmp_path / "weights.npz", **weights)
     with pytest.raises(OptionError, match=r"one row per image, got a map @ \$\.head\.global_pool"):
         evaluate_run(spec, data, tmp_path / "weights.npz")
+
+
+def test_an_image_that_cannot_be_read_ends_an_evaluation(tmp_path: Path) -> None:
+    for number in range(10):
+        write_image(tmp_path / "test" / f"{number}" / "1.png", 8, 8, number)
+    broken = tmp_path / "test" / "6" / "1.png"
+    broken.write_bytes(b"")
+    np.savez(tmp_path / "weights.npz", **arrays_of(compile_network(narrow_spec()).graph))
+    test = open_dataset(tmp_path, "test", num_classes=10)
+    with pytest.raises(DataError, match=f"not an image of a known format @ {broken}"):
+        evaluate(narrow_spec(), tmp_path / "weights.npz", test, batch=4)
 
 
 @pytest.mark.filterwarnings("error")

@@ -1,6 +1,6 @@
 """Labelled images on their way to a training step: CIFAR files, image trees and `.npz`, augmented and batched."""
 
-from resnet_compile.training.data.batches import Batch, evaluation_batches, training_batches
+from resnet_compile.training.data.batches import Batch, training_batches
 from resnet_compile.training.data.dataset import Dataset, Split, check_images
 from resnet_compile.training.data.opening import Splits, open_dataset, open_splits
 from resnet_compile.training.options import Augmentation
@@ -12,7 +12,6 @@ __all__ = [
     "Split",
     "Splits",
     "check_images",
-    "evaluation_batches",
     "open_dataset",
     "open_splits",
     "training_batches",

@@ -25,7 +25,7 @@ from resnet_compile.errors import OptionError
 from resnet_compile.schemes import Scheme
 from resnet_compile.training.data.augmentation import Numbers
 from resnet_compile.training.data.dataset import Dataset, ImageFiles
-from resnet_compile.training.data.recipes import Recipe, evaluation_recipe, training_recipe
+from resnet_compile.training.data.recipes import Recipe, training_recipe
 from resnet_compile.training.options import Augmentation
 
 # Batches in the making besides the one that is in use.
@@ -103,36 +103,6 @@ def training_batches(
         return _Order(step, int(epochs[0]), indices, numbers)
 
     return _batches(dataset, recipe, size, _threads(workers), map(order, count(first_step)))
-
-
-def evaluation_batches(
-    dataset: Dataset, *, batch: int, size: tuple[int, int], scheme: str | Scheme | None, workers: int | None = None
-) -> AbstractContextManager[Iterator[Batch]]:
-    """Every image once, in order, as the scheme gives it; the last batch may be short.
-
-    Args:
-        dataset: What to evaluate on.
-        batch: Images in a batch.
-        size: Height and width of the network's input.
-        scheme: Preprocessing scheme; None as in `images.choose_scheme`.
-        workers: Threads; one a core by default.
-
-    Returns:
-        A context manager that gives the iterator; leaving it ends the threads, and the iterator with them.
-
-    Raises:
-        OptionError: An argument is out of range or there is no such scheme.
-        DataError: From the iterator, at the batch whose image cannot be decoded.
-    """
-    recipe = evaluation_recipe(scheme, size)
-    _at_least("batch", batch, 1)
-
-    def order(step: int) -> _Order:
-        indices = np.arange(step * batch, min((step + 1) * batch, len(dataset)))
-        return _Order(step, 0, indices, np.empty((len(indices), recipe.numbers)))
-
-    orders = map(order, range(-(-len(dataset) // batch)))
-    return _batches(dataset, recipe, size, _threads(workers), orders)
 
 
 def _at_least(name: str, value: int, least: int) -> None:

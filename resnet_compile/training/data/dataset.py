@@ -115,6 +115,13 @@ class Dataset:
         """
         return self.source.image(index)
 
+    def images(self) -> Iterator[Path | RgbImage]:
+        """Every image in order: its file, or its pixels."""
+        if isinstance(self.source, ImageFiles):
+            yield from self.source.paths
+        else:
+            yield from map(self.source.image, range(len(self)))
+
     def chosen(self, indices: NDArray[np.int64]) -> Dataset:
         """The images at `indices`, in their order; of arrays a copy."""
         return replace(self, labels=self.labels[indices], source=self.source.chosen(indices))

@@ -1,4 +1,4 @@
-"""Preparing the images of a batch: a recipe for CIFAR's small images, one for photographs and one for evaluation.
+"""Preparing the images of a batch: a recipe for CIFAR's small images, one for photographs and one for no augmentation.
 
 Each recipe fills rows of a batch from the images at given indices, with a row of random numbers for each image.
 """
@@ -58,18 +58,9 @@ def training_recipe(scheme: str | Scheme | None, size: tuple[int, int], augmenta
     """
     found = choose_scheme(scheme, size)
     if augmentation == "none":
-        return evaluation_recipe(scheme, size)
+        return Preprocessed(found)
     flip = augmentation == "crop-flip"
     return ShiftedCrop(flip) if found.name == _CIFAR else ResizedCrop(found, flip)
-
-
-def evaluation_recipe(scheme: str | Scheme | None, size: tuple[int, int]) -> Recipe:
-    """The scheme itself; None as in `choose_scheme`.
-
-    Raises:
-        OptionError: There is no such scheme.
-    """
-    return Preprocessed(choose_scheme(scheme, size))
 
 
 @dataclass(frozen=True, slots=True)

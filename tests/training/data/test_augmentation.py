@@ -13,12 +13,7 @@ from support.tolerances import PIXEL
 from resnet_compile.errors import OptionError
 from resnet_compile.images import SCHEMES, standardise
 from resnet_compile.training.data.augmentation import BOX_NUMBERS, padding, random_box, shifted
-from resnet_compile.training.data.recipes import (
-    ResizedCrop,
-    ShiftedCrop,
-    evaluation_recipe,
-    training_recipe,
-)
+from resnet_compile.training.data.recipes import ResizedCrop, ShiftedCrop, training_recipe
 
 LAST = math.nextafter(1.0, 0.0)
 
@@ -171,13 +166,11 @@ def test_resized_crop_is_a_part_resized_mirrored_and_normalised(scheme: str, fli
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_no_augmentation_is_evaluation(scheme: str) -> None:
     dataset = array_dataset(3, 40, 36)
-    recipes = [training_recipe(scheme, (32, 32), "none"), evaluation_recipe(scheme, (32, 32))]
-    for recipe in recipes:
-        rows = np.empty((3, 3, 32, 32), np.float32)
-        recipe.fill(dataset, np.arange(3), np.empty((3, recipe.numbers)), rows)
-        for index in range(3):
-            expected = SCHEMES[scheme](dataset.image(index), 32, 32).transpose(2, 0, 1)
-            np.testing.assert_array_equal(rows[index], expected)
+    recipe, rows = training_recipe(scheme, (32, 32), "none"), np.empty((3, 3, 32, 32), np.float32)
+    recipe.fill(dataset, np.arange(3), np.empty((3, recipe.numbers)), rows)
+    for index in range(3):
+        expected = SCHEMES[scheme](dataset.image(index), 32, 32).transpose(2, 0, 1)
+        np.testing.assert_array_equal(rows[index], expected)
 
 
 def test_recipes_go_with_schemes() -> None:
@@ -186,9 +179,8 @@ def test_recipes_go_with_schemes() -> None:
     assert training_recipe("torchvision", (32, 32), "crop") == ResizedCrop(SCHEMES["torchvision"], flip=False)
     assert training_recipe(None, (32, 64), "crop-flip") == ShiftedCrop(flip=True)
     assert training_recipe(None, (32, 65), "crop-flip") == ResizedCrop(SCHEMES["inception"], flip=True)
-    for recipe in (lambda: training_recipe("vgg16", (32, 32), "none"), lambda: evaluation_recipe("vgg16", (32, 32))):
-        with pytest.raises(OptionError, match="preprocess must be one of"):
-            recipe()
+    with pytest.raises(OptionError, match="preprocess must be one of"):
+        training_recipe("vgg16", (32, 32), "none")
 
 
 def test_small_images_of_another_size_are_resized_before_they_are_moved() -> None:
