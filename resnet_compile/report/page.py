@@ -60,7 +60,8 @@ svg .label { fill: var(--ink); } svg .value { fill: var(--soft); white-space: pr
   .many td:first-child { font-weight: 600; } .many td::before { font-weight: 400; }
   table:not(.many) td.n, th.n { white-space: normal; overflow-wrap: anywhere; }
   .units { font-size: 13px; } .units th { display: block; border: 0; padding-bottom: 0; }
-  .units td::before { margin-right: auto; } .units td span { width: 6.1em; flex: none; margin-left: 8px; }
+  .units td::before { margin-right: auto; white-space: normal; text-align: left; }
+  .units td span { width: 6.5em; flex: none; margin-left: 8px; align-self: start; }
   .pairs tr { display: block; padding: 6px 0; border-bottom: 1px solid var(--rule); }
   .pairs td { display: block; border: 0; padding: 0; overflow-wrap: anywhere; }
   .pairs td:first-child { color: var(--soft); } }
