@@ -146,7 +146,6 @@ class Shards:
             _pyarrow()
         self._folder, self._kind, self._top = folder, kind, top
         self._layout = LAYOUTS[kind]
-        self._waiting: dict[int, Any] = {}
         self._rows: list[Any] = []
         if folder.exists() and not folder.is_dir():
             raise OptionError("is a file, and shards go to a folder", where=str(folder))
@@ -184,14 +183,12 @@ class Shards:
     def _shard(self, first: int) -> Path:
         return self._folder / f"{first:09}.{self._kind}"
 
-    def add(self, position: int, entry: Mapping[str, Any]) -> None:
-        """Adds the prediction for the image at a position; positions may arrive slightly out of order."""
-        self._waiting[position] = self._layout.row(entry, self._top)
-        while self.done in self._waiting:
-            self._rows.append(self._waiting.pop(self.done))
-            self.done += 1
-            if len(self._rows) == SHARD:
-                self.flush()
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Adds the prediction for the next image."""
+        self._rows.append(self._layout.row(entry, self._top))
+        self.done += 1
+        if len(self._rows) == SHARD:
+            self.flush()
 
     def flush(self) -> None:
         """Writes the remaining rows as a shard, which may be short."""

@@ -83,37 +83,48 @@ def stream(
         ResnetCompileError: The run was interrupted; the answers so far are written.
         UsageError: As for `Shards`.
     """
-    if output is None and kind == "parquet":
+    sink = None
+    if output is not None:
+        sink = _shards(output, kind, top, opened, model, paths, resume=resume)
+    elif kind == "parquet":
         raise OptionError("is for a folder of shards", where="format", hint="-o FOLDER")
-    sink = _Stdout(kind, top) if output is None else _shards(output, kind, top, opened, model, paths, resume=resume)
-    first, skipped, interrupted = sink.done, 0, False
+    elif kind == "csv":
+        _write(rc.shards.csv_line(rc.shards.columns(top)))
+    first = done = sink.done if sink else 0
+    skipped, interrupted = 0, False
     with progress() as bar:
         bar.begin(len(paths), first)
         try:
-            for position, entry in answers(paths[first:]):
+            for entry in _in_order(answers(paths[first:])):
                 if "error" in entry:
                     bar.say(f"skipped: {entry['error']}")
                     skipped += 1
-                sink.add(first + position, entry)
-                bar.reach(sink.done, "images")
+                if sink:
+                    sink.add(entry)
+                else:
+                    _write(rc.shards.LAYOUTS[kind].row(entry, top))
+                done += 1
+                bar.reach(done, "images")
         except KeyboardInterrupt:
             interrupted = True
-        sink.flush()
+        if sink:
+            sink.flush()
+    sys.stdout.flush()
     if output is not None:
         document = {
             "model": model,
             **opened.document(),
             **where,
             "folder": str(output),
-            "images": sink.done,
+            "images": done,
             "resumed_at": first,
             "skipped": skipped,
             **({"interrupted": True} if interrupted else {}),
         }
-        report.result(document, lambda: f"{output}: {sink.done:,} images, {sink.done - first:,} of them now")
+        report.result(document, lambda: f"{output}: {done:,} images, {done - first:,} of them now")
     if interrupted:
         hint = None if output is None else "--resume goes on"
-        raise ResnetCompileError(f"interrupted after {sink.done} of {len(paths)} images", hint=hint)
+        raise ResnetCompileError(f"interrupted after {done} of {len(paths)} images", hint=hint)
     if skipped:
         raise ImageError(f"{skipped} of {len(paths) - first} images could not be read")
 
@@ -146,26 +157,15 @@ def _shards(
     return rc.shards.Shards(folder, kind, top, run, resume=resume)
 
 
-class _Stdout:
-    """Rows as lines on stdout, in the order of the images."""
-
-    def __init__(self, kind: rc.shards.Format, top: int) -> None:
-        self._row, self._top = rc.shards.LAYOUTS[kind].row, top
-        self._waiting: dict[int, str] = {}
-        self.done = 0
-        if kind == "csv":
-            _write(rc.shards.csv_line(rc.shards.columns(top)))
-
-    def add(self, position: int, entry: dict[str, Any]) -> None:
-        """Adds the answer for the image at a position."""
-        self._waiting[position] = self._row(entry, self._top)
-        while self.done in self._waiting:
-            _write(self._waiting.pop(self.done))
-            self.done += 1
-
-    def flush(self) -> None:
-        """Flushes stdout."""
-        sys.stdout.flush()
+def _in_order(answers: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[dict[str, Any]]:
+    """The answers by position; a batch's come behind those of broken images after it."""
+    waiting: dict[int, dict[str, Any]] = {}
+    position = 0
+    for at, entry in answers:
+        waiting[at] = entry
+        while position in waiting:
+            yield waiting.pop(position)
+            position += 1
 
 
 def _write(line: str) -> None:
