@@ -94,14 +94,12 @@ def _into_folder(path: Path, command: str) -> str:
 
 
 def _zip(path: Path, head: bytes) -> str | None:
-    return "a zip archive of other files" if head.startswith(b"PK\3\4") and _zip_end(path) else None
-
-
-def _zip_end(path: Path) -> bool:
-    """Whether a file ends like a zip archive, with a record of 22 bytes and a comment."""
+    """A whole zip archive ends with a record of 22 bytes and a comment."""
+    if not head.startswith(b"PK\3\4"):
+        return None
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 22 - (1 << 16)))
-        return b"PK\5\6" in file.read()
+        return "a zip archive of other files" if b"PK\5\6" in file.read() else None
 
 
 def _beginning(path: Path, head: bytes) -> str | None:
@@ -109,19 +107,11 @@ def _beginning(path: Path, head: bytes) -> str | None:
     return f"the first {path.stat().st_size} bytes of {what}: the file is truncated" if what else None
 
 
-def _meta(path: Path, head: bytes) -> str | None:
-    return "the graph of a TensorFlow checkpoint, without its weights" if path.suffix == ".meta" else None
-
-
 def _prefix_of(path: Path) -> str:
     prefix = path.with_suffix("")
     if is_file(prefix) or is_file(Path(f"{prefix}.index")):
         return f"give {prefix}"
     return f"copy {prefix.name}.index and its data there, and give {prefix}"
-
-
-def _data(path: Path, head: bytes) -> str | None:
-    return "the data of a TensorFlow checkpoint without its index" if _DATA.fullmatch(path.name) else None
 
 
 def _json(path: Path, head: bytes) -> dict[str, Any]:
@@ -169,8 +159,14 @@ _KINDS = (
     _Kind(lambda path, head: None if head else "a file that cannot be read", lambda path: f"ls -l {quote(str(path))}"),
     _Kind(_pointer, lambda path: f"git -C {quote(str(path.parent))} lfs pull"),
     _Kind(_web_page, lambda path: "download the file itself"),
-    _Kind(_meta, _prefix_of),
-    _Kind(_data, lambda path: f"copy {path.name.rpartition('.data-')[0]}.index there"),
+    _Kind(
+        lambda path, _: "the graph of a TensorFlow checkpoint, without its weights" if path.suffix == ".meta" else None,
+        _prefix_of,
+    ),
+    _Kind(
+        lambda path, _: "the data of a TensorFlow checkpoint without its index" if _DATA.fullmatch(path.name) else None,
+        lambda path: f"copy {path.name.rpartition('.data-')[0]}.index there",
+    ),
     _Kind(_tar, lambda path: _into_folder(path, "mkdir {folder} && tar -xf {file} -C {folder}")),
     _Kind(_packed, _unpack),
     _Kind(_zip, lambda path: _into_folder(path, "python -m zipfile -e {file} {folder}")),

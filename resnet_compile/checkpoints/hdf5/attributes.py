@@ -14,12 +14,10 @@ _STRING, _VARIABLE = 3, 9
 
 @dataclass(frozen=True, slots=True)
 class StringAttribute:
-    """An attribute with `count` items of `size` bytes in `data`: strings, or references to strings in the heap."""
+    """An attribute whose items are strings, or references to strings in the heap."""
 
-    count: int
-    size: int
+    items: tuple[bytes, ...]
     in_heap: bool
-    data: bytes
     is_list: bool = True
 
 
@@ -29,8 +27,7 @@ def attributes(hdf5: Hdf5File, address: int) -> dict[str, StringAttribute | None
 
 
 def strings(hdf5: Hdf5File, attribute: StringAttribute) -> Iterator[str]:
-    for index in range(attribute.count):
-        raw = attribute.data[index * attribute.size : (index + 1) * attribute.size]
+    for raw in attribute.items:
         if attribute.in_heap:  # length, address of the collection, number of the object in it
             length, collection, number = (int.from_bytes(raw[a:b], "little") for a, b in ((0, 4), (4, 12), (12, 16)))
             start, size = hdf5.heap_object(collection, number)
@@ -65,8 +62,8 @@ def _attribute(file: CheckedFile, message: bytes) -> tuple[str, StringAttribute 
     is_string = in_heap or (type_class == _STRING and size > 0)
     text = name.rstrip(b"\0").decode("utf-8", "backslashreplace")
     if shape is not None and 0 in shape:
-        return text, StringAttribute(0, 0, in_heap, b"")  # Keras writes an empty list as one of floats
+        return text, StringAttribute((), in_heap)  # Keras writes an empty list as one of floats
     if not is_string or shape is None or len(shape) > 1:
         return text, None
-    count = shape[0] if shape else 1
-    return text, StringAttribute(count, size, in_heap, attribute.take(count * size), is_list=bool(shape))
+    items = tuple(attribute.take(size) for _ in range(shape[0] if shape else 1))
+    return text, StringAttribute(items, in_heap, is_list=bool(shape))
