@@ -268,8 +268,8 @@ def cli(
 def _note(report: Report, model: rc.CompiledModel, source: Source) -> None:
     """Reports what was done to the weights, and with --verbose the plan and the passes."""
     for note in model.notes:
-        if source.recognised and note.startswith(rc.recognise.UNTOLD):
-            continue  # already reported as an assumption
+        if source.recognised and (note.startswith(rc.recognise.UNTOLD) or note in source.recognised["told"]):
+            continue  # already reported, as an assumption or with the network
         click.echo(f"resnet-compile: {note}", err=True)
     report.note(f"planned {model.plan.name}: {len(model.plan.parameters)} tensors, outputs {', '.join(model.outputs)}")
     for each in model.passes:

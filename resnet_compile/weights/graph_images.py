@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from resnet_compile.checkpoints.base import Checkpoint
 from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.schemes import SCHEMES, Normalise, Scheme, ShortSide
 from resnet_compile.weights.structure.model import Walk
@@ -15,12 +16,12 @@ _RESIZE = ShortSide(filter="bilinear", crop=0.875)
 
 
 def graph_scheme(
-    source: OnnxCheckpoint, near: str | Scheme | None = None
+    source: Checkpoint, near: str | Scheme | None = None
 ) -> tuple[str | Scheme | None, str | None, tuple[str, ...]]:
     """The scheme that a model's first nodes are a part of. They never show how images are resized.
 
     Args:
-        source: The model.
+        source: The model; any other checkpoint has no such nodes.
         near: The scheme that is taken if it has the model's numbers; otherwise the named one that alone has them, or a
             record.
 
@@ -28,7 +29,9 @@ def graph_scheme(
         The scheme, the nodes in words, and the assumptions with their field. Without a scheme the reason; that is None
         too if the model takes images as the network does.
     """
-    found, _ = prologue(Walk(source)) if len(source.inputs) == 1 else (None, None)
+    if not isinstance(source, OnnxCheckpoint) or len(source.inputs) != 1:
+        return None, None, ()
+    found, _ = prologue(Walk(source))
     if found is None or not found.nodes:
         return None, None, ()
     said = f"the model's beginning ({found})"

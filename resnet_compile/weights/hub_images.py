@@ -12,11 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from resnet_compile.checkpoints.base import Checkpoint
-from resnet_compile.checkpoints.onnx_file import OnnxCheckpoint
 from resnet_compile.errors import OptionError
 from resnet_compile.schemes import SCHEMES, Scheme
 from resnet_compile.spec import NetworkSpec
-from resnet_compile.weights.graph_images import graph_scheme
 
 PREPROCESSOR = "preprocessor_config.json"
 
@@ -35,12 +33,19 @@ def described(spec: NetworkSpec, source: object) -> tuple[NetworkSpec, tuple[str
 
     If the spec has no preprocessing, it takes that of the model's first nodes or of the checkpoint's hub folder.
     """
-    own = spec.input.preprocess
-    scheme, said, assumed = graph_scheme(source, own) if isinstance(source, OnnxCheckpoint) else (None, None, ())
-    if said is None and isinstance(source, Checkpoint):
-        scheme, said = hub_scheme(source)
+    if not isinstance(source, Checkpoint):
+        return spec, ()
+    own, assumed = spec.input.preprocess, tuple[str, ...]()
+    scheme, said = hub_scheme(source)
+    if source.is_graph:
+        # Deferred: only ONNX models have a structure.
+        from resnet_compile.weights.graph_images import graph_scheme
+
+        found = graph_scheme(source, own)
+        if found[1]:
+            scheme, said, assumed = found
     if scheme is None:
-        return spec, (said,) if said and own is None else ()
+        return spec, (said,) if said and (own is None or source.is_graph) else ()
     if own is None:
         note = f"images are preprocessed as {said} says: {scheme_words(scheme)}"
         note += f" (assumed: {'; '.join(assumed)})" if assumed else ""

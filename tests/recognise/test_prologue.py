@@ -222,6 +222,15 @@ def test_a_spec_that_is_given_is_held_to_the_model(tmp_path: Path) -> None:
     assert note.startswith("the spec preprocesses images as mlperf, but the model's beginning (Sub 'a', Div 'y') says")
 
 
+def test_a_spec_is_told_of_a_beginning_that_no_scheme_expresses(tmp_path: Path) -> None:
+    path = saved(behind("<int64[3] i = {2, 1, 0}> { y = Gather<axis = 1>(x, i) }"), tmp_path)
+    for options in (CompileOptions(), CompileOptions(preprocess="torchvision")):
+        notes = compile(SPEC, options, weights=str(path)).notes
+        assert [note for note in notes if note.startswith("no scheme can express the model's beginning (Gather 'y')")]
+    done = command("resnet-compile", "theirs.onnx", "-o", "ours.onnx", cwd=tmp_path)
+    assert done.err.count("no scheme can express") == 1
+
+
 def test_the_command_puts_the_scheme_into_the_model_again(tmp_path: Path) -> None:
     saved(behind(FORMS["a factor first"][0]), tmp_path)
     done = command("resnet-compile", "theirs.onnx", "-o", "ours.onnx", "--preprocess", "model", cwd=tmp_path)
