@@ -15,9 +15,22 @@ factors of channel attention come from such a mean and do not count here.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
-from resnet_compile.plan.geometry import NO_PADDING, Padding, effective_kernel
-from resnet_compile.plan.layers import AveragePool, Blur, Conv, Dense, GlobalPool, Layer, MaxPool
+from resnet_compile.plan.geometry import Padding, effective_kernel
+from resnet_compile.plan.layers import (
+    AveragePool,
+    Blur,
+    ChannelConv,
+    ChannelGate,
+    ChannelPad,
+    Conv,
+    Dense,
+    GlobalPool,
+    Layer,
+    MaxPool,
+    NormActivation,
+)
 from resnet_compile.plan.network import Plan
 
 
@@ -80,8 +93,10 @@ def _seen(layer: Layer, field: ReceptiveField | None) -> ReceptiveField | None:
             return _moved(field, layer.kernel, layer.stride, layer.padding)
         case AveragePool():
             return _moved(field, layer.stride, layer.stride, layer.padding)
+        case ChannelConv() | ChannelGate() | ChannelPad() | NormActivation():
+            return field
         case _:
-            return _moved(field, 1, 1, NO_PADDING)
+            assert_never(layer)
 
 
 def _moved(field: ReceptiveField | None, span: int, stride: int, padding: Padding) -> ReceptiveField | None:
