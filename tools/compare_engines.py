@@ -12,7 +12,8 @@ over that of onnxruntime with our plain model (in 8 bits: our int8 model) in the
 Errors are norms of the logits' difference over the norm of the float32 network's logits in float64, as the interpreter
 of the tests computes them. Images to run and to calibrate on are synthetic. `--models-in` keeps models, and what
 engines make of them, for the next run; they are not made anew when the compiler changes. Results are written after
-each network; what is in OUTPUT.json already stays unless it is measured anew.
+each network; what is in OUTPUT.json already stays unless the same network, form, batch and threads are measured anew,
+with whatever engines.
 """
 
 from __future__ import annotations
@@ -171,25 +172,31 @@ def measured(case: Case, engines: list[Engine], pythons: dict[str, Path], thread
     base, told, before = engines[0], {}, cpu_state()
     environment_variables = {"TORCHINDUCTOR_CACHE_DIR": str(case.folder.parent / "inductor")}
     with ExitStack() as stack:
-        contestants: dict[str, Contestant] = {}
+        started: dict[str, tuple[Contestant, Path]] = {}
         for number, (label, engine) in enumerate([(each.label, each) for each in engines] + [(CONTROL, base)]):
             target = case.folder / f"out{number}.npy"
-            target.unlink(missing_ok=True)
+            words = (engine.worker, engine.model(case), case.images, target, threads)
+            command = [pythons[engine.word], TOOLS / "engine_worker.py", *words]
+            worker = Contestant(command, target.with_suffix(".log"), environment_variables)
+            stack.callback(worker.close)
+            worker.send({"do": "open"})  # all at once: opening takes longer than a round
+            started[label] = worker, target
+        contestants: dict[str, Contestant] = {}
+        for label, (worker, target) in started.items():
             try:
-                words = (engine.model(case), case.images, target, threads)
-                command = [pythons[engine.word], TOOLS / "engine_worker.py", engine.worker, *words]
-                started = Contestant(command, case.folder / f"out{number}.log", environment_variables)
-                stack.callback(started.close)
-                told[label] = {"version": started.ask({"do": "open"}, PATIENCE)}
-            except (WorkerError, ValueError, rc.errors.ResnetCompileError) as error:
+                told[label] = {"version": worker.receive(PATIENCE)}
+            except WorkerError as error:
                 told[label] = {"failure": " ".join(str(error).split())[:300]}
                 print(f"{label}: {told[label]['failure']}", file=sys.stderr)
                 continue
             logits = np.load(target)
             told[label] |= {"error": relative(logits, case.right), "agreement": agreement(logits, case.right)}
-            contestants[label] = started
-        first = contestants[base.label].ask({"do": "time", "steps": 1}, PATIENCE)
-        steps = max(1, min(MOST_STEPS, round(PART / first)))
+            contestants[label] = worker
+        if base.label not in contestants:
+            raise SystemExit(f"{base.label}: {told[base.label]['failure']}")
+        # Each is stopped after its first answer, and none runs on beside the others from here.
+        first = {label: each.ask({"do": "time", "steps": 1}, PATIENCE) for label, each in contestants.items()}
+        steps = max(1, min(MOST_STEPS, round(PART / first[base.label])))
         seconds = timed(contestants, rounds, steps)
     after = cpu_state()
     for label, each in seconds.items():
