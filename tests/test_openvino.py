@@ -10,11 +10,13 @@ import onnxruntime
 import pytest
 from support.machine import tiny_model
 
-from resnet_compile.bench import BenchOptions, Protocol, Subject, bench
+from resnet_compile.bench import BenchOptions, Comparison, Protocol, Row, Subject, bench, median_ratio
+from resnet_compile.bench.record import Sized
 from resnet_compile.bench.run import output_error
 from resnet_compile.errors import DeviceError, ModelFileError, OptionError
-from resnet_compile.report.bench_text import bench_text
+from resnet_compile.report.bench_text import bench_text, fastest_lines
 from resnet_compile.runtime import Backend, Session, SessionOptions, usable_devices
+from resnet_compile.training import train
 
 X = np.array([[1, -2, 3]], np.float32)
 FAST = BenchOptions(batches=(2,), protocol=Protocol(steps=3, burn_in=0))
@@ -175,7 +177,32 @@ def test_devices_are_compared_with_their_errors(backend: Backend) -> None:
     assert rounded is not None
     assert exact < 1e-5 < 1e-4 < rounded
     assert [each.comparison.other for each in result.comparisons] == [*devices[1:]]
-    assert "\nbatch 2: fastest here is " in bench_text(result)
+    assert "\nbatch 2: " in bench_text(result)
+
+
+def row(device: str, milliseconds: float, error: float | None) -> Row:
+    session = {"device": device}
+    return Row(device, 1, "host", (1,), 1, (milliseconds / 1e3,) * 9, None, 0, 0, None, None, session, error=error)
+
+
+def test_the_fastest_is_named_and_the_fastest_with_the_same_outputs() -> None:
+    rows = [row("cpu", 4, None), row("openvino", 3, 1e-6), row("openvino-bf16", 2, 1e-2)]
+    quiet = median_ratio([1.0] * 9, [1.0] * 9)
+
+    def lines(*some: Row) -> list[str]:
+        told = [Comparison("cpu", one.model, median_ratio(some[0].seconds, one.seconds), quiet) for one in some[1:]]
+        return list(fastest_lines(some, [Sized(1, "host", each) for each in told]))
+
+    (told,) = lines(*rows)
+    assert told.startswith("batch 1: fastest here is openvino-bf16, with outputs 1.0e-02 from those on cpu; ")
+    assert told.endswith("; with the same outputs, openvino")
+    assert lines(*rows[:2]) == ["batch 1: fastest here is openvino, with outputs 1.0e-06 from those on cpu"]
+    assert lines(rows[0], row("openvino", 5, 1e-6)) == ["batch 1: none is seen to be faster here than cpu"]
+
+
+def test_it_trains_no_network(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match=r"OpenVINO trains no network @ openvino \(--device cpu does\)"):
+        train("tiny", tmp_path, tmp_path / "run", device="openvino")
 
 
 def test_outputs_of_other_names_have_no_error() -> None:

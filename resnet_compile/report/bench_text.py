@@ -126,6 +126,9 @@ def fastest_lines(rows: Sequence[Row], comparisons: Sequence[Sized]) -> Iterator
         ahead = {each.other for each in told if each.verdict is Verdict.SLOWER}
         ranked = [*sorted((row for row in others if row.model in ahead), key=lambda row: row.summary.p50), first]
         fastest, exact = ranked[0], next(row for row in ranked if row is first or _is_exact(row))
+        if fastest is first:
+            yield f"batch {batch}: none is seen to be faster here than {_device(first)}"
+            continue
         words = "" if fastest.error is None else f", with outputs {fastest.error:.1e} from those on {_device(first)}"
         words += "" if exact is fastest else f"; with the same outputs, {_device(exact)}"
         yield f"batch {batch}: fastest here is {_device(fastest)}{words}"

@@ -12,7 +12,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from resnet_compile.checkpoints.training_run import checkpoint_files, newest_whole
-from resnet_compile.errors import OptionError
+from resnet_compile.errors import DeviceError, OptionError
 from resnet_compile.files import as_path
 from resnet_compile.images import guess_note
 from resnet_compile.notebook import html_table
@@ -118,6 +118,8 @@ def train(
     spec = as_spec(spec)
     saved = _saved(folder, resume=resume, weights=weights, listener=listener)
     chosen = choose_device(device)
+    if chosen.provider.engine:
+        raise DeviceError(f"{chosen.provider.title} trains no network", where=str(chosen), hint="--device cpu does")
     splits = _opened(spec, data, options, options.num_classes)
     spec = _with_head(spec, options.num_classes, splits.training, listener)
     progress, how = _progress(spec, options, splits, folder, saved, fine_tuning=weights is not None)
