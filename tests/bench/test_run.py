@@ -342,6 +342,16 @@ def test_auto_chooses_once_for_all(machine: FakeMachine) -> None:
     assert {row.data for row in result.rows} == {"host"}
 
 
+def test_different_devices_all_start_from_the_hosts_memory(machine: FakeMachine) -> None:
+    subjects = [Subject(name, SMALL, device=name) for name in ("cpu", "cuda")]
+    result = bench(subjects, BenchOptions(batches=(1,), protocol=QUICK), backend=machine.backend())
+    assert [(row.session["device"], row.data) for row in result.rows] == [("cpu", "host"), ("cuda:0", "host to host")]
+    assert [row.error for row in result.rows] == [None, 0.0]
+    assert (result.device, result.device_reason) == ("cpu", "asked for")
+    assert "to cuda:0" in machine.events
+    assert [each.comparison.other for each in result.comparisons] == ["cuda"]
+
+
 def test_cuda_that_is_not_there_is_an_error(machine: FakeMachine) -> None:
     machine.missing_libraries = {"libcuda.so.1"}
     with pytest.raises(DeviceError, match="no NVIDIA driver"):
