@@ -28,6 +28,7 @@ _EXPLANATION = (
 )
 _FACTS = ("output", "reduction", "receptive field", "parameters", "multiply-accumulates", "computed", "held")
 _COUNTED = 4  # the last of these, which have bars
+_SEEN = "rows of the receptive field"
 _UNITS, _LAYERS = 2, 3
 
 
@@ -148,13 +149,13 @@ def _drawings(networks: Sequence[_Network]) -> Iterator[str]:
     """Every network, all on the same scales."""
     drawn = [list(_columns(network)) for network in networks]
     tallest = max(network.plan.input.height for network in networks)
-    units = {"rows of the output": "", "channels": "", "rows of the receptive field": "", _FACTS[3]: "", _FACTS[4]: ""}
+    units = {"rows of the output": "", "channels": "", _SEEN: "", _FACTS[3]: "", _FACTS[4]: ""}
     units[f"bytes {_FACTS[-1]}"] = "B"
     strips = []
     for row, (label, unit) in enumerate(units.items()):
         greatest = max(column.values[row] for columns in drawn for column in columns)
         words = f"{label}, {_short(greatest, unit)} at most"
-        strips.append(Strip(words, greatest, symmetric=not row, mark=tallest if row == _UNITS else None))
+        strips.append(Strip(words, greatest, symmetric=not row, mark=tallest if label == _SEEN else None))
     longest = max(map(len, drawn))
     for network, columns in zip(networks, drawn, strict=True):
         if len(networks) > 1:
