@@ -72,7 +72,8 @@ class Case:
         self.right = np.load(right)
 
     def compiled(self, word: str, **options: Any) -> Path:
-        path, chosen = self.folder / f"{word}.onnx", rc.CompileOptions(outputs=("logits",), batch=self.batch, **options)
+        path = self.folder / f"{word}.onnx"
+        chosen = rc.CompileOptions(outputs=("logits",), **{"batch": self.batch, **options})
         if path.exists():
             return path
         if chosen.dtype.calibrated:
@@ -84,6 +85,10 @@ class Case:
 
     def plain(self) -> Path:
         return self.compiled("plain")
+
+    def single(self) -> Path:
+        """For one image at a time, where an engine has no batches."""
+        return self.plain() if self.batch == 1 else self.compiled("single", batch=1)
 
     def target(self) -> Path:
         return self.compiled("cpu", target="cpu")
@@ -152,7 +157,7 @@ ENGINES = (
     Engine("plain", "our model in onnxruntime", "float32", "onnxruntime", ORT, Case.plain),
     Engine("cpu", "our --target cpu", "float32", "onnxruntime", ORT, Case.target),
     Engine("winograd", "our --winograd", "float32", "onnxruntime", ORT, Case.winograd),
-    Engine("ncnn", "ncnn", "float32", "ncnn", ("ncnn", "pnnx"), Case.plain),
+    Engine("ncnn", "ncnn", "float32", "ncnn", ("ncnn", "pnnx"), Case.single),
     Engine("openvino", "OpenVINO in float32", "float32", "openvino", OPENVINO, Case.plain),
     Engine("bf16", "OpenVINO by its default", "float32", "openvino_default", OPENVINO, Case.plain),
     Engine("mnn", "MNN", "float32", "mnn", ("MNN",), Case.plain),
