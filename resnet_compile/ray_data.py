@@ -143,7 +143,7 @@ def cluster(address: str) -> Iterator[Cluster]:
 
     Raises:
         DeviceError: Ray is not installed, or no cluster answers.
-        OptionError: The address is none.
+        OptionError: The address has another form.
     """
     host, colon, port = address.rpartition(":")
     if address not in ("auto", "local") and not (host and colon and port.isdigit() and "/" not in host):

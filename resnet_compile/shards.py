@@ -148,14 +148,14 @@ class Shards:
         self._layout = LAYOUTS[kind]
         self._rows: list[Any] = []
         if folder.exists() and not folder.is_dir():
-            raise OptionError("is a file, and shards go to a folder", where=str(folder))
+            raise OptionError("the output must be a folder, got a file", where=str(folder))
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             there = {path.name for path in folder.iterdir()}
         if _RUN in there:
             self._require_same(run, resume=resume)
         elif there:
-            raise UsageError("is not empty, and no folder of answers", where=str(folder), hint="name another")
+            raise UsageError("the folder already has other files", where=str(folder), hint="name another folder")
         else:
             with replacing(folder / _RUN) as file:
                 file.write(json.dumps(run, indent=2).encode())
@@ -164,14 +164,16 @@ class Shards:
 
     def _require_same(self, run: Mapping[str, Any], *, resume: bool) -> None:
         if not resume:
-            raise UsageError("has answers", where=str(self._folder), hint="--resume goes on with them")
+            raise UsageError(
+                "the folder has shards already", where=str(self._folder), hint="--resume goes on with them"
+            )
         try:
             there = json.loads((self._folder / _RUN).read_bytes())
         except (OSError, ValueError):
-            raise UsageError("does not say what its run was", where=str(self._folder / _RUN)) from None
+            raise UsageError("the file does not describe a run", where=str(self._folder / _RUN)) from None
         changed = sorted(key for key in {*there, *run} if there.get(key) != run.get(key))
         if changed:
-            raise UsageError(f"was made with another {', '.join(changed)}", where=str(self._folder))
+            raise UsageError(f"the shards were made with another {', '.join(changed)}", where=str(self._folder))
 
     def _counted(self) -> int:
         done = 0

@@ -160,7 +160,7 @@ class ZipArchive(dict[str, Member]):
         if method not in (_STORED, _DEFLATED):
             raise file.error(f"zip compression method {method}; only deflate is read", name)
         if method == _STORED and stored != size:
-            raise file.error("a stored zip member with two sizes", name)
+            raise file.error("a stored zip member's sizes differ", name)
         data = self._data_start(header, raw_name, flags, (method, crc, stored, size), name)
         if data + stored > end:
             raise file.error("a zip member is outside the file", name)

@@ -113,13 +113,13 @@ def cli(
     if saves and output is None:
         raise OptionError(f"--{saves[0]} needs a file to save them in", hint="-o features.npz")
     if kind and saves:
-        raise OptionError("streams classes, and arrays are saved as .npy or .npz", where="format")
+        raise OptionError("--format cannot be combined with --outputs, --embed or --features")
     if resume and not (kind and output):
-        raise OptionError("goes on with shards, which take --format and -o FOLDER", where="resume")
+        raise OptionError("--resume needs --format and -o FOLDER")
     if ray and not kind:
         raise OptionError("streams its answers", where="ray", hint="--format jsonl -o answers/")
     if kind and report.as_json and not output:
-        raise OptionError("writes lines to stdout, and --json a document", where="format", hint="-o FOLDER")
+        raise OptionError("--format with --json needs -o FOLDER")
     given_labels = rc.images.load_labels(labels) if labels else None
     paths = rc.images.find_images(_listed(images))
     levels: tuple[rc.plan.FeatureLevel, ...] = ()

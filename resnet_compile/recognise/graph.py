@@ -61,7 +61,7 @@ def read_graph(source: OnnxCheckpoint, name: str = "network") -> NetworkSpec:
     try:
         return _known(_recognised(source, name), source)
     except SpecError as error:
-        raise WeightsError(f"the model is as no spec can be: {error}") from None
+        raise WeightsError(f"no spec can describe the model: {error}") from None
 
 
 def _recognised(source: OnnxCheckpoint, name: str) -> NetworkSpec:
@@ -176,7 +176,7 @@ def _read(model: Walk, found: Sketch, start: Place, spec: NetworkSpec) -> tuple[
             fault = fault or error
         else:
             return units.made, made
-    raise fault or _stuck(model, end, f"nothing that a spec has follows unit {len(found.units)} of the model, its last")
+    raise fault or _stuck(model, end, f"no output is reached from unit {len(found.units)}, the model's last")
 
 
 def _root(
@@ -196,8 +196,8 @@ def _root(
         except WeightsError:
             nearest = max(filter(None, (nearest, model.nearest)), default=None)
     first = f"it begins with {found.root[0].node}" if found.root else None
-    hint = f"the nearest has another layer where {nearest[1]}" if nearest else first
-    raise WeightsError("no root block of a spec is as the model's", where=model.source.inputs[0], hint=hint)
+    hint = f"nearest mismatch: {nearest[1]}" if nearest else first
+    raise WeightsError("no root block of a spec matches the model's", where=model.source.inputs[0], hint=hint)
 
 
 def _known(spec: NetworkSpec, source: OnnxCheckpoint) -> NetworkSpec:

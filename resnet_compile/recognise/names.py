@@ -51,8 +51,8 @@ def _of_the_catalogue(fit: Fit) -> Recognised:
     if fit.num_classes is not None:
         classes = None if fit.num_classes == "none" else int(fit.num_classes)
         spec = spec.replace(head=spec.head.replace(num_classes=classes))
-    told = f"of the catalogue, {fit.name} fits ({fit.naming} naming)"
-    return Recognised(spec, told, ("all that names and shapes do not tell, as in the catalogue",))
+    told = f"{fit.name} of the catalogue fits ({fit.naming} naming)"
+    return Recognised(spec, told, ("what names and shapes do not show, as in the catalogue",))
 
 
 def _fitting(reading: Reading, name: str) -> list[tuple[NetworkSpec, NetworkSpec]]:

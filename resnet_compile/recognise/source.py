@@ -47,7 +47,7 @@ def _of_a_model(source: OnnxCheckpoint, name: str) -> Recognised:
     told = f"read off the graph: {named}{in_words(spec)}"
     if scheme:
         told += f"; images are preprocessed as {nodes} says: {scheme_words(scheme)}; the network takes them "
-        told += "preprocessed (--preprocess model puts that into it again)"
+        told += "preprocessed (--preprocess model adds that again)"
     elif nodes:
         told += f"; {nodes}"
     open_size = len(source.input_shape) != 4 or None in source.input_shape[1:]

@@ -104,7 +104,7 @@ def _best(
 def _unknown(unit: UnitSketch, at: int, best: Run) -> WeightsError:
     hint = best.nearest[1] if best.nearest else None
     return WeightsError(
-        f"the spec language has no unit as unit {at + 1} of the model, which ends in {unit.total}",
+        f"no unit kind of a spec matches the model's unit {at + 1}, which ends in {unit.total}",
         where=unit.total.outputs[0],
         hint=f"the nearest is another where {hint}" if hint else f"it has {len(unit.convs)} convolutions",
     )

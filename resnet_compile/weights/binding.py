@@ -131,7 +131,7 @@ def _compared(plan: Plan, model: OnnxCheckpoint, found: Match, choice: Choice, n
     if other is None:
         return named
     note = (
-        f"the graph does not compute with the tensor that is named as {other}: its own tensors are taken "
+        f"the graph uses another tensor for {other} than its name says: the graph's are taken "
         f"(--naming {found.naming.name} takes those of the names)"
     )
     return Bound(read, {"weights_naming": STRUCTURE}, (*named.notes, note))

@@ -319,11 +319,14 @@ def test_classification_is_saved_besides_the_table(
         (["--preprocess", "vgg16"], "preprocess must be one of inception, "),
         (["--embed"], "--embed needs a file to save them in (-o features.npz)"),
         (["--embed", "--features", "-o", "f.npz"], "--embed and --features both say what to save @ features"),
-        (["--resume"], "goes on with shards, which take --format and -o FOLDER @ resume"),
-        (["--format", "jsonl", "--json"], "writes lines to stdout, and --json a document @ format (-o FOLDER)"),
-        (["--format", "csv", "--embed", "-o", "f"], "streams classes, and arrays are saved as .npy or .npz @ format"),
-        (["--format", "csv", "-o", "red.png"], "is a file, and shards go to a folder @ red.png"),
-        (["--format", "csv", "-o", "more"], "is not empty, and no folder of answers @ more (name another)"),
+        (["--resume"], "--resume needs --format and -o FOLDER"),
+        (["--format", "jsonl", "--json"], "--format with --json needs -o FOLDER"),
+        (
+            ["--format", "csv", "--embed", "-o", "f"],
+            "--format cannot be combined with --outputs, --embed or --features",
+        ),
+        (["--format", "csv", "-o", "red.png"], "the output must be a folder, got a file @ red.png"),
+        (["--format", "csv", "-o", "more"], "the folder already has other files @ more (name another folder)"),
         (["--device", "tpu"], "device must be one of auto, cpu, "),
         (["--labels", "absent.txt"], "cannot read the labels: No such file or directory @ absent.txt"),
         (["--top", "0"], "Invalid value for '--top'"),
@@ -693,7 +696,7 @@ def test_a_killed_run_is_gone_on_with_and_every_image_answered_once(
     refused = resnet_run(*arguments)
     assert (refused.code, refused.err) == (
         2,
-        f"resnet-run: error: has answers @ {folder} (--resume goes on with them)\n",
+        f"resnet-run: error: the folder has shards already @ {folder} (--resume goes on with them)\n",
     )
     assert resnet_run(*arguments, "--resume").code == 137
     ran = resnet_run(*arguments, "--resume")
@@ -703,7 +706,10 @@ def test_a_killed_run_is_gone_on_with_and_every_image_answered_once(
     assert (again.code, again.document["images"], again.document["resumed_at"]) == (0, 16, 16)
     assert [row["image"] for row in told(folder, kind)] == list(map(str, paths))
     changed = resnet_run(network(), *paths[1:], *arguments[-9:], "--resume")
-    assert (changed.code, changed.err) == (2, f"resnet-run: error: was made with another images @ {folder}\n")
+    assert (changed.code, changed.err) == (
+        2,
+        f"resnet-run: error: the shards were made with another images @ {folder}\n",
+    )
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="file names are Unicode there")

@@ -92,7 +92,10 @@ def test_the_tensors_that_a_graph_reads_count_and_not_those_that_are_named_so(tm
         bound = bind(plan, source)
         by_name = bind(plan, source, naming="native")
         assert np.array_equal(bound.tensors[named].array(), values)
-        assert f"named as {named}: its own tensors are taken (--naming native" in bound.notes[-1]
+        assert (
+            f"uses another tensor for {named} than its name says: the graph's are taken (--naming native"
+            in bound.notes[-1]
+        )
         assert np.array_equal(by_name.tensors[named].array(), np.ones(size))
 
 

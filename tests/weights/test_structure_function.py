@@ -553,7 +553,7 @@ def test_another_sum_and_other_groups_are_told_with_their_field(tmp_path: Path) 
     require_refused(BASIC, doubled, tmp_path, "see $.blocks[0].unit.shortcut and the depths and strides beside it")
     grouped = basic()
     at("Conv", 1, group=2)(grouped)
-    require_refused(BASIC, grouped, tmp_path, "has 2 groups, the spec 1: the spec language has no word for that")
+    require_refused(BASIC, grouped, tmp_path, "has 2 groups, the spec 1: the spec language cannot express that")
     bottleneck = next(run for run in test_golden_torch.RUNS if run.label == "resnet_bottleneck-0").spec
     grouped = onnx.load(EXPORTS / "timm_resnet_bottleneck_tracing.onnx")
     at("Conv", 2, group=2)(grouped)

@@ -97,7 +97,7 @@ def channel_gate(
         for gate, there in products.get(id(node), ()):
             inputs = sorted(node.inputs) == sorted((here.value, there.value))
             if not inputs or here.border or there.border or pixel(here).axes != there.axes:
-                model.note(step, wanted, node, "weighs by other axes than the channels", NO_WORD, closeness=WEIGHTS)
+                model.note(step, wanted, node, "scales along axes other than channels", NO_WORD, closeness=WEIGHTS)
                 continue
             yield gate.on(replace(through(here, node), nonnegative=here.nonnegative), node)
 

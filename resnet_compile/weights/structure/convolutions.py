@@ -91,7 +91,7 @@ def _same_convolution(
         model.note(step, wanted, node, "has biases that are no vector of the file", NO_WORD, closeness=ATTRIBUTE)
         return False
     if here.border and (here.border.mode, here.border.fill) != ("constant", 0.0):
-        fault = f"stands behind a Pad of mode {here.border.mode} and value {here.border.fill:g}, the spec pads zeros"
+        fault = f"follows a Pad of mode {here.border.mode} and value {here.border.fill:g}, the spec pads zeros"
         model.note(step, wanted, node, fault, NO_WORD, closeness=ATTRIBUTE)
         return False
     found = window(node, (layer.kernel, layer.kernel), here, layer.source)
@@ -226,7 +226,7 @@ def blur(model: Walk, layer: layers.Blur, step: Counterpart) -> Iterator[Counter
         differs = difference(found, layer.stride, 1, layer.padding, layer.output)
         mirrored = here.border is not None and here.border.mode == "reflect" and not (found and found.own)
         if differs or not mirrored or model.has(node, 2) or not _has_kernel(node, (kernel, kernel)):
-            fault = differs[0] if differs else "has no mirrored border, or biases"
+            fault = differs[0] if differs else "has biases, or no reflect padding"
             model.note(step, wanted, node, fault, NO_WORD, closeness=ATTRIBUTE)
         elif not _is_binomial(model.values(node, 1)(), kernel):
             model.note(

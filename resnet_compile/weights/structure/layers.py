@@ -17,7 +17,7 @@ from resnet_compile.weights.structure.walk import distinct
 
 
 def chain(model: Walk, ahead: Sequence[layers.Layer], steps: Sequence[Counterpart]) -> list[Counterpart]:
-    """Every way through some layers in order.
+    """Every match of these layers, in order.
 
     Raises:
         WeightsError: There is none; the nearest node is named.
@@ -30,7 +30,7 @@ def chain(model: Walk, ahead: Sequence[layers.Layer], steps: Sequence[Counterpar
 
 
 def through_layer(model: Walk, layer: layers.Layer, step: Counterpart) -> Iterator[Counterpart]:
-    """Every way through one layer."""
+    """Every match of one layer."""
     if layer.source.size == (1, 1):  # rows and columns that reshaping may drop
         step = step.on(pixel(step.place))
     match layer:

@@ -17,7 +17,7 @@ from resnet_compile.weights.structure.constants import Constants
 from resnet_compile.weights.structure.weights import StoredWeights, Values
 from resnet_compile.weights.tensor import ParameterTensor, finite
 
-NO_WORD = "the spec language has no word for that"
+NO_WORD = "the spec language cannot express that"
 MAP, PIXEL = "NCHW", "NC11"
 """The axes of a map and of one pixel as ONNX's operators take them."""
 
@@ -89,7 +89,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Counterpart:
-    """A layer's counterpart: where it leads, what it fills, and the steps that it goes on from."""
+    """One matched step: its place, its nodes and parameters, and the steps before it."""
 
     place: Place
     nodes: tuple[OnnxNode, ...] = ()
@@ -100,11 +100,11 @@ class Counterpart:
     def on(
         self, place: Place, *nodes: OnnxNode, filled: tuple[ComputedTensor, ...] = (), also: Counterpart | None = None
     ) -> Counterpart:
-        """The step after this one, and after another that it joins."""
+        """The step after this one, and after `also` where two paths join."""
         return Counterpart(place, nodes, filled, (self, also) if also else (self,), self.depth + len(nodes))
 
     def all(self, since: Counterpart | None = None) -> Iterator[Counterpart]:
-        """This step and all before it, or those after another."""
+        """This step and all before it, back to `since`, exclusive."""
         ahead, seen = [self], {id(self), id(since)}
         while ahead:
             step = ahead.pop()

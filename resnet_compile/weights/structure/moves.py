@@ -19,7 +19,7 @@ def moved(model: Walk, node: OnnxNode, here: Place) -> Place | str:
     if not node.outputs:
         return "makes nothing"
     if here.border and node.operator not in ("Pad", "Transpose", "Identity", "Cast"):
-        return "stands behind a Pad"
+        return "follows a Pad"
     there = MOVES[node.operator](model, node, here)
     return there if isinstance(there, str) else replace(there, value=node.outputs[0])
 
@@ -35,7 +35,7 @@ def _dropout(model: Walk, node: OnnxNode, here: Place) -> Place | str:
 
 
 def _cast(model: Walk, node: OnnxNode, here: Place) -> Place | str:
-    return here if node.ints.get("to", (0,))[0] in FLOATS else "makes whole numbers of the map"
+    return here if node.ints.get("to", (0,))[0] in FLOATS else "casts the map to a non-float"
 
 
 def _transpose(model: Walk, node: OnnxNode, here: Place) -> Place | str:
@@ -52,7 +52,7 @@ def _pad(model: Walk, node: OnnxNode, here: Place) -> Place | str:
     axes = model.integers(node.inputs[3]) if model.has(node, 3) else tuple(range(rank))
     fill = _fill(model, node)
     if amounts is None or axes is None or fill is None:
-        return "pads by what only a run tells"
+        return "pads by non-constant inputs"
     places = _labels(here.axes, axes)
     if places is None or len(amounts) != 2 * len(places) or min(amounts) < 0:
         return f"pads by {amounts}"
@@ -68,7 +68,7 @@ def _pad(model: Walk, node: OnnxNode, here: Place) -> Place | str:
     if here.border is None:
         return replace(here, border=Border(added, mode, fill))
     if (here.border.mode, here.border.fill, mode) != ("constant", fill, "constant"):
-        return "pads a value that is padded otherwise"
+        return "pads again, not with one constant"
     total = {label: here.border.amounts.get(label, (0, 0)) for label in {*added, *here.border.amounts}}
     total = {
         label: (a + added.get(label, (0, 0))[0], b + added.get(label, (0, 0))[1]) for label, (a, b) in total.items()

@@ -128,7 +128,7 @@ def _fault(model: Walk, node: OnnxNode, norm: layers.Norm) -> tuple[str, str] | 
         )
     trains = node.ints.get("training_mode", (0,)) != (0,) or node.ints.get("is_test", (1,)) != (1,)
     if trains or any(node.outputs[1:]):
-        return "normalises by the images it is given", "export the model in evaluation mode"
+        return "normalises by the batch's statistics", "export the model in evaluation mode"
     if node.ints.get("spatial", (1,)) != (1,):
         return "has statistics for every row and column", NO_WORD
     if norm.gamma is None and not (model.values(node, 1)() == 1).all():

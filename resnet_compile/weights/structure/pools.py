@@ -184,7 +184,7 @@ def global_pool(model: Walk, layer: layers.GlobalPool, step: Counterpart) -> Ite
     for node, here in takers(model, step, wanted, "GlobalAveragePool", "ReduceMean", "AveragePool"):
         axes = None if here.border else _pooled_axes(model, layer, node, here)
         if axes is None:
-            fault = "takes another mean than that over all rows and columns"
+            fault = "is not the mean over all rows and columns"
             model.note(step, wanted, node, fault, "see $.head.global_pool", closeness=ATTRIBUTE)
             continue
         yield step.on(replace(through(here, node), axes=axes, nonnegative=here.nonnegative), node)
