@@ -40,7 +40,7 @@ from resnet_compile.weights.structure import match_structure
 from resnet_compile.weights.structure.activations import digits
 from resnet_compile.weights.structure.layers import chain
 from resnet_compile.weights.structure.model import MAP, Counterpart, Place, Site, Walk, Wanted, pixel
-from resnet_compile.weights.structure.prologue import Prologue, prologue, without_nodes
+from resnet_compile.weights.structure.prologue import WIDEST, Prologue, prologue, without_nodes
 from resnet_compile.weights.structure.walk import takers
 
 _ROUNDING = 1e-6  # of an epsilon in float32, over itself
@@ -108,7 +108,8 @@ def _begun(model: Walk) -> Prologue:
         for trail in explored(model, Place(name, axes, 0), {name}).trails:
             if (step := trail.last) and step.here.axes == MAP and (shape := model.shape(step.node, 1)):
                 reads = shape[1] * first_of(step.node, "group") if len(shape) > 1 else shape[0]
-                return without_nodes(Place(name, axes, reads))
+                if reads <= WIDEST:
+                    return without_nodes(Place(name, axes, reads))
     raise _stuck(model, last, "no layer reads the model's input")
 
 

@@ -200,6 +200,15 @@ def test_anything_else_before_the_network_is_named(nodes: str, image: str | None
         structure_of(plan_network(SPEC), source)
 
 
+def test_more_channels_than_an_image_has_are_not_tried(tmp_path: Path) -> None:
+    model = compile(SPEC).to_proto()
+    del model.metadata_props[:]
+    conv = next(node for node in model.graph.node if node.op_type == "Conv")
+    next(each for each in conv.attribute if each.name == "group").i = 1 << 31
+    with pytest.raises(WeightsError, match="Conv 'torchvision_resnet18/conv1/Conv'"):
+        read(saved(model, tmp_path))
+
+
 def test_a_pad_before_an_offset_is_not_the_convolutions_own(tmp_path: Path) -> None:
     """Behind it, the border of the map is not zero."""
     nodes = "<int64[8] p = {0,0,1,1,0,0,1,1}, float k = {255.0}> { a = Pad(x, p) b = Sub(a, k) y = Identity(b) }"

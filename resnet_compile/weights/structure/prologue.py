@@ -20,6 +20,7 @@ from resnet_compile.weights.structure.moves import MOVES, moved
 from resnet_compile.weights.structure.walk import takers
 
 _MOST = 64  # channels of a value, and nodes before it
+WIDEST = 4096  # channels of an image, as the spec's input has them
 _VALUES = 256  # how many values are followed
 _ENDLESS = 10**9  # an end behind every axis; TensorFlow's exporter writes this one
 
@@ -107,7 +108,7 @@ def _channels(model: Walk) -> int:
     for node in model.source.nodes:
         if node.operator == "Conv" and (shape := model.shape(node, 1)) and len(shape) == 4:
             channels = shape[1] * sum(node.ints.get("group", (1,)))
-            return channels if 0 < channels <= 4096 else 0
+            return channels if 0 < channels <= WIDEST else 0
     return 0
 
 
