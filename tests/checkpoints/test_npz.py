@@ -191,7 +191,7 @@ def test_duplicate_names(tmp_path: Path, names: tuple[str, str]) -> None:
         (b"PK\1\2", 8, b"\1\0", "encrypted"),
         (b"PK\1\2", 10, b"\x0c\0", "compression method 12"),
         (b"PK\1\2", 16, b"\1\2\3\4", "differ"),
-        (b"PK\1\2", 20, b"\0\0\0\0", "two sizes"),
+        (b"PK\1\2", 20, b"\0\0\0\0", "sizes differ"),
         (b"PK\1\2", 20, b"\xff\xff\xff\x7f\xff\xff\xff\x7f", "differ"),
         (b"PK\1\2", 20, b"\xff\xff\xff\xff\xff\xff\xff\xff", "without its sizes"),
         (b"PK\1\2", 34, b"\1\0", "several parts"),

@@ -48,7 +48,8 @@ def test_the_result_is_one_document(workplace: Path) -> None:
 
 
 def test_lines_tell_how_it_goes(workplace: Path) -> None:
-    lines = (workplace / "err.txt").read_text().splitlines()
+    layout = "note: convolutions compute in onnxruntime's layout for this processor"  # for those that have one
+    lines = [line for line in (workplace / "err.txt").read_text().splitlines() if not line.startswith(layout)]
     assert lines[0] == "training on cpu to step 12"
     assert [line.split(",")[0] for line in lines[1:]] == ["step: 10", "step: 12"]
     assert all("accuracy: 0." in line and "best accuracy: 0." in line for line in lines[1:])

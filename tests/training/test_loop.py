@@ -274,7 +274,8 @@ def test_a_damaged_checkpoint_is_passed_over(data: Path, tmp_path: Path) -> None
     newest.write_bytes(newest.read_bytes()[:-100])
     diary = Diary()
     resumed = trained(data, tmp_path / "damaged", resume=True, listener=diary, keep=1)
-    assert ["checkpoint-00000010.npz" in note and "checkpoint-00000015.npz" in note for note in diary.notes] == [True]
+    told = [note for note in diary.notes if "checkpoint-" in note]
+    assert ["checkpoint-00000010.npz" in note and "checkpoint-00000015.npz" in note for note in told] == [True]
     assert diary.steps[0] == 11
     same_state(through.checkpoint, resumed.checkpoint)
 

@@ -129,7 +129,7 @@ NEAR_MISSES: dict[str, tuple[Change, tuple[str, ...]]] = {
     "leaky": (relu_as("LeakyRelu", alpha=0.2), ("LeakyRelu '", '{"kind": "leaky_relu", "slope": 0.2}', "net/conv1")),
     "leaky by default": (relu_as("LeakyRelu"), ('"slope": 0.01',)),
     "ReLU6": (relu_as("Clip", np.float32(0), np.float32(6)), ("ReLU6", '{"kind": "relu6"}')),
-    "clipped": (relu_as("Clip", np.float32(0), np.float32(5)), ("clip to 0 and 5", "no word")),
+    "clipped": (relu_as("Clip", np.float32(0), np.float32(5)), ("clip to 0 and 5", "cannot express")),
     "slopes": (relu_as("PRelu", np.full((1, 1, 1), 0.3, np.float32)), ('"slope": 0.3',)),
     "one ReLU": (lambda model: relu_as_one(model, 3), ("LeakyRelu", "the spec has ReLU", "unit_2")),
     "ELU": (relu_as("Elu"), ("Elu '", "the activation ReLU")),
