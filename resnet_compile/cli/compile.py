@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from functools import partial
 from pathlib import Path
 from typing import Any, get_args
@@ -216,6 +217,9 @@ def cli(
     resnet-compile resnet50 --weights r50.ckpt --dtype int8 --calibration photos/ -o model.onnx
     resnet-compile cifar_resnet32 --training-step --batch 128 -o step.onnx
     """  # noqa: D301  # click keeps a paragraph's line breaks after the backspace character itself
+    # What a compilation makes lives until its end: looking for garbage in it took 4 % of the time of ResNet-152.
+    gc.disable()
+    click.get_current_context().call_on_close(gc.enable)
     if output is not None and output.suffix not in ("", ".onnx"):
         hint = f"-o {output.with_suffix('.onnx')}"
         raise OptionError(f"the output must be an ONNX file, got {output.suffix}", where=str(output), hint=hint)
