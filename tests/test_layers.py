@@ -176,7 +176,7 @@ def test_compiling_imports_nothing_slow() -> None:
 
 
 def test_help_loads_neither_numpy_nor_the_spec_language() -> None:
-    scripts = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["scripts"]
+    scripts = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]["scripts"]
     modules = [place.partition(":")[0] for place in scripts.values()]
     assert len(modules) > 5
     loaded = loaded_by(f"import {', '.join(modules)}")
