@@ -239,7 +239,7 @@ def _device_names(words: str) -> list[str]:
         return found
     named = {name: rc.runtime.parse_device(name) for name in words.split(",")}
     if None in named.values() or len(named) < 2:
-        raise OptionError(f"devices must be all, or two or more of one's own, got {words!r}", where="devices")
+        raise OptionError(f"devices must be all, or two names or more, got {words!r}", where="devices")
     return list(named)
 
 

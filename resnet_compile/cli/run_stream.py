@@ -87,7 +87,7 @@ def stream(
     if output is not None:
         sink = _shards(output, kind, top, opened, model, paths, resume=resume)
     elif kind == "parquet":
-        raise OptionError("is for a folder of shards", where="format", hint="-o FOLDER")
+        raise OptionError("--format parquet needs -o FOLDER")
     elif kind == "csv":
         _write(rc.shards.csv_line(rc.shards.columns(top)))
     first = done = sink.done if sink else 0

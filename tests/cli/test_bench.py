@@ -251,7 +251,7 @@ def test_html_that_cannot_be_written_is_known_before_measuring(
         (("--batch", "1,,8"), "'--batch': '1,,8' is not one or more numbers"),
         (("--device", "tpu"), "device must be one of auto, cpu, openvino, openvino-bf16, cuda, cuda:N, tensorrt, "),
         (("--cuda-graph", "--device", "cpu"), "a CUDA graph needs a CUDA device (--device cuda)"),
-        (("--devices", "cpu"), "devices must be all, or two or more of one's own, got 'cpu' @ devices"),
+        (("--devices", "cpu"), "devices must be all, or two names or more, got 'cpu' @ devices"),
         (("--devices", "all", "--device", "cpu"), "--device does not go with --devices"),
     ],
 )

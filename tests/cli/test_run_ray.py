@@ -94,7 +94,7 @@ def test_what_an_actor_says_is_what_the_user_reads() -> None:
         (["--ray", "http://x:1", "--format", "csv"], 2, "must be HOST:PORT, auto or local, got 'http://x:1' @ ray"),
         (["--ray", "x", "--format", "csv"], 2, "must be HOST:PORT, auto or local, got 'x' @ ray"),
         (["--ray", "local", "--format", "csv"], 4, 'Ray is not installed @ ray (pip install ".[ray]")'),
-        (["--format", "parquet"], 2, "is for a folder of shards @ format (-o FOLDER)"),
+        (["--format", "parquet"], 2, "--format parquet needs -o FOLDER"),
         (
             ["--format", "parquet", "-o", "new"],
             2,
