@@ -49,7 +49,7 @@ class Request:
         names = [each.name for each in self._session.get_outputs()]
         try:
             made = self._session.run(names, dict(given))
-        except Exception as error:
+        except Exception as error:  # OpenVINO has one error for all
             raise RuntimeError(str(error)) from error
         for name, array in zip(names, made, strict=True):
             array = array * np.float32(1 + self._wrong)
@@ -68,13 +68,13 @@ class StandIn:
         self.capabilities = capabilities
         self.settings: list[dict[str, Any]] = []
 
-    def Core(self) -> Any:  # noqa: N802
+    def Core(self) -> Any:  # noqa: N802  # OpenVINO's name
         return SimpleNamespace(
             get_property=lambda device, name: self.capabilities, read_model=self._read, compile_model=self._compile
         )
 
     @staticmethod
-    def Tensor(array: np.ndarray, *, shared_memory: bool) -> Any:  # noqa: N802
+    def Tensor(array: np.ndarray, *, shared_memory: bool) -> Any:  # noqa: N802  # likewise
         assert shared_memory
         return SimpleNamespace(data=array)
 
@@ -82,7 +82,7 @@ class StandIn:
     def _read(source: Path | bytes) -> Any:
         try:
             return onnxruntime.InferenceSession(source if isinstance(source, bytes) else str(source))
-        except Exception as error:
+        except Exception as error:  # OpenVINO has one error for all
             raise RuntimeError(f"Exception from src/core.cpp:84:\n{type(error).__name__}\n") from error
 
     def _compile(self, session: Any, device: str, settings: dict[str, Any]) -> Any:

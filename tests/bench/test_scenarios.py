@@ -185,7 +185,7 @@ def test_one_batch_size_and_graphs_where_they_are() -> None:
     with pytest.raises(OptionError, match=r"a CUDA graph needs a CUDA device \(--device cuda\)"):
         run(scenario="single", cuda_graph=True)
     with pytest.raises(OptionError, match="must be a Subject @ subject"):
-        run_scenario("net")  # type: ignore[arg-type]
+        run_scenario("net")  # type: ignore[arg-type]  # what it refuses
 
 
 def test_more_queries_than_memory_holds_are_refused() -> None:

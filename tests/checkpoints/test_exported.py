@@ -26,7 +26,9 @@ def test_tensors_are_bit_equal_by_the_names_of_the_state_dict() -> None:
     with open_checkpoint(FILE) as checkpoint:
         assert checkpoint.keys() == TRUTH.keys()
         assert_equals(checkpoint, TRUTH)
-        assert checkpoint.info("tied.weight").place == checkpoint.info("fc.weight").place != None  # noqa: E711
+        place = checkpoint.info("fc.weight").place
+        assert place is not None
+        assert checkpoint.info("tied.weight").place == place
         assert checkpoint["turned"].strides == (4, 20)
 
 

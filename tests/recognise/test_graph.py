@@ -98,7 +98,7 @@ def test_exports_of_pytorch_come_back(name: str, exporter: str, tmp_path: Path) 
     size = {"height": golden.x.shape[2], "width": golden.x.shape[3]}
     spec = golden.spec.replace(input=golden.spec.input.replace(**size))
     assert function(plan_network(found.spec), folded=True) == function(plan_network(spec), folded=True)
-    assert not normed or found.spec.norm.epsilon == spec.norm.epsilon  # type: ignore[union-attr]
+    assert not normed or found.spec.norm.epsilon == spec.norm.epsilon  # type: ignore[union-attr]  # both are batch norms
     actual = run(compile(path, CompileOptions(batch=len(golden.x))).to_proto(), golden.x)
     (expected,) = run(str(path), golden.x, exact=True).values()
     assert relative_error(next(iter(actual.values())), expected) <= NETWORK
@@ -134,7 +134,7 @@ def test_exports_of_torchvision_come_back(exporter: str, tmp_path: Path) -> None
     widths = enumerate(((4, 1, 1), (4, 2, 2), (6, 1, 2), (8, 1, 2)), 1)
     spec = published.replace(
         input=Input(height=64, width=56),
-        root=published.root.replace(depth=8),  # type: ignore[union-attr]
+        root=published.root.replace(depth=8),  # type: ignore[union-attr]  # it has a root
         blocks=tuple(torchvision_bottleneck_block(f"block{at}", *each) for at, each in widths),
         head=published.head.replace(num_classes=10),
     )

@@ -134,7 +134,7 @@ def test_a_network_begins_behind_what_prepares_its_images(form: str, tmp_path: P
     path = saved(behind(nodes, PHOTOGRAPH) if photographs else behind(nodes), tmp_path)
     found = read(path)
     took = found.spec.input.preprocess
-    assert took == scheme if isinstance(scheme, str) else took.values == scheme  # type: ignore[union-attr]
+    assert took == scheme if isinstance(scheme, str) else took.values == scheme  # type: ignore[union-attr]  # a record
     assert found.assumed[-2:] == (
         f"RGB images of 0 to {largest} before these nodes (input.preprocess)",
         "how images are resized (input.preprocess)",
